@@ -1,0 +1,5 @@
+"""Network architectures."""
+
+from ekd.models.hipnn import HIPNN
+
+__all__ = ["HIPNN"]

@@ -1,0 +1,23 @@
+"""Buffers that keep their precision."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class Float64Buffers(torch.nn.Module):
+    """A module whose own buffers stay float64 when it is cast.
+
+    ``module.float()`` reaches every buffer, but total energies are thousands of eV: float32
+    would leave them errors of the size that a model is judged by.
+    """
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Float64Buffers":
+        exact = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved = self._buffers[name]
+            if buffer is not None and moved is not None:
+                self._buffers[name] = buffer.to(moved.device)
+        return self

@@ -1,0 +1,149 @@
+"""HIP-NN with tensor sensitivities: atomic energies from species and pair vectors."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from ekd.config import HIPNNConfig
+from ekd.models.buffers import Float64Buffers
+from ekd.models.interaction import InteractionBlock
+from ekd.models.sensitivities import direction_tensors
+from ekd.models.zbl import ZBL
+
+
+class HIPNN(Float64Buffers):
+    """Energy of an atom as a sum over levels, ``E_i = E0(species) + sum_k (w_k z_i^k + b_k)``.
+
+    Level 0 holds the reference energies (and the repulsion, when asked for); level k is read from
+    the features after k interactions. Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715
+    (2018).
+
+    The evaluation is staged, so that an engine can exchange features of ghost atoms between
+    interactions: :meth:`embed`, then :meth:`interact` for k = 0, 1, ... All of it compiles with
+    TorchScript. Parameters are float32 or float64; energies are summed in float64, and reference
+    energies stay float64 whatever the model is cast to.
+
+    Args:
+        config: architecture.
+        elements: atomic numbers, in the order of the species.
+        reference_energies: of those elements, eV.
+    """
+
+    cutoff: float
+    n_interactions: int
+    feature_widths: list[int]
+    elements: list[int]
+    l_max: int
+    repulsive: Final[bool]
+
+    def __init__(
+        self, config: HIPNNConfig, elements: Sequence[int], reference_energies: Sequence[float]
+    ):
+        super().__init__()
+        if len(elements) != len(reference_energies):
+            raise ValueError(
+                f"{len(elements)} elements and {len(reference_energies)} reference energies"
+            )
+        self.cutoff = config.cutoff
+        self.n_interactions = config.n_interactions
+        self.elements = [int(z) for z in elements]
+        self.feature_widths = [len(elements)] + [config.n_features] * config.n_interactions
+        self.l_max = config.l_max
+        self.repulsive = config.zbl
+        energies = torch.tensor([float(e) for e in reference_energies], dtype=torch.float64)
+        self.register_buffer("reference_energies", energies)
+        self.zbl = ZBL(self.elements, config.cutoff) if config.zbl else None
+        self.blocks = torch.nn.ModuleList(
+            InteractionBlock(config, width) for width in self.feature_widths[:-1]
+        )
+
+    def forward(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> torch.Tensor:
+        """Atomic energies where every feature is local.
+
+        Args:
+            species: index into ``elements``, int64 [n].
+            pairs: full list of directed pairs, centre and neighbour, int64 [2, n_pairs].
+            pair_vectors: from centre to neighbour, [n_pairs, 3] Å.
+            n_local: n.
+
+        Returns:
+            float64 [n_local] eV. The force on the centre of a pair is ``+dE/dpair_vector``, on
+            its neighbour the negative of it.
+        """
+        total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
+        for level in self.forward_terms(species, pairs, pair_vectors, n_local):
+            total = total + level
+        return total
+
+    def forward_terms(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> list[torch.Tensor]:
+        """As :meth:`forward`, by level: ``n_interactions + 1`` tensors, float64 [n_local] eV."""
+        features = self.embed(species)
+        distances, tensors = self._geometry(pair_vectors, features.dtype)
+        levels = [self._level_zero(species, pairs, pair_vectors, n_local)]
+        for block in self.blocks:
+            features, energies = block(features, pairs, distances, tensors, n_local)
+            levels.append(energies)
+        return levels
+
+    @torch.jit.export
+    def embed(self, species: torch.Tensor) -> torch.Tensor:
+        """Features before the first interaction: one-hot species, [n, n_elements]."""
+        known = torch.arange(self.feature_widths[0], device=species.device)
+        return (species.unsqueeze(1) == known).to(self.blocks[0].energy.weight.dtype)
+
+    @torch.jit.export
+    def interact(
+        self,
+        k: int,
+        species: torch.Tensor,
+        features: torch.Tensor,
+        pairs: torch.Tensor,
+        pair_vectors: torch.Tensor,
+        n_local: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Interaction ``k`` for the first ``n_local`` atoms.
+
+        Args:
+            k: 0 to ``n_interactions - 1``.
+            species: int64 [n_all], local atoms first.
+            features: before this interaction, [n_all, feature_widths[k]].
+            pairs: int64 [2, n_pairs]; centres (row 0) are local, neighbours may be ghosts.
+            pair_vectors: [n_pairs, 3] Å.
+            n_local: number of local atoms.
+
+        Returns:
+            Features after it, [n_local, feature_widths[k + 1]], and what it adds to the atomic
+            energies, float64 [n_local] eV. Level 0 is part of ``k = 0``: the sum over k is the
+            atomic energy.
+        """
+        distances, tensors = self._geometry(pair_vectors, features.dtype)
+        energies = torch.zeros([n_local], dtype=torch.float64, device=species.device)
+        if k == 0:
+            energies = self._level_zero(species, pairs, pair_vectors, n_local)
+        # TorchScript unrolls this loop; a module list has no run-time index there.
+        for index, block in enumerate(self.blocks):
+            if index == k:
+                features, level = block(features, pairs, distances, tensors, n_local)
+                energies = energies + level
+        return features, energies
+
+    def _geometry(
+        self, pair_vectors: torch.Tensor, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pair_vectors = pair_vectors.to(dtype)
+        distances = pair_vectors.square().sum(1).sqrt()
+        directions = pair_vectors / distances.unsqueeze(1)
+        return distances, direction_tensors(directions, self.l_max)
+
+    def _level_zero(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> torch.Tensor:
+        energies = self.reference_energies[species[:n_local]]
+        if self.repulsive:
+            energies = energies + self.zbl(species, pairs, pair_vectors, n_local)
+        return energies

@@ -1,0 +1,148 @@
+"""One interaction of HIP-NN-TS with the atom layers that follow it.
+
+Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018); tensor sensitivities: Chigaev et
+al., J. Chem. Phys. 158, 184108 (2023). The functional form is that of the hippynn package.
+"""
+
+from typing import Final
+
+import torch
+from torch.nn.functional import softplus
+
+from ekd.config import HIPNNConfig
+from ekd.models import ops, reference_ops
+from ekd.models.sensitivities import Sensitivities, n_components
+
+
+class Interaction(torch.nn.Module):
+    """Pre-activation of an atom from its neighbours.
+
+    ``a_i = V m0_i + t1 |V m1_i| + t2 |V m2_i| + W z_i + b`` with the messages
+    ``m^c_i = sum_j s(r_ij) T_c(r_ij) z_j`` of every tensor component c. The same V serves every
+    rank. A norm is ``sqrt(sum of squares + cusp)``: smooth where the tensor vanishes.
+
+    Args:
+        config: architecture.
+        width_in: width of the incoming features.
+    """
+
+    l_max: int
+    cusp: float
+    native: Final[bool]
+
+    def __init__(self, config: HIPNNConfig, width_in: int):
+        super().__init__()
+        self.l_max = config.l_max
+        self.cusp = config.cusp
+        self.native = ops.native
+        self.n_components = n_components(config.l_max)
+        self.sensitivities = Sensitivities(
+            config.n_sensitivities, config.soft_min, config.soft_max, config.cutoff
+        )
+        width = config.n_features
+        self.neighbors = torch.nn.Linear(config.n_sensitivities * width_in, width, bias=False)
+        self.center = torch.nn.Linear(width_in, width)
+        self.tensor_scales = torch.nn.Parameter(torch.empty(config.l_max, width))
+        # A pair excites a few neighbouring sensitivities, and an atom has about ten pairs: with
+        # this width of V the pre-activations begin of order one for molecules and for liquids.
+        torch.nn.init.normal_(self.neighbors.weight, std=0.5 * width_in**-0.5)
+        torch.nn.init.normal_(self.tensor_scales, std=0.5)
+        torch.nn.init.xavier_normal_(self.center.weight)
+        torch.nn.init.zeros_(self.center.bias)
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        pairs: torch.Tensor,
+        distances: torch.Tensor,
+        tensors: torch.Tensor,
+        n_local: int,
+    ) -> torch.Tensor:
+        """Evaluate the centres ``0 .. n_local - 1``.
+
+        Args:
+            features: of centres and neighbours, [n_all, width_in].
+            pairs: int64 [2, n_pairs], centres in row 0.
+            distances: [n_pairs] Å.
+            tensors: of the directions, [n_pairs, components].
+            n_local: number of centres.
+
+        Returns:
+            Pre-activations, [n_local, n_features].
+        """
+        radial = self.sensitivities(distances)
+        weights = (tensors.unsqueeze(2) * radial.unsqueeze(1)).flatten(1)
+        if self.native:
+            messages = torch.ops.ekd.message(weights, features, pairs, n_local)
+        else:
+            messages = reference_ops.message(weights, features, pairs, n_local)
+        # One product serves all components: V acts on (sensitivity, feature) of each.
+        mixed = self.neighbors(messages.reshape(n_local, self.n_components, -1))
+        result = mixed[:, 0] + self.center(features[:n_local])
+        if self.l_max >= 1:
+            norm = mixed[:, 1:4].square().sum(1)
+            result = result + self.tensor_scales[0] * (norm + self.cusp).sqrt()
+        if self.l_max >= 2:
+            # Square of the full 3 x 3 tensor, with zz = -xx - yy put in.
+            rank2 = mixed[:, 4:9]
+            norm = 2 * (rank2.square().sum(1) + rank2[:, 0] * rank2[:, 3])
+            result = result + self.tensor_scales[1] * (norm + self.cusp).sqrt()
+        return result
+
+
+class AtomLayer(torch.nn.Module):
+    """Residual layer of one atom: ``z + L2 softplus(L1 z)``."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = torch.nn.Linear(width, width)
+        self.outer = torch.nn.Linear(width, width)
+        torch.nn.init.xavier_normal_(self.inner.weight)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[n_atoms, width] -> [n_atoms, width]."""
+        return features + self.outer(softplus(self.inner(features)))
+
+
+class InteractionBlock(torch.nn.Module):
+    """Interaction (residual too), atom layers, and the energy read from the result.
+
+    Args:
+        config: architecture.
+        width_in: width of the incoming features.
+    """
+
+    def __init__(self, config: HIPNNConfig, width_in: int):
+        super().__init__()
+        width = config.n_features
+        self.interaction = Interaction(config, width_in)
+        self.outer = torch.nn.Linear(width, width)
+        self.skip = (
+            torch.nn.Identity()
+            if width_in == width
+            else torch.nn.Linear(width_in, width, bias=False)
+        )
+        self.atom_layers = torch.nn.ModuleList(
+            AtomLayer(width) for _ in range(config.n_atom_layers)
+        )
+        self.energy = torch.nn.Linear(width, 1)
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        pairs: torch.Tensor,
+        distances: torch.Tensor,
+        tensors: torch.Tensor,
+        n_local: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Arguments as for :class:`Interaction`.
+
+        Returns:
+            New features [n_local, n_features], and this level's atomic energies in float64,
+            [n_local] eV.
+        """
+        inner = self.interaction(features, pairs, distances, tensors, n_local)
+        features = self.skip(features[:n_local]) + self.outer(softplus(inner))
+        for layer in self.atom_layers:
+            features = layer(features)
+        return features, self.energy(features).squeeze(1).double()

@@ -1,0 +1,49 @@
+"""Fixtures shared by all tests. Nothing here imports torch, so that light tests stay light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ekd.data import Dataset, load_dataset
+
+ENERGY_KEY = "ccsd(t)_ccpvdz.energy"
+FORCES_KEY = "ccsd(t)_ccpvdz.forces"
+
+
+@pytest.fixture(scope="session")
+def data_directory() -> Path:
+    """The datasets that ekd ships."""
+    return Path(__file__).parents[1] / "examples" / "data"
+
+
+@pytest.fixture(scope="session")
+def training_file(data_directory: Path) -> Path:
+    """3414 configurations with energies."""
+    return data_directory / "ccsdt_chno.h5"
+
+
+@pytest.fixture(scope="session")
+def test_file(data_directory: Path) -> Path:
+    """93 configurations with energies and forces."""
+    return data_directory / "ccsdt_chno_test.h5"
+
+
+@pytest.fixture(scope="session")
+def training_dataset(training_file: Path) -> Dataset:
+    """The whole training set."""
+    return load_dataset(training_file, energy=ENERGY_KEY)
+
+
+@pytest.fixture(scope="session")
+def small_dataset(training_dataset: Dataset) -> Dataset:
+    """43 configurations of all 19 systems of the training set, energies only."""
+    return training_dataset.subset(np.arange(0, len(training_dataset), 80))
+
+
+@pytest.fixture(scope="session")
+def test_dataset(test_file: Path) -> Dataset:
+    """The test set, with true forces."""
+    return load_dataset(test_file, energy=ENERGY_KEY, forces=FORCES_KEY)

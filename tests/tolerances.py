@@ -1,0 +1,55 @@
+"""Every tolerance of the tests, by what is compared and in which precision.
+
+A bound is wide enough for the rounding of that comparison and no wider: a test that needs more
+gets an entry of its own here, with its reason.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Tolerance(NamedTuple):
+    """Bounds on ``|found - expected| <= atol + rtol * |expected|``."""
+
+    rtol: float
+    atol: float
+    reason: str
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Keyword arguments of ``numpy.testing.assert_allclose`` and ``torch.testing``."""
+        return {"rtol": self.rtol, "atol": self.atol}
+
+
+_TABLE = {
+    "kernel": {
+        "float64": Tolerance(1e-10, 1e-10, "the same sums in another order, on values near one"),
+        "float32": Tolerance(1e-5, 1e-5, "as above: about a hundred roundings of 6e-8"),
+    },
+    "lammps": {
+        "float64": Tolerance(1e-9, 1e-9, "LAMMPS wraps and rotates cells: positions round anew"),
+        "float32": Tolerance(1e-4, 1e-4, "rounding of pair vectors, through a whole network"),
+    },
+    "finite_difference": {
+        "float64": Tolerance(0.0, 1e-5, "eV/Å at steps of 1e-4 Å: third derivatives up to 1e3"),
+    },
+    "hippynn": {
+        "float64": Tolerance(1e-10, 0.0, "the same formula and weights, evaluated by hippynn"),
+    },
+    "symmetry": {
+        "float64": Tolerance(1e-9, 1e-9, "rotated or shifted coordinates round anew"),
+        "float32": Tolerance(1e-4, 1e-4, "as above, in single precision"),
+    },
+    "file": {
+        "float64": Tolerance(1e-14, 0.0, "a unit conversion rounds once or twice"),
+    },
+    "least_squares": {
+        "float64": Tolerance(1e-9, 1e-9, "eps times the condition of a composition matrix, 1e3"),
+    },
+}
+
+
+def tolerance(comparison: str, dtype: object = "float64") -> Tolerance:
+    """Look a tolerance up; ``dtype`` may be a name, or a dtype of numpy or torch."""
+    return _TABLE[comparison][str(dtype).removeprefix("torch.")]
