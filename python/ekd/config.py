@@ -1,0 +1,271 @@
+"""Every setting of the pipeline: names, defaults, bounds and meaning, in one place.
+
+A TOML file is read into :class:`Config`. Unknown keys are refused with the nearest known one
+named. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times in ps.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ekd.errors import ConfigError
+from ekd.files import atomic_write
+
+
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path, which TOML can only give as a string."""
+
+
+class Section(BaseModel):
+    """A section of the configuration: immutable, and strict about its keys and types.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_explain_all(error, type(self))) from None
+
+    # Without this mark pydantic would call __init__ for every nested section as well, and the
+    # first bad one would hide the problems of the others.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class DataConfig(Section):
+    """The training set: true energies, no forces needed."""
+
+    path: FilePath = Field(description="HDF5 in the ANI-1x/ANI-1ccx layout, or extended XYZ")
+    energy: str = Field(description="key of the energy, e.g. 'ccsd(t)_ccpvdz.energy'")
+    energy_unit: str | None = Field(
+        None, description="unit of the energy; None: Hartree in HDF5, eV in extended XYZ"
+    )
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="share held out of training")
+    split_by: Literal["configuration", "formula"] = Field(
+        "configuration", description="'formula' keeps all conformers of a formula on one side"
+    )
+    split_seed: int = Field(0, ge=0, description="seed of the split")
+
+
+class TestConfig(Section):
+    """The test set: energies and, where there are any, true forces."""
+
+    __test__ = False  # not a test class, whatever its name tells pytest
+
+    path: FilePath = Field(description="same formats as the training set")
+    energy: str = Field(description="key of the energy")
+    forces: str | None = Field(None, description="key of the forces")
+    energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
+
+
+class HIPNNConfig(Section):
+    """HIP-NN with tensor sensitivities (Chigaev et al., J. Chem. Phys. 158, 184108 (2023))."""
+
+    l_max: Literal[0, 1, 2] = Field(1, description="highest tensor order of the messages")
+    n_interactions: int = Field(1, ge=1, description="interactions; k of them reach k cutoffs")
+    n_atom_layers: int = Field(2, ge=0, description="residual atom layers after each interaction")
+    n_features: int = Field(32, ge=1, description="width of the atomic features")
+    n_sensitivities: int = Field(16, ge=2, description="radial sensitivity functions")
+    cutoff: float = Field(5.5, gt=0, description="cutoff radius (Å)")
+    soft_min: float = Field(0.75, gt=0, description="distance of the first sensitivity (Å)")
+    soft_max: float = Field(4.5, gt=0, description="distance of the last sensitivity (Å)")
+    cusp: float = Field(1e-6, gt=0, description="added under the root of the tensor norms")
+    zbl: bool = Field(
+        False, description="add the screened nuclear repulsion of Ziegler, Biersack and Littmark"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> HIPNNConfig:
+        if not self.soft_min < self.soft_max <= self.cutoff:
+            raise ValueError(
+                f"soft_min < soft_max <= cutoff is required, found {self.soft_min}, "
+                f"{self.soft_max}, {self.cutoff}"
+            )
+        return self
+
+
+class TrainingConfig(Section):
+    """How one network is trained: Adam, one-cycle learning rate, loss RMSE + MAE."""
+
+    epochs: int = Field(60, ge=1, description="passes over the training set")
+    batch_size: int = Field(32, ge=1, description="configurations per step")
+    learning_rate: float = Field(5e-3, gt=0, description="peak of the one-cycle schedule")
+    energy_weight: float = Field(1.0, ge=0, description="weight of RMSE + MAE of the energy")
+    force_weight: float = Field(
+        1.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+    )
+    hierarchicality_weight: float = Field(
+        0.0, ge=0, description="weight of the hierarchicality of the energy terms"
+    )
+    ema_decay: float = Field(
+        0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept"
+    )
+    gradient_clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of training")
+
+
+class TeachersConfig(Section):
+    """The ensemble: members differ in their seed alone."""
+
+    n_members: int = Field(8, ge=2, description="number of teachers")
+    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    training: TrainingConfig = TrainingConfig()
+
+
+class StudentConfig(Section):
+    """The distilled model: true energies, mean forces of the teachers."""
+
+    model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
+    training: TrainingConfig = TrainingConfig()
+
+
+class ExportConfig(Section):
+    """The deployed file."""
+
+    dtype: Literal["float32", "float64"] = Field("float64", description="precision in MD")
+    description: str = Field("", description="free text for the model card")
+
+
+class NVEConfig(Section):
+    """Gas-phase molecule at constant energy: does the student conserve it?"""
+
+    molecule: str = Field("CH3OH", description="a molecule known to ase.build.molecule")
+    temperature: float = Field(300.0, gt=0, description="initial temperature (K)")
+    timestep: float = Field(0.25e-3, gt=0, description="ps")
+    duration: float = Field(10.0, gt=0, description="ps")
+
+
+class WaterConfig(Section):
+    """Periodic water box at constant temperature."""
+
+    n_molecules: int = Field(64, ge=1, description="water molecules in the box")
+    density: float = Field(0.997, gt=0, description="g/cm^3")
+    temperature: float = Field(300.0, gt=0, description="K")
+    timestep: float = Field(0.5e-3, gt=0, description="ps")
+    duration: float = Field(2.0, gt=0, description="ps, the first quarter is equilibration")
+
+
+class LammpsConfig(Section):
+    """Molecular dynamics in LAMMPS with the exported student."""
+
+    mpi_ranks: int = Field(2, ge=1, description="MPI ranks of the periodic run")
+    nve: NVEConfig = NVEConfig()
+    water: WaterConfig = WaterConfig()
+
+
+class Config(Section):
+    """The whole pipeline: data, teachers, labels, student, export, MD."""
+
+    output: FilePath = Field(Path("run"), description="folder of everything that is written")
+    seed: int = Field(0, ge=0, description="seed of the first teacher; others count on from it")
+    data: DataConfig
+    test: TestConfig | None = None
+    model: HIPNNConfig = HIPNNConfig()
+    teachers: TeachersConfig = TeachersConfig()
+    student: StudentConfig = StudentConfig()
+    export: ExportConfig = ExportConfig()
+    lammps: LammpsConfig = LammpsConfig()
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read and validate a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or fails validation. Every problem is
+            listed, each with the key, the value found and what was expected.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"configuration file '{path}' not found; check the path") from None
+    except OSError as error:
+        raise ConfigError(f"configuration file '{path}' cannot be read: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
+    return validate_config(raw, base=path.parent, source=f"'{path}'")
+
+
+def validate_config(
+    raw: dict[str, Any], base: str | os.PathLike[str], source: str = "configuration"
+) -> Config:
+    """Validate a nested dictionary; relative paths are taken from ``base``.
+
+    Raises:
+        ConfigError: as for :func:`load_config`; the message begins with ``source``.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
+
+    def located(path: Path) -> Path:
+        return Path(os.path.abspath(Path(base) / path.expanduser()))
+
+    data = config.data.model_copy(update={"path": located(config.data.path)})
+    test = config.test and config.test.model_copy(update={"path": located(config.test.path)})
+    return config.model_copy(update={"data": data, "test": test, "output": located(config.output)})
+
+
+def write_config(config: Config, path: str | os.PathLike[str]) -> None:
+    """Write every setting, defaults included, as TOML that :func:`load_config` reads back.
+
+    Settings that are None are left out: TOML has no such value, and None is their default.
+    """
+    settings = config.model_dump(mode="json", exclude_none=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(tomli_w.dumps(settings), encoding="utf-8")
+
+
+def _explain_all(error: ValidationError, root: type[Section]) -> str:
+    """One line per problem; a lone problem needs no list."""
+    problems = [_explain(problem, _sections(root)) for problem in error.errors()]
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"{len(problems)} problems", *problems])
+
+
+def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    section, _, key = name.rpartition(".")
+    found, message = problem["input"], problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        known = list(sections[section].model_fields)
+        homes = [home for home, model in sections.items() if key in model.model_fields and home]
+        if homes:
+            return f"unknown key '{name}': '{key}' belongs in [{'] or ['.join(homes)}]"
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"unknown key '{name}': {hint}known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"'{name}' is required; add {f'[{name}]' if name in sections else f'{key} = ...'}"
+    if problem["type"] == "value_error":  # raised by a validator here, in its own words
+        message = str(problem["ctx"]["error"])
+        return f"[{name}]: {message}" if name else message
+    if name in sections:
+        return f"'{name}' = {found!r}: expected a section, written [{name}]"
+    if problem["type"] == "path_type":
+        message = "expected a path in quotes"
+    return f"'{name}' = {found!r}: {message[0].lower()}{message[1:]}"
+
+
+def _sections(root: type[Section], name: str = "") -> dict[str, type[Section]]:
+    """All sections at and below ``root`` by their dotted names; ``root`` itself has none."""
+    found = {name: root}
+    for key, field in root.model_fields.items():
+        for kind in (field.annotation, *typing.get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found |= _sections(kind, f"{name}.{key}".lstrip("."))
+    return found
