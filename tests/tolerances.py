@@ -16,8 +16,13 @@ class Tolerance(NamedTuple):
     atol: float
     reason: str
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Keyword arguments of ``numpy.testing.assert_allclose`` and ``torch.testing``."""
+        return {"rtol": self.rtol, "atol": self.atol}
 
-TABLE = {
+
+_TABLE = {
     "kernel": {
         "float64": Tolerance(1e-10, 1e-10, "the same sums in another order, on values near one"),
         "float32": Tolerance(1e-5, 1e-5, "as above: about a hundred roundings of 6e-8"),
@@ -29,8 +34,8 @@ TABLE = {
     "finite_difference": {
         "float64": Tolerance(0.0, 1e-5, "eV/Å at steps of 1e-4 Å: third derivatives up to 1e3"),
     },
-    "same_formula": {
-        "float64": Tolerance(1e-10, 1e-12, "same weights and formula, evaluated by hippynn"),
+    "hippynn": {
+        "float64": Tolerance(1e-10, 1e-10, "same formula and weights; atol for vanishing forces"),
     },
     "symmetry": {
         "float64": Tolerance(1e-9, 1e-9, "rotated or shifted coordinates round anew"),
@@ -45,10 +50,6 @@ TABLE = {
 }
 
 
-def close(comparison: str, dtype: object = "float64") -> dict[str, float]:
-    """Return ``rtol`` and ``atol`` for ``numpy.testing`` and ``torch.testing``.
-
-    ``dtype`` may be a name, or a dtype of numpy or torch.
-    """
-    entry = TABLE[comparison][str(dtype).removeprefix("torch.")]
-    return {"rtol": entry.rtol, "atol": entry.atol}
+def tolerance(comparison: str, dtype: object = "float64") -> Tolerance:
+    """Look a tolerance up; ``dtype`` may be a name, or a dtype of numpy or torch."""
+    return _TABLE[comparison][str(dtype).removeprefix("torch.")]
