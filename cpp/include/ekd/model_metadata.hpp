@@ -1,0 +1,40 @@
+// What an exported model says about itself, read and checked before any of it is run.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ekd {
+
+// Version of the file format. A reader refuses any newer one.
+inline constexpr int kModelFormat = 1;
+
+// Names of the records inside the TorchScript archive.
+inline constexpr const char* kFormatRecord = "ekd_format";
+inline constexpr const char* kMetadataRecord = "ekd_metadata.json";
+
+// The fields an engine acts on. The JSON holds more, for people; docs/exported_model.md lists all.
+struct ModelMetadata {
+  std::string ekd_version;
+  std::string torch_version;
+  std::string dtype;                         // "float32" or "float64"
+  std::vector<std::string> elements;         // chemical symbols in species order
+  std::vector<std::int64_t> atomic_numbers;  // the same, as numbers
+  double cutoff = 0.0;                       // Å
+  double interaction_range = 0.0;            // Å, n_interactions cutoffs
+  std::int64_t n_interactions = 0;
+  std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
+  std::vector<std::string> required_ops;     // schemas of the operators the model calls
+
+  std::int64_t species_of(const std::string& element) const;  // -1: the model lacks it
+};
+
+// Checks the format number, then the document against the rules of that format: required keys,
+// types, no unknown keys, fields that agree with each other.
+// `source` names the file in messages. Throws ModelFileError.
+ModelMetadata parse_model_metadata(const std::string& format, const std::string& json,
+                                   const std::string& source);
+
+}  // namespace ekd

@@ -1,0 +1,75 @@
+"""Ensemble knowledge distillation of interatomic potentials.
+
+Energies of molecules in, a distilled student running molecular dynamics in LAMMPS out::
+
+    import ekd
+
+    data = ekd.load_dataset("ccsdt_chno.h5", energy="ccsd(t)_ccpvdz.energy")
+    teachers = ekd.train_ensemble(data, n_members=8)
+    labels = ekd.label(teachers, data)
+    student = ekd.distill(data, labels)
+    student.export("student.pt")
+    atoms.calc = ekd.EKDCalculator("student.pt")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ekd.calculator import EKDCalculator as EKDCalculator
+    from ekd.config import Config as Config
+    from ekd.config import HIPNNConfig as HIPNNConfig
+    from ekd.config import TrainingConfig as TrainingConfig
+    from ekd.config import load_config as load_config
+    from ekd.data import Dataset as Dataset
+    from ekd.data import load_dataset as load_dataset
+    from ekd.distillation import Labels as Labels
+    from ekd.distillation import distill as distill
+    from ekd.distillation import label as label
+    from ekd.errors import EKDError as EKDError
+    from ekd.inference import ExportedModel as ExportedModel
+    from ekd.neighbor_list import neighbor_list as neighbor_list
+    from ekd.training import Ensemble as Ensemble
+    from ekd.training import TrainedModel as TrainedModel
+    from ekd.training import load_ensemble as load_ensemble
+    from ekd.training import train_ensemble as train_ensemble
+
+# Public name -> module. Imported on first use, so that `import ekd`, the command line and the
+# LAMMPS entry point do not wait for torch.
+_PUBLIC = {
+    "Config": "config",
+    "Dataset": "data",
+    "EKDCalculator": "calculator",
+    "EKDError": "errors",
+    "Ensemble": "training",
+    "ExportedModel": "inference",
+    "HIPNNConfig": "config",
+    "Labels": "distillation",
+    "TrainedModel": "training",
+    "TrainingConfig": "config",
+    "distill": "distillation",
+    "label": "distillation",
+    "load_config": "config",
+    "load_dataset": "data",
+    "load_ensemble": "training",
+    "neighbor_list": "neighbor_list",
+    "train_ensemble": "training",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from ekd._native import build_info
+
+        return build_info().EKD_VERSION
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ekd' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"ekd.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,84 @@
+"""Loads the compiled parts of ekd, after checking that they fit the torch that is installed.
+
+The check comes first because a library built for another torch fails with an undefined symbol,
+or worse, loads.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from types import ModuleType
+
+from ekd.errors import BuildError
+
+LIBRARY_DIRECTORY = Path(__file__).parent / "lib"
+
+
+def build_info() -> ModuleType:
+    """The versions this build was made for (module ``ekd._build``).
+
+    Raises:
+        BuildError: ekd has not been built.
+    """
+    try:
+        from ekd import _build
+    except ImportError:
+        raise BuildError(
+            "ekd's compiled libraries were not found; build them with 'pip install .' in the "
+            "source directory"
+        ) from None
+    return _build
+
+
+@functools.cache
+def core() -> ModuleType:
+    """The torch-free C++ core.
+
+    Raises:
+        BuildError: ekd has not been built, or not for this Python.
+    """
+    build_info()
+    try:
+        from ekd import _core
+    except ImportError as error:
+        raise BuildError(
+            f"ekd's compiled core does not load ({error}); rebuild it with "
+            "'pip install --force-reinstall --no-deps .' in the source directory"
+        ) from None
+    return _core
+
+
+@functools.cache
+def load_ops() -> None:
+    """Registers ``torch.ops.ekd``.
+
+    Raises:
+        BuildError: ekd was built for another torch than the one installed.
+    """
+    import torch
+
+    built_for = build_info().TORCH_VERSION
+    check_torch_version(found=torch.__version__, built_for=built_for)
+    try:
+        torch.ops.load_library(str(LIBRARY_DIRECTORY / "libekd_torch.so"))
+    except OSError as error:
+        raise BuildError(
+            f"ekd's torch operators do not load ({error}); rebuild them with "
+            "'pip install --force-reinstall --no-deps .' in the source directory"
+        ) from None
+
+
+def check_torch_version(found: str, built_for: str) -> None:
+    """Compares versions without their local part: '2.13.0+cpu' runs what '2.13.0' was built for.
+
+    Raises:
+        BuildError: they differ.
+    """
+    if found.split("+")[0] != built_for:
+        raise BuildError(
+            f"ekd was built for torch {built_for}, but torch {found} is installed; install that "
+            f"torch with 'pip install torch=={built_for}', or rebuild ekd for this one with "
+            "'pip install --force-reinstall --no-deps --no-build-isolation .' in the source "
+            "directory"
+        )

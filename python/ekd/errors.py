@@ -1,0 +1,38 @@
+"""Errors a user can cause. Each message says what was found, what was expected and what to do.
+
+The command line prints the message alone and exits with status 1; a traceback means a bug in ekd.
+"""
+
+from __future__ import annotations
+
+
+class EKDError(Exception):
+    """Base of every error that ekd raises on purpose."""
+
+
+class BuildError(EKDError, ImportError):
+    """The native libraries are missing, or were built for another torch or LAMMPS."""
+
+
+class ConfigError(EKDError):
+    """A configuration file has an unknown key, a wrong type or an impossible value."""
+
+
+class DataError(EKDError):
+    """A dataset or label file is missing, damaged, or lacks what was asked of it."""
+
+
+class StructureError(EKDError):
+    """A structure cannot be evaluated: no atoms, atoms on top of each other, unknown element."""
+
+
+class CheckpointError(EKDError):
+    """A checkpoint is missing, damaged, or belongs to another configuration."""
+
+
+class ModelFileError(EKDError):
+    """A file is not an exported model, is damaged, or comes from a newer format."""
+
+
+class LammpsError(EKDError):
+    """LAMMPS is not installed, or a LAMMPS run that ekd started has failed."""
