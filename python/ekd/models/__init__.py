@@ -1,5 +1,12 @@
-"""Network architectures."""
+"""Network architectures. Importing them registers ``torch.ops.ekd``, which they call.
 
+Raises:
+    BuildError: ekd was not built, or for another torch.
+"""
+
+from ekd import _native
 from ekd.models.hipnn import HIPNN
+
+_native.load_ops()
 
 __all__ = ["HIPNN"]

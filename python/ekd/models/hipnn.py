@@ -132,6 +132,14 @@ class HIPNN(Float64Buffers):
                 energies = energies + level
         return features, energies
 
+    def use_native_ops(self, native: bool) -> None:
+        """Choose between ``torch.ops.ekd`` (the default) and the plain torch operations.
+
+        The plain ones are slower; a model exported with them loads without ekd's libraries.
+        """
+        for block in self.blocks:
+            block.interaction.native = native
+
     def _geometry(
         self, pair_vectors: torch.Tensor, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import softplus
 
 from ekd.config import HIPNNConfig
-from ekd.models import ops, reference_ops
+from ekd.models import reference_ops
 from ekd.models.sensitivities import Sensitivities, n_components
 
 
@@ -28,13 +28,13 @@ class Interaction(torch.nn.Module):
 
     l_max: int
     cusp: float
-    native: Final[bool]
+    native: Final[bool]  # a constant, so that TorchScript drops the branch not taken
 
     def __init__(self, config: HIPNNConfig, width_in: int):
         super().__init__()
         self.l_max = config.l_max
         self.cusp = config.cusp
-        self.native = ops.native
+        self.native = True
         self.n_components = n_components(config.l_max)
         self.sensitivities = Sensitivities(
             config.n_sensitivities, config.soft_min, config.soft_max, config.cutoff
