@@ -44,6 +44,9 @@ _TABLE = {
     "file": {
         "float64": Tolerance(1e-14, 0.0, "a unit conversion rounds once or twice"),
     },
+    "constants": {
+        "float64": Tolerance(1e-7, 0.0, "ASE takes its constants from CODATA 2014"),
+    },
     "least_squares": {
         "float64": Tolerance(1e-9, 1e-9, "eps times the condition of a composition matrix, 1e3"),
     },

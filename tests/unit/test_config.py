@@ -1,0 +1,207 @@
+"""The configuration: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from ekd.config import (
+    Config,
+    HIPNNConfig,
+    TeachersConfig,
+    TrainingConfig,
+    _sections,
+    load_config,
+    validate_config,
+    write_config,
+)
+from ekd.errors import ConfigError
+
+DATA = {"path": "data.h5", "energy": "ccsd(t).energy"}
+
+
+def refusal(settings: dict[str, object]) -> str:
+    """The message with which these settings, beside a valid [data], are refused."""
+    with pytest.raises(ConfigError) as error:
+        validate_config({"data": DATA} | settings, base=Path("/base"))
+    return str(error.value)
+
+
+def test_defaults_need_data_alone() -> None:
+    config = validate_config({"data": DATA}, base="/base")
+    assert config.data.path == Path("/base/data.h5")
+    assert config.output == Path("/base/run")
+    assert config.teachers.n_members == 8
+    assert config.test is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "unknown", "nearest"),
+    [
+        ({"modle": {}}, "modle", "model"),
+        ({"model": {"cutof": 5.0}}, "model.cutof", "cutoff"),
+        ({"teachers": {"members": 8}}, "teachers.members", "n_members"),
+        ({"teachers": {"training": {"epoch": 3}}}, "teachers.training.epoch", "epochs"),
+        ({"student": {"model": {"n_feature": 3}}}, "student.model.n_feature", "n_features"),
+        ({"lammps": {"nve": {"time_step": 1.0}}}, "lammps.nve.time_step", "timestep"),
+        ({"data": DATA | {"energies": "x"}}, "data.energies", "energy"),
+    ],
+)
+def test_unknown_key_names_the_nearest(
+    settings: dict[str, object], unknown: str, nearest: str
+) -> None:
+    message = refusal(settings)
+    assert f"unknown key '{unknown}': did you mean '{nearest}'?" in message
+    assert "known here: " in message
+
+
+def test_key_of_another_section_names_its_home() -> None:
+    message = refusal({"teachers": {"epochs": 3}})
+    assert "'epochs' belongs in [teachers.training] or [student.training]" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "found", "expected"),
+    [
+        ({"teachers": {"n_members": "eight"}}, "'teachers.n_members' = 'eight'", "integer"),
+        ({"teachers": {"n_members": "8"}}, "'teachers.n_members' = '8'", "integer"),
+        ({"seed": True}, "'seed' = True", "integer"),
+        ({"seed": 1.5}, "'seed' = 1.5", "integer"),
+        ({"model": {"zbl": 1}}, "'model.zbl' = 1", "boolean"),
+        ({"model": {"cutoff": "5"}}, "'model.cutoff' = '5'", "number"),
+        ({"output": 3}, "'output' = 3", "expected a path in quotes"),
+        ({"model": 3}, "'model' = 3", "written [model]"),
+        ({"student": {"model": []}}, "'student.model' = []", "written [student.model]"),
+        ({"export": {"dtype": "half"}}, "'export.dtype' = 'half'", "'float32' or 'float64'"),
+    ],
+)
+def test_wrong_types(settings: dict[str, object], found: str, expected: str) -> None:
+    message = refusal(settings)
+    assert found in message
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("model", "l_max", 3),
+        ("model", "n_interactions", 0),
+        ("model", "cutoff", -1.0),
+        ("model", "cutoff", float("nan")),
+        ("data", "validation_fraction", 1.0),
+        ("teachers", "n_members", 1),
+        ("lammps", "mpi_ranks", 0),
+    ],
+)
+def test_bounds(section: str, key: str, value: float) -> None:
+    message = refusal({section: (DATA if section == "data" else {}) | {key: value}})
+    assert f"'{section}.{key}' = {value!r}: input should be" in message
+
+
+def test_radii_out_of_order() -> None:
+    message = refusal({"model": {"cutoff": 4.0}})
+    assert message.endswith(
+        "[model]: soft_min < soft_max <= cutoff is required, found 0.75, 4.5, 4.0"
+    )
+
+
+def test_required_keys() -> None:
+    with pytest.raises(ConfigError, match=r"'data' is required; add \[data\]"):
+        validate_config({}, base="/base")
+    with pytest.raises(ConfigError, match=r"'data\.energy' is required; add energy = \.\.\."):
+        validate_config({"data": {"path": "x.h5"}}, base="/base")
+
+
+def test_every_problem_is_listed() -> None:
+    message = refusal({"seed": -1, "model": {"cutof": 1.0}, "teachers": {"n_members": 1}})
+    assert "3 problems\n  " in message
+    assert all(key in message for key in ("'seed'", "'model.cutof'", "'teachers.n_members'"))
+
+
+def test_sections_made_in_python_fail_in_the_same_words() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'cutof': did you mean 'cutoff'"):
+        HIPNNConfig(cutof=5.0)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"'training\.epochs' = 0: input should be"):
+        TeachersConfig(training={"epochs": 0})  # type: ignore[arg-type]
+    assert TeachersConfig(training=TrainingConfig(epochs=3)).training.epochs == 3
+
+
+def test_sections_survive_the_way_to_a_worker() -> None:
+    config = HIPNNConfig(l_max=2, n_features=8)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'.*absent\.toml' not found; check the path"):
+        load_config(tmp_path / "absent.toml")
+
+
+def test_folder_instead_of_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: .*directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"seed = \n", b"seed = 1\nseed = 2\n", b"\xff\xfe"])
+def test_broken_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"broken\.toml' is not valid TOML"):
+        load_config(path)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "study"
+    folder.mkdir()
+    path = folder / "config.toml"
+    path.write_text(
+        'output = "runs/1"\n'
+        '[data]\npath = "../data.h5"\nenergy = "e"\n'
+        '[test]\npath = "~/test.xyz"\nenergy = "e"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load_config("study/config.toml")
+    assert config.output == folder / "runs" / "1"
+    assert config.data.path == tmp_path / "data.h5"
+    assert config.test is not None
+    assert config.test.path == tmp_path / "home" / "test.xyz"
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    config = validate_config({"data": DATA | {"path": "/elsewhere/x.h5"}}, base=tmp_path)
+    assert config.data.path == Path("/elsewhere/x.h5")
+
+
+def test_written_configuration_reads_back(tmp_path: Path) -> None:
+    config = validate_config(
+        {
+            "seed": 3,
+            "data": DATA | {"energy": 'quo"ted\\'},
+            "test": DATA | {"forces": "f"},
+            "model": {"l_max": 2, "cusp": 1e-30},
+            "student": {"model": {"zbl": True}},
+            "export": {"description": "line\nÅngström"},
+        },
+        base=tmp_path,
+    )
+    path = tmp_path / "elsewhere" / "config.toml"
+    write_config(config, path)
+    assert load_config(path) == config
+    assert path.parent.joinpath("config.toml").read_text().count("learning_rate = 0.005") == 2
+
+
+def test_written_defaults_read_back(tmp_path: Path) -> None:
+    config = validate_config({"data": DATA}, base=tmp_path)
+    write_config(config, tmp_path / "config.toml")
+    assert load_config(tmp_path / "config.toml") == config
+
+
+def test_every_setting_has_a_description() -> None:
+    sections = _sections(Config)
+    assert "lammps.nve" in sections
+    for section, model in sections.items():
+        for name, field in model.model_fields.items():
+            setting = f"{section}.{name}".lstrip(".")
+            assert field.description or setting in sections, setting

@@ -1,0 +1,57 @@
+"""Files are complete or absent."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ekd.errors import EKDError
+from ekd.files import atomic_write, sha256
+
+
+def test_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "file.txt"
+    for content in ("first", "second"):
+        with atomic_write(target) as temporary:
+            assert temporary.parent == target.parent
+            assert temporary.suffix == target.suffix
+            temporary.write_text(content)
+        assert target.read_text() == content
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_refusal_of_the_system_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with (
+        pytest.raises(EKDError, match=r"cannot write '.*x\.txt'.*check the folder"),
+        atomic_write(tmp_path / "file" / "x.txt") as temporary,
+    ):
+        temporary.write_text("never")
+
+
+def test_target_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with (
+        pytest.raises(EKDError, match=r"cannot write '.*taken'"),
+        atomic_write(tmp_path / "taken") as temporary,
+    ):
+        temporary.write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc" * 100_000)
+    assert sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -1,0 +1,57 @@
+"""Units and elements against values known from elsewhere."""
+
+from __future__ import annotations
+
+import ase.units
+import pytest
+from tolerances import tolerance
+
+from ekd import units
+from ekd.elements import atomic_number, symbol
+from ekd.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("Hartree", ase.units.Hartree),
+        ("hartree", ase.units.Hartree),
+        ("Ha", ase.units.Hartree),
+        ("kcal/mol", ase.units.kcal / ase.units.mol),
+        ("kJ/mol", ase.units.kJ / ase.units.mol),
+        ("eV", 1.0),
+        ("meV", 1e-3),
+    ],
+)
+def test_energy_units_agree_with_ase(name: str, size: float) -> None:
+    assert units.energy_unit(name) == pytest.approx(size, rel=tolerance("constants").rtol)
+
+
+def test_constants_are_codata_2018() -> None:
+    assert units.HARTREE == 27.211386245988
+    assert pytest.approx(96.48533212331, rel=1e-12) == 1 / units.KJ_PER_MOL
+    assert pytest.approx(4.184, rel=1e-15) == units.KCAL_PER_MOL / units.KJ_PER_MOL
+
+
+def test_unknown_unit_names_the_known() -> None:
+    with pytest.raises(DataError, match=r"unknown energy unit 'Rydberg'; use one of eV, .*kJ/mol"):
+        units.energy_unit("Rydberg")
+
+
+def test_symbols_round_trip() -> None:
+    assert [symbol(number) for number in (1, 6, 7, 8)] == ["H", "C", "N", "O"]
+    assert all(atomic_number(symbol(number)) == number for number in range(1, 119))
+
+
+@pytest.mark.parametrize("number", [0, -1, 119])
+def test_no_such_atomic_number(number: int) -> None:
+    with pytest.raises(
+        DataError, match=f"no element has atomic number {number}; expected 1 to 118"
+    ):
+        symbol(number)
+
+
+@pytest.mark.parametrize("name", ["X", "h", "Xx", ""])
+def test_no_such_symbol(name: str) -> None:
+    with pytest.raises(DataError, match=f"'{name}' is not a chemical symbol"):
+        atomic_number(name)
