@@ -36,3 +36,7 @@ class ModelFileError(EKDError):
 
 class LammpsError(EKDError):
     """LAMMPS is not installed, or a LAMMPS run that ekd started has failed."""
+
+
+class TrainingError(EKDError):
+    """A training diverged, or the process of a teacher was lost."""

@@ -13,9 +13,7 @@ reference that the native kernels are tested against, and what a portable export
 import torch
 
 
-def message(
-    w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int
-) -> torch.Tensor:
+def message(w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int) -> torch.Tensor:
     """Sum the messages of the neighbours: ``m[i, k, f] = sum_(p of i) w[p, k] z[j(p), f]``.
 
     Args:

@@ -22,8 +22,8 @@ class ZBL(Float64Buffers):
     """``V(r) = e^2 Z_i Z_j / (4 pi eps_0 r) phi(r / a) u(r / r_s)``, half of it to each atom.
 
     ``a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23)``. The envelope ``u(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8``
-    (Gasteiger, Groß and Günnemann, arXiv:2003.03123, eq. (8) with p = 6) takes value, slope and
-    curvature to zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans.
+    (Gasteiger, Groß and Günnemann, arXiv:2003.03123, with p = 6) takes value, slope and curvature
+    to zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans.
     2832 (2008)) or the cutoff, whichever is shorter. A chemical bond near its equilibrium
     length is therefore left to the network.
 

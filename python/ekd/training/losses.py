@@ -1,0 +1,36 @@
+"""The loss of HIP-NN: root mean square plus mean absolute error, and hierarchicality."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+_TINY = 1e-12  # under the root: no infinite slope where every error is zero
+
+
+def rmse_plus_mae(error: torch.Tensor) -> torch.Tensor:
+    """Sum of the root mean square and the mean absolute value of all elements.
+
+    Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the
+    error of a configuration in eV, forces as the error of a component in eV/Å.
+    """
+    return (error.square().mean() + _TINY).sqrt() + error.abs().mean()
+
+
+def hierarchicality(levels: list[torch.Tensor], n_configs: int) -> torch.Tensor:
+    """How much of the energy comes from late levels: ``sum_n E_n^2 / (E_n^2 + E_(n-1)^2)``.
+
+    Small where every level is a small correction to the one before it. As in hippynn, the terms
+    of the atoms are summed over a configuration and averaged over configurations.
+
+    Args:
+        levels: atomic energies by level, [n_atoms] eV each, the reference energies first.
+        n_configs: number of configurations.
+
+    Returns:
+        A scalar.
+    """
+    squares = [level.square() for level in levels]
+    terms = [later / (later + earlier + _TINY) for earlier, later in itertools.pairwise(squares)]
+    return torch.stack(terms).sum() / n_configs

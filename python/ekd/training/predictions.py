@@ -1,0 +1,89 @@
+"""Energies and forces of a model on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ekd.models import HIPNN
+from ekd.training.batches import Batch, BatchSource
+
+_PAIRS_PER_BATCH = 50_000  # some tens of MB, and enough work to hide the cost of a call
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about a dataset.
+
+    Attributes:
+        energies: float64 [n_configs] eV.
+        forces: float64 [n_atoms, 3] eV/Å.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
+def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    """Sum atomic energies over levels and atoms.
+
+    Args:
+        levels: float64 [n_atoms] eV each.
+        batch: the configurations.
+
+    Returns:
+        float64 [n_configs] eV.
+    """
+    zeros = torch.zeros(batch.n_configs, dtype=torch.float64)
+    return zeros.index_add(0, batch.config_index, torch.stack(levels).sum(0))
+
+
+def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: int) -> torch.Tensor:
+    """Forces from dE/dpair_vectors: plus the gradient on the centre, minus it on the neighbour.
+
+    Args:
+        gradient: [n_pairs, 3] eV/Å.
+        pairs: int64 [2, n_pairs].
+        n_atoms: number of atoms.
+
+    Returns:
+        [n_atoms, 3] eV/Å.
+    """
+    zeros = gradient.new_zeros(n_atoms, 3)
+    return zeros.index_add(0, pairs.flatten(), torch.cat([gradient, -gradient]))
+
+
+def evaluate(
+    model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
+) -> Predictions:
+    """Evaluate configurations, in the order given; all by default."""
+    energies, forces = [], []
+    for batch in _large_batches(source, configs):
+        pair_vectors = batch.pair_vectors.detach().requires_grad_()
+        levels = model.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
+        total = configuration_energies(levels, batch)
+        (gradient,) = torch.autograd.grad(total.sum(), pair_vectors)
+        energies.append(total.detach())
+        forces.append(forces_from_gradient(gradient.double(), batch.pairs, batch.n_atoms))
+    return Predictions(torch.cat(energies).numpy(), torch.cat(forces).numpy())
+
+
+@torch.no_grad()
+def evaluate_energies(
+    model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """As :func:`evaluate`, without the cost of forces: float64 [n_configs] eV."""
+    energies = []
+    for batch in _large_batches(source, configs):
+        levels = model.forward_terms(batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms)
+        energies.append(configuration_energies(levels, batch))
+    return torch.cat(energies).numpy()
+
+
+def _large_batches(source: BatchSource, configs: NDArray[np.int64] | None) -> Iterator[Batch]:
+    batch_size = max(1, int(_PAIRS_PER_BATCH / max(source.pairs_per_config, 1)))
+    return source.batches(np.arange(source.n_configs) if configs is None else configs, batch_size)

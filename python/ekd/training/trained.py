@@ -1,0 +1,117 @@
+"""A trained network with everything that was decided on the way to it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.data import Dataset
+from ekd.errors import CheckpointError
+from ekd.models import HIPNN
+from ekd.training import checkpoint
+from ekd.training.batches import BatchSource
+from ekd.training.predictions import Predictions, evaluate
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network that has been trained to the end of its schedule.
+
+    Attributes:
+        model: in the precision of the training.
+        model_config: architecture.
+        training_config: how it was trained.
+        provenance: data, split, seed, and for a student its teachers; plain JSON types.
+        history: one record per epoch: ``epoch, loss, energy_rmse, energy_mae, force_rmse,
+            force_mae`` (eV, eV/Å; forces against the labels, None without), the four errors once
+            more with the prefix ``validation_``, ``learning_rate, seconds``. Training errors are
+            means over the epoch, validation errors are those of the averaged weights.
+    """
+
+    model: HIPNN
+    model_config: HIPNNConfig
+    training_config: TrainingConfig
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over architecture, elements, and all weights in float64."""
+        digest = hashlib.sha256(self.model_config.model_dump_json().encode())
+        digest.update(json.dumps(self.model.elements).encode())
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.double().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def predict(self, data: Dataset) -> Predictions:
+        """Energies and forces of every configuration, evaluated in float64.
+
+        Raises:
+            StructureError: the data hold an element that the model was not trained on.
+        """
+        model = copy.deepcopy(self.model).double()
+        source = BatchSource(data, model.elements, model.cutoff, torch.float64)
+        return evaluate(model, source)
+
+    def export(
+        self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
+    ) -> None:
+        """Write the deployable file; see :func:`ekd.export.export_model`."""
+        from ekd.export import export_model
+
+        export_model(
+            self.model, path, dtype=dtype, description=description, provenance=self.provenance
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint that :meth:`load` reads."""
+        checkpoint.save(
+            path,
+            {
+                "model_config": self.model_config.model_dump(),
+                "training_config": self.training_config.model_dump(),
+                "provenance": self.provenance,
+                "elements": self.model.elements,
+                "history": self.history,
+                "model": self.model.state_dict(),
+                "state": None,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TrainedModel:
+        """Read the checkpoint of a finished training.
+
+        Raises:
+            CheckpointError: the file is missing or damaged, or the training was not finished.
+        """
+        contents = checkpoint.load(path)
+        if contents["state"] is not None:
+            done, epochs = (len(contents["history"]), contents["training_config"]["epochs"])
+            raise CheckpointError(
+                f"the training in '{path}' stopped after epoch {done} of {epochs}; finish it "
+                "with resume=True"
+            )
+        return cls.from_checkpoint(contents)
+
+    @classmethod
+    def from_checkpoint(cls, contents: Mapping[str, Any]) -> TrainedModel:
+        """Build the model from the contents of a checkpoint (see :mod:`.checkpoint`)."""
+        model_config = HIPNNConfig(**contents["model_config"])
+        training_config = TrainingConfig(**contents["training_config"])
+        weights = contents["model"]
+        model = HIPNN(model_config, contents["elements"], weights["reference_energies"].tolist())
+        model.to(getattr(torch, training_config.dtype)).load_state_dict(weights)
+        return cls(
+            model, model_config, training_config, contents["provenance"], contents["history"]
+        )
