@@ -23,3 +23,11 @@ def test_prompts_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
     result = doctest.DocTestRunner().run(test, out=report.append)
     assert result.attempted > 0
     assert not result.failed, "".join(report)
+
+
+def test_conventions_name_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "conventions.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 10
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / "unit" / file).read_text(), f"{file}::{test}"
