@@ -11,7 +11,8 @@ COULOMB = 14.399645478425668
 """e^2 / (4 pi epsilon_0) in eV Å (CODATA 2018)."""
 
 # Universal screening function: Ziegler, Biersack and Littmark, The Stopping and Range of Ions in
-# Matter, vol. 1 (Pergamon, 1985), with the constants that LAMMPS documents for its `pair_style zbl`.
+# Matter, vol. 1 (Pergamon, 1985), with the constants of `pair_style zbl`
+# in the LAMMPS manual.
 _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 _DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 _LENGTH = 0.46850

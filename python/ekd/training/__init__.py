@@ -1,7 +1,16 @@
 """Training of single networks and of ensembles."""
 
+from ekd.training.ensemble import Ensemble, EnsemblePredictions, load_ensemble, train_ensemble
 from ekd.training.loop import train
 from ekd.training.predictions import Predictions
 from ekd.training.trained import TrainedModel
 
-__all__ = ["Predictions", "TrainedModel", "train"]
+__all__ = [
+    "Ensemble",
+    "EnsemblePredictions",
+    "Predictions",
+    "TrainedModel",
+    "load_ensemble",
+    "train",
+    "train_ensemble",
+]

@@ -59,9 +59,12 @@ class TrainedModel:
         Raises:
             StructureError: the data hold an element that the model was not trained on.
         """
-        model = copy.deepcopy(self.model).double()
-        source = BatchSource(data, model.elements, model.cutoff, torch.float64)
-        return evaluate(model, source)
+        model = self.in_float64()
+        return evaluate(model, BatchSource(data, model.elements, model.cutoff, torch.float64))
+
+    def in_float64(self) -> HIPNN:
+        """A copy of the network in float64."""
+        return copy.deepcopy(self.model).double()
 
     def export(
         self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
@@ -70,7 +73,12 @@ class TrainedModel:
         from ekd.export import export_model
 
         export_model(
-            self.model, path, dtype=dtype, description=description, provenance=self.provenance
+            self.model,
+            path,
+            config=self.model_config,
+            dtype=dtype,
+            description=description,
+            provenance=self.provenance,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
