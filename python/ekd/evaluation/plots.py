@@ -10,7 +10,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ekd.evaluation.metrics import Metrics, mean
@@ -67,7 +69,7 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
             colors = [TEACHER] * len(teachers) + [ENSEMBLE, STUDENT]
             ticks = [f"T{i}" for i in range(len(teachers))] + ["ensemble", "student"]
             bars = ax.bar(range(len(values)), values, color=colors, width=0.72)
-            ax.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+            ax.bar_label(bars, fmt="%.0f", padding=-13, fontsize=8, color="white", zorder=4)
             reference = 1e3 * getattr(mean(teachers), name)
             ax.axhline(
                 reference,
@@ -112,6 +114,8 @@ def learning_curves(
             yscale="log",
         )
         for ax in (left, right):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _plain_log(ax.yaxis)
             if ax.lines:
                 ax.legend()
     return figure
@@ -176,6 +180,8 @@ def force_spread(error: Array, spread: Array) -> Figure:
             xscale="log",
             yscale="log",
         )
+        _plain_log(ax.xaxis)
+        _plain_log(ax.yaxis)
         ax.legend(loc="lower right")
     return figure
 
@@ -217,13 +223,14 @@ def temperature(
     Args:
         time: [n_samples] ps.
         values: [n_samples] K.
-        target: temperature asked for (K).
+        target: temperature asked for (K); None: the mean is shown.
         title: heading of the plot.
         equilibration: time (ps) up to which the run is not counted.
     """
     with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(time, values, color=STUDENT, lw=0.8)
-        ax.axhline(target, color=INK, lw=1, ls="--", label=f"{target:g} K")
+        level, label = (values.mean(), "mean ") if target is None else (target, "")
+        ax.axhline(level, color=INK, lw=1, ls="--", label=f"{label}{level:.0f} K")
         if equilibration is not None:
             ax.axvspan(time[0], equilibration, color="#eef1f4", lw=0, label="equilibration")
         ax.set(title=title, xlabel="time (ps)", ylabel="temperature (K)", ylim=(0, None))
@@ -273,6 +280,13 @@ def _curve(
         ax.plot(history["epoch"], 1e3 * history[name], color=color, label=label, **style)
 
 
+def _plain_log(axis: Axis) -> None:
+    """Label a logarithmic axis 50, 100, 200 instead of with powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _parity(
     true: Array,
     predictions: Mapping[str, Sequence[Array]],
@@ -311,6 +325,6 @@ def _parity(
                 aspect="equal",
                 xlabel=f"true ({unit})",
             )
-            ax.legend(loc="upper left", handletextpad=0.1)
+            ax.legend(loc="upper left", handletextpad=0.1, markerscale=2)
         axes[0].set_ylabel(f"{quantity}\npredicted ({unit})")
     return figure

@@ -1,0 +1,105 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from ekd.files import atomic_write
+
+TARGETS = {"force_rmse": 0.20, "energy_rmse": 0.10}
+"""Share by which the student is to be better than the mean of the single teachers."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the report shows."""
+
+    title: str
+    summary: Mapping[str, Any]
+    """As written to ``summary.json``."""
+    truth: str
+    """What the errors are measured against, in words."""
+    figures: Mapping[str, Path]
+    """PNG files by name; the template shows those it knows and finds."""
+    dynamics: Mapping[str, Any] | None
+    """Results of :func:`ekd.lammps.dynamics.run`; None: not run."""
+    provenance: Mapping[str, str]
+    config: str
+    """The resolved configuration as TOML."""
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report, images and style included."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(render(report), encoding="utf-8")
+
+
+def render(report: Report) -> str:
+    """Return the report as HTML."""
+    # StrictUndefined: a value that the template names and nobody gives is a bug, not a blank.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        milli=_milli,
+        change=_change,
+        lower_by=_lower_by,
+        small=_small,
+        duration=duration,
+        kilo=_kilo,
+    )
+    source = resources.files("ekd.evaluation").joinpath("report.html.j2").read_text("utf-8")
+    images = {name: _embedded(path) for name, path in report.figures.items()}
+    return environment.from_string(source).render(report=report, images=images, targets=TARGETS)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _milli(value: float | None) -> str:
+    return "–" if value is None else f"{1e3 * value:.1f}"
+
+
+def _change(improvement: float | None) -> str:
+    """An improvement as the change of an error: 0.2 better is −20 %."""
+    return "–" if improvement is None else f"{-100 * improvement:+.1f} %".replace("-", "−")
+
+
+def _lower_by(improvement: float | None) -> str:
+    if improvement is None:
+        return "not comparable with"
+    return f"{abs(100 * improvement):.1f} % {'below' if improvement >= 0 else 'above'}"
+
+
+def _kilo(value: float) -> str:
+    return f"{value / 1e3:.1f}"
+
+
+def _small(value: float | None) -> str:
+    """A number of unknown size in the notation of a printed paper: 3.2·10⁻¹²."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}·10{power}".replace("-", "−")

@@ -1,0 +1,341 @@
+"""The stages, what each needs and leaves, and when one may be skipped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from ekd.config import Config, write_config
+from ekd.data import Dataset, load_dataset, split
+from ekd.distillation import Labels, distill, label
+from ekd.elements import symbol
+from ekd.errors import ConfigError, DataError, EKDError
+from ekd.evaluation import compare
+from ekd.files import atomic_write
+from ekd.lammps import dynamics
+from ekd.lammps.run import launcher
+from ekd.lammps.structures import molecule
+from ekd.pipeline import summary
+from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES
+from ekd.pipeline.record import Existing, Record
+from ekd.training import Ensemble, TrainedModel, load_ensemble, train_ensemble
+
+
+class Pipeline:
+    """All stages over one configuration, in one output folder.
+
+    Args:
+        config: from :func:`ekd.config.load_config`.
+        existing: what happens to results that are already there.
+        progress: show progress bars and a line per stage.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        existing: Existing = Existing.REFUSE,
+        progress: bool = True,
+    ) -> None:
+        self.config = config
+        self.folder = config.output
+        self.existing = existing
+        self.progress = progress
+        self.console = Console(quiet=not progress)
+        self.record = Record.load(self.folder / "stages.json")
+        self.summary: dict[str, Any] | None = None
+        """Set by the stage ``report``."""
+
+    def run(self, stages: Sequence[str] = STAGES) -> None:
+        """Run some stages in their order.
+
+        Everything that can be known to fail is looked at before the first stage starts.
+
+        Raises:
+            EKDError: results are in the way, earlier stages are missing, or a stage fails.
+        """
+        stages = [stage for stage in STAGES if stage in stages]
+        for stage in stages:
+            self._check(stage, coming=stages)
+        self._check_inputs(stages)
+        write_config(self.config, self.folder / "config.toml")
+        actions: dict[str, Callable[[], None]] = {
+            "train": self._train,
+            "label": self._label,
+            "distill": self._distill,
+            "evaluate": self._evaluate,
+            "export": self._export,
+            "lammps": self._lammps,
+            "report": self._report,
+        }
+        for stage in stages:
+            if self._is_done(stage):
+                self.console.print(f"[dim]{stage}: complete, kept[/dim]")
+                continue
+            self.console.print(f"[bold]{stage}[/bold]")
+            if self.existing is Existing.OVERWRITE:
+                self._remove(stage)
+            with self.record.timed(stage, self.settings(stage)):
+                actions[stage]()
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Return everything that the result of a stage depends on, by dotted key."""
+        sections = [name for one in (*NEEDS[stage], stage) for name in SECTIONS[one]]
+        values = self.config.model_dump(mode="json", include=set(sections))
+        # Where a file lies and how many processes work on it does not change a result; what is in
+        # the file does.
+        values["data"].update(path=None, fingerprint=self.data.fingerprint)
+        values["teachers"].pop("n_workers")
+        if values.get("test") is not None:
+            assert self.test is not None
+            values["test"].update(path=None, fingerprint=self.test.fingerprint)
+        return _flatten(values)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The training set."""
+        section = self.config.data
+        return load_dataset(section.path, energy=section.energy, energy_unit=section.energy_unit)
+
+    @cached_property
+    def test(self) -> Dataset | None:
+        """The test set, if the configuration names one."""
+        section = self.config.test
+        if section is None:
+            return None
+        return load_dataset(
+            section.path,
+            energy=section.energy,
+            forces=section.forces,
+            energy_unit=section.energy_unit,
+        )
+
+    @cached_property
+    def teachers(self) -> Ensemble:
+        """The trained teachers, read from the output folder."""
+        return load_ensemble(self.folder / "teachers")
+
+    @cached_property
+    def student(self) -> TrainedModel:
+        """The trained student, read from the output folder."""
+        return TrainedModel.load(self.folder / "student" / "checkpoint.pt")
+
+    def _train(self) -> None:
+        teachers = self.config.teachers
+        train_ensemble(
+            self.data,
+            model=self.config.model,
+            n_members=teachers.n_members,
+            seed=self.config.seed,
+            training=teachers.training,
+            directory=self.folder / "teachers",
+            n_workers=teachers.n_workers,
+            resume=True,
+            progress=self.progress,
+            **self._split,
+        )
+
+    def _label(self) -> None:
+        label(
+            self.teachers,
+            self.data,
+            path=self.folder / "labels.h5",
+            progress=self.progress,
+        )
+
+    def _distill(self) -> None:
+        distill(
+            self.data,
+            Labels.load(self.folder / "labels.h5", self.data),
+            model=self.config.student.model or self.config.model,
+            training=self.config.student.training,
+            seed=self.config.seed + self.config.teachers.n_members,
+            directory=self.folder / "student",
+            resume=True,
+            progress=self.progress,
+            **self._split,
+        )
+
+    def _evaluate(self) -> None:
+        truth = self.truth
+        ensemble = self.teachers.predict(truth)
+        student = self.student.predict(truth)
+        result = {
+            "dataset": truth.provenance.path,
+            "held_out": "test set" if self.test is not None else "validation split",
+            "n_configs": len(truth),
+            "teachers": [asdict(compare(member, truth)) for member in ensemble.members],
+            "ensemble": asdict(compare(ensemble, truth)),
+            "student": asdict(compare(student, truth)),
+        }
+        with atomic_write(self.folder / "evaluation" / "predictions.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                groups=truth.groups,
+                true_energies=truth.energies,
+                true_forces=truth.forces if truth.forces is not None else np.empty((0, 3)),
+                teacher_energies=np.stack([member.energies for member in ensemble.members]),
+                teacher_forces=np.stack([member.forces for member in ensemble.members]),
+                ensemble_energies=ensemble.energies,
+                ensemble_forces=ensemble.forces,
+                ensemble_forces_std=ensemble.forces_std,
+                student_energies=student.energies,
+                student_forces=student.forces,
+            )
+        _write_json(self.folder / "evaluation" / "metrics.json", result)
+
+    def _export(self) -> None:
+        self.student.export(
+            self.folder / "student.pt",
+            dtype=self.config.export.dtype,
+            description=self.config.export.description,
+        )
+
+    def _lammps(self) -> None:
+        result = dynamics.run(
+            self.folder / "lammps",
+            model=self.folder / "student.pt",
+            known={symbol(number) for number in self.data.elements},
+            config=self.config.lammps,
+            seed=self.config.seed,
+            progress=self.progress,
+        )
+        _write_json(self.folder / "lammps" / "results.json", result)
+
+    def _report(self) -> None:
+        start = time.perf_counter()
+        evaluation = _read_json(self.folder / "evaluation" / "metrics.json")
+        with_lammps = self.record.is_complete("lammps") and not self.record.differences(
+            "lammps", self.settings("lammps")
+        )
+        dynamics = _read_json(self.folder / "lammps" / "results.json") if with_lammps else None
+        figures = summary.draw(self.folder, evaluation, dynamics, self.truth)
+        seconds = {
+            stage: self.record.entries[stage].wall_seconds
+            for stage in STAGES[:-1]
+            if self.record.is_complete(stage)
+        }
+        seconds["report"] = time.perf_counter() - start
+        self.summary = summary.summarize(evaluation, dynamics, seconds)
+        summary.write(
+            self.folder,
+            self.summary,
+            figures,
+            dynamics,
+            training_set=self.data,
+            truth=self.truth,
+            held_out=evaluation["held_out"],
+        )
+
+    @cached_property
+    def truth(self) -> Dataset:
+        """What the models are measured against: the test set, else what training held out."""
+        if self.test is not None:
+            return self.test
+        data = self.config.data
+        _, held_out = split(
+            self.data, data.validation_fraction, by=data.split_by, seed=data.split_seed
+        )
+        return self.data.subset(held_out)
+
+    @property
+    def _split(self) -> dict[str, Any]:
+        data = self.config.data
+        return {
+            "validation_fraction": data.validation_fraction,
+            "split_by": data.split_by,
+            "split_seed": data.split_seed,
+        }
+
+    def _outputs(self, stage: str) -> list[Path]:
+        return [self.folder / name for name in LEAVES[stage] if (self.folder / name).exists()]
+
+    def _is_done(self, stage: str) -> bool:
+        return (
+            self.existing is Existing.RESUME
+            and self.record.is_complete(stage)
+            and len(self._outputs(stage)) == len(LEAVES[stage]) > 0
+        )
+
+    def _remove(self, stage: str) -> None:
+        self.record.forget(stage)
+        for path in self._outputs(stage):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _check(self, stage: str, coming: Sequence[str]) -> None:
+        """Refuse to start where results are in the way or earlier ones are missing or stale."""
+        for needed in NEEDS[stage]:
+            if needed in coming:
+                continue
+            if not self.record.is_complete(needed):
+                raise EKDError(
+                    f"'{stage}' needs the results of '{needed}', which are not in "
+                    f"'{self.folder}'; run 'ekd {needed}' with this configuration first"
+                )
+            self._require_same_settings(needed)
+        if outputs := self._outputs(stage):
+            if self.existing is Existing.REFUSE:
+                raise EKDError(
+                    f"'{outputs[0]}' already exists; add --resume to keep what is complete and "
+                    "continue, --overwrite to remove it and start again, or choose another folder "
+                    "with --output"
+                )
+            if self.existing is Existing.RESUME:
+                self._require_same_settings(stage)
+
+    def _require_same_settings(self, stage: str) -> None:
+        differences = self.record.differences(stage, self.settings(stage))
+        if differences:
+            listed = "\n  ".join(differences)
+            raise EKDError(
+                f"the results of '{stage}' in '{self.folder}' were made with other settings:\n"
+                f"  {listed}\n"
+                "choose another folder with --output, or make them again with "
+                f"'ekd run --from {stage} --overwrite'"
+            )
+
+    def _check_inputs(self, stages: Sequence[str]) -> None:
+        """Find now what would otherwise stop a stage hours later."""
+        unknown = set(self.test.elements) - set(self.data.elements) if self.test else set()
+        if unknown:
+            raise DataError(
+                f"the test set has {', '.join(map(symbol, sorted(unknown)))}, which the training "
+                "set lacks; the teachers cannot know them"
+            )
+        if (self.folder / "config.toml").exists() and not self.record.path.exists():
+            raise ConfigError(
+                f"'{self.folder / 'config.toml'}' is not of ekd's making and would be replaced; "
+                "choose another folder with --output"
+            )
+        if "lammps" in stages and not self._is_done("lammps"):
+            launcher(self.config.lammps.mpi_ranks)
+            molecule(self.config.lammps.nve.molecule)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,238 @@
+"""What a run has shown: summary.json, the plots, report.html, and a table for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from ekd.data import Dataset
+from ekd.evaluation import Metrics, improvement, mean, plots
+from ekd.evaluation.metrics import NAMES
+from ekd.evaluation.report import Report, write_report
+from ekd.files import atomic_write, sha256
+
+
+def summarize(
+    evaluation: Mapping[str, Any],
+    dynamics: Mapping[str, Any] | None,
+    wall_seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Collect the results of a run; energies in eV, forces in eV/Å.
+
+    Args:
+        evaluation: as the stage ``evaluate`` leaves it in ``evaluation/metrics.json``.
+        dynamics: as the stage ``lammps`` leaves it in ``lammps/results.json``; None: not run.
+        wall_seconds: of each stage.
+    """
+    nve = (dynamics or {}).get("nve") or {}
+    teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
+    average = mean(teachers)
+    return {
+        "teachers": {name: [getattr(teacher, name) for teacher in teachers] for name in NAMES},
+        "mean_teacher": {name: getattr(average, name) for name in NAMES},
+        "ensemble": evaluation["ensemble"],
+        "student": evaluation["student"],
+        "improvement": improvement(Metrics(**evaluation["student"]), average),
+        "nve_drift_per_atom_per_ps": nve.get("drift_per_atom_per_ps"),
+        "nve_max_deviation_per_atom": nve.get("max_deviation_per_atom"),
+        "lammps_minus_ase": (
+            dynamics["lammps_minus_ase"]
+            if dynamics
+            else {"energy": None, "force": None, "pressure": None}
+        ),
+        "wall_seconds": dict(wall_seconds),
+    }
+
+
+def draw(
+    folder: Path,
+    evaluation: Mapping[str, Any],
+    dynamics: Mapping[str, Any] | None,
+    truth: Dataset,
+) -> dict[str, Path]:
+    """Draw all plots that the results allow into ``plots/`` of the output folder.
+
+    Returns:
+        the PNG files by the names that the report knows.
+    """
+    predictions = np.load(folder / "evaluation" / "predictions.npz")
+    dynamics = dynamics or {"nve": None, "water": None}
+    n_members = len(evaluation["teachers"])
+    panels = {
+        f"{n_members} teachers": "teacher",
+        "ensemble": "ensemble",
+        "student": "student",
+    }
+
+    def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
+        values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
+        return {
+            label: list(all_) if panels[label] == "teacher" else [all_]
+            for label, all_ in values.items()
+        }
+
+    figures = {
+        "accuracy": plots.accuracy(
+            [Metrics(**entry) for entry in evaluation["teachers"]],
+            Metrics(**evaluation["ensemble"]),
+            Metrics(**evaluation["student"]),
+        ),
+        "learning_curves": plots.learning_curves(
+            [
+                read_history(folder / "teachers" / f"member-{i}" / "history.csv")
+                for i in range(n_members)
+            ],
+            read_history(folder / "student" / "history.csv"),
+        ),
+        "energy_parity": plots.energy_parity(
+            truth.energies, truth.groups, panel_values("energies")
+        ),
+    }
+    if truth.forces is not None:
+        figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
+        error = predictions["ensemble_forces"] - truth.forces
+        figures["force_spread"] = plots.force_spread(
+            np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
+        )
+    if nve := dynamics["nve"]:
+        time = np.array(nve["time"])
+        figures["nve_energy"] = plots.nve_energy(
+            time, np.array(nve["total_energy"]), nve["n_atoms"], nve["drift_per_atom_per_ps"]
+        )
+        figures["nve_temperature"] = plots.temperature(
+            time, np.array(nve["temperature"]), None, f"Temperature, {nve['molecule']}"
+        )
+    if water := dynamics["water"]:
+        figures["rdf"] = plots.radial_distribution(np.array(water["r"]), np.array(water["g"]))
+        figures["water_temperature"] = plots.temperature(
+            np.array(water["time"]),
+            np.array(water["temperature"]),
+            water["target_temperature"],
+            "Temperature, water",
+            equilibration=water["equilibration"],
+        )
+    paths = {}
+    for name, figure in figures.items():
+        paths[name] = folder / "plots" / f"{name}.png"
+        plots.save(figure, paths[name])
+    return paths
+
+
+def write(
+    folder: Path,
+    summary: Mapping[str, Any],
+    figures: Mapping[str, Path],
+    dynamics: Mapping[str, Any] | None,
+    training_set: Dataset,
+    truth: Dataset,
+    held_out: str,
+) -> None:
+    """Write ``report.html`` and ``summary.json``.
+
+    Args:
+        folder: the output folder.
+        summary: from :func:`summarize`.
+        figures: from :func:`draw`.
+        dynamics: as for :func:`summarize`.
+        training_set: what the teachers learned from.
+        truth: what the models were measured against.
+        held_out: what that is, in words.
+    """
+    report = Report(
+        title="Ensemble knowledge distillation",
+        summary=summary,
+        truth=(
+            f"the {held_out}: {len(truth)} configurations, {truth.n_atoms} atoms, "
+            f"{truth.provenance.level_of_theory}"
+        ),
+        figures=figures,
+        dynamics=dynamics,
+        provenance=_provenance(folder, training_set, truth),
+        config=(folder / "config.toml").read_text(encoding="utf-8"),
+    )
+    write_report(report, folder / "report.html")
+    with atomic_write(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def table(summary: Mapping[str, Any]) -> Table:
+    """Return the summary as one table for the terminal."""
+    result = Table(title="Ensemble knowledge distillation", title_justify="left")
+    result.add_column("")
+    for heading in ("energy RMSE", "energy MAE", "force RMSE", "force MAE"):
+        unit = "meV" if heading.startswith("energy") else "meV/Å"
+        result.add_column(f"{heading}\n{unit}", justify="right")
+
+    def milli(value: float | None) -> str:
+        return "–" if value is None else f"{1e3 * value:.1f}"
+
+    teachers = summary["teachers"]
+    for i in range(len(teachers["energy_rmse"])):
+        result.add_row(f"teacher {i}", *(milli(teachers[name][i]) for name in NAMES), style="dim")
+    rows = (("mean teacher", "mean_teacher"), ("ensemble", "ensemble"), ("student", "student"))
+    for label, key in rows:
+        style = "bold" if key == "student" else None
+        result.add_row(label, *(milli(summary[key][name]) for name in NAMES), style=style)
+    shares = (summary["improvement"][name] for name in NAMES)
+    result.add_row(
+        "student minus mean teacher",
+        *("–" if share is None else f"{-100 * share:+.1f} %" for share in shares),
+        end_section=True,
+    )
+
+    def line(label: str, value: float | None, unit: str) -> None:
+        if value is not None:
+            result.add_row(label, f"{value:.2e}", unit, "", "")
+
+    line("NVE drift", summary["nve_drift_per_atom_per_ps"], "eV/atom/ps")
+    line("NVE, largest deviation", summary["nve_max_deviation_per_atom"], "eV/atom")
+    difference = summary["lammps_minus_ase"]
+    line("LAMMPS − ASE, energy", difference["energy"], "eV/atom")
+    line("LAMMPS − ASE, forces", difference["force"], "eV/Å")
+    line("LAMMPS − ASE, pressure", difference["pressure"], "relative")
+    total = sum(summary["wall_seconds"].values())
+    result.add_row("wall time", f"{total:.0f}", "s", "", "")
+    return result
+
+
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """Read the history of a training: columns by name, NaN where a value is missing."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = rows[0] if rows else {}
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+
+
+def _provenance(folder: Path, training_set: Dataset, truth: Dataset) -> dict[str, str]:
+    versions = [f"{name} {_version(name)}" for name in ("ekd", "torch", "numpy", "lammps")]
+    data = training_set.provenance
+    provenance = {
+        "training set": f"{data.path}: {len(training_set)} configurations, {data.level_of_theory}",
+        "its SHA-256": data.sha256,
+    }
+    if truth.provenance.path != data.path:
+        provenance["test set"] = f"{truth.provenance.path}: {len(truth)} configurations"
+        provenance["test set's SHA-256"] = truth.provenance.sha256
+    if (folder / "student.pt").exists():
+        provenance["student.pt, SHA-256"] = sha256(folder / "student.pt")
+    provenance["software"] = ", ".join([*versions, f"Python {platform.python_version()}"])
+    provenance["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    provenance["written"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return provenance
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
