@@ -8,9 +8,9 @@ import torch
 class Sensitivities(torch.nn.Module):
     """Radial functions ``s_v(r) = exp(-(1/r - 1/mu_v)^2 sigma_v^2 / 2) cos^2(pi r / 2R)``, r < R.
 
-    Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). ``mu`` and
-    ``sigma`` are learned; at first 1/mu is evenly spaced between 1/soft_max and 1/soft_min, and
-    sigma is 2 n soft_min. Value and slope vanish at the cutoff.
+    Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). ``mu`` and ``sigma`` are
+    learned; at first 1/mu is evenly spaced between 1/soft_max and 1/soft_min, and sigma is
+    2 n soft_min. Value and slope vanish at the cutoff.
 
     Args:
         n_sensitivities: number of functions.

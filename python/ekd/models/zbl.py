@@ -11,8 +11,7 @@ COULOMB = 14.399645478425668
 """e^2 / (4 pi epsilon_0) in eV Å (CODATA 2018)."""
 
 # Universal screening function: Ziegler, Biersack and Littmark, The Stopping and Range of Ions in
-# Matter, vol. 1 (Pergamon, 1985), with the constants of `pair_style zbl`
-# in the LAMMPS manual.
+# Matter, vol. 1 (Pergamon, 1985), with the constants of `pair_style zbl` in the LAMMPS manual.
 _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 _DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 _LENGTH = 0.46850
@@ -24,9 +23,9 @@ class ZBL(Float64Buffers):
 
     ``a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23)``. The envelope ``u(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8``
     (Gasteiger, Groß and Günnemann, arXiv:2003.03123, with p = 6) takes value, slope and curvature
-    to zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans.
-    2832 (2008)) or the cutoff, whichever is shorter. A chemical bond near its equilibrium
-    length is therefore left to the network.
+    to zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008))
+    or the cutoff, whichever is shorter. A chemical bond near its equilibrium length is therefore
+    left to the network.
 
     Args:
         elements: atomic numbers, in the order of the species.
