@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ekd.distillation import label as label
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
-    from ekd.neighbor_list import neighbor_list as neighbor_list
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -54,7 +53,6 @@ _PUBLIC = {
     "load_config": "config",
     "load_dataset": "data",
     "load_ensemble": "training",
-    "neighbor_list": "neighbor_list",
     "train_ensemble": "training",
 }
 

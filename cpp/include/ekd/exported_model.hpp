@@ -8,11 +8,14 @@
 
 #include "ekd/model_metadata.hpp"
 
+// Libraries are built with hidden symbols; these are what libekd_torch.so offers to engines.
+#define EKD_EXPORT __attribute__((visibility("default")))
+
 namespace ekd {
 
 // How an engine moves features between the owners of atoms and their ghosts. Atoms
 // 0 .. n_local - 1 are owned; the rest, up to n_all - 1, are ghosts.
-class FeatureExchange {
+class EKD_EXPORT FeatureExchange {
  public:
   virtual ~FeatureExchange() = default;
   // features [n_local, F] of owned atoms -> features [n_all, F] of owned atoms and ghosts.
@@ -26,7 +29,7 @@ struct Evaluation {
   torch::Tensor pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å, float64
 };
 
-class ExportedModel {
+class EKD_EXPORT ExportedModel {
  public:
   // Reads and checks the metadata, then loads the model. Throws ModelFileError.
   explicit ExportedModel(const std::string& path, const torch::Device& device = torch::kCPU);

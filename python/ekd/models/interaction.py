@@ -77,7 +77,8 @@ class Interaction(torch.nn.Module):
         else:
             messages = reference_ops.message(weights, features, pairs, n_local)
         # One product serves all components: V acts on (sensitivity, feature) of each.
-        mixed = self.neighbors(messages.reshape(n_local, self.n_components, -1))
+        shape = [n_local, self.n_components, self.neighbors.in_features]
+        mixed = self.neighbors(messages.reshape(shape))
         result = mixed[:, 0] + self.center(features[:n_local])
         if self.l_max >= 1:
             norm = mixed[:, 1:4].square().sum(1)

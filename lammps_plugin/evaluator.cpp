@@ -1,0 +1,79 @@
+#include "evaluator.h"
+
+#include <ATen/Parallel.h>
+
+#include "ekd/exported_model.hpp"
+
+namespace ekd {
+namespace {
+
+// Views of the caller's memory; nothing is copied.
+torch::Tensor view(const std::vector<std::int64_t>& values) {
+  return torch::from_blob(const_cast<std::int64_t*>(values.data()),
+                          {static_cast<std::int64_t>(values.size())}, torch::kInt64);
+}
+
+torch::Tensor view(const std::vector<double>& values, std::int64_t width) {
+  return torch::from_blob(const_cast<double*>(values.data()),
+                          {static_cast<std::int64_t>(values.size()) / width, width},
+                          torch::kFloat64);
+}
+
+std::vector<double> to_vector(const torch::Tensor& tensor) {
+  const torch::Tensor flat = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
+  return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
+}
+
+// Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
+class Exchange : public FeatureExchange {
+ public:
+  Exchange(std::int64_t n_local, std::int64_t n_all, GhostCommunication& communication)
+      : n_local_(n_local), n_all_(n_all), communication_(communication) {}
+
+  torch::Tensor forward(const torch::Tensor& features) override {
+    const std::int64_t width = features.size(1);
+    std::vector<double> rows = to_vector(features);
+    rows.resize(n_all_ * width);
+    communication_.copy_to_ghosts(rows, static_cast<int>(width));
+    return view(rows, width).to(features.options(), /*non_blocking=*/false, /*copy=*/true);
+  }
+
+  torch::Tensor reverse(const torch::Tensor& gradients) override {
+    const std::int64_t width = gradients.size(1);
+    std::vector<double> rows = to_vector(gradients);
+    communication_.add_from_ghosts(rows, static_cast<int>(width));
+    return view(rows, width).narrow(0, 0, n_local_).to(gradients.options(), false, true);
+  }
+
+ private:
+  std::int64_t n_local_;
+  std::int64_t n_all_;
+  GhostCommunication& communication_;
+};
+
+}  // namespace
+
+struct Evaluator::Implementation {
+  ExportedModel model;
+};
+
+Evaluator::Evaluator(const std::string& path, int n_threads) {
+  // torch would otherwise take every core on every rank.
+  at::set_num_threads(n_threads);
+  implementation_.reset(new Implementation{ExportedModel(path)});
+}
+
+Evaluator::~Evaluator() = default;
+
+const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
+
+Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication) {
+  const auto n_all = static_cast<std::int64_t>(atoms.species.size());
+  Exchange exchange(atoms.n_local, n_all, communication);
+  const torch::Tensor pairs = torch::stack({view(atoms.centers), view(atoms.neighbors)});
+  const Evaluation result = implementation_->model.evaluate(
+      view(atoms.species), pairs, view(atoms.pair_vectors, 3), atoms.n_local, exchange);
+  return {to_vector(result.atomic_energies), to_vector(result.pair_gradients)};
+}
+
+}  // namespace ekd

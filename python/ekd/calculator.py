@@ -1,0 +1,63 @@
+"""ASE calculator: an exported student, from its file alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from ekd.inference import ExportedModel
+
+
+class EKDCalculator(Calculator):  # type: ignore[misc]
+    """Energy, atomic energies, forces and stress of an exported model, for ASE.
+
+    >>> atoms.calc = EKDCalculator("student.pt")  # doctest: +SKIP
+
+    The stress is there for structures with a three-dimensional cell.
+
+    Args:
+        model: path of the exported file.
+        device: torch device to evaluate on.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        StructureError: on calculation: no atoms, atoms on top of each other, an element that the
+            model lacks.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+
+    def __init__(self, model: str | os.PathLike[str], device: str = "cpu", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.model = ExportedModel(model, device)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Evaluate all properties at once: they come from one pass through the model."""
+        super().calculate(atoms, properties, system_changes)
+        results = self.model.evaluate(
+            self.atoms.numbers, self.atoms.positions, self.atoms.cell.array, self.atoms.pbc
+        )
+        self.results = {
+            "energy": results.energy,
+            "free_energy": results.energy,
+            "energies": results.atomic_energies,
+            "forces": results.forces,
+        }
+        if self.atoms.cell.rank == 3:
+            stress = -results.virial / self.atoms.get_volume()
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

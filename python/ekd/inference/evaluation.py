@@ -1,0 +1,73 @@
+"""Energy, forces and virial of one structure, from any module of the staged protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ekd.neighbor_list import NeighborList
+
+AtomicEnergies = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""``forward(species, pairs, pair_vectors, n_local) -> atomic energies``, eager or scripted."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a model predicts for one structure.
+
+    Attributes:
+        energy: total energy, eV.
+        atomic_energies: (n_atoms), eV; they sum to ``energy``.
+        forces: (n_atoms, 3), eV/Å.
+        virial: (3, 3), eV; ``-sum_p pair_vector ⊗ dE/dpair_vector``, symmetric. The stress in
+            ASE's sign is ``-virial / volume``.
+    """
+
+    energy: float
+    atomic_energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    virial: NDArray[np.float64]
+
+
+def evaluate(
+    model: AtomicEnergies,
+    species: NDArray[np.int64],
+    pairs: NeighborList,
+    device: torch.device | str = "cpu",
+) -> Results:
+    """Evaluate a model and differentiate it with respect to every pair vector.
+
+    Args:
+        model: see :data:`AtomicEnergies`.
+        species: (n_atoms), index into the elements of the model.
+        pairs: full neighbour list within the cutoff of the model.
+        device: where to evaluate.
+    """
+    n_atoms = len(species)
+    vectors = torch.from_numpy(pairs.pair_vectors).to(device).requires_grad_(True)
+    atomic_energies = model(
+        torch.from_numpy(species).to(device),
+        torch.from_numpy(pairs.pairs).to(device),
+        vectors,
+        n_atoms,
+    )
+    (found,) = torch.autograd.grad(
+        [atomic_energies], [vectors], [torch.ones_like(atomic_energies)], allow_unused=True
+    )
+    gradients = np.zeros_like(pairs.pair_vectors) if found is None else found.cpu().numpy()
+    # A pair vector runs from centre to neighbour: moving the centre along it shortens it.
+    forces = np.zeros((n_atoms, 3))
+    np.add.at(forces, pairs.pairs[0], gradients)
+    np.subtract.at(forces, pairs.pairs[1], gradients)
+    virial = -pairs.pair_vectors.T @ gradients
+    energies = atomic_energies.detach().cpu().numpy().astype(np.float64)
+    return Results(
+        energy=float(energies.sum()),
+        atomic_energies=energies,
+        forces=forces,
+        virial=(virial + virial.T) / 2,
+    )

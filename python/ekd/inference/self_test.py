@@ -1,0 +1,46 @@
+"""The self-test of an exported model: does it still predict here what it predicted at export?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ekd.inference.exported_model import ExportedModel
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """Largest differences between the file, run here, and the original network at export.
+
+    Attributes:
+        energy: eV/atom.
+        forces: eV/Å.
+        virial: eV/atom.
+        tolerance: what each of them may be.
+    """
+
+    energy: float
+    forces: float
+    virial: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is a number within the tolerance."""
+        return all(value <= self.tolerance for value in (self.energy, self.forces, self.virial))
+
+
+def run_self_test(model: ExportedModel) -> SelfTestReport:
+    """Evaluate the frame that the file carries and compare with the results stored beside it."""
+    frame = model.metadata.self_test
+    results = model.evaluate(
+        frame["atomic_numbers"], frame["positions"], frame["cell"], frame["pbc"]
+    )
+    n_atoms = len(frame["atomic_numbers"])
+    return SelfTestReport(
+        energy=abs(results.energy - frame["energy"]) / n_atoms,
+        forces=float(np.abs(results.forces - np.array(frame["forces"])).max()),
+        virial=float(np.abs(results.virial - np.array(frame["virial"])).max()) / n_atoms,
+        tolerance=frame["tolerance"],
+    )
