@@ -199,15 +199,12 @@ def nve_energy(time: Array, total_energy: Array, n_atoms: int, slope: float) -> 
     line = 1e6 * slope * (time - time.mean()) + deviation.mean()
     with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(time, deviation, color=STUDENT, lw=0.7)
-        ax.plot(
-            time,
-            line,
-            color=TARGET,
-            lw=1.4,
-            label=f"drift {1e6 * slope:+.3g} µeV/atom/ps",
+        ax.plot(time, line, color=TARGET, lw=1.4)
+        ax.set(
+            title=f"Total energy, drift {1e6 * slope:+.2g} µeV/atom/ps",
+            xlabel="time (ps)",
+            ylabel="E − E(0) (µeV/atom)",
         )
-        ax.set(title="Total energy, NVE", xlabel="time (ps)", ylabel="E − E(0) (µeV/atom)")
-        ax.legend()
     return figure
 
 

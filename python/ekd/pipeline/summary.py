@@ -185,7 +185,7 @@ def table(summary: Mapping[str, Any]) -> Table:
         result.add_row(label, *(milli(summary[key][name]) for name in NAMES), style=style)
     shares = (summary["improvement"][name] for name in NAMES)
     result.add_row(
-        "student minus mean teacher",
+        "student vs mean teacher",
         *("–" if share is None else f"{-100 * share:+.1f} %" for share in shares),
         end_section=True,
     )

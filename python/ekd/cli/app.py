@@ -1,0 +1,116 @@
+"""The program ``ekd``: its verbs, and what it does with errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from ekd.cli import model_file, quickstart, stages
+from ekd.errors import EKDError
+
+ERROR_LOG = Path("error.log")
+
+
+class Program(TyperGroup):
+    """Turns every exception into one message and an exit code.
+
+    0: done. 1: an error that the message explains, a failed check, or a bug in ekd, whose
+    traceback is in a file. 2: the command line itself is wrong (typer's own).
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except EKDError as error:
+            _complain(str(error))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            _complain("interrupted; --resume continues from here")
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if type(error).__module__.startswith(("click", "typer")):
+                raise  # a wrong command line: typer explains it
+            _complain(f"{type(error).__name__}: {error}\n{_save_traceback()}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Program,
+    name="ekd",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""
+From coupled-cluster energies to molecular dynamics, by ensemble knowledge distillation.
+
+**First steps**
+
+    ekd quickstart                  the whole method on shipped data, ten minutes on two cores
+
+    ekd run config.toml             the whole method on your data
+
+    ekd run config.toml --resume    go on after an interruption
+
+    ekd distill config.toml         one stage alone: train, label, distill, evaluate, ...
+
+    ekd inspect student.pt          what an exported model says about itself
+
+In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
+""",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import ekd
+
+        print(f"ekd {ekd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+stages.register(app)
+model_file.register(app)
+quickstart.register(app)
+
+
+def main() -> None:
+    """Entry point of the program ``ekd``."""
+    app()
+
+
+def _complain(message: str) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print("[bold red]error:[/bold red]", end=" ")
+    console.print(message, markup=False)
+
+
+def _save_traceback() -> str:
+    """Write the traceback of the exception at hand to a file; return where it went."""
+    try:
+        ERROR_LOG.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    except OSError:
+        traceback.print_exc()
+        return "this is a bug in ekd; please report it with the traceback above"
+    return f"this is a bug in ekd; please report it with the traceback in '{ERROR_LOG.resolve()}'"

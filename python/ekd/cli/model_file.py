@@ -1,0 +1,72 @@
+"""The verbs that look at an exported model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Exported model, *.pt.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the program."""
+    app.command("inspect")(inspect)
+    app.command("check")(check)
+
+
+def inspect(
+    model: ModelPath,
+    as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
+) -> None:
+    """Show what an exported model says about itself.
+
+    **Examples**
+
+        ekd inspect student.pt
+
+        ekd inspect student.pt --json | jq .provenance
+    """
+    from ekd.inference import read_metadata
+
+    metadata = asdict(read_metadata(model))
+    if as_json:
+        print(json.dumps(metadata, indent=1))
+        return
+    del metadata["self_test"]  # a frame with its forces: `ekd check` is for that
+    table = Table("key", "value", title=str(model), title_justify="left")
+    for key, value in metadata.items():
+        table.add_row(key, _readable(value))
+    Console().print(table)
+
+
+def check(model: ModelPath) -> None:
+    """Run the self-test of an exported model: does it predict here what it did at export?
+
+    Exit status 0: it does; 1: it does not.
+    """
+    from ekd.inference import ExportedModel, run_self_test
+
+    report = run_self_test(ExportedModel(model))
+    table = Table("difference", "found", "allowed", title=str(model), title_justify="left")
+    for name, unit in (("energy", "eV/atom"), ("forces", "eV/Å"), ("virial", "eV/atom")):
+        table.add_row(f"{name}, {unit}", f"{getattr(report, name):.1e}", f"{report.tolerance:.0e}")
+    console = Console()
+    console.print(table)
+    console.print("[bold green]PASS[/]" if report.passed else "[bold red]FAIL[/]")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        lines = (f"{key}: {_readable(entry)}" for key, entry in value.items())
+        return "\n".join(line.replace("\n", "\n  ") for line in lines)
+    if isinstance(value, list):
+        return ", ".join(map(_readable, value))
+    return str(value)

@@ -1,0 +1,52 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ekd.config import Config
+    from ekd.pipeline.record import Existing
+
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="TOML file; see examples/quickstart.toml.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Output folder, instead of the one in the configuration."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Keep what is complete and continue what was interrupted. Without it, existing "
+        "results stop the command and stay as they are.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Remove existing results of these stages and start again."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def existing(resume: bool, overwrite: bool) -> Existing:
+    """Return what the two options say about existing results."""
+    from ekd.pipeline.record import Existing
+
+    if resume and overwrite:
+        raise typer.BadParameter("--resume keeps results, --overwrite removes them: choose one")
+    if resume:
+        return Existing.RESUME
+    return Existing.OVERWRITE if overwrite else Existing.REFUSE
+
+
+def load(path: Path, output: Path | None) -> Config:
+    """Read a configuration; ``output`` counts from the working directory and goes first."""
+    from ekd.config import load_config
+
+    config = load_config(path)
+    return config if output is None else config.model_copy(update={"output": output.resolve()})

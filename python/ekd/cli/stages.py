@@ -1,0 +1,128 @@
+"""The verbs that run the pipeline: all of it, or one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ekd.cli.options import ConfigPath, Output, Overwrite, Quiet, Resume, existing, load
+from ekd.pipeline.order import STAGES
+
+if TYPE_CHECKING:
+    from ekd.config import Config
+    from ekd.pipeline.record import Existing
+
+Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
+
+_HELP = {
+    "train": """
+Train the teachers on energies.
+
+Leaves `teachers/` in the output folder. A checkpoint is written after every epoch, so that
+`ekd train config.toml --resume` continues exactly where an interrupted training stopped.
+""",
+    "label": """
+Label the training set with the mean forces of the teachers.
+
+Leaves `labels.h5`: mean force and spread of every atom. Needs `ekd train`.
+""",
+    "distill": """
+Train the student on true energies and mean forces.
+
+Leaves `student/`. Needs `ekd label`.
+""",
+    "evaluate": """
+Measure teachers, ensemble and student against data that none has seen.
+
+Leaves `evaluation/`. Needs `ekd distill`. Without a section `[test]` the validation split is used.
+""",
+    "export": """
+Write the student to `student.pt`, the file that LAMMPS and ASE run.
+
+Needs `ekd distill`. Look at the file with `ekd inspect` and `ekd check`.
+""",
+    "lammps": """
+Run molecular dynamics in LAMMPS with the exported student.
+
+A gas-phase molecule at constant energy, a periodic box of water, and both compared with ASE.
+Leaves `lammps/`, inputs and logs included. Needs `ekd export`.
+""",
+    "report": """
+Write `report.html`, `plots/` and `summary.json`.
+
+Needs `ekd evaluate`; shows the LAMMPS runs too if there are any.
+""",
+}
+
+_RUN_HELP = """
+Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, report.
+
+**Examples**
+
+    ekd run config.toml
+
+    ekd run config.toml --resume                     continue; complete stages are skipped
+
+    ekd run config.toml --from distill --overwrite   a new student of the same teachers
+
+    ekd run config.toml --output trial               write to another folder
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the program."""
+    app.command("run", help=_RUN_HELP)(run)
+    for name in STAGES:
+        app.command(name, help=_HELP[name])(_command(name))
+
+
+def run(
+    config: ConfigPath,
+    output: Output = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    first: Annotated[
+        Stage | None,
+        typer.Option(
+            "--from", metavar="STAGE", help=f"Start with this stage, one of {', '.join(STAGES)}."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run every stage, or every stage from one on."""
+    begin = STAGES.index(first.value) if first else 0
+    what = existing(resume, overwrite)
+    execute(load(config, output), what, quiet, STAGES[begin:])
+
+
+def execute(config: Config, what: Existing, quiet: bool, names: Sequence[str]) -> None:
+    """Run some stages and show what came out."""
+    from ekd.pipeline import summary
+    from ekd.pipeline.stages import Pipeline
+
+    pipeline = Pipeline(config, what, progress=not quiet)
+    pipeline.run(names)
+    console = Console()
+    if pipeline.summary:
+        console.print(summary.table(pipeline.summary))
+        console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
+    else:
+        console.print(f"done: {config.output}", soft_wrap=True, highlight=False)
+
+
+def _command(name: str) -> Callable[..., Any]:
+    def stage(
+        config: ConfigPath,
+        output: Output = None,
+        resume: Resume = False,
+        overwrite: Overwrite = False,
+        quiet: Quiet = False,
+    ) -> None:
+        what = existing(resume, overwrite)
+        execute(load(config, output), what, quiet, [name])
+
+    return stage
