@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import ase.neighborlist
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.fd import calculate_numerical_stress
 from systems import methanol, tiny_cell, triclinic_crystal, water_box
 from tolerances import tolerance
 
+from ekd.calculator import EKDCalculator
 from ekd.config import HIPNNConfig
+from ekd.export import export_model
+from ekd.inference import ExportedModel, Results
 from ekd.models import HIPNN
 from ekd.neighbor_list import neighbor_list
+from ekd.training.ensemble import EnsemblePredictions
+from ekd.training.predictions import Predictions
 
 CUTOFF = 4.0
 ELEMENTS = [1, 6, 7, 8]
@@ -54,71 +62,108 @@ def test_pair_vectors_point_from_centre_to_neighbour_across_cell_rows() -> None:
     )
 
 
-def network(reference_energies: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)) -> HIPNN:
-    """A small network with random weights, always the same ones, in float64."""
+def exported(path: Path, reference_energies: list[float]) -> ExportedModel:
+    """A small network with random weights, always the same ones, as it is deployed."""
     torch.manual_seed(0)
     config = HIPNNConfig(cutoff=CUTOFF, soft_max=3.0, n_features=8, n_sensitivities=6)
-    return HIPNN(config, ELEMENTS, reference_energies).double()
+    export_model(HIPNN(config, ELEMENTS, reference_energies).double(), path, config=config)
+    return ExportedModel(path)
 
 
-def evaluate(model: HIPNN, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-    """Energy (eV), forces (eV/Å) and virial (eV) by the formulas of the conventions."""
-    found = neighbor_list(atoms.positions, CUTOFF, atoms.cell.array, atoms.pbc)
-    vectors = torch.tensor(found.pair_vectors, requires_grad=True)
-    species = torch.tensor([ELEMENTS.index(number) for number in atoms.numbers])
-    energy = model(species, torch.tensor(found.pairs), vectors, len(atoms)).sum()
-    gradient = torch.autograd.grad(energy, vectors)[0].numpy()
-    forces = np.zeros((len(atoms), 3))
-    np.add.at(forces, found.pairs[0], gradient)  # moving a centre shortens its pair vectors
-    np.subtract.at(forces, found.pairs[1], gradient)
-    return energy.item(), forces, -found.pair_vectors.T @ gradient
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
+    """The network without reference energies, so that small energies keep all their digits."""
+    return exported(tmp_path_factory.mktemp("model") / "small.pt", [0.0] * len(ELEMENTS))
+
+
+def evaluate(model: ExportedModel, atoms: Atoms) -> Results:
+    """Energy, forces and virial of a structure."""
+    return model.evaluate(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+
+
+def slope(energy: Callable[[float], float], step: float = 1e-4) -> float:
+    """Central difference at zero."""
+    return (energy(step) - energy(-step)) / (2 * step)
 
 
 @pytest.mark.parametrize("build", [methanol, triclinic_crystal, tiny_cell])
-def test_forces_are_minus_the_gradient(build: Callable[[], Atoms]) -> None:
-    model, atoms = network(), build()
-    forces = evaluate(model, atoms)[1]
+def test_forces_are_minus_the_gradient(model: ExportedModel, build: Callable[[], Atoms]) -> None:
+    atoms = build()
+    forces = evaluate(model, atoms).forces
     assert np.abs(forces).max() > 1e-2
-    step = 1e-4
+
+    def energy(atom: int, axis: int, distance: float) -> float:
+        moved = atoms.copy()
+        moved.positions[atom, axis] += distance
+        return evaluate(model, moved).energy
+
     for atom, axis in ((0, 0), (1, 1), (2, 2)):
-        energies = []
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[atom, axis] += sign * step
-            energies.append(evaluate(model, moved)[0])
-        derivative = (energies[0] - energies[1]) / (2 * step)
         np.testing.assert_allclose(
-            forces[atom, axis], -derivative, **tolerance("finite_difference").bounds
+            forces[atom, axis],
+            -slope(partial(energy, atom, axis)),
+            **tolerance("finite_difference").bounds,
         )
 
 
 @pytest.mark.parametrize("build", [water_box, triclinic_crystal])
-def test_virial_is_minus_the_derivative_by_strain(build: Callable[[], Atoms]) -> None:
-    """ASE: stress = dE/dstrain / volume, so stress = -virial / volume."""
-    model, atoms = network(), build()
-    virial = evaluate(model, atoms)[2]
+def test_virial_is_minus_the_derivative_by_strain(
+    model: ExportedModel, build: Callable[[], Atoms]
+) -> None:
+    atoms = build()
+    virial = evaluate(model, atoms).virial
     assert np.abs(virial).max() > 1e-2
-    step = 1e-5
+
+    def energy(row: int, column: int, strain: float) -> float:
+        deformation = np.eye(3)
+        deformation[row, column] += strain
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+        return evaluate(model, strained).energy
+
     for row, column in np.ndindex(3, 3):
-        energies = []
-        for sign in (1, -1):
-            deformation = np.eye(3)
-            deformation[row, column] += sign * step
-            strained = atoms.copy()
-            strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-            energies.append(evaluate(model, strained)[0])
-        derivative = (energies[0] - energies[1]) / (2 * step)
         np.testing.assert_allclose(
-            virial[row, column], -derivative, **tolerance("finite_difference").bounds
+            virial[row, column],
+            -slope(partial(energy, row, column), step=1e-5),
+            **tolerance("finite_difference").bounds,
         )
 
 
-def test_energy_includes_the_reference_energies() -> None:
-    references = (-13.6, -1030.1, -1485.3, -2042.6)
+def test_stress_has_the_sign_of_ase(model: ExportedModel) -> None:
+    atoms = triclinic_crystal()
+    atoms.calc = EKDCalculator(model.path)
+    np.testing.assert_allclose(
+        atoms.get_stress(voigt=False),
+        -evaluate(model, atoms).virial / atoms.get_volume(),
+        **tolerance("kernel").bounds,
+    )
+    np.testing.assert_allclose(
+        atoms.get_stress(),
+        calculate_numerical_stress(atoms, eps=1e-5),
+        **tolerance("finite_difference").bounds,
+    )
+
+
+def test_energy_includes_the_reference_energies(model: ExportedModel, tmp_path: Path) -> None:
+    references = [-13.6, -1030.1, -1485.3, -2042.6]
     atoms = methanol()
-    difference = evaluate(network(references), atoms)[0] - evaluate(network(), atoms)[0]
+    whole = evaluate(exported(tmp_path / "whole.pt", references), atoms)
     expected = sum(references[ELEMENTS.index(number)] for number in atoms.numbers)
-    np.testing.assert_allclose(difference, expected, **tolerance("kernel").bounds)
+    bounds = tolerance("kernel").bounds
+    np.testing.assert_allclose(whole.energy - evaluate(model, atoms).energy, expected, **bounds)
+    np.testing.assert_allclose(whole.atomic_energies.sum(), whole.energy, **bounds)
+
+
+def test_mean_and_spread_of_an_ensemble() -> None:
+    """Two atoms, three members; the spread of the first is 3 along x alone, of the second none."""
+    forces = [np.array([[x, 1.0, 0.0], [5.0, 6.0, 7.0]]) for x in (-3.0, 0.0, 3.0)]
+    energies = [np.array([x]) for x in (-1.0, 0.0, 4.0)]
+    members = [Predictions(energies=e, forces=f) for e, f in zip(energies, forces, strict=True)]
+    ensemble = EnsemblePredictions.of(members)
+    bounds = tolerance("kernel").bounds
+    np.testing.assert_allclose(ensemble.energies, [1.0], **bounds)
+    np.testing.assert_allclose(ensemble.forces, [[0.0, 1.0, 0.0], [5.0, 6.0, 7.0]], **bounds)
+    np.testing.assert_allclose(ensemble.energies_std, [np.sqrt(14 / 3)], **bounds)
+    np.testing.assert_allclose(ensemble.forces_std, [np.sqrt((9 + 0 + 9) / 3 / 3), 0.0], **bounds)
 
 
 def test_distance_equal_to_the_cutoff_is_outside() -> None:
