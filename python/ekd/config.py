@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ekd.errors import ConfigError
 from ekd.files import atomic_write
 
-
 FilePath = Annotated[Path, Field(strict=False)]
 """A path, which TOML can only give as a string."""
 
