@@ -46,8 +46,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"'{path}' is not a checkpoint or is damaged ({str(error).splitlines()[0]}); delete "
-            "it and train again"
+            f"'{path}' is not a checkpoint or is damaged ({type(error).__name__}); delete it and "
+            "train again"
         ) from None
     found = contents.get("format") if isinstance(contents, dict) else None
     if found != FORMAT:

@@ -118,7 +118,9 @@ class TrainedModel:
         model_config = HIPNNConfig(**contents["model_config"])
         training_config = TrainingConfig(**contents["training_config"])
         weights = contents["model"]
-        model = HIPNN(model_config, contents["elements"], weights["reference_energies"].tolist())
+        reference_energies = weights["reference_energies"].tolist()
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+            model = HIPNN(model_config, contents["elements"], reference_energies)
         model.to(getattr(torch, training_config.dtype)).load_state_dict(weights)
         return cls(
             model, model_config, training_config, contents["provenance"], contents["history"]
