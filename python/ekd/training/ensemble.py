@@ -268,6 +268,8 @@ def _run_workers(
             give_next(process)
         while any(process.member is not None for process in processes):
             process, message = events.get()
+            if message is None and process.member is None:
+                continue  # it had nothing left to do
             if message is None:
                 raise TrainingError(
                     f"{_name(process.member)} was lost: {process.explain_end()}. Checkpoints in "

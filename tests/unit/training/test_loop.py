@@ -140,9 +140,7 @@ def test_resume_with_other_settings(small_dataset: Dataset, tmp_path: Path) -> N
         run(small_dataset, directory=tmp_path, resume=True, training=other)
 
 
-def test_resume_with_other_data(
-    small_dataset: Dataset, labels: np.ndarray, tmp_path: Path
-) -> None:
+def test_resume_with_other_data(small_dataset: Dataset, labels: np.ndarray, tmp_path: Path) -> None:
     run_and_stop(small_dataset, tmp_path, after=1)
     with pytest.raises(CheckpointError, match=r"provenance\.data\.fingerprint"):
         run(small_dataset.subset(np.arange(40)), directory=tmp_path, resume=True)
@@ -191,7 +189,9 @@ def test_load_of_nothing_and_of_half_a_training(small_dataset: Dataset, tmp_path
 
 
 def test_divergence(small_dataset: Dataset) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1; lower learning_rate \(1e\+30\)"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) in epoch 1; lower learning_rate \(1e\+30\)"
+    ):
         run(small_dataset, training=TrainingConfig(epochs=2, batch_size=8, learning_rate=1e30))
 
 
