@@ -65,8 +65,12 @@ def check(model: ModelPath) -> None:
 
 def _readable(value: Any) -> str:
     if isinstance(value, dict):
-        lines = (f"{key}: {_readable(entry)}" for key, entry in value.items())
-        return "\n".join(line.replace("\n", "\n  ") for line in lines)
+        return "\n".join(_entry(key, _readable(entry)) for key, entry in value.items())
     if isinstance(value, list):
         return ", ".join(map(_readable, value))
     return str(value)
+
+
+def _entry(key: str, text: str) -> str:
+    """One entry of a section; what needs several lines starts below its key."""
+    return f"{key}:\n  " + text.replace("\n", "\n  ") if "\n" in text else f"{key}: {text}"

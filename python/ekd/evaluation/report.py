@@ -60,6 +60,11 @@ def render(report: Report) -> str:
     return environment.from_string(source).render(report=report, images=images, targets=TARGETS)
 
 
+def formula(text: str) -> str:
+    """Return a chemical formula with its numbers set low: CH₃OH."""
+    return text.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)

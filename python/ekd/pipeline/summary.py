@@ -18,7 +18,7 @@ from rich.table import Table
 from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
 from ekd.evaluation.metrics import NAMES
-from ekd.evaluation.report import Report, write_report
+from ekd.evaluation.report import Report, formula, write_report
 from ekd.files import atomic_write, sha256
 
 
@@ -65,7 +65,8 @@ def draw(
     Returns:
         the PNG files by the names that the report knows.
     """
-    predictions = np.load(folder / "evaluation" / "predictions.npz")
+    with np.load(folder / "evaluation" / "predictions.npz") as file:
+        predictions = dict(file)
     dynamics = dynamics or {"nve": None, "water": None}
     n_members = len(evaluation["teachers"])
     panels = {
@@ -110,7 +111,7 @@ def draw(
             time, np.array(nve["total_energy"]), nve["n_atoms"], nve["drift_per_atom_per_ps"]
         )
         figures["nve_temperature"] = plots.temperature(
-            time, np.array(nve["temperature"]), None, f"Temperature, {nve['molecule']}"
+            time, np.array(nve["temperature"]), None, f"Temperature, {formula(nve['molecule'])}"
         )
     if water := dynamics["water"]:
         figures["rdf"] = plots.radial_distribution(np.array(water["r"]), np.array(water["g"]))

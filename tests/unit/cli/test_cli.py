@@ -1,0 +1,189 @@
+"""What the command line says, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ekd.cli import app, quickstart, stages
+from ekd.config import load_config
+from models import random_model
+
+VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
+VERBS += ["inspect", "check", "quickstart"]
+
+MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    """Runs commands in a folder of their own, wide enough that no message is broken."""
+    monkeypatch.chdir(tmp_path)
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(runner: CliRunner, verb: str) -> None:
+    result = runner.invoke(app, [verb, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 8
+    assert f"  {verb} " in runner.invoke(app, ["--help"]).output.replace("│", " ")
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\nfrom ekd.cli import app\n"
+        "try:\n    app(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'ase', 'h5py', 'matplotlib', 'numpy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_version(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("ekd 0.")
+
+
+def test_missing_configuration(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["run", "absent.toml"])
+    assert result.exit_code == 1
+    assert "error: configuration file 'absent.toml' not found" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_unknown_key_names_the_nearest(runner: CliRunner) -> None:
+    Path("config.toml").write_text(MINIMAL + "[model]\nn_featurs = 3\n")
+    result = runner.invoke(app, ["train", "config.toml"])
+    assert result.exit_code == 1
+    assert "did you mean 'n_features'" in result.output
+
+
+def test_missing_data_file(runner: CliRunner) -> None:
+    Path("config.toml").write_text(MINIMAL)
+    result = runner.invoke(app, ["train", "config.toml"])
+    assert result.exit_code == 1
+    assert "data.h5" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["fly"],
+        ["run", "config.toml", "--fast"],
+        ["run", "config.toml", "--resume", "--overwrite"],
+        ["run", "config.toml", "--from", "middle"],
+    ],
+)
+def test_wrong_command_line(runner: CliRunner, arguments: list[str]) -> None:
+    assert runner.invoke(app, arguments).exit_code == 2
+
+
+def test_bug_leaves_its_traceback_in_a_file(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(stages, "load", fail)
+    result = runner.invoke(app, ["run", "config.toml"])
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: a bug" in result.output
+    assert "this is a bug in ekd" in result.output
+    assert "Traceback" not in result.output
+    assert "Traceback (most recent call last)" in Path("error.log").read_text()
+
+
+def test_interruption_names_the_way_on(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "load", interrupt)
+    result = runner.invoke(app, ["run", "config.toml"])
+    assert result.exit_code == 130
+    assert "--resume continues" in result.output
+
+
+def test_inspect_and_check(runner: CliRunner, tmp_path: Path) -> None:
+    path = random_model(tmp_path / "student.pt")
+    shown = runner.invoke(app, ["inspect", str(path)])
+    assert shown.exit_code == 0
+    assert "H, C, N, O" in shown.output
+    assert '"cutoff": 4.0' in runner.invoke(app, ["inspect", str(path), "--json"]).output
+    checked = runner.invoke(app, ["check", str(path)])
+    assert checked.exit_code == 0
+    assert "PASS" in checked.output
+
+
+def test_check_fails_where_the_model_predicts_something_else(
+    runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ekd import inference
+
+    path = random_model(tmp_path / "student.pt")
+    different = inference.SelfTestReport(energy=1e-3, forces=0.0, virial=0.0, tolerance=1e-9)
+    monkeypatch.setattr(inference, "run_self_test", lambda model: different)
+    result = runner.invoke(app, ["check", str(path)])
+    assert result.exit_code == 1
+    assert "1.0e-03" in result.output
+    assert "FAIL" in result.output
+
+
+@pytest.mark.parametrize("verb", ["inspect", "check"])
+def test_file_that_is_no_model(runner: CliRunner, verb: str) -> None:
+    Path("text.pt").write_text("not a model")
+    result = runner.invoke(app, [verb, "text.pt"])
+    assert result.exit_code == 1
+    assert "'text.pt' is not an exported model" in result.output
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training_file: Path) -> Path:
+    """The package with its quickstart files, whether ekd is installed or not."""
+    package = tmp_path / "package"
+    (package / "quickstart" / "data").mkdir(parents=True)
+    examples = training_file.parents[1]
+    (package / "quickstart" / "quickstart.toml").symlink_to(examples / "quickstart.toml")
+    for file in examples.glob("data/*.h5"):
+        (package / "quickstart" / "data" / file.name).symlink_to(file)
+    monkeypatch.setattr(quickstart.resources, "files", lambda name: package)
+    return package
+
+
+def test_quickstart_copies_what_it_runs(
+    runner: CliRunner, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(stages, "execute", lambda *arguments: seen.append(arguments))
+    result = runner.invoke(app, ["quickstart", "--output", "demo", "--quiet"])
+    assert result.exit_code == 0, result.output
+    ((config, *_),) = seen
+    assert config.output == Path("demo").resolve()
+    assert config.data.path == Path("demo/data/ccsdt_chno.h5").resolve()
+    assert config.data.path.is_file()
+    refused = runner.invoke(app, ["quickstart", "--output", "demo"])
+    assert refused.exit_code == 1
+    assert "folder 'demo' is not empty; add --resume" in refused.output
+    assert runner.invoke(app, ["quickstart", "--output", "demo", "--resume"]).exit_code == 0
+
+
+def test_quickstart_without_its_files(runner: CliRunner, shipped: Path) -> None:
+    (shipped / "quickstart" / "quickstart.toml").unlink()
+    result = runner.invoke(app, ["quickstart"])
+    assert result.exit_code == 1
+    assert "install ekd again" in result.output
+
+
+def test_shipped_configuration_is_valid(training_file: Path) -> None:
+    config = load_config(training_file.parents[1] / "quickstart.toml")
+    assert config.teachers.n_members >= 4
+    assert config.data.path == training_file
+    assert config.test is not None
+    assert config.test.path.is_file()
