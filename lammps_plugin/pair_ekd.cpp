@@ -23,7 +23,8 @@ static const char kCite[] =
     "pair_style ekd: arXiv:2503.14293\n\n"
     "@misc{Matin2025,\n"
     " title = {Ensemble Knowledge Distillation for Machine Learning Interatomic Potentials},\n"
-    " author = {Matin, Sakib and Allen, Alice E. A. and others},\n"
+    " author = {Matin, Sakib and Shinkle, Emily and Pimonova, Yulia and Craven, Galen T. and "
+    "Pachalieva, Aleksandra and Li, Ying Wai and Barros, Kipton and Lubbers, Nicholas},\n"
     " year = {2025},\n"
     " eprint = {2503.14293},\n"
     " archivePrefix = {arXiv}\n"
@@ -66,9 +67,9 @@ void PairEKD::settings(int narg, char** arg) {
                arg[0]);
 }
 
-// pair_coeff * * student.pt O H
+// pair_coeff * * student.pt O H; LAMMPS has seen to the asterisks, see one_coeff.
 void PairEKD::coeff(int narg, char** arg) {
-  if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
+  if (narg < 3)
     error->all(FLERR,
                "pair_coeff for pair_style ekd reads: pair_coeff * * student.pt <element of "
                "type 1> <element of type 2> ...");

@@ -12,7 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ekd.inference import ExportedModel
 
 
-class EKDCalculator(Calculator):  # type: ignore[misc]
+class EKDCalculator(Calculator):
     """Energy, atomic energies, forces and stress of an exported model, for ASE.
 
     >>> atoms.calc = EKDCalculator("student.pt")  # doctest: +SKIP

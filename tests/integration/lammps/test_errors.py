@@ -1,0 +1,158 @@
+"""What a user can get wrong in a LAMMPS input: one clear sentence each, never a crash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ekd import _native
+from ekd.lammps import plugin
+from lammps_runs import RunLammps
+from models import future_format
+
+BOX = """
+units {units}
+atom_style {style}
+{before}
+region box block 0 10 0 10 0 10
+create_box 2 box {box}
+{atoms}
+mass 1 16.0
+mass 2 1.0
+pair_style ekd {settings}
+pair_coeff {coefficients}
+run 0
+"""
+ATOMS = "create_atoms 1 single 1 1 1\ncreate_atoms 2 single 2 1 1"
+
+
+def script(model: Path | str, **changes: str) -> str:
+    """A valid two-atom input, with parts replaced."""
+    parts = {
+        "units": "metal",
+        "style": "atomic",
+        "before": "",
+        "box": "",
+        "atoms": ATOMS,
+        "settings": "",
+        "coefficients": f"* * {model} O H",
+    }
+    return BOX.format(**{**parts, **changes}).replace("MODEL", str(model))
+
+
+def test_the_input_itself_is_sound(run_lammps: RunLammps, model_folder: Path) -> None:
+    run = run_lammps(script(model_folder / "2-float64.pt"))
+    assert run.returncode == 0, run.screen
+    assert "types 1=O 2=H, cutoff 4 Angstrom, 2 interaction(s), float64" in run.screen
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coefficients": "* * MODEL O"}, "names 1 element(s), but there are 2 atom types"),
+        ({"coefficients": "* * MODEL O H H"}, "names 3 element(s), but there are 2 atom types"),
+        ({"coefficients": "* * MODEL"}, "names 0 element(s)"),
+        ({"coefficients": "* * MODEL O Xx"}, "gives atom type 2 the element 'Xx', which is not"),
+        ({"coefficients": "* *"}, "reads: pair_coeff * * student.pt"),
+        ({"coefficients": "1 2 MODEL O H"}, "Pair_coeff"),  # LAMMPS itself asks for * *
+        ({"coefficients": "* * nothing.pt O H"}, "'nothing.pt' cannot be opened"),
+        ({"coefficients": "* * in.test O H"}, "'in.test' is not an exported model"),
+        ({"units": "lj"}, "needs units metal or units real, found units lj"),
+        ({"settings": "fast"}, "Unknown pair_style ekd argument 'fast'"),
+        ({"before": "newton off"}, "needs newton pair on"),
+        ({"atoms": ""}, "the system has no atoms"),
+        (
+            {"atoms": "create_atoms 1 single 1 1 1\ncreate_atoms 2 single 1 1 1"},
+            "atoms 1 and 2 are 0 Angstrom apart",
+        ),
+        ({"coefficients": "* * MODEL O NULL"}, "All pair coeffs are not set"),
+    ],
+)
+def test_refuses(
+    run_lammps: RunLammps,
+    model_folder: Path,
+    changes: dict[str, str],
+    message: str,
+    n_ranks: int,
+) -> None:
+    run = run_lammps(script(model_folder / "1-float64.pt", **changes), n_ranks)
+    assert run.returncode != 0
+    assert message in run.error, run.screen[-3000:]
+
+
+def test_bonds_must_not_remove_neighbors(run_lammps: RunLammps, model_folder: Path) -> None:
+    run = run_lammps(
+        script(
+            model_folder / "1-float64.pt",
+            style="bond",
+            box="bond/types 1 extra/bond/per/atom 1 extra/special/per/atom 1",
+        )
+    )
+    assert "special_bonds removes bonded pairs; use special_bonds lj/coul 1 1 1" in run.error
+
+
+def test_truncated_model(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
+    content = (model_folder / "1-float64.pt").read_bytes()
+    (tmp_path / "short.pt").write_bytes(content[: len(content) // 2])
+    run = run_lammps(script("short.pt"))
+    assert "'short.pt' is truncated or damaged" in run.error
+
+
+def test_newer_format(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
+    future_format(model_folder / "1-float64.pt", tmp_path / "future.pt")
+    run = run_lammps(script("future.pt"))
+    assert "'future.pt' has model format 2" in run.error
+
+
+# ---- another torch, another LAMMPS ----------------------------------------------------------
+
+
+def assert_names_both(error: str, found: str, built_for: str, mend: str) -> None:
+    for part in (found, built_for, mend, "--no-build-isolation"):
+        assert part in error
+
+
+def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "version.py").write_text("__version__ = '2.9.1+cu130'\n")
+    run = run_lammps(
+        script(model_folder / "1-float64.pt"), environment={"EKD_TORCH_DIR": f"{tmp_path}/torch"}
+    )
+    assert run.returncode != 0
+    built_for = _native.build_info().TORCH_VERSION
+    assert_names_both(
+        run.error, "torch 2.9.1", f"torch {built_for}", f"pip install torch=={built_for}"
+    )
+
+
+def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
+    run = run_lammps(
+        script(model_folder / "1-float64.pt"), environment={"EKD_TORCH_DIR": f"{tmp_path}/none"}
+    )
+    assert "no torch was found at" in run.error
+
+
+def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
+    """A LAMMPS that says it is another version: a preloaded library speaks for it."""
+    compiler = shutil.which("c++") or shutil.which("g++")
+    assert compiler, "building ekd needed a C++ compiler, so there must be one"
+    source = tmp_path / "other.cpp"
+    source.write_text('extern "C" int lammps_version(void*) { return 20240829; }\n')
+    subprocess.run([compiler, "-shared", "-fPIC", source, "-o", tmp_path / "other.so"], check=True)
+    run = run_lammps(
+        script(model_folder / "1-float64.pt"), environment={"LD_PRELOAD": f"{tmp_path}/other.so"}
+    )
+    assert run.returncode != 0
+    package = _native.build_info().LAMMPS_PACKAGE_VERSION
+    assert_names_both(
+        run.error, "LAMMPS 29 Aug 2024", "LAMMPS 22 Jul 2025", f"lammps[mpi]=={package}"
+    )
+
+
+def test_plugin_needs_no_plugin_load() -> None:
+    assert os.path.exists(os.path.join(plugin.directory(), "ekdplugin.so"))

@@ -1,0 +1,62 @@
+"""LAMMPS runs in tests: data files, and what a run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses
+
+BAR_PER_EV_A3 = 1602176.5  # as in LAMMPS, units metal
+ATM_PER_KCAL_MOL_A3 = 68568.415  # as in LAMMPS, units real
+KCAL_MOL_PER_EV = 23.060549  # as in LAMMPS
+ORDER = [8, 1, 7, 6]  # atom types in another order than the species of the model
+
+
+@dataclass(frozen=True)
+class LammpsRun:
+    """What a run left behind."""
+
+    returncode: int
+    screen: str
+    folder: Path
+
+    @property
+    def error(self) -> str:
+        """The line with LAMMPS's error, or nothing."""
+        lines = [line for line in self.screen.splitlines() if line.startswith("ERROR")]
+        return lines[0] if lines else ""
+
+    def printed(self, tag: str) -> list[float]:
+        """Numbers that the script printed as ``tag a b c``."""
+        lines = [line for line in self.screen.splitlines() if line.startswith(tag + " ")]
+        return [float(word) for word in lines[-1].split()[1:]]
+
+
+RunLammps = Callable[..., LammpsRun]
+"""``run_lammps(script, n_ranks=1, environment=None)``; a fixture."""
+
+
+def write_data(path: Path, atoms: Atoms) -> str:
+    """Write a data file; return the `boundary` it needs."""
+    cell = atoms.cell.array.copy()
+    positions = atoms.positions
+    for d in range(3):
+        if not atoms.pbc[d]:
+            # LAMMPS bins by its box: open directions get one wider than the cutoff.
+            positions = positions + (4.0 - positions.min(0)) * np.eye(3)[d]
+            cell[d] = np.eye(3)[d] * (positions[:, d].max() + 4.0)
+    lines = ["made for a test", "", f"{len(atoms)} atoms", f"{len(ORDER)} atom types", ""]
+    for d, axis in enumerate("xyz"):
+        lines.append(f"0.0 {float(cell[d, d])!r} {axis}lo {axis}hi")
+    tilt = " ".join(repr(float(value)) for value in (cell[1, 0], cell[2, 0], cell[2, 1]))
+    lines += [f"{tilt} xy xz yz", "", "Masses", ""]
+    lines += [f"{t + 1} {atomic_masses[z]}" for t, z in enumerate(ORDER)]
+    lines += ["", "Atoms # atomic", ""]
+    for n, (z, r) in enumerate(zip(atoms.numbers, positions.tolist(), strict=True)):
+        lines.append(f"{n + 1} {ORDER.index(z) + 1} {r[0]!r} {r[1]!r} {r[2]!r}")
+    path.write_text("\n".join(lines) + "\n")
+    return " ".join("p" if periodic else "f" for periodic in atoms.pbc)

@@ -1,0 +1,153 @@
+"""Every file that is not a sound exported model is refused, in one sentence that names it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from ekd.errors import ModelFileError
+from ekd.inference import ExportedModel, read_metadata
+from models import future_format, random_model, rewritten
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("model") / "student.pt")
+
+
+def with_metadata(source: Path, target: Path, **changes: object) -> Path:
+    """A copy with changed metadata; a value of ``...`` drops the key."""
+
+    def edit(name: str, content: bytes) -> bytes:
+        if name != "extra/ekd_metadata.json":
+            return content
+        metadata = json.loads(content)
+        for key, value in changes.items():
+            if value is ...:
+                del metadata[key]
+            else:
+                metadata[key] = value
+        return json.dumps(metadata).encode()
+
+    return rewritten(source, target, edit)
+
+
+def test_metadata_is_complete(exported: Path) -> None:
+    metadata = read_metadata(exported)
+    assert metadata.elements == ["H", "C", "N", "O"]
+    assert metadata.atomic_numbers == [1, 6, 7, 8]
+    assert metadata.interaction_range == metadata.n_interactions * metadata.cutoff == 4.0
+    assert metadata.feature_widths == [4, 8]
+    assert metadata.energy_reference["O"] == -2041.8
+    assert metadata.strictly_local
+    assert len(metadata.self_test["forces"]) == len(metadata.self_test["atomic_numbers"])
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"nothing\.pt' cannot be opened; check the path"):
+        read_metadata(tmp_path / "nothing.pt")
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="is not an exported model"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"LAMMPS data file\n"])
+def test_not_an_archive(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "in.water"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="is not an exported model; write one with"):
+        read_metadata(path)
+
+
+def test_some_other_torch_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.ones(3)}, path)
+    with pytest.raises(ModelFileError, match="is a torch archive but not an ekd model"):
+        read_metadata(path)
+
+
+def test_some_other_torchscript(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    with pytest.raises(ModelFileError, match="not an ekd model"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.6, 0.99])
+def test_truncated(exported: Path, tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "short.pt"
+    content = exported.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ModelFileError, match="is truncated or damaged"):
+        ExportedModel(path)
+
+
+def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
+    """The metadata are sound; the rest is not."""
+
+    def edit(name: str, content: bytes) -> bytes | None:
+        return None if name.startswith("data/") or name == "data.pkl" else content
+
+    path = rewritten(exported, tmp_path / "gutted.pt", edit)
+    read_metadata(path)
+    with pytest.raises(ModelFileError, match="its metadata is sound but the model does not load"):
+        ExportedModel(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [("2", r"has model format 2, but ekd .* reads formats up to 1; update ekd"), ("one", "'one'")],
+)
+def test_newer_or_impossible_format(
+    exported: Path, tmp_path: Path, number: str, message: str
+) -> None:
+    path = future_format(exported, tmp_path / "future.pt", number)
+    with pytest.raises(ModelFileError, match=message):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cutoff": ...}, "lacks 'cutoff'"),
+        ({"surprise": 1}, "unknown key 'surprise'"),
+        ({"cutoff": "far"}, "'cutoff' in the metadata has type string, expected number"),
+        ({"cutoff": -1.0}, "cutoff is not a positive number"),
+        ({"elements": [1, 2]}, "'elements' in the metadata cannot be read"),
+        ({"elements": ["H"]}, "elements and atomic_numbers differ in length"),
+        ({"elements": [], "atomic_numbers": []}, "there are no elements"),
+        ({"units": {"length": "bohr", "energy": "Hartree"}}, "units are .*expected angstrom"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"n_interactions": 0}, "n_interactions is below 1"),
+        ({"feature_widths": [4]}, "feature_widths does not have"),
+        ({"interaction_range": 9.0}, "interaction_range is not"),
+        (
+            {"required_ops": ["ekd::message(Tensor weights) -> Tensor"]},
+            "another form of it",
+        ),
+        ({"required_ops": ["ekd::future(Tensor x) -> Tensor"]}, "none of that name"),
+    ],
+)
+def test_unsound_metadata(
+    exported: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    path = with_metadata(exported, tmp_path / "unsound.pt", **changes)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        read_metadata(path)
+    assert str(path) in str(caught.value)
+
+
+def test_metadata_that_is_no_json(exported: Path, tmp_path: Path) -> None:
+    def edit(name: str, content: bytes) -> bytes:
+        return b"{" if name == "extra/ekd_metadata.json" else content
+
+    with pytest.raises(ModelFileError, match="its metadata is not JSON"):
+        read_metadata(rewritten(exported, tmp_path / "broken.pt", edit))

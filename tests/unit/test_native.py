@@ -1,0 +1,50 @@
+"""ekd's libraries belong to one torch; another one is refused before it can crash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import ekd
+from ekd import _native
+from ekd.errors import BuildError
+
+
+def test_local_versions_are_the_same_torch() -> None:
+    _native.check_torch_version(found="2.13.0+cpu", built_for="2.13.0")
+
+
+def test_another_torch_is_refused_with_the_mend() -> None:
+    with pytest.raises(BuildError) as caught:
+        _native.check_torch_version(found="2.12.1+cu130", built_for="2.13.0")
+    for part in ("2.12.1", "2.13.0", "pip install torch==2.13.0", "--no-build-isolation"):
+        assert part in str(caught.value)
+
+
+def test_missing_build_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("ekd._build", raising=False)
+    monkeypatch.setitem(sys.modules, "ekd._build", None)
+    with pytest.raises(BuildError, match="pip install"):
+        _native.build_info()
+
+
+def test_version_comes_from_the_build() -> None:
+    assert ekd.__version__ == _native.build_info().EKD_VERSION
+
+
+def test_import_is_light() -> None:
+    """`import ekd` and the entry point that LAMMPS calls at every start leave torch alone."""
+    code = (
+        "import sys, ekd, ekd.lammps.plugin; ekd.lammps.plugin.directory(); "
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_exist() -> None:
+    for name in ekd.__all__:
+        assert getattr(ekd, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ekd.nothing
