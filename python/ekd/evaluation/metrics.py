@@ -18,11 +18,11 @@ class EnergiesAndForces(Protocol):
 
     @property
     def energies(self) -> NDArray[np.float64]:
-        """[n_configs] eV"""
+        """Of each configuration, [n_configs], eV."""
 
     @property
     def forces(self) -> NDArray[np.float64]:
-        """[n_atoms, 3] eV/Å"""
+        """Of each atom, [n_atoms, 3], eV/Å."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def mean(metrics: Sequence[Metrics]) -> Metrics:
         return None if None in values else float(np.mean(values))
 
     energy_rmse, energy_mae, force_rmse, force_mae = map(average, NAMES)
-    assert energy_rmse is not None and energy_mae is not None  # energies are never missing
+    assert energy_rmse is not None  # energies are never missing
+    assert energy_mae is not None
     return Metrics(energy_rmse, energy_mae, force_rmse, force_mae)
 
 

@@ -211,7 +211,7 @@ def nve_energy(time: Array, total_energy: Array, n_atoms: int, slope: float) -> 
 def temperature(
     time: Array,
     values: Array,
-    target: float,
+    target: float | None,
     title: str,
     equilibration: float | None = None,
 ) -> Figure:

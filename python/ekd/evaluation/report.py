@@ -48,12 +48,13 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        milli=_milli,
         change=_change,
-        lower_by=_lower_by,
-        small=_small,
         duration=duration,
+        formula=formula,
         kilo=_kilo,
+        lower_by=_lower_by,
+        milli=_milli,
+        small=_small,
     )
     source = resources.files("ekd.evaluation").joinpath("report.html.j2").read_text("utf-8")
     images = {name: _embedded(path) for name, path in report.figures.items()}

@@ -57,7 +57,7 @@ def test_no_true_forces_no_force_errors(dataset: Dataset, predictions: Predictio
 def test_predictions_for_another_dataset_are_refused(
     dataset: Dataset, predictions: Predictions
 ) -> None:
-    with pytest.raises(DataError, match="2 configurations with 3 atoms.*dataset of 1 with 2"):
+    with pytest.raises(DataError, match=r"2 configurations with 3 atoms.*dataset of 1 with 2"):
         compare(predictions, dataset.subset([0]))
 
 
