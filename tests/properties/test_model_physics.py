@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from structures import pair_vectors, random_structure
-from tolerances import tolerance
 
 from ekd.config import HIPNNConfig
 from ekd.models import HIPNN
 from ekd.training.predictions import forces_from_gradient
+from structures import pair_vectors, random_structure
+from tolerances import tolerance
 
 ELEMENTS = [1, 6, 8]
 CUTOFF = 3.2

@@ -95,7 +95,7 @@ class Labels:
                         "again"
                     )
                 labels = cls(
-                    *(file[name][()] for name in _ARRAYS),
+                    **{name: file[name][()] for name in _ARRAYS},
                     data_fingerprint=str(file.attrs["data_fingerprint"]),
                     teacher_sha256=tuple(map(str, file.attrs["teacher_sha256"])),
                 )
@@ -103,19 +103,10 @@ class Labels:
             raise DataError(
                 f"'{path}' is not a label file or is damaged ({error}); label the data again"
             ) from None
-        labels._check_finite(f"in '{path}'")
+        _check_finite(f"in '{path}'", labels, _ARRAYS)
         if data is not None:
             labels.check(data)
         return labels
-
-    def _check_finite(self, where: str) -> None:
-        for name in _ARRAYS:
-            n_bad = int(np.count_nonzero(~np.isfinite(getattr(self, name))))
-            if n_bad:
-                raise DataError(
-                    f"{n_bad} numbers of {name} {where} are not finite; check the teachers' "
-                    "histories and label the data again"
-                )
 
 
 def label(
@@ -143,7 +134,12 @@ def label(
         console=console,
         disable=not (progress and console.is_terminal),
     )
-    predicted = EnsemblePredictions.of([member.predict(data) for member in members])
+    predictions = []
+    for k, member in enumerate(members):
+        predicted_by_member = member.predict(data)
+        _check_finite(f"of teacher {k}", predicted_by_member, ("energies", "forces"))
+        predictions.append(predicted_by_member)
+    predicted = EnsemblePredictions.of(predictions)
     labels = Labels(
         predicted.energies,
         predicted.energies_std,
@@ -152,7 +148,16 @@ def label(
         data_fingerprint=data.fingerprint,
         teacher_sha256=tuple(member.sha256 for member in teachers.members),
     )
-    labels._check_finite(f"of '{data.provenance.path}'")
     if path is not None:
         labels.save(path)
     return labels
+
+
+def _check_finite(where: str, arrays: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        n_bad = int(np.count_nonzero(~np.isfinite(getattr(arrays, name))))
+        if n_bad:
+            raise DataError(
+                f"{n_bad} {name} {where} are not finite; check the histories of the teachers and "
+                "label the data again"
+            )

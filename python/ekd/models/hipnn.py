@@ -1,13 +1,12 @@
 """HIP-NN with tensor sensitivities: atomic energies from species and pair vectors."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 
 from ekd.config import HIPNNConfig
 from ekd.models.buffers import Float64Buffers
-from ekd.models.interaction import InteractionBlock
+from ekd.models.interaction import Interaction, InteractionBlock
 from ekd.models.sensitivities import direction_tensors
 from ekd.models.zbl import ZBL
 
@@ -35,7 +34,7 @@ class HIPNN(Float64Buffers):
     feature_widths: list[int]
     elements: list[int]
     l_max: int
-    repulsive: Final[bool]
+    reference_energies: torch.Tensor
 
     def __init__(
         self, config: HIPNNConfig, elements: Sequence[int], reference_energies: Sequence[float]
@@ -50,7 +49,6 @@ class HIPNN(Float64Buffers):
         self.elements = [int(z) for z in elements]
         self.feature_widths = [len(elements)] + [config.n_features] * config.n_interactions
         self.l_max = config.l_max
-        self.repulsive = config.zbl
         energies = torch.tensor([float(e) for e in reference_energies], dtype=torch.float64)
         self.register_buffer("reference_energies", energies)
         self.zbl = ZBL(self.elements, config.cutoff) if config.zbl else None
@@ -94,7 +92,8 @@ class HIPNN(Float64Buffers):
     def embed(self, species: torch.Tensor) -> torch.Tensor:
         """Features before the first interaction: one-hot species, [n, n_elements]."""
         known = torch.arange(self.feature_widths[0], device=species.device)
-        return (species.unsqueeze(1) == known).to(self.blocks[0].energy.weight.dtype)
+        dtype = self.blocks[0].energy.weight.dtype  # type: ignore[union-attr]
+        return (species.unsqueeze(1) == known).to(dtype)  # type: ignore[arg-type]
 
     @torch.jit.export
     def interact(
@@ -137,8 +136,9 @@ class HIPNN(Float64Buffers):
 
         The plain ones are slower; a model exported with them loads without ekd's libraries.
         """
-        for block in self.blocks:
-            block.interaction.native = native
+        for module in self.modules():
+            if isinstance(module, Interaction):
+                module.native = native  # type: ignore[misc]  # final only once it is scripted
 
     def _geometry(
         self, pair_vectors: torch.Tensor, dtype: torch.dtype
@@ -152,6 +152,6 @@ class HIPNN(Float64Buffers):
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> torch.Tensor:
         energies = self.reference_energies[species[:n_local]]
-        if self.repulsive:
+        if self.zbl is not None:
             energies = energies + self.zbl(species, pairs, pair_vectors, n_local)
         return energies

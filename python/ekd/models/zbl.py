@@ -32,6 +32,12 @@ class ZBL(Float64Buffers):
         cutoff: of the pair list (Å).
     """
 
+    strength: torch.Tensor
+    inverse_length: torch.Tensor
+    range: torch.Tensor
+    coefficients: torch.Tensor
+    decays: torch.Tensor
+
     def __init__(self, elements: Sequence[int], cutoff: float):
         super().__init__()
         charges = torch.tensor(elements, dtype=torch.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,17 +104,14 @@ class BatchSource:
         """Mean number of directed pairs."""
         return len(self._pair_vectors) / self.n_configs
 
-    @property
-    def has_forces(self) -> bool:
-        """Whether there are force labels."""
-        return self._forces is not None
-
     def energies(self, configs: NDArray[np.int64]) -> NDArray[np.float64]:
         """Energies of configurations, [len(configs)] eV."""
         return self._energies[configs]
 
-    def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å."""
+    def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating[Any]] | None:
+        """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å; None without labels."""
+        if self._forces is None:
+            return None
         return self._forces[_rows(self._atom_offsets, configs)[0]]
 
     def batches(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:

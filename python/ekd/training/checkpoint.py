@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             does not read.
     """
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint '{path}' not found; check the path, or train first"

@@ -209,18 +209,22 @@ class _Process:
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             },
         )
-        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        assert self._process.stdin is not None  # both are pipes
+        assert self._process.stdout is not None
+        self._orders, self._messages = self._process.stdin, self._process.stdout
+        self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
+        self._listener.start()
 
     def _listen(self, events: queue.SimpleQueue[Any]) -> None:
-        for line in self._process.stdout:
+        for line in self._messages:
             events.put((self, json.loads(line)))
         events.put((self, None))
 
     def train(self, member: int, resume: bool) -> None:
         self.member = member
         with contextlib.suppress(BrokenPipeError):  # its end is reported by the listener
-            self._process.stdin.write(json.dumps({"member": member, "resume": resume}) + "\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps({"member": member, "resume": resume}) + "\n")
+            self._orders.flush()
 
     def explain_end(self) -> str:
         code = self._process.wait()
@@ -243,8 +247,10 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join()  # it ends with the process
+        self._messages.close()
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._orders.close()
         self._errors.close()
 
 
@@ -268,7 +274,7 @@ def _run_workers(
             give_next(process)
         while any(process.member is not None for process in processes):
             process, message = events.get()
-            if message is None and process.member is None:
+            if process.member is None:
                 continue  # it had nothing left to do
             if message is None:
                 raise TrainingError(

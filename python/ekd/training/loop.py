@@ -89,7 +89,7 @@ def train(
             "make the labels from these data"
         )
     elements = sorted(reference_energies)
-    contents = {
+    contents: dict[str, Any] = {
         "model_config": model.model_dump(),
         "training_config": training.model_dump(),
         "provenance": {
@@ -131,7 +131,7 @@ def train(
         for epoch in range(len(history), training.epochs):
             start = time.perf_counter()
             order = np.random.default_rng([seed, epoch]).permutation(train_indices)
-            record = {"epoch": epoch + 1}
+            record: Record = {"epoch": epoch + 1}
             record |= _run_epoch(network, source, order, optimizer, training)
             record |= _validate(averaged, source, validation_indices)
             record["seconds"] = time.perf_counter() - start
@@ -198,16 +198,16 @@ def _loss(
     network: HIPNN, batch: Batch, training: TrainingConfig
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Loss, and the errors of energies and forces that it is made of."""
-    with_forces = batch.forces is not None and training.force_weight > 0
-    pair_vectors = batch.pair_vectors.detach().requires_grad_(with_forces)
+    expected_forces = batch.forces if training.force_weight > 0 else None
+    pair_vectors = batch.pair_vectors.detach().requires_grad_(expected_forces is not None)
     levels = network.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
     energies = configuration_energies(levels, batch)
     energy_error = energies - batch.energies
     loss = training.energy_weight * rmse_plus_mae(energy_error)
     force_error = None
-    if with_forces:
+    if expected_forces is not None:
         (gradient,) = torch.autograd.grad(energies.sum(), pair_vectors, create_graph=True)
-        force_error = forces_from_gradient(gradient, batch.pairs, batch.n_atoms) - batch.forces
+        force_error = forces_from_gradient(gradient, batch.pairs, batch.n_atoms) - expected_forces
         loss = loss + training.force_weight * rmse_plus_mae(force_error)
     if training.hierarchicality_weight > 0:
         term = hierarchicality(levels, batch.n_configs)
@@ -216,12 +216,12 @@ def _loss(
 
 
 def _validate(averaged: HIPNN, source: BatchSource, configs: NDArray[np.int64]) -> Record:
-    force_error = None
-    if source.has_forces:
-        predicted = evaluate(averaged, source, configs)
-        energies, force_error = (predicted.energies, predicted.forces - source.forces(configs))
-    else:
+    expected_forces, force_error = source.forces(configs), None
+    if expected_forces is None:
         energies = evaluate_energies(averaged, source, configs)
+    else:
+        predicted = evaluate(averaged, source, configs)
+        energies, force_error = predicted.energies, predicted.forces - expected_forces
     return {
         **_summary("validation_energy", energies - source.energies(configs)),
         **_summary("validation_force", force_error),

@@ -8,6 +8,8 @@ four vectors that a checkpoint stores.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -81,7 +83,7 @@ class Adam:
         self.weights.addcdiv_(self.momentum, root, value=-learning_rate / (1 - _BETA1**t))
         self.average.lerp_(self.weights, max(1 - self.decay, 1 / t))
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to continue bitwise."""
         return {
             "step_count": self.step_count,
@@ -91,8 +93,8 @@ class Adam:
             "variance": self.variance.clone(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a stored state."""
-        self.step_count = int(state["step_count"])
+        self.step_count = state["step_count"]
         for name in ("weights", "average", "momentum", "variance"):
             getattr(self, name).copy_(state[name])

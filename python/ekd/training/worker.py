@@ -74,8 +74,7 @@ def main(job_path: str) -> None:
     # Standard output carries the protocol: whatever else prints goes to standard error.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with open(job_path, "rb") as file:
-        job: Job = pickle.load(file)
+    job: Job = pickle.loads(Path(job_path).read_bytes())
     for line in sys.stdin:
         order = json.loads(line)
         if not _train(job, order["member"], order["resume"], channel):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from structures import pair_vectors, random_structure
-from tolerances import tolerance
 
 from ekd.config import HIPNNConfig
 from ekd.models import HIPNN
+from structures import pair_vectors, random_structure
+from tolerances import tolerance
 
 ELEMENTS = [1, 6, 8]
 REFERENCE = [-13.61, -1029.02, -2041.9]

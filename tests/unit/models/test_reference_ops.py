@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tolerances import tolerance
 
 import ekd.models  # noqa: F401  (registers torch.ops.ekd)
 from ekd.models import reference_ops
+from tolerances import tolerance
 
 N_CENTERS, N_NEIGHBORS, N_PAIRS, K, F = 3, 4, 7, 5, 2
 NAMES = ("message", "message_weight", "message_feature")

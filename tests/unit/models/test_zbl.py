@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 from ase import units
-from tolerances import tolerance
 
 from ekd.models.zbl import COULOMB, ZBL
+from tolerances import tolerance
 
 BOUNDS = tolerance("kernel", torch.float64).bounds
 

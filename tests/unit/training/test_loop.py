@@ -21,7 +21,7 @@ MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0
 TRAINING = TrainingConfig(epochs=4, batch_size=8)
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Stands for whatever may end a process."""
 
 
@@ -41,9 +41,9 @@ def run(data: Dataset, **changes: Any) -> TrainedModel:
 def run_and_stop(data: Dataset, directory: Path, after: int, **changes: Any) -> None:
     def stop(record: dict[str, Any]) -> None:
         if record["epoch"] == after:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(data, directory=directory, report=stop, **changes)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hippynn.layers.targets import HEnergy
 
 from ekd.training.losses import hierarchicality, rmse_plus_mae
+from hippynn_twin import HEnergy
 
 
 def test_rmse_plus_mae() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tolerances import tolerance
 
 from ekd.training.optimizer import Adam, flatten, one_cycle
+from tolerances import tolerance
 
 
 def test_one_cycle() -> None:
