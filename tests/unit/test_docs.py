@@ -30,4 +30,10 @@ def test_conventions_name_tests_that_exist() -> None:
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
     assert len(named) > 10
     for file, test in named:
-        assert f"def {test}(" in (ROOT / "tests" / "unit" / file).read_text(), f"{file}::{test}"
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
