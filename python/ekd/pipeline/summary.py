@@ -21,6 +21,8 @@ from ekd.evaluation.metrics import NAMES
 from ekd.evaluation.report import Report, formula, write_report
 from ekd.files import atomic_write, sha256
 
+_WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
+
 
 def summarize(
     evaluation: Mapping[str, Any],
@@ -35,6 +37,7 @@ def summarize(
         wall_seconds: of each stage.
     """
     nve = (dynamics or {}).get("nve") or {}
+    water = (dynamics or {}).get("water")
     teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
     average = mean(teachers)
     return {
@@ -50,6 +53,7 @@ def summarize(
             if dynamics
             else {"energy": None, "force": None, "pressure": None}
         ),
+        "water": water and {name: water[name] for name in _WATER},
         "wall_seconds": dict(wall_seconds),
     }
 
@@ -191,12 +195,16 @@ def table(summary: Mapping[str, Any]) -> Table:
         end_section=True,
     )
 
-    def line(label: str, value: float | None, unit: str) -> None:
+    def line(label: str, value: float | None, unit: str, style: str = "{:.2e}") -> None:
         if value is not None:
-            result.add_row(label, f"{value:.2e}", unit, "", "")
+            result.add_row(label, style.format(value), unit, "", "")
 
     line("NVE drift", summary["nve_drift_per_atom_per_ps"], "eV/atom/ps")
     line("NVE, largest deviation", summary["nve_max_deviation_per_atom"], "eV/atom")
+    if water := summary["water"]:
+        line("water, whole molecules", 100 * water["intact_share"], "%", "{:.1f}")
+        line("water, mean temperature", water["mean_temperature"], "K", "{:.0f}")
+        line("water, speed", water["atom_steps_per_second"] / 1e3, "katom-step/s", "{:.1f}")
     difference = summary["lammps_minus_ase"]
     line("LAMMPS − ASE, energy", difference["energy"], "eV/atom")
     line("LAMMPS − ASE, forces", difference["force"], "eV/Å")

@@ -164,6 +164,18 @@ def test_report_has_all_parts_and_needs_nothing_else(results: Results) -> None:
     assert "output = &#34;&lt;run&gt;&#34;" in html  # what comes from a user is escaped
 
 
+def test_report_says_when_the_water_is_none(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "draw", lambda *_: {})
+    warning = "not fit for liquid water"
+    assert warning not in results.report(results.dynamics)
+    results.dynamics["water"]["mean_temperature"] = 345.0
+    assert warning in results.report(results.dynamics)
+    results.dynamics["water"].update(mean_temperature=300.0, intact_share=63 / 64)
+    assert warning in results.report(results.dynamics)
+
+
 def test_report_without_lammps(results: Results) -> None:
     html = results.report(None)
     assert "Molecular dynamics" not in html
@@ -187,3 +199,4 @@ def test_table_for_the_terminal(results: Results) -> None:
     text = console.export_text()
     assert f"{1e3 * content['student']['force_rmse']:.1f}" in text
     assert "-2.30e-08" in text
+    assert "12.3 │ katom-step/s" in text
