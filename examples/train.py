@@ -18,7 +18,7 @@ def main(n_members: int = 4, epochs: int = 60, model: Path = HERE / "student.pt"
     """Train teachers, distill a student, export it, and use it."""
     energy = "ccsd(t)_ccpvdz.energy"
     data = ekd.load_dataset(HERE / "data" / "ccsdt_chno.h5", energy=energy)
-    training = ekd.TrainingConfig(epochs=epochs)
+    training = ekd.TrainingConfig(epochs=epochs, batch_size=16, learning_rate=1e-2)
 
     # Energies alone teach the teachers.
     teachers = ekd.train_ensemble(data, n_members=n_members, training=training)
