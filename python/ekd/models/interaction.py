@@ -43,10 +43,10 @@ class Interaction(torch.nn.Module):
         self.neighbors = torch.nn.Linear(config.n_sensitivities * width_in, width, bias=False)
         self.center = torch.nn.Linear(width_in, width)
         self.tensor_scales = torch.nn.Parameter(torch.empty(config.l_max, width))
-        # A pair excites a few neighbouring sensitivities, and an atom has about ten pairs: with
-        # this width of V the pre-activations begin of order one for molecules and for liquids.
-        torch.nn.init.normal_(self.neighbors.weight, std=0.5 * width_in**-0.5)
-        torch.nn.init.normal_(self.tensor_scales, std=0.5)
+        # A pair excites a few neighbouring sensitivities, and an atom has from a handful of pairs
+        # in a molecule to a hundred in a liquid: with this V, pre-activations begin below ten.
+        torch.nn.init.normal_(self.neighbors.weight, std=0.2 * width_in**-0.5)
+        torch.nn.init.normal_(self.tensor_scales)
         torch.nn.init.xavier_normal_(self.center.weight)
         torch.nn.init.zeros_(self.center.bias)
 
