@@ -98,9 +98,9 @@ class HIPNNConfig(Section):
 class TrainingConfig(Section):
     """How one network is trained: Adam, one-cycle learning rate, loss RMSE + MAE."""
 
-    epochs: int = Field(60, ge=1, description="passes over the training set")
+    epochs: int = Field(100, ge=1, description="passes over the training set")
     batch_size: int = Field(32, ge=1, description="configurations per step")
-    learning_rate: float = Field(5e-3, gt=0, description="peak of the one-cycle schedule")
+    learning_rate: float = Field(1e-2, gt=0, description="peak of the one-cycle schedule")
     energy_weight: float = Field(1.0, ge=0, description="weight of RMSE + MAE of the energy")
     force_weight: float = Field(
         1.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
@@ -115,6 +115,12 @@ class TrainingConfig(Section):
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of training")
 
 
+class StudentTrainingConfig(TrainingConfig):
+    """The same for a student: the forces keep it from overfitting, so that it can train longer."""
+
+    epochs: int = Field(200, ge=1, description="passes over the training set")
+
+
 class TeachersConfig(Section):
     """The ensemble: members differ in their seed alone."""
 
@@ -127,7 +133,7 @@ class StudentConfig(Section):
     """The distilled model: true energies, mean forces of the teachers."""
 
     model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
-    training: TrainingConfig = TrainingConfig()
+    training: StudentTrainingConfig = StudentTrainingConfig()
 
 
 class ExportConfig(Section):

@@ -189,7 +189,7 @@ def test_written_configuration_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "elsewhere" / "config.toml"
     write_config(config, path)
     assert load_config(path) == config
-    assert path.parent.joinpath("config.toml").read_text().count("learning_rate = 0.005") == 2
+    assert path.parent.joinpath("config.toml").read_text().count("gradient_clip = 10.0") == 2
 
 
 def test_written_defaults_read_back(tmp_path: Path) -> None:
