@@ -15,8 +15,20 @@ inline constexpr int kModelFormat = 1;
 inline constexpr const char* kFormatRecord = "ekd_format";
 inline constexpr const char* kMetadataRecord = "ekd_metadata.json";
 
+// A small periodic frame, and what the original network predicts for it.
+struct SelfTest {
+  std::vector<std::int64_t> species;  // [n_atoms], index into the elements
+  std::vector<double> positions;      // [n_atoms, 3], Å
+  std::array<double, 9> cell{};       // rows are lattice vectors, Å
+  std::array<std::uint8_t, 3> pbc{};
+  double energy = 0.0;         // eV
+  std::vector<double> forces;  // [n_atoms, 3], eV/Å
+  double tolerance = 0.0;      // eV/atom and eV/Å
+};
+
 // The fields an engine acts on. The JSON holds more, for people; docs/exported_model.md lists all.
 struct ModelMetadata {
+  std::string identity;  // of the file: a hash of its contents
   std::string ekd_version;
   std::string torch_version;
   std::string dtype;                         // "float32" or "float64"
@@ -27,6 +39,7 @@ struct ModelMetadata {
   std::int64_t n_interactions = 0;
   std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
   std::vector<std::string> required_ops;     // schemas of the operators the model calls
+  SelfTest self_test;
 
   std::int64_t species_of(const std::string& element) const;  // -1: the model lacks it
 };

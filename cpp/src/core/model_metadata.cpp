@@ -98,6 +98,42 @@ int parse_format(const std::string& text, const std::string& source) {
                        "', expected a positive integer" + kMend);
 }
 
+std::vector<double> flattened(const json& rows) {
+  std::vector<double> values;
+  for (const json& row : rows)
+    for (const json& value : row) values.push_back(value.get<double>());
+  return values;
+}
+
+SelfTest parse_self_test(const json& frame, const ModelMetadata& metadata, const Reader& reader) {
+  SelfTest test;
+  std::vector<double> cell;
+  std::vector<bool> pbc;
+  try {
+    for (const json& number : frame.at("atomic_numbers")) {
+      const auto& known = metadata.atomic_numbers;
+      const auto found = std::find(known.begin(), known.end(), number.get<std::int64_t>());
+      reader.require(found != known.end(), "the self-test has an element the model lacks");
+      test.species.push_back(found - known.begin());
+    }
+    test.positions = flattened(frame.at("positions"));
+    test.forces = flattened(frame.at("forces"));
+    cell = flattened(frame.at("cell"));
+    pbc = frame.at("pbc").get<std::vector<bool>>();
+    test.energy = frame.at("energy").get<double>();
+    test.tolerance = frame.at("tolerance").get<double>();
+  } catch (const json::exception& error) {
+    reader.fail(std::string("'self_test' in the metadata cannot be read (") + error.what() + ")");
+  }
+  const std::size_t n = 3 * test.species.size();
+  reader.require(n > 0 && test.positions.size() == n && test.forces.size() == n &&
+                     cell.size() == 9 && pbc.size() == 3,
+                 "the arrays of 'self_test' in the metadata do not fit together");
+  std::copy(cell.begin(), cell.end(), test.cell.begin());
+  std::copy(pbc.begin(), pbc.end(), test.pbc.begin());
+  return test;
+}
+
 }  // namespace
 
 std::int64_t ModelMetadata::species_of(const std::string& element) const {
@@ -135,6 +171,11 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   metadata.feature_widths = reader.get<std::vector<std::int64_t>>("feature_widths");
   metadata.required_ops = reader.get<std::vector<std::string>>("required_ops");
 
+  for (const char* name : {"atomic_numbers", "feature_widths"})
+    for (const json& value : document[name])
+      reader.require(value.is_number_integer(), "'" + std::string(name) +
+                                                    "' in the metadata holds " + value.dump() +
+                                                    ", expected integers");
   const json& units = document["units"];
   reader.require(units == json({{"length", "angstrom"}, {"energy", "eV"}}),
                  "units are " + units.dump() + ", expected angstrom and eV");
@@ -149,9 +190,15 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   reader.require(
       static_cast<std::int64_t>(metadata.feature_widths.size()) == metadata.n_interactions + 1,
       "feature_widths does not have n_interactions + 1 entries");
+  reader.require(
+      metadata.feature_widths.front() == static_cast<std::int64_t>(metadata.elements.size()),
+      "the first of feature_widths is not the number of elements");
+  reader.require(document["strictly_local"].get<bool>() == (metadata.n_interactions == 1),
+                 "strictly_local contradicts n_interactions");
   const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);
   reader.require(std::abs(metadata.interaction_range - reach) < 1e-9 * reach,
                  "interaction_range is not n_interactions times the cutoff");
+  metadata.self_test = parse_self_test(document["self_test"], metadata, reader);
   return metadata;
 }
 

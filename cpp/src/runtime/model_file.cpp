@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "ekd/error.hpp"
@@ -29,10 +30,16 @@ std::string read_record(caffe2::serialize::PyTorchStreamReader& reader, const st
 // The model calls operators by name; all of them must be there, with the same arguments.
 void check_operators(const ModelMetadata& metadata, const std::string& path) {
   for (const std::string& text : metadata.required_ops) {
-    const c10::FunctionSchema wanted = torch::jit::parseSchema(text);
+    std::optional<c10::FunctionSchema> wanted;
+    try {
+      wanted = torch::jit::parseSchema(text);
+    } catch (const std::exception&) {
+      throw ModelFileError("'" + path + "' is damaged: 'required_ops' in the metadata holds '" +
+                           text + "', which is no operator schema; export the model again");
+    }
     const auto found = c10::Dispatcher::singleton().findSchema(
-        c10::OperatorName(wanted.name(), wanted.overload_name()));
-    if (found && found->schema() == wanted) continue;
+        c10::OperatorName(wanted->name(), wanted->overload_name()));
+    if (found && found->schema() == *wanted) continue;
     std::ostringstream message;
     message << "'" << path << "' (written by ekd " << metadata.ekd_version
             << ") needs the operator " << text << ", but this build of ekd has "
@@ -75,6 +82,7 @@ ModelFile read_model_file(const std::string& path) {
                          "' is damaged: its metadata cannot be read; copy or export it again");
   }
   file.metadata = parse_model_metadata(format, file.json, path);
+  file.metadata.identity = reader->serializationId();
   check_operators(file.metadata, path);
   return file;
 }

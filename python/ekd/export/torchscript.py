@@ -14,8 +14,8 @@ import torch
 from ekd import _native
 from ekd.config import HIPNNConfig
 from ekd.elements import symbol
-from ekd.errors import ModelFileError
-from ekd.export.self_test import self_test_frame
+from ekd.errors import ConfigError, ModelFileError
+from ekd.export.self_test import TOLERANCE, self_test_frame
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel, run_self_test
 from ekd.inference.metadata import FORMAT, FORMAT_RECORD, METADATA_RECORD
@@ -46,9 +46,12 @@ def export_model(
         provenance: where the weights come from; JSON types.
 
     Raises:
+        ConfigError: another dtype.
         ModelFileError: the written file does not reproduce the network.
         EKDError: the file cannot be written.
     """
+    if dtype not in TOLERANCE:
+        raise ConfigError(f"export dtype is '{dtype}', expected one of {', '.join(TOLERANCE)}")
     deployed = copy.deepcopy(model).to(getattr(torch, dtype)).eval()
     for parameter in deployed.parameters():
         parameter.requires_grad_(False)

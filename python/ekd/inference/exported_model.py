@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ekd.elements import symbol
-from ekd.errors import ModelFileError, StructureError
+from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.inference.evaluation import Results, evaluate
 from ekd.inference.metadata import read_metadata
 from ekd.neighbor_list import neighbor_list
@@ -24,12 +24,19 @@ class ExportedModel:
         device: torch device to evaluate on.
 
     Raises:
+        EKDError: the device cannot be used.
         ModelFileError: the file cannot be used; see :func:`ekd.inference.read_metadata`.
     """
 
     def __init__(self, path: str | os.PathLike[str], device: str | torch.device = "cpu"):
         self.path = os.fspath(path)
-        self.device = torch.device(device)
+        try:
+            self.device = torch.empty(0, device=device).device
+        except (AssertionError, RuntimeError):
+            raise EKDError(
+                f"device '{device}' cannot be used by this torch ({torch.__version__}); use "
+                "device='cpu', or install a torch that supports it"
+            ) from None
         self.metadata = read_metadata(path)
         try:
             with warnings.catch_warnings():
@@ -41,6 +48,12 @@ class ExportedModel:
                 f"'{self.path}' is truncated or damaged: its metadata is sound but the model does "
                 f"not load ({str(error).splitlines()[0]}); copy or export it again"
             ) from None
+        for name in ("cutoff", "n_interactions", "feature_widths"):
+            if getattr(self._module, name, None) != getattr(self.metadata, name):
+                raise ModelFileError(
+                    f"'{self.path}' is damaged: '{name}' in its metadata is not that of the "
+                    "model; export it again"
+                )
         self._module.eval()
         for parameter in self._module.parameters():
             parameter.requires_grad_(False)
@@ -84,4 +97,19 @@ class ExportedModel:
         pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
         # The profiling executor would compile during the first calls and gain nothing after.
         with torch.jit.optimized_execution(False):
-            return evaluate(self._module, self.species(atomic_numbers), pairs, self.device)
+            return evaluate(
+                self._atomic_energies, self.species(atomic_numbers), pairs, self.device
+            )
+
+    def _atomic_energies(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_atoms: int
+    ) -> torch.Tensor:
+        """Energies stage by stage: what LAMMPS evaluates, where features cross ranks in between."""
+        features = self._module.embed(species)
+        energies = torch.zeros(n_atoms, dtype=torch.float64, device=self.device)
+        for k in range(self.metadata.n_interactions):
+            features, level = self._module.interact(
+                k, species, features, pairs, pair_vectors, n_atoms
+            )
+            energies = energies + level
+        return energies
