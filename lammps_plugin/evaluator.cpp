@@ -27,8 +27,8 @@ std::vector<double> to_vector(const torch::Tensor& tensor) {
 // Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
 class Exchange : public FeatureExchange {
  public:
-  Exchange(std::int64_t n_local, std::int64_t n_all, GhostCommunication& communication)
-      : n_local_(n_local), n_all_(n_all), communication_(communication) {}
+  Exchange(std::int64_t n_owned, std::int64_t n_all, GhostCommunication& communication)
+      : n_owned_(n_owned), n_all_(n_all), communication_(communication) {}
 
   torch::Tensor forward(const torch::Tensor& features) override {
     const std::int64_t width = features.size(1);
@@ -42,25 +42,37 @@ class Exchange : public FeatureExchange {
     const std::int64_t width = gradients.size(1);
     std::vector<double> rows = to_vector(gradients);
     communication_.add_from_ghosts(rows, static_cast<int>(width));
-    return view(rows, width).narrow(0, 0, n_local_).to(gradients.options(), false, true);
+    return view(rows, width).narrow(0, 0, n_owned_).to(gradients.options(), false, true);
   }
 
  private:
-  std::int64_t n_local_;
+  std::int64_t n_owned_;
   std::int64_t n_all_;
   GhostCommunication& communication_;
 };
 
+Precision precision_named(const std::string& name) {
+  if (name == "single") return Precision::kSingle;
+  return name == "double" ? Precision::kDouble : Precision::kModel;
+}
+
 }  // namespace
+
+std::string default_device(int rank_on_computer) {
+  if (!torch::cuda::is_available()) return "cpu";
+  return "cuda:" + std::to_string(rank_on_computer % static_cast<int>(torch::cuda::device_count()));
+}
 
 struct Evaluator::Implementation {
   ExportedModel model;
 };
 
-Evaluator::Evaluator(const std::string& path, int n_threads) {
+Evaluator::Evaluator(const std::string& path, const EvaluatorOptions& options) {
   // torch would otherwise take every core on every rank.
-  at::set_num_threads(n_threads);
-  implementation_.reset(new Implementation{ExportedModel(path)});
+  at::set_num_threads(options.n_threads);
+  implementation_.reset(new Implementation{ExportedModel(
+      path, torch::Device(options.device), precision_named(options.precision), options.block)});
+  if (options.self_test) implementation_->model.self_test();
 }
 
 Evaluator::~Evaluator() = default;
@@ -68,11 +80,22 @@ Evaluator::~Evaluator() = default;
 const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
 
 Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication) {
-  const auto n_all = static_cast<std::int64_t>(atoms.species.size());
-  Exchange exchange(atoms.n_local, n_all, communication);
-  const torch::Tensor pairs = torch::stack({view(atoms.centers), view(atoms.neighbors)});
-  const Evaluation result = implementation_->model.evaluate(
-      view(atoms.species), pairs, view(atoms.pair_vectors, 3), atoms.n_local, exchange);
+  AtomGraph graph;
+  graph.species = view(atoms.species);
+  graph.pairs = torch::stack({view(atoms.centers), view(atoms.neighbors)});
+  graph.pair_vectors = view(atoms.pair_vectors, 3);
+  graph.n_owned = atoms.n_owned;
+  const std::int64_t n_all = graph.species.size(0);
+  Evaluation result;
+  if (atoms.complete) {
+    graph.n_centers = n_all;
+    NoExchange nothing;
+    result = implementation_->model.evaluate(graph, nothing);
+  } else {
+    graph.n_centers = atoms.n_owned;
+    Exchange exchange(atoms.n_owned, n_all, communication);
+    result = implementation_->model.evaluate(graph, exchange);
+  }
   return {to_vector(result.atomic_energies), to_vector(result.pair_gradients)};
 }
 

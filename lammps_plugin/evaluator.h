@@ -10,17 +10,19 @@
 
 namespace ekd {
 
-// Atoms 0 .. n_local - 1 are owned, the others are ghosts.
+// Atoms 0 .. n_owned - 1 are owned, the others are ghosts.
 struct Neighborhood {
-  std::int64_t n_local = 0;
+  std::int64_t n_owned = 0;
+  // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
+  bool complete = false;
   std::vector<std::int64_t> species;    // [n_all]
-  std::vector<std::int64_t> centers;    // [n_pairs], ascending, owned
+  std::vector<std::int64_t> centers;    // [n_pairs], ascending; owned, unless complete
   std::vector<std::int64_t> neighbors;  // [n_pairs]
   std::vector<double> pair_vectors;     // [n_pairs, 3], Å, from centre to neighbour
 };
 
 struct Energies {
-  std::vector<double> atomic_energies;  // [n_local], eV
+  std::vector<double> atomic_energies;  // [n_owned], eV
   std::vector<double> pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
 };
 
@@ -34,15 +36,28 @@ class GhostCommunication {
   ~GhostCommunication() = default;  // never deleted through this class
 };
 
+struct EvaluatorOptions {
+  std::string device = "cpu";       // a torch device
+  std::string precision = "model";  // "single", "double", or that of the file
+  std::int64_t block = 0;           // atoms evaluated at a time, 0: all
+  bool self_test = true;
+  int n_threads = 1;
+};
+
+// The device that a process takes when the user names none: one of the GPUs that torch can use,
+// shared out among the processes of a computer, else the CPU.
+std::string default_device(int rank_on_computer);
+
 class Evaluator {
  public:
-  // Throws ModelFileError, with a message for the user.
-  Evaluator(const std::string& path, int n_threads);
+  // Throws std::exception, with a message for the user.
+  Evaluator(const std::string& path, const EvaluatorOptions& options);
   ~Evaluator();
 
   const ModelMetadata& metadata() const;
 
-  // Collective: every rank calls it, whether it owns atoms or not.
+  // Collective, unless the neighbourhood is complete: every rank calls it, whether it owns atoms
+  // or not.
   Energies evaluate(const Neighborhood& neighborhood, GhostCommunication& communication);
 
  private:

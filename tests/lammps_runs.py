@@ -37,7 +37,7 @@ class LammpsRun:
 
 
 RunLammps = Callable[..., LammpsRun]
-"""``run_lammps(script, n_ranks=1, environment=None)``; a fixture."""
+"""``run_lammps(script, n_ranks=1, environment=None, arguments=())``; a fixture."""
 
 
 def write_data(path: Path, atoms: Atoms) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,16 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 @pytest.fixture
 def run_lammps(tmp_path: Path) -> RunLammps:
-    """``run_lammps(script, n_ranks=1, environment={})``: runs a script in a folder of its own."""
+    """``run_lammps(script, n_ranks=1, environment=None, arguments=())``, in a folder of its own."""
 
     def run(
-        script: str, n_ranks: int = 1, environment: Mapping[str, str] | None = None
+        script: str,
+        n_ranks: int = 1,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> LammpsRun:
         (tmp_path / "in.test").write_text(script)
-        command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
+        command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite", *arguments]
         if n_ranks > 1:
             command = [str(SCRIPTS / "mpirun"), "-np", str(n_ranks), *command]
         done = subprocess.run(

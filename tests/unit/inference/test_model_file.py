@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ekd.errors import ModelFileError
+from ekd.errors import EKDError, ModelFileError
 from ekd.inference import ExportedModel, read_metadata
 from models import future_format, random_model, rewritten
 
@@ -128,6 +128,11 @@ def test_newer_or_impossible_format(
         ({"dtype": "float16"}, "dtype is 'float16'"),
         ({"n_interactions": 0}, "n_interactions is below 1"),
         ({"feature_widths": [4]}, "feature_widths does not have"),
+        ({"feature_widths": [4, 8.5]}, "'feature_widths' in the metadata holds 8.5"),
+        ({"feature_widths": [5, 8]}, "not the number of elements"),
+        ({"strictly_local": False}, "strictly_local contradicts"),
+        ({"self_test": {}}, "'self_test' in the metadata cannot be read"),
+        ({"required_ops": ["message, please"]}, "holds 'message, please', which is no operator"),
         ({"interaction_range": 9.0}, "interaction_range is not"),
         (
             {"required_ops": ["ekd::message(Tensor weights) -> Tensor"]},
@@ -143,6 +148,17 @@ def test_unsound_metadata(
     with pytest.raises(ModelFileError, match=message) as caught:
         read_metadata(path)
     assert str(path) in str(caught.value)
+
+
+def test_metadata_that_contradict_the_model(exported: Path, tmp_path: Path) -> None:
+    path = with_metadata(exported, tmp_path / "other.pt", cutoff=2.0, interaction_range=2.0)
+    with pytest.raises(ModelFileError, match="'cutoff' in its metadata is not that of the model"):
+        ExportedModel(path)
+
+
+def test_device_that_is_not_there(exported: Path) -> None:
+    with pytest.raises(EKDError, match="device 'warp' cannot be used by this torch"):
+        ExportedModel(exported, device="warp")
 
 
 def test_metadata_that_is_no_json(exported: Path, tmp_path: Path) -> None:

@@ -1,0 +1,399 @@
+"""What LAMMPS users do with a pair style: keywords, hybrids, restarts, moving boxes, reruns."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import systems
+from lammps_runs import RunLammps, write_data
+from models import random_model
+
+HEAD = """
+units metal
+atom_style atomic
+atom_modify map yes
+newton {newton}
+boundary p p p
+{before}
+read_data box.data
+pair_style {style}
+pair_coeff {coefficients}
+neighbor 0.5 bin
+neigh_modify every 1 delay 0 check yes
+compute stress all stress/atom NULL virial
+compute total all reduce sum c_stress[1] c_stress[2] c_stress[3] c_stress[4] c_stress[5] c_stress[6]
+compute pressure all pressure NULL virial
+thermo_style custom step pe pxx c_total[*] c_pressure[*]
+thermo_modify norm no
+"""
+PRINT = """
+variable v equal vol
+print "state $(pe:%22.16g) $(c_pressure[1]:%22.16g) $(c_pressure[2]:%22.16g) &
+$(c_pressure[3]:%22.16g) $(c_pressure[4]:%22.16g) $(c_pressure[5]:%22.16g) &
+$(c_pressure[6]:%22.16g)"
+print "atoms $(-c_total[1]/v_v:%22.16g) $(-c_total[2]/v_v:%22.16g) $(-c_total[3]/v_v:%22.16g) &
+$(-c_total[4]/v_v:%22.16g) $(-c_total[5]/v_v:%22.16g) $(-c_total[6]/v_v:%22.16g)"
+"""
+MOVE = """
+velocity all create 1500 4711 loop geom
+fix integrate all nve
+timestep 0.0005
+run 25 post no
+"""
+
+
+def script(
+    model: Path,
+    body: str = MOVE,
+    *,
+    style: str = "ekd",
+    coefficients: str | None = None,
+    newton: str = "on",
+    before: str = "",
+) -> str:
+    head = HEAD.format(
+        newton=newton,
+        before=before,
+        style=style,
+        coefficients=coefficients or f"* * {model} O H N C",
+    )
+    return head + body + PRINT
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """A data file of 64 water molecules, in a box that has room for several domains."""
+    path = tmp_path / "box.data"
+    write_data(path, systems.water_box().repeat(2))
+    return path
+
+
+def state(run_lammps: RunLammps, text: str, n_ranks: int = 1) -> np.ndarray:
+    """Energy and pressure at the end; the virials of the atoms must sum to the pressure."""
+    run = run_lammps(text, n_ranks)
+    assert run.returncode == 0, run.screen[-3000:]
+    result = np.array(run.printed("state"))
+    np.testing.assert_allclose(
+        run.printed("atoms"), result[1:], rtol=0, atol=1e-9 * np.abs(result[1:]).max()
+    )
+    return result
+
+
+_REFERENCES: dict[str, np.ndarray] = {}
+
+
+def reference(run_lammps: RunLammps, text: str) -> np.ndarray:
+    """The state on one rank, run once for all tests that compare with it."""
+    if text not in _REFERENCES:
+        _REFERENCES[text] = state(run_lammps, text)
+    return _REFERENCES[text]
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray, rtol: float = 1e-9) -> None:
+    """Energy and pressure agree; the pressure relative to its largest component."""
+    np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
+    scale = np.abs(expected[1:]).max()
+    np.testing.assert_allclose(found[1:], expected[1:], rtol=0, atol=rtol * scale)
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize(
+    ("options", "n_ranks"),
+    [
+        ({}, 2),
+        ({"style": "ekd ghosts wide"}, 1),
+        ({"style": "ekd ghosts wide"}, 4),
+        ({"style": "ekd block 7"}, 1),
+        ({"style": "ekd block 7"}, 2),
+        ({"style": "ekd ghosts wide block 50"}, 2),
+        ({"style": "ekd self_test no device cpu precision double"}, 1),
+        ({"newton": "off"}, 1),
+        ({"newton": "off"}, 4),
+        ({"newton": "off", "style": "ekd ghosts wide"}, 2),
+        ({"before": "comm_style tiled"}, 4),
+        ({"before": "processors 1 1 *"}, 2),
+    ],
+    ids=str,
+)
+def test_every_way_to_evaluate_tells_the_same_story(
+    run_lammps: RunLammps, model_folder: Path, options: dict[str, str], n_ranks: int
+) -> None:
+    """Exchange or wide ghosts, blocks, newton, decompositions: 25 steps end in the same state."""
+    model = model_folder / "3-float64.pt"
+    expected = reference(run_lammps, script(model))
+    assert_same(state(run_lammps, script(model, **options), n_ranks), expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_balanced_tiles(run_lammps: RunLammps, model_folder: Path) -> None:
+    """Tiles of unequal size, moved during the run, on four ranks."""
+    model = model_folder / "2-float64.pt"
+    expected = reference(run_lammps, script(model))
+    body = "fix balance all balance 5 0.9 rcb\n" + MOVE
+    found = state(run_lammps, script(model, body, before="comm_style tiled"), 4)
+    assert_same(found, expected)
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("n_ranks", [1, 4])
+def test_ranks_without_atoms(run_lammps: RunLammps, model_folder: Path, n_ranks: int) -> None:
+    """Everything in one corner of a long box: most ranks own nothing."""
+    body = "change_box all x final 0 60 z final 0 60\n" + MOVE
+    model = model_folder / "3-float64.pt"
+    expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
+    found = state(run_lammps, script(model, body, before="processors * 1 *"), n_ranks)
+    assert_same(found, expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_single_precision(run_lammps: RunLammps, model_folder: Path) -> None:
+    """A double-precision file run in single precision equals the single-precision file."""
+    single = model_folder / "2-float32.pt"
+    double = model_folder / "2-float64.pt"
+    body = "run 0 post no\n"
+    found = state(run_lammps, script(double, body, style="ekd precision single"))
+    assert_same(found, state(run_lammps, script(single, body)), rtol=1e-6)
+    expected = state(run_lammps, script(double, body))
+    assert np.abs(found[0] - expected[0]) / 192 < 1e-4
+    assert found[0] != expected[0]
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_hybrid_overlay(run_lammps: RunLammps, model_folder: Path, n_ranks: int) -> None:
+    """Overlaid on a style that does nothing, the result is that of the style alone."""
+    model = model_folder / "3-float64.pt"
+    text = script(
+        model,
+        "pair_coeff * * zero\n" + MOVE,
+        style="hybrid/overlay ekd zero 5.0",
+        coefficients=f"* * ekd {model} O H N C",
+    )
+    assert_same(state(run_lammps, text, n_ranks), reference(run_lammps, script(model)))
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_two_instances_add_up(run_lammps: RunLammps, model_folder: Path, n_ranks: int) -> None:
+    body = "run 0 post no\n"
+    a, b = model_folder / "1-float64.pt", model_folder / "3-float64.pt"
+    text = script(
+        a,
+        f"pair_coeff * * ekd 2 {b} O H N C\n" + body,
+        style="hybrid/overlay ekd ekd",
+        coefficients=f"* * ekd 1 {a} O H N C",
+    )
+    expected = state(run_lammps, script(a, body)) + state(run_lammps, script(b, body))
+    assert_same(state(run_lammps, text, n_ranks), expected)
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_types_of_another_style_do_not_count(
+    run_lammps: RunLammps, model_folder: Path, n_ranks: int
+) -> None:
+    """Oxygen for ekd, hydrogen for another style: as if the hydrogen were not there."""
+    model = model_folder / "2-float64.pt"
+    text = script(
+        model,
+        "pair_coeff 2*4 2*4 zero\npair_coeff 1 2*4 zero\nrun 0 post no\n",
+        style="hybrid ekd zero 5.0",
+        coefficients=f"* * ekd {model} O NULL NULL NULL",
+    )
+    alone = script(model, "group h type 2\ndelete_atoms group h compress no\nrun 0 post no\n")
+    assert_same(state(run_lammps, text, n_ranks), state(run_lammps, alone))
+
+
+@pytest.mark.usefixtures("box")
+def test_permuted_and_repeated_types(run_lammps: RunLammps, model_folder: Path) -> None:
+    """The order of types is the user's; two types may be one element."""
+    model = model_folder / "2-float64.pt"
+    expected = state(run_lammps, script(model, "run 0 post no\n"))
+    body = (
+        "set atom 1*96 type/fraction 2 0.0 1\nset type 2 type/fraction 4 0.5 4711\nrun 0 post no\n"
+    )
+    found = state(run_lammps, script(model, body, coefficients=f"* * {model} O H H H"))
+    assert_same(found, expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_nofdotr_and_a_second_pair_style_command(run_lammps: RunLammps, model_folder: Path) -> None:
+    model = model_folder / "2-float64.pt"
+    expected = reference(run_lammps, script(model))
+    assert_same(state(run_lammps, script(model, "pair_modify nofdotr\n" + MOVE)), expected)
+    again = f"pair_style ekd ghosts wide\npair_coeff * * {model} O H N C\n"
+    assert_same(state(run_lammps, script(model, again + MOVE)), expected)
+    kept = "pair_style ekd block 10\n"  # LAMMPS keeps the coefficients of the same style
+    assert_same(state(run_lammps, script(model, kept + MOVE)), expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_runs_without_setup_and_multiple_runs(run_lammps: RunLammps, model_folder: Path) -> None:
+    model = model_folder / "2-float64.pt"
+    pieces = MOVE.replace("run 25 post no", "run 10 post no\nrun 5 pre no post no\nrun 10 post no")
+    assert_same(state(run_lammps, script(model, pieces)), reference(run_lammps, script(model)))
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_restart_file_brings_the_model_back(
+    run_lammps: RunLammps, model_folder: Path, n_ranks: int
+) -> None:
+    model = model_folder / "2-float64.pt"
+    text = script(model, MOVE + "write_restart end.restart\n", style="ekd block 100")
+    expected = state(run_lammps, text, n_ranks)
+    continued = HEAD.split("pair_style")[0].replace(
+        "read_data box.data", "read_restart end.restart"
+    )
+    computes = HEAD[HEAD.index("neighbor 0.5") :]
+    text = (continued + computes).format(newton="on", before="") + "run 0 post no\n" + PRINT
+    assert_same(state(run_lammps, text, n_ranks), expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_restart_with_another_model_is_noticed(
+    run_lammps: RunLammps, model_folder: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "student.pt"
+    shutil.copy(model_folder / "2-float64.pt", model)
+    run = run_lammps(script(model, "run 0 post no\nwrite_restart end.restart\n"))
+    assert run.returncode == 0, run.screen[-3000:]
+    random_model(model, n_interactions=2, l_max=1, seed=5)
+    read = "units metal\natom_style atomic\nread_restart end.restart\n"
+    run = run_lammps(read + "run 0\n")
+    assert run.returncode != 0
+    assert "is not the file that the restart was written with; name the model" in run.screen
+    assert "All pair coeffs are not set" in run.error
+    run = run_lammps(read + f"pair_coeff * * {model} O H N C\nrun 0\n")
+    assert run.returncode == 0, run.screen[-3000:]
+    model.unlink()
+    run = run_lammps(read)
+    assert "student.pt' cannot be opened" in run.screen
+    assert run.returncode == 0
+
+
+@pytest.mark.usefixtures("box")
+def test_data_file_round_trip(run_lammps: RunLammps, model_folder: Path) -> None:
+    model = model_folder / "2-float64.pt"
+    expected = state(run_lammps, script(model, MOVE + "write_data end.data\n"))
+    text = script(model, "run 0 post no\n").replace("read_data box.data", "read_data end.data")
+    assert_same(state(run_lammps, text), expected, rtol=1e-8)  # data files hold 15 digits
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize(
+    "fix",
+    [
+        "fix move all npt temp 300 300 0.1 iso 0 1000 0.5",
+        "fix move all npt temp 300 300 0.1 aniso 0 1000 0.5",
+        "change_box all triclinic\nfix move all npt temp 300 300 0.1 tri 0 1000 0.5",
+        "fix move all nve\nfix squeeze all deform 1 x scale 0.9 remap x",
+        "change_box all triclinic\nfix move all nve\nfix shear all deform 1 xy erate 5 remap x",
+    ],
+    ids=["iso", "aniso", "tri", "deform", "shear"],
+)
+def test_moving_boxes(run_lammps: RunLammps, model_folder: Path, fix: str) -> None:
+    body = f"velocity all create 300 4711 loop geom\n{fix}\ntimestep 0.0005\nrun 20 post no\n"
+    model = model_folder / "2-float64.pt"
+    expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
+    # The thermostat feeds rounding back; twenty steps of it.
+    assert_same(state(run_lammps, script(model, body), 2), expected, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("box")
+def test_minimization_and_box_relaxation(run_lammps: RunLammps, model_folder: Path) -> None:
+    body = """
+run 0 post no
+print "before $(pe:%20.15g)"
+fix relax all box/relax iso 0.0 vmax 0.001
+minimize 0 1e-3 20 100
+print "after $(pe:%20.15g)"
+"""
+    run = run_lammps(script(model_folder / "2-float64.pt", body), 2)
+    assert run.returncode == 0, run.screen[-3000:]
+    assert run.printed("after")[0] < run.printed("before")[0]
+
+
+@pytest.mark.usefixtures("box")
+def test_rerun_reproduces_the_energies(run_lammps: RunLammps, model_folder: Path) -> None:
+    body = (
+        """
+dump frames all custom 5 frames.dump id type x y z
+dump_modify frames format float %20.15g
+variable e equal pe
+fix log all print 5 "${e}" file run.energies screen no
+"""
+        + MOVE
+        + """
+undump frames
+unfix log
+unfix integrate
+fix log all print 1 "${e}" file rerun.energies screen no
+rerun frames.dump dump x y z
+"""
+    )
+    run = run_lammps(script(model_folder / "2-float64.pt", body))
+    assert run.returncode == 0, run.screen[-3000:]
+    first = np.loadtxt(run.folder / "run.energies", skiprows=1)
+    second = np.loadtxt(run.folder / "rerun.energies", skiprows=1)
+    np.testing.assert_allclose(second[-len(first) :], first, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("box")
+def test_replicas_of_one_run(run_lammps: RunLammps, model_folder: Path) -> None:
+    """Two partitions of two ranks each: communicators are those of the partition."""
+    text = "variable which world a b\n" + script(model_folder / "2-float64.pt")
+    text += '\nprint "state $(pe:%22.16g)" file energy.${which} screen no\n'
+    run = run_lammps(text, 4, arguments=["-partition", "2x2"])
+    assert run.returncode == 0, run.screen[-3000:]
+    energies = [(run.folder / f"energy.{name}").read_text() for name in "ab"]
+    assert energies[0] == energies[1]
+    expected = state(run_lammps, script(model_folder / "2-float64.pt"))
+    assert float(energies[0].split()[1]) == pytest.approx(expected[0], rel=1e-9)
+
+
+@pytest.mark.usefixtures("box")
+def test_respa_is_refused(run_lammps: RunLammps, model_folder: Path) -> None:
+    body = "run_style respa 2 2 inner 1 1.0 2.0 outer 2\nfix integrate all nve\nrun 1\n"
+    run = run_lammps(script(model_folder / "1-float64.pt", body))
+    assert run.returncode != 0
+    assert "respa" in run.error.lower(), run.screen[-2000:]
+
+
+@pytest.mark.usefixtures("box")
+def test_heat_flux_needs_a_local_model(run_lammps: RunLammps, model_folder: Path) -> None:
+    """Centroid virials: exact with one interaction; with more, refused by LAMMPS with the style."""
+    body = "compute centroid all centroid/stress/atom NULL virial\n"
+    body += "compute sum all reduce sum c_centroid[1] c_centroid[2] c_centroid[3]\n"
+    body += "thermo_style custom step pe pxx c_total[*] c_pressure[*] c_sum[*]\n"
+    end = '\nprint "centroid $(-c_sum[1]/vol:%22.16g) $(-c_sum[2]/vol:%22.16g) '
+    end += '$(-c_sum[3]/vol:%22.16g)"\n'
+    for n_ranks in (1, 4):
+        run = run_lammps(script(model_folder / "1-float64.pt", body + MOVE) + end, n_ranks)
+        assert run.returncode == 0, run.screen[-3000:]
+        pressure = run.printed("state")[1:4]
+        np.testing.assert_allclose(run.printed("centroid"), pressure, rtol=1e-9)
+    run = run_lammps(script(model_folder / "2-float64.pt", body + MOVE))
+    assert run.returncode != 0
+    assert "does not support compute centroid/stress/atom" in run.error
+
+
+@pytest.mark.usefixtures("box")
+def test_no_stall_in_the_first_steps(run_lammps: RunLammps, model_folder: Path) -> None:
+    """The model has been evaluated before step 0, by its self-test."""
+    body = """
+fix integrate all nve
+timestep 0.0001
+variable seconds equal cpu
+fix log all print 1 "${seconds}" file times screen no
+run 60 post no
+"""
+    run = run_lammps(script(model_folder / "2-float64.pt", body))
+    assert run.returncode == 0, run.screen[-3000:]
+    times = np.diff(np.loadtxt(run.folder / "times", skiprows=1))
+    # The bound says "no compilation", which takes hundreds of steps' time, whatever the machine.
+    assert times[:5].max() < 30 * np.median(times[20:])
