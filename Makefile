@@ -38,7 +38,7 @@ $(VENV)/linters: pyproject.toml $(VENV)/installed
 setup: $(VENV)/installed
 
 demo: setup
-	$(BIN)/ekd quickstart --output demo
+	$(BIN)/ekd quickstart --output demo --resume
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -14,17 +14,19 @@ import ekd
 HERE = Path(__file__).parent
 
 
-def main(n_members: int = 4, epochs: int = 60, model: Path = HERE / "student.pt") -> None:
+def main(n_members: int = 4, epochs: int = 100, model: Path = HERE / "student.pt") -> None:
     """Train teachers, distill a student, export it, and use it."""
     energy = "ccsd(t)_ccpvdz.energy"
     data = ekd.load_dataset(HERE / "data" / "ccsdt_chno.h5", energy=energy)
-    training = ekd.TrainingConfig(epochs=epochs, batch_size=16, learning_rate=1e-2)
 
     # Energies alone teach the teachers.
+    training = ekd.TrainingConfig(epochs=epochs)
     teachers = ekd.train_ensemble(data, n_members=n_members, training=training)
 
     # The mean of their forces, atom by atom, is what the student learns beside the energies.
     labels = ekd.label(teachers, data)
+    # With forces it cannot overfit so soon: it may train longer.
+    training = ekd.TrainingConfig(epochs=2 * epochs)
     student = ekd.distill(data, labels, training=training, seed=n_members)
     student.export(model, description="distilled from CCSD(T)/cc-pVDZ energies")
 

@@ -80,7 +80,12 @@ class HIPNNConfig(Section):
     cutoff: float = Field(5.5, gt=0, description="cutoff radius (Å)")
     soft_min: float = Field(0.75, gt=0, description="distance of the first sensitivity (Å)")
     soft_max: float = Field(4.5, gt=0, description="distance of the last sensitivity (Å)")
-    cusp: float = Field(1e-6, gt=0, description="added under the root of the tensor norms")
+    cusp: float = Field(
+        1e-2,
+        gt=0,
+        description="added under the root of the tensor norms; MD conserves energy better when "
+        "they are smooth (hippynn: 1e-6)",
+    )
     zbl: bool = Field(
         False, description="add the screened nuclear repulsion of Ziegler, Biersack and Littmark"
     )
@@ -217,7 +222,8 @@ def validate_config(
         raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
 
     def located(path: Path) -> Path:
-        return Path(os.path.abspath(Path(base) / path.expanduser()))
+        # Not resolve(): a link that the user wrote stays a link.
+        return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
 
     data = config.data.model_copy(update={"path": located(config.data.path)})
     test = config.test and config.test.model_copy(update={"path": located(config.test.path)})

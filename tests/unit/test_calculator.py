@@ -1,4 +1,4 @@
-"""The ASE calculator: an exported file alone gives energies, forces and stress that belong together."""
+"""The ASE calculator: an exported file alone gives energy, forces and stress that agree."""
 
 from __future__ import annotations
 

@@ -12,8 +12,6 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.fd import calculate_numerical_stress
-from systems import methanol, tiny_cell, triclinic_crystal, water_box
-from tolerances import tolerance
 
 from ekd.calculator import EKDCalculator
 from ekd.config import HIPNNConfig
@@ -23,6 +21,8 @@ from ekd.models import HIPNN
 from ekd.neighbor_list import neighbor_list
 from ekd.training.ensemble import EnsemblePredictions
 from ekd.training.predictions import Predictions
+from systems import methanol, tiny_cell, triclinic_crystal, water_box
+from tolerances import tolerance
 
 CUTOFF = 4.0
 ELEMENTS = [1, 6, 7, 8]

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
-from systems import methanol, triclinic_crystal, water, water_box
-from tolerances import tolerance
 
 from ekd.data import load_dataset
 from ekd.errors import DataError
 from ekd.files import sha256
 from ekd.units import HARTREE, KCAL_PER_MOL
+from systems import methanol, triclinic_crystal, water, water_box
+from tolerances import tolerance
 
 CLOSE = tolerance("file").bounds
 Groups = dict[str, dict[str, Any]]

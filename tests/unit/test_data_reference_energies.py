@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from tolerances import tolerance
 
 from ekd.data import Dataset, fit_reference_energies
+from tolerances import tolerance
 
 CLOSE = tolerance("least_squares").bounds
 

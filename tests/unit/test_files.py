@@ -25,7 +25,7 @@ def test_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:  # noqa: PT012
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert target.read_text() == "old"

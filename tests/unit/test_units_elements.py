@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ase.units
 import pytest
-from tolerances import tolerance
 
 from ekd import units
 from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
+from tolerances import tolerance
 
 
 @pytest.mark.parametrize(

@@ -100,12 +100,8 @@ def _metadata(
         "n_interactions": model.n_interactions,
         "feature_widths": list(model.feature_widths),
         "strictly_local": model.n_interactions == 1,
-        "energy_reference": dict(
-            zip(symbols, model.reference_energies.tolist(), strict=True)
-        ),
+        "energy_reference": dict(zip(symbols, model.reference_energies.tolist(), strict=True)),
         "provenance": provenance,
-        "required_ops": [
-            str(getattr(torch.ops.ekd, name).default._schema) for name in _OPERATORS
-        ],
+        "required_ops": [str(getattr(torch.ops.ekd, name).default._schema) for name in _OPERATORS],
         "self_test": self_test_frame(model, dtype),
     }

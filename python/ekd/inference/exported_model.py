@@ -97,9 +97,7 @@ class ExportedModel:
         pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
         # The profiling executor would compile during the first calls and gain nothing after.
         with torch.jit.optimized_execution(False):
-            return evaluate(
-                self._atomic_energies, self.species(atomic_numbers), pairs, self.device
-            )
+            return evaluate(self._atomic_energies, self.species(atomic_numbers), pairs, self.device)
 
     def _atomic_energies(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_atoms: int

@@ -23,7 +23,7 @@ from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import Batch, BatchSource
 from ekd.training.losses import hierarchicality, rmse_plus_mae
-from ekd.training.optimizer import Adam, flatten, one_cycle
+from ekd.training.optimizer import Optimizer, flatten, one_cycle
 from ekd.training.predictions import (
     configuration_energies,
     evaluate,
@@ -120,7 +120,7 @@ def train(
     with _one_thread():
         network = _new_network(model, reference_energies, elements, seed, dtype)
         averaged = _new_network(model, reference_energies, elements, seed, dtype)
-        optimizer = Adam(
+        optimizer = Optimizer(
             flatten(network), flatten(averaged), training.ema_decay, training.gradient_clip
         )
         history: list[Record] = []
@@ -171,7 +171,7 @@ def _run_epoch(
     network: HIPNN,
     source: BatchSource,
     order: NDArray[np.int64],
-    optimizer: Adam,
+    optimizer: Optimizer,
     training: TrainingConfig,
 ) -> Record:
     n_steps = training.epochs * math.ceil(len(order) / training.batch_size)

@@ -1,8 +1,8 @@
 """Adam on one flat vector, its learning rate, and the running average of the weights.
 
-A network here has some thirty small parameters. One vector that they are all views of turns
-clipping, Adam and averaging into a dozen operations per step, and the state of a training into
-four vectors that a checkpoint stores.
+A network here has some thirty small parameters. With one vector that they are all views of,
+clipping, Adam and averaging are a few operations per step, and the state of a training is a few
+vectors that a checkpoint stores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _WARM_UP = 0.2
 _FIRST, _LAST = 1 / 25, 1e-3
 
@@ -49,7 +48,7 @@ def flatten(module: torch.nn.Module) -> torch.Tensor:
     return flat
 
 
-class Adam:
+class Optimizer:
     """Adam (Kingma and Ba, arXiv:1412.6980) with clipping and an average of the weights.
 
     Args:
@@ -67,34 +66,32 @@ class Adam:
         self.average = average
         self.decay = decay
         self.clip = clip
-        self.momentum = torch.zeros_like(weights)
-        self.variance = torch.zeros_like(weights)
+        self._adam = torch.optim.Adam([weights], fused=True)
 
     def step(self, gradient: torch.Tensor, learning_rate: float) -> None:
-        """Take one step along a gradient (a vector like the weights, which is consumed)."""
+        """Take one step along a gradient, a vector like the weights."""
         self.step_count += 1
-        t = self.step_count
-        norm = float(gradient.norm())
-        if norm > self.clip:
-            gradient.mul_(self.clip / norm)
-        self.momentum.lerp_(gradient, 1 - _BETA1)
-        self.variance.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        root = self.variance.sqrt().mul_((1 - _BETA2**t) ** -0.5).add_(_EPSILON)
-        self.weights.addcdiv_(self.momentum, root, value=-learning_rate / (1 - _BETA1**t))
-        self.average.lerp_(self.weights, max(1 - self.decay, 1 / t))
+        self.weights.grad = gradient
+        torch.nn.utils.clip_grad_norm_([self.weights], self.clip)
+        self._adam.param_groups[0]["lr"] = learning_rate
+        self._adam.step()
+        self.average.lerp_(self.weights, max(1 - self.decay, 1 / self.step_count))
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to continue bitwise."""
+        adam = self._adam.state[self.weights]
         return {
             "step_count": self.step_count,
             "weights": self.weights.clone(),
             "average": self.average.clone(),
-            "momentum": self.momentum.clone(),
-            "variance": self.variance.clone(),
+            "adam": {name: tensor.clone() for name, tensor in adam.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a stored state."""
         self.step_count = state["step_count"]
-        for name in ("weights", "average", "momentum", "variance"):
-            getattr(self, name).copy_(state[name])
+        self.weights.copy_(state["weights"])
+        self.average.copy_(state["average"])
+        self._adam.state[self.weights] = {
+            name: tensor.clone() for name, tensor in state["adam"].items()
+        }
