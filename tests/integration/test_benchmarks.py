@@ -30,3 +30,20 @@ def test_runs(script: str, options: list[str], rows: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert all(row in done.stdout for row in rows), done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_accuracy_of_the_pair_style(tmp_path: Path) -> None:
+    """One case of the table in the docs: far below what the tests allow."""
+    table = tmp_path / "table.md"
+    command = [sys.executable, str(FOLDER / "pair_style_accuracy.py"), "--models", "1"]
+    done = subprocess.run(
+        [*command, "--cases", "molecule", "--write", str(table)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    row = table.read_text().splitlines()[-1]
+    assert row.startswith("| molecule, open boundaries |")
+    assert all(float(number) < 1e-9 for number in row.split("|")[2].split("/"))
