@@ -1,6 +1,6 @@
 """The whole method from Python: energies in, a student for ASE and LAMMPS out.
 
-Run it in this folder with ``python train.py``. It takes about five minutes on two cores.
+Run it in this folder with ``python train.py``. It takes some minutes.
 """
 
 from __future__ import annotations
