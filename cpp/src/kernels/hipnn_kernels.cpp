@@ -182,8 +182,7 @@ void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_
         }
       }
     }
-    multiply<T>(rows * C, messages, depth, w.mix.data, depth, depth, w.padded,
-                mixed + (tile - begin) * C * w.padded, w.padded);
+    multiply<T>(rows * C, messages, depth, w.mix, mixed + (tile - begin) * C * w.padded, w.padded);
   }
 }
 
@@ -197,8 +196,8 @@ void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
   PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
   for (std::int64_t tile = begin; tile < end; tile += kTile) {
     const std::int64_t rows = least(kTile, end - tile);
-    multiply<T>(rows * C, gradient + (tile - begin) * C * w.padded, w.padded, w.mix_transposed.data,
-                w.padded, w.padded, stride, messages, stride);
+    multiply<T>(rows * C, gradient + (tile - begin) * C * w.padded, w.padded, w.mix_transposed,
+                messages, stride);
     for (std::int64_t i = tile; i < tile + rows; ++i) {
       const std::int64_t first = pairs.row_offsets[i];
       const std::int64_t n = pairs.row_offsets[i + 1] - first;
@@ -261,8 +260,7 @@ void project(const Weights<T>& w, const T* features, const std::int64_t* atoms, 
     const std::int64_t n = least(kTile, end - tile);
     const std::int64_t columns = furthest<T>(reach, atoms + tile, n) * w.padded;
     collect(features, w.width_in, atoms + tile, n, static_cast<T*>(rows));
-    multiply<T>(n, rows, w.width_in, w.mix.data, w.width_in, w.width_in, columns, products,
-                per_atom);
+    multiply_part<T>(n, rows, w.width_in, w.mix, w.width_in, columns, products, per_atom);
     for (std::int64_t k = 0; k < n; ++k)
       std::memcpy(q + q_rows[atoms[tile + k]] * per_atom, products + k * per_atom,
                   sizeof(T) * columns);
@@ -407,8 +405,8 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
                                 sum<T>(radial), sums, pair_gradients + 3 * list[k]);
       }
     }
-    multiply<T>(n_atoms, q_gradients, per_atom, w.mix_transposed.data, depth, w.mix_transposed.rows,
-                width, products, width);
+    multiply_part<T>(n_atoms, q_gradients, per_atom, w.mix_transposed, depth, width, products,
+                     width);
     for (std::int64_t a = 0; a < n_atoms; ++a)
       for (std::int64_t f = 0; f < w.width_in; ++f)
         gradient_in[atoms[tile + a] * w.width_in + f] += products[a * width + f];
@@ -467,8 +465,7 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
   T* const pre = scratch.inner;
   T* const z = scratch.features;
   if (!w.of_species)
-    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.center.data, w.width_in,
-                w.width_in, W, pre, W, w.center_bias);
+    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.center, pre, W, w.center_bias);
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* a = mixed + row * w.n_components * W;
     const T* begin = w.of_species ? w.center_rows + species[tile + row] * W : pre + row * W;
@@ -481,14 +478,13 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
     }
   }
   apply_softplus<T>(pre, rows * W, slopes ? static_cast<T*>(scratch.first_slope) : nullptr);
-  multiply<T>(rows, pre, W, w.outer.data, W, W, W, z, W, w.outer_bias);
+  multiply<T>(rows, pre, W, w.outer, z, W, w.outer_bias);
   if (w.of_species) {
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t f = 0; f < W; ++f)
         z[row * W + f] += w.skip_rows[species[tile + row] * W + f];
   } else if (w.skip.data != nullptr) {
-    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.skip.data, w.width_in, w.width_in,
-                W, z, W, nullptr, Into::kAdd);
+    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.skip, z, W, nullptr, Into::kAdd);
   } else {
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t f = 0; f < w.width_in; ++f)
@@ -496,11 +492,11 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
   }
   for (std::int64_t layer = 0; layer < w.n_layers; ++layer) {
     const auto& weights = w.layers[layer];
-    multiply<T>(rows, z, W, weights.inner.data, W, W, W, pre, W, weights.inner_bias);
+    multiply<T>(rows, z, W, weights.inner, pre, W, weights.inner_bias);
     apply_softplus<T>(pre, rows * W, slopes ? scratch.slopes + layer * kTile * W : nullptr);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t f = 0; f < W; ++f) z[row * W + f] += weights.outer_bias[f];
-    multiply<T>(rows, pre, W, weights.outer.data, W, W, W, z, W, nullptr, Into::kAdd);
+    multiply<T>(rows, pre, W, weights.outer, z, W, nullptr, Into::kAdd);
   }
   if (energies == nullptr) return;
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -549,17 +545,16 @@ void backpropagate(const Weights<T>& w, const std::int64_t* species, const T* fe
     for (std::int64_t layer = w.n_layers - 1; layer >= 0; --layer) {
       const auto& weights = w.layers[layer];
       const T* slope = scratch.slopes + layer * kTile * W;
-      multiply<T>(rows, g, W, weights.outer_transposed.data, W, W, W, h, W);
+      multiply<T>(rows, g, W, weights.outer_transposed, h, W);
       for (std::int64_t k = 0; k < rows * W; ++k) h[k] *= slope[k];
-      multiply<T>(rows, h, W, weights.inner_transposed.data, W, W, W, g, W, nullptr, Into::kAdd);
+      multiply<T>(rows, h, W, weights.inner_transposed, g, W, nullptr, Into::kAdd);
     }
-    multiply<T>(rows, g, W, w.outer_transposed.data, W, W, W, h, W);
+    multiply<T>(rows, g, W, w.outer_transposed, h, W);
     for (std::int64_t k = 0; k < rows * W; ++k) h[k] *= scratch.first_slope[k];
     if (gradient_in != nullptr) {
-      multiply<T>(rows, h, W, w.center_transposed.data, W, W, width, entering, width);
+      multiply<T>(rows, h, W, w.center_transposed, entering, width);
       if (w.skip_transposed.data != nullptr)
-        multiply<T>(rows, g, W, w.skip_transposed.data, W, W, width, entering, width, nullptr,
-                    Into::kAdd);
+        multiply<T>(rows, g, W, w.skip_transposed, entering, width, nullptr, Into::kAdd);
       for (std::int64_t row = 0; row < rows; ++row)
         for (std::int64_t f = 0; f < w.width_in; ++f)
           gradient_in[(tile + row) * w.width_in + f] =

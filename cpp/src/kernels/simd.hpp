@@ -228,14 +228,14 @@ EKD_INLINE void multiply_rows(const T* a, std::int64_t stride_a, const T* panel,
     for (int v = 0; v < 2; ++v) store(c + r * stride_c + v * kLanes<T>, sums[r][v]);
 }
 
-// c = a b, of `rows` rows; b packed, its columns from `first` (a multiple of the panel) on.
+// c = a b, of `rows` rows of a; of the packed b its first rows and columns, whole panels.
 // `start`, if any, is a row that every row of c begins with.
-template <class T>
-void multiply(std::int64_t rows, const T* a, std::int64_t stride_a, const T* packed,
-              std::int64_t depth, std::int64_t packed_depth, std::int64_t columns, T* c,
-              std::int64_t stride_c, const T* start = nullptr, Into into = Into::kOverwrite) {
+template <class T, class Packed>
+void multiply_part(std::int64_t rows, const T* a, std::int64_t stride_a, const Packed& b,
+                   std::int64_t depth, std::int64_t columns, T* c, std::int64_t stride_c,
+                   const T* start = nullptr, Into into = Into::kOverwrite) {
   for (std::int64_t n = 0; n < columns; n += kPanel<T>) {
-    const T* panel = packed + n * packed_depth;
+    const T* panel = b.data + n * b.rows;
     const T* from = start == nullptr ? nullptr : start + n;
     std::int64_t row = 0;
     for (; row + kRows <= rows; row += kRows)
@@ -248,6 +248,12 @@ void multiply(std::int64_t rows, const T* a, std::int64_t stride_a, const T* pac
       multiply_rows<T, 1>(a + row * stride_a, stride_a, panel, depth, c + row * stride_c + n,
                           stride_c, from, into);
   }
+}
+
+template <class T, class Packed>
+void multiply(std::int64_t rows, const T* a, std::int64_t stride_a, const Packed& b, T* c,
+              std::int64_t stride_c, const T* start = nullptr, Into into = Into::kOverwrite) {
+  multiply_part<T>(rows, a, stride_a, b, b.rows, b.columns, c, stride_c, start, into);
 }
 
 }  // namespace

@@ -100,11 +100,11 @@ class Stage {
       w.skip_rows = rows(skip_rows, F_in, F);
     } else {
       w.center_bias = rows(center_bias, 1, F);
-      w.center = linear(center, F, F_in, false);
-      w.center_transposed = linear(center, F, F_in, true);
+      w.center = linear(center, F, F_in, false, true);
+      w.center_transposed = linear(center, F, F_in, true, true);
       if (skips) {
-        w.skip = linear(skip, F, F_in, false);
-        w.skip_transposed = linear(skip, F, F_in, true);
+        w.skip = linear(skip, F, F_in, false, true);
+        w.skip_transposed = linear(skip, F, F_in, true, true);
       }
     }
     for (const auto& layer : block.attr("atom_layers").toModule().children()) {
@@ -162,14 +162,14 @@ class Stage {
     return {keep(std::move(data)), n_rows, columns};
   }
 
-  // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. The dimension
-  // that is this stage's output is padded, so that products may run over whole rows.
+  // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. What is inside
+  // the stage has padded rows; the features that enter it have not.
   PackedMatrix<T> linear(const std::vector<T>& weight, std::int64_t n_out, std::int64_t n_in,
-                         bool transposed) {
-    const std::int64_t in = n_in == w.width_out ? w.padded : n_in;
+                         bool transposed, bool enters = false) {
     const auto at = [&](std::int64_t from, std::int64_t to) {
       return from < n_in && to < n_out ? weight[to * n_in + from] : T(0);
     };
+    const std::int64_t in = enters ? n_in : w.padded;
     if (transposed) return pack(w.padded, in, [&](auto k, auto n) { return at(n, k); });
     return pack(in, w.padded, at);
   }
