@@ -24,6 +24,10 @@ std::vector<double> to_vector(const torch::Tensor& tensor) {
   return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
 }
 
+Energies to_plain(const Evaluation& found) {
+  return {to_vector(found.atomic_energies), to_vector(found.pair_gradients)};
+}
+
 // Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
 class Exchange : public FeatureExchange {
  public:
@@ -79,24 +83,21 @@ Evaluator::~Evaluator() = default;
 
 const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
 
-Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication) {
+Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication,
+                             const std::function<void(const Energies&)>& each_member) {
   AtomGraph graph;
   graph.species = view(atoms.species);
   graph.pairs = torch::stack({view(atoms.centers), view(atoms.neighbors)});
   graph.pair_vectors = view(atoms.pair_vectors, 3);
   graph.n_owned = atoms.n_owned;
   const std::int64_t n_all = graph.species.size(0);
-  Evaluation result;
-  if (atoms.complete) {
-    graph.n_centers = n_all;
-    NoExchange nothing;
-    result = implementation_->model.evaluate(graph, nothing);
-  } else {
-    graph.n_centers = atoms.n_owned;
-    Exchange exchange(atoms.n_owned, n_all, communication);
-    result = implementation_->model.evaluate(graph, exchange);
-  }
-  return {to_vector(result.atomic_energies), to_vector(result.pair_gradients)};
+  graph.n_centers = atoms.complete ? n_all : atoms.n_owned;
+  std::function<void(const Evaluation&)> each;
+  if (each_member) each = [&](const Evaluation& found) { each_member(to_plain(found)); };
+  NoExchange nothing;
+  Exchange exchange(atoms.n_owned, n_all, communication);
+  FeatureExchange& used = atoms.complete ? static_cast<FeatureExchange&>(nothing) : exchange;
+  return to_plain(implementation_->model.evaluate(graph, used, each));
 }
 
 }  // namespace ekd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,9 +57,11 @@ class Evaluator {
 
   const ModelMetadata& metadata() const;
 
+  // The mean over the students of the file; `each_member` is shown what every one finds, in turn.
   // Collective, unless the neighbourhood is complete: every rank calls it, whether it owns atoms
   // or not.
-  Energies evaluate(const Neighborhood& neighborhood, GhostCommunication& communication);
+  Energies evaluate(const Neighborhood& neighborhood, GhostCommunication& communication,
+                    const std::function<void(const Energies&)>& each_member = {});
 
  private:
   struct Implementation;

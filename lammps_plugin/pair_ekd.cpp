@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "atom.h"
 #include "citeme.h"
@@ -40,6 +41,8 @@ PairEKD::PairEKD(LAMMPS* lmp) : Pair(lmp) {
   // The virial is summed over pairs below, in every case: with newton on or off, under hybrid
   // styles and with pair_modify nofdotr.
   no_virial_fdotr_compute = 1;
+  committee_values_.fill(0.0);
+  pvector = committee_values_.data();  // nextra, how many of them count, depends on the model
   if (lmp->citeme) lmp->citeme->add(kCite);
 }
 
@@ -66,13 +69,14 @@ void PairEKD::settings(int narg, char** arg) {
   options_.device = "auto";
   options_.n_threads = comm->nthreads;
   wide_ghosts_ = false;
+  committee_every_ = 1;
   for (int k = 0; k < narg; k += 2) {
     const std::string keyword = arg[k];
-    const auto known = {"block", "device", "ghosts", "precision", "self_test"};
+    const auto known = {"block", "committee_every", "device", "ghosts", "precision", "self_test"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(FLERR,
-                 "Unknown pair_style ekd keyword '{}'; the keywords are block, device, ghosts, "
-                 "precision and self_test (the model file goes on pair_coeff)",
+                 "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
+                 "device, ghosts, precision and self_test (the model file goes on pair_coeff)",
                  keyword);
     if (k + 1 == narg) error->all(FLERR, "pair_style ekd keyword '{}' lacks its value", keyword);
     const std::string value = arg[k + 1];
@@ -93,6 +97,12 @@ void PairEKD::settings(int narg, char** arg) {
       options_.block = utils::inumeric(FLERR, value, false, lmp);
       if (options_.block < 0)
         error->all(FLERR, "pair_style ekd block is {}, expected 0 (all atoms) or more", value);
+    } else if (keyword == "committee_every") {
+      committee_every_ = utils::inumeric(FLERR, value, false, lmp);
+      if (committee_every_ < 0)
+        error->all(FLERR,
+                   "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
+                   value);
     } else {
       options_.device = value;
     }
@@ -133,16 +143,22 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
 
   // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; one
   // number tells a ghost's owner; with newton off, forces and virials of ghosts return in rows of
-  // nine.
+  // nine; those of a committee return side by side.
   int widest = 1;
   for (std::size_t k = 1; k + 1 < metadata.feature_widths.size(); ++k)
     widest = std::max(widest, static_cast<int>(metadata.feature_widths[k]));
-  comm_forward = comm_reverse = widest;
-  comm_reverse_off = std::max(widest, 9);
+  comm_forward = widest;
+  comm_reverse = widest;
+  if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
+  comm_reverse_off = std::max(comm_reverse, 9);
   // The energy of an atom depends on its own pairs alone if there is one interaction: then what
   // each atom does to it is known, and so is the heat current. Otherwise an atom's energy feels
   // pairs of other atoms, and only sums of the virials below mean something.
   centroidstressflag = metadata.n_interactions == 1 ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
+  nextra = is_committee() ? static_cast<int>(committee_values_.size()) : 0;
+  // A thermo column of something that was never evaluated shows it. The sum over ranks is NaN.
+  committee_values_.fill(std::numeric_limits<double>::quiet_NaN());
+  spread_exists_ = spread_is_current_ = false;
   return {};
 }
 
@@ -180,10 +196,11 @@ void PairEKD::describe() {
   for (int type = 1; type <= atom->ntypes; ++type)
     types += fmt::format(" {}={}", type, names_[type - 1]);
   utils::logmesg(lmp,
-                 "pair_style ekd: model {} (ekd {}), types{}, cutoff {} Angstrom, {} "
-                 "interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
-                 path_, metadata.ekd_version, types, metadata.cutoff, metadata.n_interactions,
-                 metadata.dtype, options_.precision, options_.device, comm->nprocs, comm->nthreads);
+                 "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
+                 "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
+                 path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
+                 metadata.n_interactions, metadata.dtype, options_.precision, options_.device,
+                 comm->nprocs, comm->nthreads);
 }
 
 // Ranks of this replica on this computer share its GPUs.
@@ -261,8 +278,9 @@ static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error)
 
 void PairEKD::write_restart_settings(FILE* file) {
   const std::string block = std::to_string(options_.block);
+  const std::string every = std::to_string(committee_every_);
   for (const std::string& text :
-       {std::string("block"), block, std::string("ghosts"),
+       {std::string("block"), block, std::string("committee_every"), every, std::string("ghosts"),
         std::string(wide_ghosts_ ? "wide" : "staged"), std::string("precision"), options_.precision,
         std::string("self_test"), std::string(options_.self_test ? "yes" : "no")})
     write_string(file, text);
@@ -270,7 +288,7 @@ void PairEKD::write_restart_settings(FILE* file) {
 
 void PairEKD::read_restart_settings(FILE* file) {
   std::vector<std::string> words;
-  for (int k = 0; k < 8; ++k) words.push_back(read_string(file, comm->me, world, error));
+  for (int k = 0; k < 10; ++k) words.push_back(read_string(file, comm->me, world, error));
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   settings(static_cast<int>(arguments.size()), arguments.data());
@@ -313,12 +331,36 @@ double PairEKD::memory_usage() {
            sizeof(std::int64_t);
   bytes +=
       static_cast<double>(atoms_.pair_vectors.capacity() + ghost_rows_.capacity()) * sizeof(double);
-  return bytes;
+  return bytes + spread_.memory_usage() +
+         static_cast<double>(forces_std_.capacity() * sizeof(double));
 }
 
 void* PairEKD::extract(const char* name, int& dimension) {
   dimension = 0;
-  return std::strcmp(name, "cutoff") == 0 ? &cutoff_ : nullptr;
+  if (std::strcmp(name, "cutoff") == 0) return &cutoff_;
+  if (std::strcmp(name, "forces_std_flag") == 0 && is_committee()) return &forces_std_flag_;
+  return nullptr;
+}
+
+// For fix pair, which asks once when it is defined, for the number of columns, and then for the
+// values at its steps.
+void* PairEKD::extract_peratom(const char* name, int& columns) {
+  columns = 0;
+  if (std::strcmp(name, "forces_std") != 0) return nullptr;
+  if (!model_)
+    error->all(FLERR, "pair_style ekd: forces_std needs the model; put pair_coeff before fix pair");
+  if (!is_committee())
+    error->all(FLERR,
+               "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
+               "write a committee with 'ekd committee'",
+               path_);
+  const bool running = update->whichflag != 0;
+  if (running && !spread_is_current_)
+    error->all(FLERR,
+               "pair_style ekd: forces_std was not evaluated at step {}; use fix pair with "
+               "'forces_std 1', which asks for it at its own steps",
+               update->ntimestep);
+  return forces_std_.data();
 }
 
 // ---- a step ---------------------------------------------------------------------------------
@@ -326,13 +368,21 @@ void* PairEKD::extract(const char* name, int& dimension) {
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   ekd::Energies result;
+  std::function<void(const ekd::Energies&)> each_member;
+  spread_is_current_ = spread_is_due();
+  if (spread_is_current_)
+    each_member = [this](const ekd::Energies& found) {
+      spread_.add(atoms_, sum_of_energies(found.atomic_energies), found.pair_gradients);
+    };
   try {
     gather_species();
     if (wide_ghosts_)
       gather_pairs_of_ghosts_too();
     else
       gather_pairs();
-    result = model_->evaluate(atoms_, *this);
+    if (spread_is_current_)
+      spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
+    result = model_->evaluate(atoms_, *this, each_member);
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
@@ -340,6 +390,7 @@ void PairEKD::compute(int eflag, int vflag) {
   }
   tally_energies(result.atomic_energies);
   tally_forces(result.pair_gradients);
+  if (spread_is_current_) tally_spread();
 }
 
 // On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown the
@@ -503,6 +554,57 @@ void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
     if (vflag_atom)
       for (int c = 0; c < 6; ++c) vatom[i][c] += row[3 + c];
   }
+}
+
+// ---- the spread of a committee ----------------------------------------------------------------
+
+bool PairEKD::is_committee() const { return model_ && model_->metadata().n_members > 1; }
+
+// On the steps that the keyword names, on those for which fix pair asks, and at the start, so that
+// there is always something to show.
+bool PairEKD::spread_is_due() const {
+  if (!is_committee()) return false;
+  if (forces_std_flag_) return true;
+  if (committee_every_ == 0) return false;
+  return !spread_exists_ || update->ntimestep % committee_every_ == 0;
+}
+
+double PairEKD::sum_of_energies(const std::vector<double>& atomic_energies) const {
+  double sum = 0.0;
+  for (int i = 0; i < atom->nlocal; ++i)
+    if (species_of_type_[atom->type[i]] >= 0) sum += atomic_energies[i];
+  return sum;
+}
+
+// Spread of the force on every atom; for compute pair its maximum, its mean over the atoms that
+// the model knows, and the spread of the energy.
+void PairEKD::tally_spread() {
+  // Forces on ghosts belong to their owners, except where owners have stood in for their ghosts.
+  if (!use_owners()) add_from_ghosts(spread_.forces(), spread_.width());
+  std::vector<double>& energies = spread_.energies();
+  MPI_Allreduce(MPI_IN_PLACE, energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE,
+                MPI_SUM, world);
+
+  forces_std_.assign(std::max(1, atom->nlocal), 0.0);  // never empty: its address is asked for
+  double largest = 0.0;
+  double sum_and_count[2] = {0.0, 0.0};
+  for (int i = 0; i < atom->nlocal; ++i) {
+    if (species_of_type_[atom->type[i]] < 0) continue;
+    forces_std_[i] = energy_unit_ * spread_.forces_std(i);
+    largest = std::max(largest, forces_std_[i]);
+    sum_and_count[0] += forces_std_[i];
+    sum_and_count[1] += 1.0;
+  }
+  MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_DOUBLE, MPI_MAX, world);
+  MPI_Allreduce(MPI_IN_PLACE, sum_and_count, 2, MPI_DOUBLE, MPI_SUM, world);
+
+  // compute pair adds up what the ranks have.
+  committee_values_.fill(0.0);
+  if (comm->me == 0)
+    committee_values_ = {largest,
+                         sum_and_count[1] > 0.0 ? sum_and_count[0] / sum_and_count[1] : 0.0,
+                         energy_unit_ * spread_.energy_std()};
+  spread_exists_ = true;
 }
 
 // ---- features of ghosts, and gradients back to their owners ---------------------------------

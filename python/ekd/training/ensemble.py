@@ -85,6 +85,38 @@ class Ensemble:
         source = BatchSource(data, first.elements, first.cutoff, torch.float64)
         return EnsemblePredictions.of([evaluate(model, source) for model in models])
 
+    def export(
+        self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
+    ) -> None:
+        """Write all members to one deployable file, a committee.
+
+        ASE and LAMMPS run the mean of the members, and give their spread. See
+        :func:`ekd.export.export_model`.
+
+        Raises:
+            ConfigError: no members, or they differ in architecture or elements.
+            EKDError: the file cannot be written.
+        """
+        from ekd.export import export_model
+
+        configs = [member.model_config.model_dump() for member in self.members]
+        for k, config in enumerate(configs):
+            for key, value in config.items():
+                if value != configs[0][key]:
+                    raise ConfigError(
+                        f"members of a committee need one architecture, but member {k} has "
+                        f"{key} = {value} and member 0 has {configs[0][key]}; train them with the "
+                        "same [model], or export them to files of their own"
+                    )
+        export_model(
+            [member.model for member in self.members],
+            path,
+            config=self.members[0].model_config if self.members else HIPNNConfig(),
+            dtype=dtype,
+            description=description,
+            provenance=[member.provenance for member in self.members],
+        )
+
 
 def train_ensemble(
     data: Dataset,

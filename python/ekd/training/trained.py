@@ -78,7 +78,7 @@ class TrainedModel:
             config=self.model_config,
             dtype=dtype,
             description=description,
-            provenance=self.provenance,
+            provenance=[self.provenance],
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
