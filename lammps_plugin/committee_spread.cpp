@@ -10,11 +10,10 @@ void CommitteeSpread::begin(std::size_t n_all, int n_members) {
   forces_.assign(n_all * width(), 0.0);
 }
 
-void CommitteeSpread::add(const Neighborhood& atoms, double energy,
-                          const std::vector<double>& pair_gradients) {
+void CommitteeSpread::add(const Neighborhood& atoms, double energy, const double* pair_gradients) {
   const std::size_t column = 3 * energies_.size();
   energies_.push_back(energy);
-  for (std::size_t p = 0; p < atoms.centers.size(); ++p) {
+  for (std::int64_t p = 0; p < atoms.n_pairs; ++p) {
     double* center = &forces_[atoms.centers[p] * width() + column];
     double* neighbor = &forces_[atoms.neighbors[p] * width() + column];
     for (int d = 0; d < 3; ++d) {

@@ -12,7 +12,7 @@ class CommitteeSpread {
   // Forgets the last evaluation; `n_all` atoms follow, owned and ghosts.
   void begin(std::size_t n_all, int n_members);
   // The next member: its energy on this process (eV), and its forces from the pair gradients.
-  void add(const Neighborhood& atoms, double energy, const std::vector<double>& pair_gradients);
+  void add(const Neighborhood& atoms, double energy, const double* pair_gradients);
 
   // One row of `width()` forces per atom, eV/Å. What the rows of ghosts hold belongs to their
   // owners; the sum over processes is the caller's to make, of the energies as well.

@@ -141,10 +141,10 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   if (!problem.empty()) return problem;
   names_ = names;
 
-  // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; one
-  // number tells a ghost's owner; with newton off, forces and virials of ghosts return in rows of
+  // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; two
+  // numbers tell a ghost's owner; with newton off, forces and virials of ghosts return in rows of
   // nine; those of a committee return side by side.
-  int widest = 1;
+  int widest = 2;
   for (std::size_t k = 1; k + 1 < metadata.feature_widths.size(); ++k)
     widest = std::max(widest, static_cast<int>(metadata.feature_widths[k]));
   comm_forward = widest;
@@ -217,6 +217,7 @@ void PairEKD::init_style() {
   const std::string units = update->unit_style;
   if (units != "metal" && units != "real")
     error->all(FLERR, "pair_style ekd needs units metal or units real, found units {}", units);
+  owners_known_ = false;
   energy_unit_ =
       units == "metal" ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
   if (atom->natoms == 0)
@@ -327,7 +328,7 @@ void PairEKD::read_restart(FILE* file) {
 double PairEKD::memory_usage() {
   double bytes = Pair::memory_usage();
   bytes += static_cast<double>(atoms_.species.capacity() + atoms_.centers.capacity() +
-                               atoms_.neighbors.capacity()) *
+                               atoms_.neighbors.capacity() + owners_.capacity()) *
            sizeof(std::int64_t);
   bytes +=
       static_cast<double>(atoms_.pair_vectors.capacity() + ghost_rows_.capacity()) * sizeof(double);
@@ -367,7 +368,7 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
 
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  ekd::Energies result;
+  ekd::Energies result{};
   std::function<void(const ekd::Energies&)> each_member;
   spread_is_current_ = spread_is_due();
   if (spread_is_current_)
@@ -393,23 +394,32 @@ void PairEKD::compute(int eflag, int vflag) {
   if (spread_is_current_) tally_spread();
 }
 
-// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown the
-// atom itself, and neither evaluates nor exchanges anything for ghosts.
-bool PairEKD::use_owners() const { return comm->nprocs == 1 && !wide_ghosts_; }
+// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown no
+// ghosts, unless it is to evaluate them.
+bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_; }
 
-// Which atom a ghost is the image of changes when LAMMPS makes new ghosts, with its lists.
+// The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
+// the features of its owner, and what the image feels its owner feels. Which atom it is changes
+// when LAMMPS makes new ghosts, with its lists.
 void PairEKD::find_owners() {
+  if (neighbor->ago != 0 && owners_known_) return;
+  owners_known_ = true;
   const int n_all = atom->nlocal + atom->nghost;
-  if (neighbor->ago != 0 && static_cast<int>(owners_.size()) == n_all) return;
+  std::vector<double> owner(2 * static_cast<std::size_t>(n_all));  // rank, and index there
+  for (int i = 0; i < atom->nlocal; ++i) {
+    owner[2 * i] = comm->me;
+    owner[2 * i + 1] = i;
+  }
+  copy_to_ghosts(owner, 2);
   owners_.resize(n_all);
-  for (int i = 0; i < atom->nlocal; ++i) owners_[i] = i;
-  copy_to_ghosts(owners_, 1);
+  for (int i = 0; i < n_all; ++i)
+    owners_[i] = owner[2 * i] == comm->me ? static_cast<std::int64_t>(owner[2 * i + 1]) : i;
 }
 
 void PairEKD::gather_species() {
-  const int n_all = use_owners() ? atom->nlocal : atom->nlocal + atom->nghost;
+  const int n_all = atom->nlocal + (shows_ghosts() ? atom->nghost : 0);
   atoms_.n_owned = atom->nlocal;
-  atoms_.complete = wide_ghosts_ || use_owners();
+  atoms_.complete = wide_ghosts_ || !shows_ghosts();
   atoms_.species.resize(n_all);
   // A type without an element takes part in no pair, so its species is never looked at.
   for (int i = 0; i < n_all; ++i)
@@ -418,33 +428,38 @@ void PairEKD::gather_species() {
 
 // The pairs of owned atoms within the cutoff, ascending by centre.
 void PairEKD::gather_pairs() {
-  double** x = atom->x;
-  const bool owners = use_owners();
-  if (owners) find_owners();
-  atoms_.centers.clear();
-  atoms_.neighbors.clear();
-  atoms_.pair_vectors.clear();
-  partners_.clear();
+  find_owners();
+  std::size_t most = 0;  // one more than there can be: see below
+  for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
+  atoms_.reserve_pairs(most + 1);
+  const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
+  const double cut_squared = cutoff_ * cutoff_;
+  double nearest = cut_squared;
+  std::int64_t n = 0;
   int previous = -1;
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (i < previous) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
     previous = i;
     if (species_of_type_[atom->type[i]] < 0) continue;
-    for (int jj = 0; jj < list->numneigh[i]; ++jj) {
-      const int j = list->firstneigh[i][jj] & NEIGHMASK;
-      if (species_of_type_[atom->type[j]] < 0) continue;
-      const double r[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
+    const int* const neighbors = list->firstneigh[i];
+    const int n_neighbors = list->numneigh[i];
+    for (int jj = 0; jj < n_neighbors; ++jj) {
+      const int j = neighbors[jj] & NEIGHMASK;
+      const double* const xj = x + 3 * static_cast<std::size_t>(j);
+      const double r[3] = {xj[0] - x[3 * i], xj[1] - x[3 * i + 1], xj[2] - x[3 * i + 2]};
       const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-      if (squared >= cutoff_ * cutoff_) continue;
-      if (squared < ekd::kOverlapDistance * ekd::kOverlapDistance)
-        report_overlap(i, j, std::sqrt(squared));
-      atoms_.centers.push_back(i);
-      atoms_.neighbors.push_back(owners ? static_cast<std::int64_t>(owners_[j]) : j);
-      partners_.push_back(j);
-      atoms_.pair_vectors.insert(atoms_.pair_vectors.end(), r, r + 3);
+      // Written in any case, and kept if it counts: which ones do is hard to predict.
+      atoms_.centers[n] = i;
+      atoms_.neighbors[n] = owners_[j];
+      for (int d = 0; d < 3; ++d) atoms_.pair_vectors[3 * n + d] = r[d];
+      const bool counts = squared < cut_squared && species_of_type_[atom->type[j]] >= 0;
+      nearest = counts && squared < nearest ? squared : nearest;
+      n += counts;
     }
   }
+  atoms_.n_pairs = n;
+  if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
 }
 
 // With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
@@ -453,32 +468,32 @@ void PairEKD::gather_pairs() {
 void PairEKD::gather_pairs_of_ghosts_too() {
   const std::int64_t n_all = atom->nlocal + atom->nghost;
   const std::int64_t offsets[2] = {0, n_all};
-  if (n_all == 0) {
-    atoms_.centers.clear();
-    atoms_.neighbors.clear();
-    atoms_.pair_vectors.clear();
-    partners_.clear();
-    return;
-  }
+  atoms_.n_pairs = 0;
+  if (n_all == 0) return;
   ekd::StructureBatch cluster;
   cluster.n_structures = 1;
   cluster.offsets = offsets;
   cluster.positions = &atom->x[0][0];
   ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
+  atoms_.n_pairs = static_cast<std::int64_t>(found.centers.size());
   atoms_.centers = std::move(found.centers);
-  partners_.assign(found.neighbors.begin(), found.neighbors.end());
   atoms_.neighbors = std::move(found.neighbors);
   atoms_.pair_vectors = std::move(found.pair_vectors);
 }
 
-void PairEKD::report_overlap(int i, int j, double distance) {
-  error->one(FLERR,
-             "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-             "other; use delete_atoms overlap, or check the box and its boundaries",
-             atom->tag[i], atom->tag[j], distance);
+void PairEKD::report_overlap() {
+  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
+    const double* const r = &atoms_.pair_vectors[3 * p];
+    const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+    if (distance >= ekd::kOverlapDistance) continue;
+    error->one(FLERR,
+               "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+               "other; use delete_atoms overlap, or check the box and its boundaries",
+               atom->tag[atoms_.centers[p]], atom->tag[atoms_.neighbors[p]], distance);
+  }
 }
 
-void PairEKD::tally_energies(const std::vector<double>& atomic_energies) {
+void PairEKD::tally_energies(const double* atomic_energies) {
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (species_of_type_[atom->type[i]] < 0) continue;
@@ -499,7 +514,7 @@ void PairEKD::tally_energies(const std::vector<double>& atomic_energies) {
 // is (r_j - r_i) F_j, where F_j = -g is what the energy of i, which sits at r_i, does to j.
 // Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22; Surblys et al., Phys. Rev. E 99, 051301
 // (2019).
-void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
+void PairEKD::tally_forces(const double* pair_gradients) {
   const int n_local = atom->nlocal;
   double** f = atom->f;
   // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
@@ -507,9 +522,9 @@ void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
   const bool own_rows = force->newton_pair == 0;
   if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * kWidth, 0.0);
 
-  for (std::size_t p = 0; p < atoms_.centers.size(); ++p) {
+  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
     const auto i = atoms_.centers[p];
-    const auto j = partners_[p];
+    const auto j = atoms_.neighbors[p];
     const double* r = &atoms_.pair_vectors[3 * p];
     const double g[3] = {energy_unit_ * pair_gradients[3 * p],
                          energy_unit_ * pair_gradients[3 * p + 1],
@@ -569,7 +584,7 @@ bool PairEKD::spread_is_due() const {
   return !spread_exists_ || update->ntimestep % committee_every_ == 0;
 }
 
-double PairEKD::sum_of_energies(const std::vector<double>& atomic_energies) const {
+double PairEKD::sum_of_energies(const double* atomic_energies) const {
   double sum = 0.0;
   for (int i = 0; i < atom->nlocal; ++i)
     if (species_of_type_[atom->type[i]] >= 0) sum += atomic_energies[i];
@@ -579,8 +594,8 @@ double PairEKD::sum_of_energies(const std::vector<double>& atomic_energies) cons
 // Spread of the force on every atom; for compute pair its maximum, its mean over the atoms that
 // the model knows, and the spread of the energy.
 void PairEKD::tally_spread() {
-  // Forces on ghosts belong to their owners, except where owners have stood in for their ghosts.
-  if (!use_owners()) add_from_ghosts(spread_.forces(), spread_.width());
+  // What ghosts feel belongs to their owners.
+  if (shows_ghosts()) add_from_ghosts(spread_.forces(), spread_.width());
   std::vector<double>& energies = spread_.energies();
   MPI_Allreduce(MPI_IN_PLACE, energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE,
                 MPI_SUM, world);

@@ -46,18 +46,18 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   std::string map_types(const std::vector<std::string>& names);
   void describe();
   int rank_on_computer();
-  bool use_owners() const;
+  bool shows_ghosts() const;
   void find_owners();
   void gather_species();
   void gather_pairs();
   void gather_pairs_of_ghosts_too();
-  void tally_energies(const std::vector<double>& atomic_energies);
-  void tally_forces(const std::vector<double>& pair_gradients);
+  void tally_energies(const double* atomic_energies);
+  void tally_forces(const double* pair_gradients);
   bool is_committee() const;
   bool spread_is_due() const;
-  double sum_of_energies(const std::vector<double>& atomic_energies) const;
+  double sum_of_energies(const double* atomic_energies) const;
   void tally_spread();
-  [[noreturn]] void report_overlap(int i, int j, double distance);
+  void report_overlap();
 
   ekd::EvaluatorOptions options_;
   bool wide_ghosts_ = false;  // evaluate ghosts here instead of exchanging features
@@ -69,9 +69,9 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   double cutoff_ = 0.0;                        // Å
   double energy_unit_ = 1.0;                   // eV in units of this run
 
-  ekd::Neighborhood atoms_;         // kept between steps: its memory is reused
-  std::vector<double> owners_;      // [n_all] on one rank: whose image a ghost is
-  std::vector<int> partners_;       // [n_pairs] neighbour in LAMMPS's count, ghosts included
+  ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
+  std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself
+  bool owners_known_ = false;
   std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
   // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
   ekd::CommitteeSpread spread_;

@@ -43,6 +43,18 @@ def random_committee(
     return alone
 
 
+def with_changed_weights(
+    source: Path, target: Path, change: Callable[[torch.jit.ScriptModule], object]
+) -> Path:
+    """A copy of an exported model: its module changed, its records as they were."""
+    records = {"ekd_format": "", "ekd_metadata.json": ""}
+    module = torch.jit.load(source, _extra_files=records)
+    with torch.no_grad():
+        change(module)
+    torch.jit.save(module, target, _extra_files=records)
+    return target
+
+
 def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | None]) -> Path:
     """A copy of an archive in which ``edit(name, content)`` replaces or drops records."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:

@@ -19,7 +19,7 @@ from ekd.calculator import EKDCalculator
 from ekd.errors import ModelFileError, StructureError
 from ekd.inference import ExportedModel, run_self_test
 from ekd.neighbor_list import neighbor_list
-from models import random_model, random_network
+from models import random_model, random_network, with_changed_weights
 from tolerances import tolerance
 
 ARCHITECTURES = [(0, 1), (1, 1), (1, 2), (2, 3)]
@@ -145,11 +145,13 @@ def test_file_alone_is_enough(simple_model: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_self_test_notices_changed_weights(simple_model: Path) -> None:
-    model = ExportedModel(simple_model)
-    assert run_self_test(model).passed
-    with torch.no_grad():
-        next(p for n, p in model._module.named_parameters() if "energy" in n).add_(1e-3)
-    report = run_self_test(model)
+def test_self_test_notices_changed_weights(simple_model: Path, tmp_path: Path) -> None:
+    assert run_self_test(ExportedModel(simple_model)).passed
+    with_changed_weights(
+        simple_model,
+        tmp_path / "changed.pt",
+        lambda module: next(p for n, p in module.named_parameters() if "energy" in n).add_(1e-3),
+    )
+    report = run_self_test(ExportedModel(tmp_path / "changed.pt"))
     assert not report.passed
     assert report.energy > report.tolerance

@@ -12,8 +12,9 @@ namespace ekd {
 
 // The atoms of a process, and the pairs whose centres it evaluates.
 struct AtomGraph {
-  torch::Tensor species;  // [n_all] int64, index into the elements of the model
-  torch::Tensor pairs;    // [2, n_pairs] int64, ascending by centre (row 0); neighbours in row 1
+  torch::Tensor species;       // [n_all] int64, index into the elements of the model
+  torch::Tensor centers;       // [n_pairs] int64, ascending
+  torch::Tensor neighbors;     // [n_pairs] int64
   torch::Tensor pair_vectors;  // [n_pairs, 3] float64, Å, from centre to neighbour
   std::int64_t n_centers = 0;  // atoms 0 .. n_centers - 1 are evaluated ...
   std::int64_t n_owned = 0;    // ... and the energies of the first n_owned of them count

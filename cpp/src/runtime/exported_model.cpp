@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "ekd/error.hpp"
+#include "ekd/forces.hpp"
 #include "ekd/model_file.hpp"
 #include "ekd/neighbor_list.hpp"
 #include "make_network.hpp"
@@ -67,10 +68,12 @@ Evaluation ExportedModel::evaluate(const AtomGraph& input, FeatureExchange& exch
                                    const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.species = input.species.to(device_);
-  graph.pairs = input.pairs.to(device_);
+  graph.centers = input.centers.to(device_);
+  graph.neighbors = input.neighbors.to(device_);
   graph.pair_vectors = input.pair_vectors.to(device_);
   const auto on_cpu = [](const Evaluation& found) {
-    return Evaluation{found.atomic_energies.to(torch::kCPU), found.pair_gradients.to(torch::kCPU)};
+    return Evaluation{found.atomic_energies.to(torch::kCPU).contiguous(),
+                      found.pair_gradients.to(torch::kCPU).contiguous()};
   };
   Evaluation mean;  // first the sum; what a member found does not outlive its turn
   for (const auto& member : members_) {
@@ -106,21 +109,18 @@ void ExportedModel::self_test() {
 
   AtomGraph graph;
   graph.species = torch::tensor(test.species, torch::kInt64);
-  graph.pairs = torch::stack({torch::from_blob(list.centers.data(), {n_pairs}, torch::kInt64),
-                              torch::from_blob(list.neighbors.data(), {n_pairs}, torch::kInt64)});
-  graph.pair_vectors =
-      torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64).clone();
+  graph.centers = torch::from_blob(list.centers.data(), {n_pairs}, torch::kInt64);
+  graph.neighbors = torch::from_blob(list.neighbors.data(), {n_pairs}, torch::kInt64);
+  graph.pair_vectors = torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64);
   graph.n_centers = graph.n_owned = n_atoms;
   NoExchange nothing;
   const Evaluation found = evaluate(graph, nothing);
 
-  const torch::Tensor forces = torch::zeros({n_atoms, 3}, torch::kFloat64)
-                                   .index_add_(0, graph.pairs[0], found.pair_gradients)
-                                   .index_add_(0, graph.pairs[1], -found.pair_gradients);
+  const torch::Tensor found_forces = forces(graph, found.pair_gradients);
   const torch::Tensor expected = torch::tensor(test.forces, torch::kFloat64).view({n_atoms, 3});
   const double energy =
       std::abs(found.atomic_energies.sum().item<double>() - test.energy) / n_atoms;
-  const double force = (forces - expected).abs().max().item<double>();
+  const double force = (found_forces - expected).abs().max().item<double>();
   // A double-precision file run in single precision is as exact as single precision is.
   const double tolerance =
       dtype_ == torch::kFloat32 ? std::max(test.tolerance, 1e-4) : test.tolerance;

@@ -357,14 +357,15 @@ class HipnnNetwork : public Network {
   void set_pairs(const AtomGraph& graph) {
     graph_ = graph;
     graph_.species = graph.species.contiguous();
-    graph_.pairs = graph.pairs.contiguous();
+    graph_.centers = graph.centers.contiguous();
+    graph_.neighbors = graph.neighbors.contiguous();
     graph_.pair_vectors = graph.pair_vectors.contiguous();
     species_ = graph_.species.template const_data_ptr<std::int64_t>();
     n_atoms_ = graph_.species.size(0);
-    n_pairs_ = graph_.pairs.size(1);
+    n_pairs_ = graph_.centers.size(0);
     const std::int64_t n = graph.n_centers;
-    pairs_.centers = graph_.pairs.template const_data_ptr<std::int64_t>();
-    pairs_.neighbors = pairs_.centers + n_pairs_;
+    pairs_.centers = graph_.centers.template const_data_ptr<std::int64_t>();
+    pairs_.neighbors = graph_.neighbors.template const_data_ptr<std::int64_t>();
     pairs_.vectors = graph_.pair_vectors.template const_data_ptr<double>();
     offsets_.assign(n + 1, 0);
     for (std::int64_t p = 0, previous = 0; p < n_pairs_; ++p) {

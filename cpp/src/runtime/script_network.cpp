@@ -19,7 +19,7 @@ ScriptNetwork::ScriptNetwork(torch::jit::Module module, std::int64_t n_interacti
 
 std::vector<ScriptNetwork::Block> ScriptNetwork::cut(const AtomGraph& graph) const {
   const std::int64_t size = block_ > 0 ? block_ : std::max<std::int64_t>(1, graph.n_centers);
-  const torch::Tensor centers = graph.pairs[0].to(torch::kCPU).contiguous();
+  const torch::Tensor centers = graph.centers.to(torch::kCPU).contiguous();
   const std::int64_t* begin = centers.const_data_ptr<std::int64_t>();
   const std::int64_t* end = begin + centers.numel();
   std::vector<Block> blocks;
@@ -46,7 +46,8 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, 
   }
   torch::Tensor species = graph.species;
   torch::Tensor rows = stage.features_in;
-  torch::Tensor pairs = graph.pairs.narrow(1, block.first_pair, block.n_pairs);
+  torch::Tensor centers = graph.centers.narrow(0, block.first_pair, block.n_pairs);
+  torch::Tensor neighbors = graph.neighbors.narrow(0, block.first_pair, block.n_pairs);
   if (block.first_center > 0) {
     // The model evaluates the first atoms that it is given: the block goes to the front, and the
     // neighbours are counted behind it.
@@ -55,11 +56,14 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, 
     };
     species = lead(species);
     rows = lead(rows);
-    pairs = torch::stack({pairs[0] - block.first_center, pairs[1] + block.n_centers});
+    centers = centers - block.first_center;
+    neighbors = neighbors + block.n_centers;
   }
   torch::AutoGradMode grad_mode(differentiable);
   const auto outputs =
-      module_.run_method("interact", k, species, rows, pairs, stage.pair_vectors, block.n_centers)
+      module_
+          .run_method("interact", k, species, rows, torch::stack({centers, neighbors}),
+                      stage.pair_vectors, block.n_centers)
           .toTuple();
   stage.features_out = outputs->elements()[0].toTensor();
   stage.energies = outputs->elements()[1].toTensor();

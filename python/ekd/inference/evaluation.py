@@ -1,8 +1,8 @@
-"""Energy, forces and virial of one structure, from any module of the staged protocol."""
+"""What a model predicts for one structure, and how to get it from any network by autograd."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,42 +38,15 @@ class Results:
     energy_std: float | None = None
 
 
-def evaluate_committee(
-    members: Sequence[AtomicEnergies],
-    species: NDArray[np.int64],
-    pairs: NeighborList,
-    device: torch.device | str = "cpu",
-) -> Results:
-    """Mean of some models, each from :func:`evaluate`, and their spread if there are several.
-
-    Args:
-        members: at least one; see :data:`AtomicEnergies`.
-        species: (n_atoms), index into the elements of the models.
-        pairs: full neighbour list within the cutoff of the models.
-        device: where to evaluate.
-    """
-    found = [evaluate(member, species, pairs, device) for member in members]
-    if len(found) == 1:
-        return found[0]
-    forces = np.stack([member.forces for member in found])
-    energies = np.array([member.energy for member in found])
-    return Results(
-        energy=float(energies.mean()),
-        atomic_energies=np.mean([member.atomic_energies for member in found], axis=0),
-        forces=forces.mean(0),
-        virial=np.mean([member.virial for member in found], axis=0),
-        forces_std=np.sqrt(forces.var(0).mean(-1)),
-        energy_std=float(energies.std()),
-    )
-
-
 def evaluate(
     model: AtomicEnergies,
     species: NDArray[np.int64],
     pairs: NeighborList,
     device: torch.device | str = "cpu",
 ) -> Results:
-    """Evaluate a model and differentiate it with respect to every pair vector.
+    """Evaluate a network and differentiate it with respect to every pair vector.
+
+    Exported models have a faster way, see :class:`ekd.inference.ExportedModel`.
 
     Args:
         model: see :data:`AtomicEnergies`.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
-from ekd.inference.evaluation import Results, evaluate_committee
+from ekd.inference.evaluation import Results
 from ekd.inference.metadata import read_metadata
-from ekd.neighbor_list import neighbor_list
+from ekd.neighbor_list import NeighborList, neighbor_list
 
 
 class ExportedModel:
@@ -23,13 +21,20 @@ class ExportedModel:
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
         device: torch device to evaluate on.
+        block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
+            memory of a workstation takes.
 
     Raises:
         EKDError: the device cannot be used.
         ModelFileError: the file cannot be used; see :func:`ekd.inference.read_metadata`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: str | torch.device = "cpu",
+        block: int = 0,
+    ):
         self.path = os.fspath(path)
         try:
             self.device = torch.empty(0, device=device).device
@@ -40,36 +45,10 @@ class ExportedModel:
             ) from None
         self.metadata = read_metadata(path)
         try:
-            with warnings.catch_warnings():
-                # TorchScript is the format of the file, whatever comes after it in torch.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._module = torch.jit.load(self.path, map_location=self.device)
+            self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), block)
         except RuntimeError as error:
-            raise ModelFileError(
-                f"'{self.path}' is truncated or damaged: its metadata is sound but the model does "
-                f"not load ({str(error).splitlines()[0]}); copy or export it again"
-            ) from None
-        members = getattr(self._module, "members", None)
-        self._members = [] if members is None else list(members.children())
-        self._check_module()
-        self._module.eval()
-        for parameter in self._module.parameters():
-            parameter.requires_grad_(False)
+            raise ModelFileError(str(error)) from None
         self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
-
-    def _check_module(self) -> None:
-        """Make sure that the module is what its metadata, which engines act on, say it is."""
-        agree = {"n_members": len(self._members) == self.metadata.n_members}
-        for name in ("cutoff", "n_interactions", "feature_widths"):
-            said = getattr(self.metadata, name)
-            parts = [self._module, *self._members]
-            agree[name] = all(getattr(part, name, None) == said for part in parts)
-        for name, agrees in agree.items():
-            if not agrees:
-                raise ModelFileError(
-                    f"'{self.path}' is damaged: '{name}' in its metadata is not that of the "
-                    "model; export it again"
-                )
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
         """Index of each atom's element in the elements of the model.
@@ -107,24 +86,26 @@ class ExportedModel:
                 impossible cell.
         """
         pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
-        # The profiling executor would compile during the first calls and gain nothing after.
-        with torch.jit.optimized_execution(False):
-            members = [partial(_atomic_energies, member) for member in self._members]
-            species = self.species(atomic_numbers)
-            return evaluate_committee(members, species, pairs, self.device)
+        return self.evaluate_pairs(self.species(atomic_numbers), pairs)
 
+    def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
+        """As :meth:`evaluate`, where the pairs are known.
 
-def _atomic_energies(
-    member: torch.jit.ScriptModule,
-    species: torch.Tensor,
-    pairs: torch.Tensor,
-    pair_vectors: torch.Tensor,
-    n_atoms: int,
-) -> torch.Tensor:
-    """Energies stage by stage: what LAMMPS evaluates, where features cross ranks in between."""
-    features = member.embed(species)
-    energies = torch.zeros(n_atoms, dtype=torch.float64, device=species.device)
-    for k in range(member.n_interactions):
-        features, level = member.interact(k, species, features, pairs, pair_vectors, n_atoms)
-        energies = energies + level
-    return energies
+        Args:
+            species: (n_atoms), see :meth:`species`.
+            pairs: full neighbour list within the cutoff of the model, of one structure.
+        """
+        energies, forces, virial, member_energies, forces_std = self._runtime.evaluate(
+            torch.from_numpy(species),
+            torch.from_numpy(pairs.pairs),
+            torch.from_numpy(pairs.pair_vectors),
+        )
+        several = self.metadata.n_members > 1
+        return Results(
+            energy=float(energies.sum()),
+            atomic_energies=energies.numpy(),
+            forces=forces.numpy(),
+            virial=virial.numpy(),
+            forces_std=forces_std.numpy() if several else None,
+            energy_std=float(member_energies.std(correction=0)) if several else None,
+        )

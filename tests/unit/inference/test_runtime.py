@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+
+from ekd.export import export_model
+from ekd.inference import ExportedModel
+from ekd.inference.evaluation import evaluate
+from ekd.neighbor_list import NeighborList, neighbor_list
 from models import ELEMENTS, random_model, random_network
 from systems import methanol, tiny_cell, triclinic_crystal, water_box
 from tolerances import tolerance
-
-from ekd.inference.evaluation import evaluate
-from ekd.neighbor_list import NeighborList, neighbor_list
 
 STRUCTURES = {
     "molecule": methanol,
@@ -41,17 +44,8 @@ def by_tape(atoms: Atoms, dtype: str, **settings: object) -> tuple[np.ndarray, n
 
 def by_runtime(path: Path, atoms: Atoms, block: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The same by the C++ runtime, from the exported file."""
-    species, pairs = pairs_of(atoms)
-    runtime = torch.classes.ekd.ExportedModel(str(path), "cpu", block)
-    energies, gradients = runtime.evaluate(
-        torch.from_numpy(species),
-        torch.from_numpy(pairs.pairs),
-        torch.from_numpy(pairs.pair_vectors),
-    )
-    forces = np.zeros((len(atoms), 3))
-    np.add.at(forces, pairs.pairs[0], gradients.numpy())
-    np.subtract.at(forces, pairs.pairs[1], gradients.numpy())
-    return energies.numpy(), forces
+    results = ExportedModel(path, block=block).evaluate_pairs(*pairs_of(atoms))
+    return results.atomic_energies, results.forces
 
 
 def assert_equal(
@@ -96,8 +90,6 @@ def test_every_instruction_set_and_width(
 
 def test_sensitivities_in_any_order_and_of_any_width(tmp_path: Path) -> None:
     # As training may leave them: not sorted, some so broad that every pair feels them.
-    from ekd.export import export_model
-
     network, config = random_network(n_interactions=2, n_sensitivities=12)
     with torch.no_grad():
         for block in network.blocks:
@@ -127,10 +119,12 @@ def test_blocks_and_threads_change_nothing(tmp_path: Path, n_threads: int) -> No
 
 
 def test_pairs_must_be_sorted(tmp_path: Path) -> None:
-    runtime = torch.classes.ekd.ExportedModel(str(random_model(tmp_path / "model.pt")), "cpu", 0)
-    pairs = torch.tensor([[1, 0], [0, 1]])
-    vectors = torch.tensor([[0.0, 0, 1], [0, 0, -1]]).double()
-    with pytest.raises(RuntimeError, match="sorted by centre.*found centre 0 after 1"):
-        runtime.evaluate(torch.tensor([0, 0]), pairs, vectors)
+    model = ExportedModel(random_model(tmp_path / "model.pt"))
+    species = np.array([0, 0])
+    pairs = neighbor_list(np.array([[0.0, 0, 0], [0, 0, 1]]), 4.0)
+    unsorted = replace(pairs, pairs=pairs.pairs[:, ::-1].copy())
+    with pytest.raises(RuntimeError, match=r"sorted by centre.*found centre 0 after 1"):
+        model.evaluate_pairs(species, unsorted)
+    outside = replace(pairs, pairs=np.array([[0, 1], [1, 7]]))
     with pytest.raises(RuntimeError, match="neighbour 7 of 2 atoms at pair 1"):
-        runtime.evaluate(torch.tensor([0, 0]), torch.tensor([[0, 1], [1, 7]]), vectors)
+        model.evaluate_pairs(species, outside)
