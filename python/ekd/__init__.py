@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from ekd.data import load_dataset as load_dataset
     from ekd.distillation import Labels as Labels
     from ekd.distillation import distill as distill
+    from ekd.distillation import distill_committee as distill_committee
     from ekd.distillation import label as label
+    from ekd.distillation import load_students as load_students
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.training import Ensemble as Ensemble
@@ -49,10 +51,12 @@ _PUBLIC = {
     "TrainedModel": "training",
     "TrainingConfig": "config",
     "distill": "distillation",
+    "distill_committee": "distillation",
     "label": "distillation",
     "load_config": "config",
     "load_dataset": "data",
     "load_ensemble": "training",
+    "load_students": "distillation",
     "train_ensemble": "training",
 }
 

@@ -137,6 +137,15 @@ class TeachersConfig(Section):
 class StudentConfig(Section):
     """The distilled model: true energies, mean forces of the teachers."""
 
+    n_members: int = Field(
+        1,
+        ge=1,
+        description="students; of several, which differ in their seed alone, the exported file "
+        "gives the mean, and their spread as an error estimate",
+    )
+    n_workers: int | None = Field(
+        None, ge=1, description="processes for several students; None: one per core"
+    )
     model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
     training: StudentTrainingConfig = StudentTrainingConfig()
 

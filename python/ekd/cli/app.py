@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import model_file, quickstart, stages
+from ekd.cli import committee, model_file, quickstart, stages
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -91,6 +91,7 @@ def _program(
 
 
 stages.register(app)
+committee.register(app)
 model_file.register(app)
 quickstart.register(app)
 

@@ -83,27 +83,33 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
 
 
 def learning_curves(
-    teachers: Sequence[Mapping[str, Array]], student: Mapping[str, Array]
+    teachers: Sequence[Mapping[str, Array]], students: Sequence[Mapping[str, Array]]
 ) -> Figure:
     """Validation errors by epoch: energies of all models, forces of the student (its labels).
 
     Args:
         teachers: for each teacher, the columns of its history by name.
-        student: the same of the student.
+        students: the same of the student, or of each student of a committee.
     """
+    name = "student" if len(students) == 1 else f"{len(students)} students"
     with _axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
         for i, history in enumerate(teachers):
             label = f"{len(teachers)} teachers" if i == 0 else None
             _curve(left, history, "validation_energy_rmse", TEACHER, label, lw=1.0)
-        _curve(left, student, "validation_energy_rmse", STUDENT, "student")
+        for i, student in enumerate(students):
+            first = i == 0  # one entry in the legend for all
+            label = name if first else None
+            _curve(left, student, "validation_energy_rmse", STUDENT, label)
+            label = f"{name}, training" if first else None
+            _curve(right, student, "force_rmse", STUDENT, label, lw=1.0, ls=":")
+            label = f"{name}, validation" if first else None
+            _curve(right, student, "validation_force_rmse", STUDENT, label)
         left.set(
             title="Energy, validation",
             xlabel="epoch",
             ylabel="RMSE (meV)",
             yscale="log",
         )
-        _curve(right, student, "force_rmse", STUDENT, "student, training", lw=1.0, ls=":")
-        _curve(right, student, "validation_force_rmse", STUDENT, "student, validation")
         right.set(
             title="Forces against the teachers' mean",
             xlabel="epoch",

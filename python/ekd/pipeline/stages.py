@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ekd.config import Config, write_config
 from ekd.data import Dataset, load_dataset, split
-from ekd.distillation import Labels, distill, label
+from ekd.distillation import Labels, distill, distill_committee, label, load_students
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.evaluation import compare
@@ -27,7 +27,7 @@ from ekd.lammps.structures import molecule
 from ekd.pipeline import summary
 from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES
 from ekd.pipeline.record import Existing, Record
-from ekd.training import Ensemble, TrainedModel, load_ensemble, train_ensemble
+from ekd.training import Ensemble, load_ensemble, train_ensemble
 
 
 class Pipeline:
@@ -93,7 +93,8 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
-        values["teachers"].pop("n_workers")
+        for name in ("teachers", "student"):
+            values.get(name, {}).pop("n_workers", None)
         if values.get("test") is not None:
             assert self.test is not None
             values["test"].update(path=None, fingerprint=self.test.fingerprint)
@@ -124,9 +125,9 @@ class Pipeline:
         return load_ensemble(self.folder / "teachers")
 
     @cached_property
-    def student(self) -> TrainedModel:
-        """The trained student, read from the output folder."""
-        return TrainedModel.load(self.folder / "student" / "checkpoint.pt")
+    def students(self) -> Ensemble:
+        """The trained student, or students, read from the output folder."""
+        return load_students(self.folder / "student")
 
     def _train(self) -> None:
         teachers = self.config.teachers
@@ -152,22 +153,28 @@ class Pipeline:
         )
 
     def _distill(self) -> None:
-        distill(
-            self.data,
-            Labels.load(self.folder / "labels.h5", self.data),
-            model=self.config.student.model or self.config.model,
-            training=self.config.student.training,
-            seed=self.config.seed + self.config.teachers.n_members,
-            directory=self.folder / "student",
-            resume=True,
-            progress=self.progress,
+        student = self.config.student
+        shared: dict[str, Any] = {
+            "labels": Labels.load(self.folder / "labels.h5", self.data),
+            "model": student.model or self.config.model,
+            "training": student.training,
+            "seed": self.config.seed + self.config.teachers.n_members,
+            "directory": self.folder / "student",
+            "resume": True,
+            "progress": self.progress,
             **self._split,
-        )
+        }
+        if student.n_members == 1:
+            distill(self.data, **shared)
+        else:
+            distill_committee(
+                self.data, n_members=student.n_members, n_workers=student.n_workers, **shared
+            )
 
     def _evaluate(self) -> None:
         truth = self.truth
         ensemble = self.teachers.predict(truth)
-        student = self.student.predict(truth)
+        student = self.students.predict(truth)
         result = {
             "dataset": truth.provenance.path,
             "held_out": "test set" if self.test is not None else "validation split",
@@ -175,6 +182,7 @@ class Pipeline:
             "teachers": [asdict(compare(member, truth)) for member in ensemble.members],
             "ensemble": asdict(compare(ensemble, truth)),
             "student": asdict(compare(student, truth)),
+            "n_students": len(self.students),
         }
         with atomic_write(self.folder / "evaluation" / "predictions.npz") as temporary:
             np.savez_compressed(
@@ -193,7 +201,7 @@ class Pipeline:
         _write_json(self.folder / "evaluation" / "metrics.json", result)
 
     def _export(self) -> None:
-        self.student.export(
+        self.students.export(
             self.folder / "student.pt",
             dtype=self.config.export.dtype,
             description=self.config.export.description,

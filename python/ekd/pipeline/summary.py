@@ -45,6 +45,7 @@ def summarize(
         "mean_teacher": {name: getattr(average, name) for name in NAMES},
         "ensemble": evaluation["ensemble"],
         "student": evaluation["student"],
+        "n_students": evaluation["n_students"],
         "improvement": improvement(Metrics(**evaluation["student"]), average),
         "nve_drift_per_atom_per_ps": nve.get("drift_per_atom_per_ps"),
         "nve_max_deviation_per_atom": nve.get("max_deviation_per_atom"),
@@ -97,7 +98,7 @@ def draw(
                 read_history(folder / "teachers" / f"member-{i}" / "history.csv")
                 for i in range(n_members)
             ],
-            read_history(folder / "student" / "history.csv"),
+            _student_histories(folder / "student", evaluation["n_students"]),
         ),
         "energy_parity": plots.energy_parity(
             truth.energies, truth.groups, panel_values("energies")
@@ -212,6 +213,12 @@ def table(summary: Mapping[str, Any]) -> Table:
     total = sum(summary["wall_seconds"].values())
     result.add_row("wall time", f"{total:.0f}", "s", "", "")
     return result
+
+
+def _student_histories(folder: Path, n_students: int) -> list[dict[str, np.ndarray]]:
+    if n_students == 1:
+        return [read_history(folder / "history.csv")]
+    return [read_history(folder / f"member-{i}" / "history.csv") for i in range(n_students)]
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -132,11 +132,9 @@ def train_ensemble(
     resume: bool = False,
     progress: bool = True,
 ) -> Ensemble:
-    """Train an ensemble in processes of one thread each.
+    """Train an ensemble in processes of one thread each, see :func:`train_members`.
 
-    Reference energies are fitted to the training part, once for all members. If a process is
-    lost or a training fails, the others are stopped; whatever had been reached is in the
-    checkpoints. The same holds for Ctrl-C.
+    Reference energies are fitted to the training part, once for all members.
 
     Args:
         data: energies; forces are not looked at.
@@ -158,32 +156,64 @@ def train_ensemble(
         StructureError: a broken structure.
         TrainingError: a training diverged, or a process was lost.
     """
+    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
+    with member_directory(directory) as folder:
+        job = worker.Job(
+            data=data,
+            model=model or HIPNNConfig(),
+            training=training or TrainingConfig(),
+            train_indices=train_indices,
+            validation_indices=validation_indices,
+            reference_energies=fit_reference_energies(data.subset(train_indices)),
+            directory=folder,
+            seed=seed,
+        )
+        return train_members(job, n_members, n_workers, resume, progress)
+
+
+@contextlib.contextmanager
+def member_directory(directory: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """The directory, or one that is removed afterwards if there is none."""
+    if directory is not None:
+        yield Path(directory)
+        return
+    with tempfile.TemporaryDirectory(prefix="ekd-") as temporary:
+        yield Path(temporary)
+
+
+def train_members(
+    job: worker.Job,
+    n_members: int,
+    n_workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Ensemble:
+    """Train networks that share all but their seeds, in processes of one thread each.
+
+    If a process is lost or a training fails, the others are stopped; whatever had been reached is
+    in the checkpoints. The same holds for Ctrl-C.
+
+    Args:
+        job: what they share.
+        n_members: number of networks.
+        n_workers: processes; None: one per core, at most one per member.
+        resume: continue from the checkpoints in the directory of the job. Otherwise start anew.
+        progress: show progress on standard error.
+
+    Raises:
+        EKDError: as for :func:`train_ensemble`.
+    """
     if n_members < 1:
         raise ConfigError(f"n_members is {n_members}; an ensemble needs at least 1")
     if n_workers is not None and n_workers < 1:
         raise ConfigError(f"n_workers is {n_workers}; at least 1 process is needed")
-    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    training = training or TrainingConfig()
-    with contextlib.ExitStack() as stack:
-        if directory is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))
-        job = worker.Job(
-            data=data,
-            model=model or HIPNNConfig(),
-            training=training,
-            train_indices=train_indices,
-            validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
-            directory=Path(directory),
-            seed=seed,
-        )
-        members = range(n_members)
-        waiting = [k for k in members if not (resume and _is_finished(job.member_directory(k)))]
-        bars = stack.enter_context(TrainingProgress(training.epochs, enabled=progress))
+    members = range(n_members)
+    waiting = [k for k in members if not (resume and _is_finished(job.member_directory(k)))]
+    with TrainingProgress(job.training.epochs, enabled=progress) as bars:
         for k in members:
-            bars.add(_name(k))
+            bars.add(job.name(k))
             if k not in waiting:
-                bars.finish(_name(k))
+                bars.finish(job.name(k))
         if waiting:
             n_workers = min(n_workers or _n_cores(), len(waiting))
             _run_workers(job, waiting, resume, n_workers, bars)
@@ -193,7 +223,7 @@ def train_ensemble(
 
 
 def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
-    """Read the members that :func:`train_ensemble` left in a directory.
+    """Read the members that :func:`train_members` left in a directory.
 
     Raises:
         CheckpointError: there are none, or one is damaged or not finished.
@@ -204,14 +234,10 @@ def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
     )
     if not paths:
         raise CheckpointError(
-            f"no teachers in '{directory}' (expected member-0/checkpoint.pt, ...); check the "
+            f"no members in '{directory}' (expected member-0/checkpoint.pt, ...); check the "
             "path, or train first"
         )
     return Ensemble([TrainedModel.load(path) for path in paths])
-
-
-def _name(member: int) -> str:
-    return f"teacher {member}"
 
 
 def _is_finished(directory: Path) -> bool:
@@ -299,7 +325,7 @@ def _run_workers(
         def give_next(process: _Process) -> None:
             process.member = None
             if waiting:
-                bars.start(_name(waiting[0]))
+                bars.start(job.name(waiting[0]))
                 process.train(waiting.pop(0), resume)
 
         for process in processes:
@@ -310,10 +336,10 @@ def _run_workers(
                 continue  # it had nothing left to do
             if message is None:
                 raise TrainingError(
-                    f"{_name(process.member)} was lost: {process.explain_end()}. Checkpoints in "
+                    f"{job.name(process.member)} was lost: {process.explain_end()}. Checkpoints in "
                     f"'{job.directory}' are intact: train again with resume=True"
                 )
-            name = _name(message["member"])
+            name = job.name(message["member"])
             if "error" in message:
                 kind: type[EKDError] = getattr(ekd.errors, message["kind"])
                 raise kind(f"{name}: {message['error']}")

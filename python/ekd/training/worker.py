@@ -1,4 +1,4 @@
-"""The process that trains teachers for :func:`ekd.training.train_ensemble`.
+"""The process that trains members for :func:`ekd.training.train_members`.
 
 Started as ``python -m ekd.training.worker JOB``, not by :mod:`multiprocessing`: a start of one's
 own runs nothing of the user's script again, so that a script needs no ``__main__`` guard.
@@ -15,6 +15,7 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +37,9 @@ class Job:
     Attributes:
         directory: member k writes into ``member-k`` there.
         seed: of member 0; member k has ``seed + k``.
+        labels: forces to train on, [n_atoms, 3] eV/Å; None: energies alone.
+        provenance: what to add to that of each member.
+        title: what a member is, in words: "teacher" or "student".
     """
 
     data: Dataset
@@ -46,6 +50,13 @@ class Job:
     reference_energies: dict[int, float]
     directory: Path
     seed: int
+    labels: NDArray[np.float64] | None = None
+    provenance: Mapping[str, Any] | None = None
+    title: str = "teacher"
+
+    def name(self, member: int) -> str:
+        """What a member is called in messages."""
+        return f"{self.title} {member}"
 
     def member_directory(self, member: int) -> Path:
         """Folder of a member."""
@@ -61,9 +72,11 @@ class Job:
             validation_indices=self.validation_indices,
             reference_energies=self.reference_energies,
             seed=self.seed + member,
+            labels=self.labels,
             directory=self.member_directory(member),
             resume=resume,
             report=report,
+            provenance=self.provenance,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ase.io import read
 import systems
 from ekd.calculator import EKDCalculator
 from lammps_runs import KCAL_MOL_PER_EV, LammpsRun, RunLammps, write_data
-from models import random_committee
+from models import random_committee, rewritten
 from tolerances import tolerance
 
 N_MEMBERS = 3
@@ -352,3 +353,27 @@ def test_refuses(
     run = run_lammps(text, 2)
     assert run.returncode != 0
     assert message in run.error, run.screen[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"n_members": 2, "provenance": [{}, {}]}, "n_members"),
+        ({"cutoff": 3.0, "interaction_range": 6.0}, "cutoff"),
+    ],
+)
+def test_metadata_that_contradict_the_model(
+    run_lammps: RunLammps,
+    committee: tuple[Path, list[Path]],
+    tmp_path: Path,
+    changes: dict[str, object],
+    name: str,
+) -> None:
+    def edit(record: str, content: bytes) -> bytes:
+        if record != "extra/ekd_metadata.json":
+            return content
+        return json.dumps({**json.loads(content), **changes}).encode()
+
+    prepared(tmp_path, "water_box")
+    run = run_lammps(script(rewritten(committee[0], tmp_path / "other.pt", edit)))
+    assert f"other.pt' is damaged: '{name}' in its metadata is not that of the model" in run.error

@@ -133,6 +133,7 @@ def results(tmp_path: Path, test_dataset: Dataset) -> Results:
         "teachers": [asdict(compare(teacher, truth)) for teacher in teachers],
         "ensemble": asdict(compare(ensemble, truth)),
         "student": asdict(compare(student, truth)),
+        "n_students": 1,
     }
     return Results(folder, truth, evaluation, dynamics)
 

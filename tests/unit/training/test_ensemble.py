@@ -143,7 +143,7 @@ def test_numbers_of_members_and_workers(small_dataset: Dataset) -> None:
 
 
 def test_no_teachers_to_load(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no teachers in .*expected member-0/checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no members in .*expected member-0/checkpoint"):
         load_ensemble(tmp_path)
 
 
