@@ -155,6 +155,9 @@ class ExportConfig(Section):
 
     dtype: Literal["float32", "float64"] = Field("float64", description="precision in MD")
     description: str = Field("", description="free text for the model card")
+    portable: bool = Field(
+        False, description="only operations that every libtorch has: runs without ekd, more slowly"
+    )
 
 
 class NVEConfig(Section):

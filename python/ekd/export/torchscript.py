@@ -32,6 +32,7 @@ def export_model(
     config: HIPNNConfig,
     dtype: str = "float64",
     description: str = "",
+    portable: bool = False,
     provenance: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write a network, or several, to one file that ASE and LAMMPS run without ekd's model code.
@@ -46,6 +47,9 @@ def export_model(
         config: architecture, for the model card.
         dtype: "float64" or "float32", the precision in which it will run.
         description: free text for the model card.
+        portable: only operations that every libtorch has, so that any program can load the file,
+            on any device. ekd's own engines are as fast with such a file as with others, as far
+            as they evaluate by kernels of their own (on the CPU).
         provenance: where the weights come from, one dictionary of JSON types per network.
 
     Raises:
@@ -60,8 +64,11 @@ def export_model(
     deployed = Committee(copy.deepcopy(members)).to(getattr(torch, dtype)).eval()
     for parameter in deployed.parameters():
         parameter.requires_grad_(False)
+    for member in deployed.members:
+        member.use_native_ops(not portable)  # type: ignore[operator]
     origins = list(provenance) or [{} for _ in members]
-    metadata = _metadata(deployed, config, dtype, description, origins)
+    operators = () if portable else _OPERATORS
+    metadata = _metadata(deployed, config, dtype, description, origins, operators)
     with warnings.catch_warnings():
         # TorchScript is the format of the file, whatever comes after it in torch.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -98,6 +105,7 @@ def _metadata(
     dtype: str,
     description: str,
     provenance: list[dict[str, Any]],
+    operators: Sequence[str],
 ) -> dict[str, Any]:
     members: list[HIPNN] = list(model.members)  # type: ignore[arg-type]
     reference = torch.stack([member.reference_energies for member in members]).mean(0)
@@ -124,6 +132,6 @@ def _metadata(
         "strictly_local": model.n_interactions == 1,
         "energy_reference": dict(zip(symbols, reference.tolist(), strict=True)),
         "provenance": provenance,
-        "required_ops": [str(getattr(torch.ops.ekd, name).default._schema) for name in _OPERATORS],
+        "required_ops": [str(getattr(torch.ops.ekd, name).default._schema) for name in operators],
         "self_test": self_test_frame(model, dtype),
     }

@@ -205,6 +205,7 @@ class Pipeline:
             self.folder / "student.pt",
             dtype=self.config.export.dtype,
             description=self.config.export.description,
+            portable=self.config.export.portable,
         )
 
     def _lammps(self) -> None:

@@ -86,7 +86,11 @@ class Ensemble:
         return EnsemblePredictions.of([evaluate(model, source) for model in models])
 
     def export(
-        self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
+        self,
+        path: str | os.PathLike[str],
+        dtype: str = "float64",
+        description: str = "",
+        portable: bool = False,
     ) -> None:
         """Write all members to one deployable file, a committee.
 
@@ -114,6 +118,7 @@ class Ensemble:
             config=self.members[0].model_config if self.members else HIPNNConfig(),
             dtype=dtype,
             description=description,
+            portable=portable,
             provenance=[member.provenance for member in self.members],
         )
 

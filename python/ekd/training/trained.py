@@ -67,7 +67,11 @@ class TrainedModel:
         return copy.deepcopy(self.model).double()
 
     def export(
-        self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
+        self,
+        path: str | os.PathLike[str],
+        dtype: str = "float64",
+        description: str = "",
+        portable: bool = False,
     ) -> None:
         """Write the deployable file; see :func:`ekd.export.export_model`."""
         from ekd.export import export_model
@@ -78,6 +82,7 @@ class TrainedModel:
             config=self.model_config,
             dtype=dtype,
             description=description,
+            portable=portable,
             provenance=[self.provenance],
         )
 
