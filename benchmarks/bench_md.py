@@ -107,7 +107,8 @@ def hippynn_forces(model: ExportedModel, atoms: Atoms) -> tuple[Callable[[], np.
         raise ValueError("it has no ZBL repulsion as this model has")
     dtype = getattr(torch, metadata.dtype)
     ours = HIPNN(config, metadata.atomic_numbers, list(metadata.energy_reference.values()))
-    ours.to(dtype).load_state_dict(torch.jit.load(model.path).state_dict())
+    (member,) = torch.jit.load(model.path).members.children()
+    ours.to(dtype).load_state_dict(member.state_dict())
     network, energy = (part.to(dtype) for part in hippynn_twin(ours, config))
     for parameter in [*network.parameters(), *energy.parameters()]:
         parameter.requires_grad_(False)
