@@ -8,6 +8,9 @@ from pathlib import Path
 from suite.records import Record
 from suite.targets import TARGETS
 
+MATRIX_UNIT = "GFLOP/s"
+"""Of fractions of the matrix rate: no rate of work done, and drawn only against its target."""
+
 
 def curves(records: Iterable[Record]) -> dict[tuple[str, str], dict[str, dict[int, float]]]:
     """Values by size, of everything that was measured at several sizes.
@@ -17,7 +20,7 @@ def curves(records: Iterable[Record]) -> dict[tuple[str, str], dict[str, dict[in
     """
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for record in records:
-        if not record.unit.endswith("/s"):
+        if not record.unit.endswith("/s") or record.unit == MATRIX_UNIT:
             continue
         lines = found.setdefault((record.measure, record.unit), {})
         suffix = f", {record.threads} thread{'s' if record.threads > 1 else ''}"
@@ -41,6 +44,8 @@ def bars(records: Iterable[Record]) -> list[tuple[str, float, float | None]]:
         if record.peer is None or record.ratio is None:
             continue
         bound = next((t.bound for t in TARGETS if t.peer and t.matches(record)), None)
+        if record.unit == MATRIX_UNIT and bound is None:
+            continue
         rank = (bound is not None, record.threads, record.size)
         key = (record.measure, record.peer)
         if key not in chosen or rank > chosen[key][0]:
@@ -62,6 +67,8 @@ def plot_rates(records: Iterable[Record], path: Path) -> bool:
     if not found:
         return False
     plt = _pyplot()
+    from matplotlib.ticker import LogLocator
+
     columns = min(2, len(found))
     lines = -(-len(found) // columns)
     figure, axes = plt.subplots(
@@ -81,7 +88,12 @@ def plot_rates(records: Iterable[Record], path: Path) -> bool:
                 label=name,
             )
         axis.set(title=measure, xlabel="atoms", ylabel=unit)
-        axis.grid(alpha=0.3, which="both")
+        axis.margins(y=0.25)
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_formatter("{x:g}")
+            scale.set_minor_formatter("")
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.grid(alpha=0.3)
         axis.legend(fontsize="x-small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -97,9 +109,11 @@ def plot_ratios(records: Iterable[Record], path: Path) -> bool:
     figure, axis = plt.subplots(figsize=(9, 1 + 0.45 * len(found)), layout="constrained")
     places = range(len(found))
     values = [ratio for _, ratio, _ in found]
-    drawn = axis.barh(
-        places, values, color=["tab:blue" if value >= 1 else "tab:red" for value in values]
-    )
+    colors = [
+        "tab:gray" if bound is None else "tab:blue" if ratio >= bound else "tab:red"
+        for _, ratio, bound in found
+    ]
+    drawn = axis.barh(places, values, color=colors)
     axis.bar_label(drawn, fmt="%.2g×", padding=3, fontsize="small")
     for place, (_, _, bound) in zip(places, found, strict=True):
         if bound is not None:
@@ -109,7 +123,7 @@ def plot_ratios(records: Iterable[Record], path: Path) -> bool:
     axis.set_yticks(places, [label for label, _, _ in found], fontsize="x-small")
     axis.invert_yaxis()
     axis.margins(x=0.15)
-    axis.set_xlabel("rate of ekd / rate of the peer (black: target)")
+    axis.set_xlabel("rate of ekd / rate of the peer (black: target; gray: none)")
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,13 @@ def test_training_passes_on_the_records(module: Path) -> None:
         Skipped("epoch", 9, 2, "hippynn", "absent"),
         Record("epoch", 9, 2, 2.0, "configs/s", "hippynn", 1.0, "absent"),
     ]
+
+
+def test_driver_is_light() -> None:
+    """A child's peak of memory begins with that of the process that starts it."""
+    code = "import sys, run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(run.__file__).parent, check=False)
+    assert done.returncode == 0
 
 
 def test_command_line() -> None:
