@@ -25,9 +25,9 @@ from suite.records import DisagreementError, Message, Record, Skipped, Status, c
 from suite.timing import SGEMM_SIDE, sgemm_rate, shortest
 from suite.water import water
 
-AGREEMENT = 1e-3
-"""Largest difference of a force between ekd and hippynn, as a part of the largest force: float32
-through a whole network, and hippynn takes positions in a large box in that precision too."""
+AGREEMENT = 1e-4
+"""Largest difference of a force between ekd and hippynn, as a part of the largest force: float32,
+through a whole network."""
 
 SAME_PAIRS = 1e-4
 """The same for TorchANI, with its own neighbour list and with that of ekd."""

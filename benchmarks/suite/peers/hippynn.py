@@ -64,19 +64,20 @@ def evaluation(network: HIPNN, config: HIPNNConfig, atoms: Atoms, pairs: Neighbo
         parameter.requires_grad_(False)
 
     indices = torch.from_numpy(pairs.pairs)
-    shifts = torch.from_numpy(pairs.cell_shifts @ atoms.cell.array).to(dtype)
+    shifts = torch.from_numpy(pairs.cell_shifts @ atoms.cell.array)
     elements = torch.tensor(network.elements)
     numbers = torch.from_numpy(atoms.numbers)
     features = (numbers.unsqueeze(1) == elements).to(dtype)
     system = torch.zeros(len(atoms), dtype=torch.int64)
-    start = torch.from_numpy(atoms.positions).to(dtype)
+    # As in MD, positions are double: single ones would round by more than the network does.
+    start = torch.from_numpy(atoms.positions)
 
     def forces() -> NDArray[np.float64]:
         positions = start.clone().requires_grad_(True)
-        vectors = positions[indices[1]] - positions[indices[0]] + shifts
+        vectors = (positions[indices[1]] - positions[indices[0]] + shifts).to(dtype)
         geometry = [vectors.norm(dim=1)] + ([vectors] if config.l_max else [])
         total = energy(theirs(features, *indices, *geometry), system, 1)[0].sum()
-        return -torch.autograd.grad(total, positions)[0].numpy().astype(np.float64)
+        return -torch.autograd.grad(total, positions)[0].numpy()
 
     return forces
 
