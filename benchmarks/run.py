@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from ekd.errors import EKDError
 from ekd.files import atomic_write
@@ -176,12 +177,14 @@ def main() -> int:
 
 
 def _progress(console: Console) -> Progress:
+    what = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Progress(
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        BarColumn(bar_width=10, table_column=Column(width=10)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=what),
         console=console,
+        expand=True,
     )
 
 
