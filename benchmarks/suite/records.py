@@ -109,9 +109,5 @@ def from_mapping(values: Mapping[str, Any]) -> list[Record | Skipped]:
 def to_json(records: Iterable[Record]) -> str:
     """A list of objects with :data:`FIELDS`; null where there is no peer."""
     rows = [{**asdict(record), "ratio": record.ratio} for record in records]
-    return (
-        json.dumps(
-            [{name: row[name] for name in FIELDS} for row in rows], indent=1, ensure_ascii=False
-        )
-        + "\n"
-    )
+    chosen = [{name: row[name] for name in FIELDS} for row in rows]
+    return json.dumps(chosen, indent=1, ensure_ascii=False) + "\n"
