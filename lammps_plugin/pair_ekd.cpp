@@ -413,11 +413,11 @@ void PairEKD::gather_pairs_of_ghosts_too() {
   cluster.n_structures = 1;
   cluster.offsets = offsets;
   cluster.positions = &atom->x[0][0];
-  ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
-  atoms_.centers = std::move(found.centers);
-  partners_.assign(found.neighbors.begin(), found.neighbors.end());
-  atoms_.neighbors = std::move(found.neighbors);
-  atoms_.pair_vectors = std::move(found.pair_vectors);
+  const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
+  atoms_.centers.assign(found.centers().begin(), found.centers().end());
+  atoms_.neighbors.assign(found.neighbors().begin(), found.neighbors().end());
+  atoms_.pair_vectors.assign(found.pair_vectors.begin(), found.pair_vectors.end());
+  partners_.assign(found.neighbors().begin(), found.neighbors().end());
 }
 
 void PairEKD::report_overlap(int i, int j, double distance) {

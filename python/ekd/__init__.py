@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ekd.distillation import label as label
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
+    from ekd.neighbor_list import VerletList as VerletList
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -48,6 +49,7 @@ _PUBLIC = {
     "Labels": "distillation",
     "TrainedModel": "training",
     "TrainingConfig": "config",
+    "VerletList": "neighbor_list",
     "distill": "distillation",
     "label": "distillation",
     "load_config": "config",

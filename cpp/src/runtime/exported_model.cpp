@@ -204,12 +204,11 @@ void ExportedModel::self_test() {
   structure.cells = test.cell.data();
   structure.pbc = test.pbc.data();
   NeighborList list = build_neighbor_list(structure, metadata_.cutoff);
-  const auto n_pairs = static_cast<std::int64_t>(list.centers.size());
+  const auto n_pairs = static_cast<std::int64_t>(list.n_pairs());
 
   AtomGraph graph;
   graph.species = torch::tensor(test.species, torch::kInt64);
-  graph.pairs = torch::stack({torch::from_blob(list.centers.data(), {n_pairs}, torch::kInt64),
-                              torch::from_blob(list.neighbors.data(), {n_pairs}, torch::kInt64)});
+  graph.pairs = torch::from_blob(list.pairs.data(), {2, n_pairs}, torch::kInt64).clone();
   graph.pair_vectors =
       torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64).clone();
   graph.n_centers = graph.n_owned = n_atoms;

@@ -13,7 +13,7 @@ from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.inference.evaluation import Results, evaluate
 from ekd.inference.metadata import read_metadata
-from ekd.neighbor_list import neighbor_list
+from ekd.neighbor_list import VerletList
 
 
 class ExportedModel:
@@ -22,13 +22,20 @@ class ExportedModel:
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
         device: torch device to evaluate on.
+        skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
+            moved further than half of it. For MD.
+
+    Attributes:
+        neighbors: the :class:`ekd.VerletList` that makes the lists.
 
     Raises:
         EKDError: the device cannot be used.
         ModelFileError: the file cannot be used; see :func:`ekd.inference.read_metadata`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str | torch.device = "cpu"):
+    def __init__(
+        self, path: str | os.PathLike[str], device: str | torch.device = "cpu", skin: float = 0.0
+    ):
         self.path = os.fspath(path)
         try:
             self.device = torch.empty(0, device=device).device
@@ -57,6 +64,7 @@ class ExportedModel:
         self._module.eval()
         for parameter in self._module.parameters():
             parameter.requires_grad_(False)
+        self.neighbors = VerletList(self.metadata.cutoff, skin)
         self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
@@ -94,7 +102,7 @@ class ExportedModel:
             StructureError: no atoms, atoms on top of each other, an element the model lacks, an
                 impossible cell.
         """
-        pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
+        pairs = self.neighbors.update(positions, cell, pbc)
         # The profiling executor would compile during the first calls and gain nothing after.
         with torch.jit.optimized_execution(False):
             return evaluate(self._atomic_energies, self.species(atomic_numbers), pairs, self.device)
