@@ -13,8 +13,9 @@
 
 namespace ekd {
 
-// Calls body(k) for k = 0 .. n_items - 1, each once, on up to n_threads threads; the calling thread
-// is one of them. An item should take far longer than a thread takes to start (some 20 µs).
+// Calls body(k, thread) for k = 0 .. n_items - 1, each once, on up to n_threads threads, which are
+// counted from 0; the calling thread is one of them. All items together should take far longer
+// than a thread takes to start (some 20 µs).
 // Throws what the first item, in order, has thrown: the same for any number of threads.
 template <class Body>
 void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
@@ -22,10 +23,10 @@ void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
   std::mutex mutex;
   std::exception_ptr error;
   std::int64_t failed = std::numeric_limits<std::int64_t>::max();
-  const auto work = [&] {
+  const auto work = [&](int thread) {
     for (std::int64_t k; (k = next.fetch_add(1)) < n_items;) {
       try {
-        body(k);
+        body(k, thread);
       } catch (...) {
         next = n_items;  // the items before this one have begun already
         const std::lock_guard lock(mutex);
@@ -37,13 +38,13 @@ void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
     }
   };
   std::vector<std::thread> threads;
-  const std::int64_t extra = std::min<std::int64_t>(n_threads, n_items) - 1;
+  const auto last = static_cast<int>(std::min<std::int64_t>(n_threads, n_items) - 1);
   try {
-    for (std::int64_t t = 0; t < extra; ++t) threads.emplace_back(work);
+    for (int thread = 1; thread <= last; ++thread) threads.emplace_back(work, thread);
   } catch (const std::exception&) {
     // The system grants no more threads: those that there are do the work.
   }
-  work();
+  work(0);
   for (std::thread& thread : threads) thread.join();
   if (error) std::rethrow_exception(error);
 }

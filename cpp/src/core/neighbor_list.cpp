@@ -58,10 +58,12 @@ class Centers {
     for (std::int64_t s = 1; s <= batch.n_structures; ++s)
       if (s == batch.n_structures || offsets_[s] - offsets_[groups.back()] >= kChunk)
         groups.push_back(s);
-    parallel_for(n_threads, std::ssize(groups) - 1, [&](std::int64_t group) {
+    const std::int64_t n_groups = std::ssize(groups) - 1;
+    const int n_inner = n_groups == 1 ? n_threads : 1;
+    parallel_for(n_threads, n_groups, [&](std::int64_t group, int) {
       for (std::int64_t s = groups[group]; s < groups[group + 1]; ++s) {
         const StructureView structure = view(batch, s);
-        structures_[s] = {PeriodicImages(structure, reach), structure.name, offsets_[s]};
+        structures_[s] = {PeriodicImages(structure, reach, n_inner), structure.name, offsets_[s]};
       }
     });
   }
@@ -95,8 +97,39 @@ class Centers {
 
 // The neighbours of the centres of one chunk, as slots of images.
 struct Neighborhoods {
-  std::vector<std::int64_t> row_start{0};  // [n_centers + 1]
-  std::vector<std::int32_t> slots;
+  struct Row {
+    const std::int32_t* slots;
+    std::int64_t size;
+  };
+  using Slab = std::shared_ptr<Buffer<std::int32_t>>;
+
+  std::vector<Row> rows;
+  std::vector<Slab> slabs;  // what the rows lie in, together with those of other chunks
+};
+
+// What a thread works with. Rows of neighbours are written one after the other into slabs, which
+// are large so that threads need not ask the system for memory again and again.
+class Workspace {
+ public:
+  Candidates candidates;
+
+  std::int32_t* room_for_row(std::int64_t size, Neighborhoods& chunk) {
+    if (slab_ == nullptr || used_ + size > std::ssize(*slab_)) {
+      slab_ = std::make_shared<Buffer<std::int32_t>>(std::max(size, next_size_));
+      next_size_ = std::min(2 * next_size_, kMaxSize);
+      used_ = 0;
+    }
+    if (chunk.slabs.empty() || chunk.slabs.back() != slab_) chunk.slabs.push_back(slab_);
+    return slab_->data() + used_;
+  }
+  void end_row(std::int64_t size) { used_ += size; }
+
+ private:
+  static constexpr std::int64_t kMaxSize = std::int64_t{1} << 19;  // 2 MiB
+
+  Neighborhoods::Slab slab_;
+  std::int64_t used_ = 0;
+  std::int64_t next_size_ = std::int64_t{1} << 13;
 };
 
 [[noreturn]] void report_overlap(const Structure& structure, std::int32_t center,
@@ -120,29 +153,26 @@ struct Neighborhoods {
 // Neighbours of the centres of a chunk among the candidates that `gather(structure, slot, row,
 // candidates)` finds for them; the centre is one of its own candidates.
 template <class Gather>
-Neighborhoods select(const Centers& centers, std::int64_t chunk, double cutoff, Gather&& gather) {
+Neighborhoods select(const Centers& centers, std::int64_t chunk, double cutoff, Gather&& gather,
+                     Workspace& workspace) {
   Neighborhoods found;
-  Candidates candidates;
-  std::vector<std::int32_t> slots;
-  std::int64_t n_found = 0;
   centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
-    gather(structure, slot, std::ssize(found.row_start) - 1, candidates);
-    const std::int64_t room = n_found + candidates.size + Candidates::kSlack;
-    if (std::ssize(slots) < room) slots.resize(2 * room);
-    const Selection selection = select_neighbors(candidates, structure.images.points()[slot],
-                                                 cutoff, kOverlapDistance, slots.data() + n_found);
-    if (selection.n_overlapping > 1) report_overlap(structure, slot, candidates);
-    n_found += selection.n_neighbors;
-    found.row_start.push_back(n_found);
+    gather(structure, slot, found.rows.size(), workspace.candidates);
+    std::int32_t* slots =
+        workspace.room_for_row(workspace.candidates.size + Candidates::kSlack, found);
+    const Selection selection = select_neighbors(
+        workspace.candidates, structure.images.points()[slot], cutoff, kOverlapDistance, slots);
+    if (selection.n_overlapping > 1) report_overlap(structure, slot, workspace.candidates);
+    workspace.end_row(selection.n_neighbors);
+    found.rows.push_back({slots, selection.n_neighbors});
   });
-  found.slots.assign(slots.begin(), slots.begin() + n_found);
   return found;
 }
 
 // All images in the bins around the centre. Centres in one bin, one after the other, share them.
 class GatherFromBins {
  public:
-  void operator()(const Structure& structure, std::int32_t slot, std::int64_t,
+  void operator()(const Structure& structure, std::int32_t slot, std::size_t,
                   Candidates& candidates) {
     const PeriodicImages& images = structure.images;
     const PeriodicImages::Bin bin = images.bin_of(images.points()[slot]);
@@ -166,14 +196,13 @@ class GatherFromNeighborhoods {
  public:
   explicit GatherFromNeighborhoods(const Neighborhoods& wide) : wide_(wide) {}
 
-  void operator()(const Structure& structure, std::int32_t slot, std::int64_t row,
+  void operator()(const Structure& structure, std::int32_t slot, std::size_t row,
                   Candidates& candidates) const {
-    const std::int64_t begin = wide_.row_start[row];
-    const std::int64_t n = wide_.row_start[row + 1] - begin;
+    const auto [slots, n] = wide_.rows[row];
     candidates.reserve(n + 1);
     candidates.size = n + 1;
     for (std::int64_t k = 0; k <= n; ++k) {
-      const std::int32_t candidate = k < n ? wide_.slots[begin + k] : slot;
+      const std::int32_t candidate = k < n ? slots[k] : slot;
       const Point& point = structure.images.points()[candidate];
       candidates.slots[k] = candidate;
       candidates.x[k] = point.xyz[0];
@@ -186,12 +215,20 @@ class GatherFromNeighborhoods {
   const Neighborhoods& wide_;
 };
 
-std::vector<Neighborhoods> search(const Centers& centers, double cutoff, int n_threads) {
+// The neighbours of all centres, chunk by chunk; `make_gather(chunk)` says among which candidates.
+template <class MakeGather>
+std::vector<Neighborhoods> select_all(const Centers& centers, double cutoff,
+                                      const MakeGather& make_gather, int n_threads) {
   std::vector<Neighborhoods> found(centers.n_chunks());
-  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk) {
-    found[chunk] = select(centers, chunk, cutoff, GatherFromBins());
+  std::vector<Workspace> workspaces(n_threads);
+  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk, int thread) {
+    found[chunk] = select(centers, chunk, cutoff, make_gather(chunk), workspaces[thread]);
   });
   return found;
+}
+
+std::vector<Neighborhoods> search(const Centers& centers, double cutoff, int n_threads) {
+  return select_all(centers, cutoff, [](std::int64_t) { return GatherFromBins(); }, n_threads);
 }
 
 // The list of these neighbourhoods, which are used up on the way.
@@ -200,11 +237,10 @@ NeighborList write(const Centers& centers, std::vector<Neighborhoods> found, int
   NeighborList list;
   list.center_offsets.assign(centers.n_atoms() + 1, 0);
   for (std::int64_t chunk = 0; chunk < centers.n_chunks(); ++chunk) {
-    const std::int64_t* row = found[chunk].row_start.data();
+    auto row = found[chunk].rows.begin();
     centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
       const std::int64_t atom = structure.first_atom + structure.images.images()[slot].atom;
-      list.center_offsets[atom + 1] = row[1] - row[0];
-      ++row;
+      list.center_offsets[atom + 1] = row++->size;
     });
   }
   std::partial_sum(list.center_offsets.begin(), list.center_offsets.end(),
@@ -216,14 +252,13 @@ NeighborList write(const Centers& centers, std::vector<Neighborhoods> found, int
   list.pairs = Buffer<std::int64_t>(2 * n_pairs, pool);
   list.cell_shifts = Buffer<std::int32_t>(3 * n_pairs, pool);
   list.pair_vectors = Buffer<double>(3 * n_pairs, pool);
-  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk) {
+  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk, int) {
     const Neighborhoods neighborhoods = std::move(found[chunk]);
-    const std::int64_t* row = neighborhoods.row_start.data();
+    auto row = neighborhoods.rows.begin();
     centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
       const std::int64_t atom = structure.first_atom + structure.images.images()[slot].atom;
       const std::int64_t first = list.center_offsets[atom];
-      write_pairs(structure.images, slot, neighborhoods.slots.data() + row[0], row[1] - row[0],
-                  structure.first_atom,
+      write_pairs(structure.images, slot, row->slots, row->size, structure.first_atom,
                   {list.pairs.data() + first, list.pairs.data() + n_pairs + first,
                    list.cell_shifts.data() + 3 * first, list.pair_vectors.data() + 3 * first});
       ++row;
@@ -317,11 +352,9 @@ NeighborList VerletList::update(const StructureBatch& structure, int n_threads) 
   if (state.skin == 0.0) {
     found = std::move(state.wide);
   } else {
-    found.resize(centers.n_chunks());
-    parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk) {
-      found[chunk] =
-          select(centers, chunk, state.cutoff, GatherFromNeighborhoods(state.wide[chunk]));
-    });
+    found = select_all(
+        centers, state.cutoff,
+        [&](std::int64_t chunk) { return GatherFromNeighborhoods(state.wide[chunk]); }, n_threads);
   }
   NeighborList list = write(centers, std::move(found), n_threads, state.pool);
   state.pool->set_limit(list.pairs.capacity_in_bytes() + list.cell_shifts.capacity_in_bytes() +

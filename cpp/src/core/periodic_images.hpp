@@ -48,7 +48,7 @@ class PeriodicImages {
 
   PeriodicImages() = default;
   // Throws StructureError: see build_neighbor_list.
-  PeriodicImages(const StructureView& structure, double reach);
+  PeriodicImages(const StructureView& structure, double reach, int n_threads);
 
   // The same images, of atoms that have moved. The order stays.
   void move(const double* positions);
@@ -79,15 +79,29 @@ class PeriodicImages {
     std::int64_t fold(std::int64_t bin) const { return n_bins < n_covering ? bin % n_bins : bin; }
   };
 
+  // Smallest and largest coordinate along each axis.
+  struct Extent {
+    Vec3 low, high;
+    Extent();
+    void include(const Extent& other);
+  };
+  // Images of some of the atoms, without the atoms themselves; the extent is that of all.
+  struct Found {
+    std::vector<Image> images;
+    Extent extent;
+  };
+
   void make_axes(const std::array<bool, 3>& periodic);
-  std::vector<Image> find_images(const StructureView& structure, double reach) const;
   Point place(const Image& image, const double* positions) const;
-  void make_bins(const std::vector<Point>& points, double reach);
-  void sort(const std::vector<Image>& images, const std::vector<Point>& points,
-            std::int64_t n_atoms);
   double coordinate(int axis, const Point& point) const;
+  Found find_images(const StructureView& structure, const Vec3& margin, std::int64_t begin,
+                    std::int64_t end, Image* atoms) const;
+  void make_bins(const Extent& extent, std::int64_t n_images, double reach);
+  double n_bins() const;
+  void sort(const std::vector<Image>& images, const StructureView& structure, int n_threads);
 
   Mat3 cell_{};
+  Mat3 reciprocal_{};  // row d: gradient of fractional coordinate d
   std::array<Axis, 3> axes_{};
   double bins_per_length_ = 0.0;
   std::int64_t n_steps_ = 0;                   // bins to visit on either side
