@@ -474,11 +474,12 @@ void PairEKD::gather_pairs_of_ghosts_too() {
   cluster.n_structures = 1;
   cluster.offsets = offsets;
   cluster.positions = &atom->x[0][0];
-  ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
-  atoms_.n_pairs = static_cast<std::int64_t>(found.centers.size());
-  atoms_.centers = std::move(found.centers);
-  atoms_.neighbors = std::move(found.neighbors);
-  atoms_.pair_vectors = std::move(found.pair_vectors);
+  const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
+  atoms_.n_pairs = static_cast<std::int64_t>(found.centers().size());
+  atoms_.reserve_pairs(found.centers().size());
+  std::copy(found.centers().begin(), found.centers().end(), atoms_.centers.begin());
+  std::copy(found.neighbors().begin(), found.neighbors().end(), atoms_.neighbors.begin());
+  std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
 }
 
 void PairEKD::report_overlap() {

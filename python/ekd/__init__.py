@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ekd.distillation import load_students as load_students
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
+    from ekd.neighbor_list import VerletList as VerletList
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -50,6 +51,7 @@ _PUBLIC = {
     "Labels": "distillation",
     "TrainedModel": "training",
     "TrainingConfig": "config",
+    "VerletList": "neighbor_list",
     "distill": "distillation",
     "distill_committee": "distillation",
     "label": "distillation",

@@ -24,11 +24,14 @@ class EKDCalculator(Calculator):
     Args:
         model: path of the exported file.
         device: torch device to evaluate on.
+        skin: Å; pairs this much beyond the cutoff are remembered from step to step, and found anew
+            only when an atom has moved further than half of it. It changes results by no more than
+            rounding.
 
     Raises:
         ModelFileError: the file cannot be used.
-        StructureError: on calculation: no atoms, atoms on top of each other, an element that the
-            model lacks.
+        StructureError: a negative skin; on calculation: no atoms, atoms on top of each other, an
+            element that the model lacks.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -39,9 +42,15 @@ class EKDCalculator(Calculator):
         "stress",
     ]
 
-    def __init__(self, model: str | os.PathLike[str], device: str = "cpu", **kwargs: Any):
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        device: str = "cpu",
+        skin: float = 0.5,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        self.model = ExportedModel(model, device)
+        self.model = ExportedModel(model, device, skin=skin)
         if self.model.metadata.n_members > 1:
             spread = ["energy_std", "forces_std"]
             self.implemented_properties = [*self.implemented_properties, *spread]  # type: ignore[misc]

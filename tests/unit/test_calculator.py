@@ -101,6 +101,29 @@ def test_single_precision_is_close_to_double(tmp_path: Path) -> None:
     np.testing.assert_allclose(results["float32"][1], results["float64"][1], **bounds)
 
 
+def test_md_rebuilds_the_neighbor_list_now_and_then(simple_model: Path) -> None:
+    """Step by step the results of a list that is made anew each time."""
+    atoms = systems.water_box()
+    rng = np.random.default_rng(0)
+    calculator = EKDCalculator(simple_model)
+    fresh = EKDCalculator(simple_model, skin=0.0)
+    for _ in range(10):
+        atoms.positions += rng.normal(scale=0.03, size=(len(atoms), 3))
+        atoms.calc = calculator
+        forces, stress = atoms.get_forces(), atoms.get_stress()
+        atoms.calc = fresh
+        np.testing.assert_allclose(forces, atoms.get_forces(), **tolerance("kernel").bounds)
+        np.testing.assert_allclose(stress, atoms.get_stress(), **tolerance("kernel").bounds)
+    assert calculator.model.neighbors.n_updates == 10
+    assert 1 < calculator.model.neighbors.n_rebuilds < 8
+    assert fresh.model.neighbors.n_rebuilds == 10
+
+
+def test_refuses_a_negative_skin(simple_model: Path) -> None:
+    with pytest.raises(StructureError, match=r"skin is -0\.5"):
+        EKDCalculator(simple_model, skin=-0.5)
+
+
 def test_molecule_has_no_stress(simple_model: Path) -> None:
     atoms = systems.water()
     atoms.calc = EKDCalculator(simple_model)

@@ -105,12 +105,12 @@ void ExportedModel::self_test() {
   structure.cells = test.cell.data();
   structure.pbc = test.pbc.data();
   NeighborList list = build_neighbor_list(structure, metadata_.cutoff);
-  const auto n_pairs = static_cast<std::int64_t>(list.centers.size());
+  const auto n_pairs = static_cast<std::int64_t>(list.n_pairs());
 
   AtomGraph graph;
   graph.species = torch::tensor(test.species, torch::kInt64);
-  graph.centers = torch::from_blob(list.centers.data(), {n_pairs}, torch::kInt64);
-  graph.neighbors = torch::from_blob(list.neighbors.data(), {n_pairs}, torch::kInt64);
+  graph.centers = torch::from_blob(list.pairs.data(), {n_pairs}, torch::kInt64);
+  graph.neighbors = torch::from_blob(list.pairs.data() + n_pairs, {n_pairs}, torch::kInt64);
   graph.pair_vectors = torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64);
   graph.n_centers = graph.n_owned = n_atoms;
   NoExchange nothing;

@@ -12,7 +12,7 @@ from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.inference.evaluation import Results
 from ekd.inference.metadata import read_metadata
-from ekd.neighbor_list import NeighborList, neighbor_list
+from ekd.neighbor_list import NeighborList, VerletList
 
 
 class ExportedModel:
@@ -23,6 +23,11 @@ class ExportedModel:
         device: torch device to evaluate on.
         block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
             memory of a workstation takes.
+        skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
+            moved further than half of it. For MD.
+
+    Attributes:
+        neighbors: the :class:`ekd.VerletList` that makes the lists.
 
     Raises:
         EKDError: the device cannot be used.
@@ -34,6 +39,7 @@ class ExportedModel:
         path: str | os.PathLike[str],
         device: str | torch.device = "cpu",
         block: int = 0,
+        skin: float = 0.0,
     ):
         self.path = os.fspath(path)
         try:
@@ -48,6 +54,7 @@ class ExportedModel:
             self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), block)
         except RuntimeError as error:
             raise ModelFileError(str(error)) from None
+        self.neighbors = VerletList(self.metadata.cutoff, skin)
         self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
@@ -85,7 +92,7 @@ class ExportedModel:
             StructureError: no atoms, atoms on top of each other, an element the model lacks, an
                 impossible cell.
         """
-        pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
+        pairs = self.neighbors.update(positions, cell, pbc)
         return self.evaluate_pairs(self.species(atomic_numbers), pairs)
 
     def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
