@@ -20,7 +20,7 @@ CountPairs = Callable[[Atoms, float], int]
 
 
 def with_ekd(atoms: Atoms, cutoff: float) -> int:
-    found = neighbor_list(atoms.positions, cutoff, atoms.cell.array, atoms.pbc)
+    found = neighbor_list(atoms.positions, cutoff, atoms.cell.array, atoms.pbc, n_threads=1)
     return int(found.pairs.shape[1])
 
 
