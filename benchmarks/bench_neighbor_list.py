@@ -37,7 +37,7 @@ SLOW = {"ASE": 15_000}
 
 
 def with_ekd(atoms: Atoms, cutoff: float) -> int:
-    found = neighbor_list(atoms.positions, cutoff, atoms.cell.array, atoms.pbc)
+    found = neighbor_list(atoms.positions, cutoff, atoms.cell.array, atoms.pbc, n_threads=1)
     return int(found.pairs.shape[1])
 
 

@@ -35,14 +35,14 @@ StructureView view(const StructureBatch& batch, std::int64_t structure) {
   if (batch.cells != nullptr) view.cell = batch.cells + 9 * structure;
   for (int d = 0; d < 3; ++d)
     view.periodic[d] = batch.pbc != nullptr && batch.pbc[3 * structure + d] != 0;
-  if (batch.n_structures > 1) view.name = " of structure " + std::to_string(structure);
+  if (batch.n_structures > 1) view.number = structure;
   return view;
 }
 
 // A structure with its images, and where its atoms are in the batch.
 struct Structure {
   PeriodicImages images;
-  std::string name;
+  std::int64_t number = -1;
   std::int64_t first_atom = 0;
 };
 
@@ -63,7 +63,7 @@ class Centers {
     parallel_for(n_threads, n_groups, [&](std::int64_t group, int) {
       for (std::int64_t s = groups[group]; s < groups[group + 1]; ++s) {
         const StructureView structure = view(batch, s);
-        structures_[s] = {PeriodicImages(structure, reach, n_inner), structure.name, offsets_[s]};
+        structures_[s] = {PeriodicImages(structure, reach, n_inner), structure.number, offsets_[s]};
       }
     });
   }
@@ -142,8 +142,8 @@ class Workspace {
     if (distance >= kOverlapDistance || candidates.slots[k] == center) continue;
     const auto [i, j] = std::minmax(images[center].atom, images[candidates.slots[k]].atom);
     std::ostringstream message;
-    message << "atoms " << i << " and " << j << structure.name << " are " << distance
-            << " Å apart, closer than " << kOverlapDistance
+    message << "atoms " << i << " and " << j << name_structure(structure.number) << " are "
+            << distance << " Å apart, closer than " << kOverlapDistance
             << " Å: they lie on top of each other; remove one of them or check the cell";
     throw StructureError(message.str());
   }

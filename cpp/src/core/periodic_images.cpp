@@ -40,21 +40,22 @@ Vec3 unit(const Vec3& a) { return scaled(a, 1.0 / norm(a)); }
 Mat3 complete_cell(const StructureView& structure) {
   const std::array<bool, 3>& periodic = structure.periodic;
   Mat3 basis{};
-  std::vector<int> open;
+  std::array<int, 3> open{};
+  int n_open = 0;
   for (int d = 0; d < 3; ++d) {
     if (!periodic[d]) {
-      open.push_back(d);
+      open[n_open++] = d;
       continue;
     }
     if (structure.cell != nullptr) std::copy_n(structure.cell + 3 * d, 3, basis[d].begin());
     if (!(norm(basis[d]) > 0.0) || !std::isfinite(norm(basis[d])))
-      throw StructureError("direction " + std::to_string(d) + structure.name +
+      throw StructureError("direction " + std::to_string(d) + name_structure(structure.number) +
                            " is periodic but has no cell vector; give a cell or set pbc to False "
                            "there");
   }
-  if (open.size() == 3) {
+  if (n_open == 3) {
     basis = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
-  } else if (open.size() == 2) {
+  } else if (n_open == 2) {
     const int d = 3 - open[0] - open[1];
     // The Cartesian axis least aligned with the periodic vector gives a well-conditioned normal.
     const Vec3& a = basis[d];
@@ -65,14 +66,14 @@ Mat3 complete_cell(const StructureView& structure) {
     least[axis] = 1.0;
     basis[open[0]] = unit(cross(a, least));
     basis[open[1]] = unit(cross(a, basis[open[0]]));
-  } else if (open.size() == 1) {
+  } else if (n_open == 1) {
     const int d = open[0];
     const Vec3 normal = cross(basis[(d + 1) % 3], basis[(d + 2) % 3]);
     if (norm(normal) > 0.0) basis[d] = unit(normal);
   }
   const double volume = std::abs(dot(basis[0], cross(basis[1], basis[2])));
   if (!(volume > 1e-10 * norm(basis[0]) * norm(basis[1]) * norm(basis[2])))
-    throw StructureError("the cell vectors" + structure.name +
+    throw StructureError("the cell vectors" + name_structure(structure.number) +
                          " are linearly dependent; give three independent vectors, or set pbc to "
                          "False in the open directions");
   return basis;
@@ -86,15 +87,17 @@ std::int64_t whole(double bins) {
 
 [[noreturn]] void report_position(const StructureView& structure, std::int64_t atom,
                                   const char* what) {
-  throw StructureError("the position of atom " + std::to_string(atom) + structure.name + what +
+  throw StructureError("the position of atom " + std::to_string(atom) +
+                       name_structure(structure.number) + what +
                        "; check the input or the simulation that made it");
 }
 
 [[noreturn]] void report_too_many(const StructureView& structure, double reach, double n_images) {
   std::ostringstream message;
   message << "a cutoff of " << reach << " Å reaches about " << n_images
-          << " periodic images of the " << structure.n_atoms << " atoms" << structure.name
-          << ", more than " << kMaxImages << "; use a smaller cutoff, or check the cell";
+          << " periodic images of the " << structure.n_atoms << " atoms"
+          << name_structure(structure.number) << ", more than " << kMaxImages
+          << "; use a smaller cutoff, or check the cell";
   throw StructureError(message.str());
 }
 
@@ -102,7 +105,8 @@ std::int64_t whole(double bins) {
 
 PeriodicImages::PeriodicImages(const StructureView& structure, double reach, int n_threads) {
   if (structure.n_atoms <= 0)
-    throw StructureError("no atoms" + structure.name + "; a structure needs at least one atom");
+    throw StructureError("no atoms" + name_structure(structure.number) +
+                         "; a structure needs at least one atom");
   cell_ = complete_cell(structure);
   const double volume = dot(cell_[0], cross(cell_[1], cell_[2]));
   for (int d = 0; d < 3; ++d)
@@ -135,10 +139,7 @@ PeriodicImages::PeriodicImages(const StructureView& structure, double reach, int
 }
 
 void PeriodicImages::move(const double* positions) {
-  for (std::int64_t slot = 0; slot < size(); ++slot) {
-    points_[slot] = place(images_[slot], positions);
-    for (int c = 0; c < 3; ++c) coordinates_[c][slot] = points_[slot].xyz[c];
-  }
+  for (std::int64_t slot = 0; slot < size(); ++slot) put(slot, images_[slot], positions);
 }
 
 // Orthonormal axes along which the cell extends little beyond its longest vector, however it is
@@ -146,7 +147,8 @@ void PeriodicImages::move(const double* positions) {
 void PeriodicImages::make_axes(const std::array<bool, 3>& periodic) {
   std::array<int, 3> order{0, 1, 2};
   const auto length = [&](int d) { return periodic[d] ? norm(cell_[d]) : 0.0; };
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return length(a) > length(b); });
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return length(a) != length(b) ? length(a) > length(b) : a < b; });
   const Vec3 first = unit(cell_[order[0]]);
   const Vec3 third = unit(cross(first, cell_[order[1]]));
   axes_[0].direction = first;
@@ -262,10 +264,39 @@ PeriodicImages::Bin PeriodicImages::bin_of(const Point& point) const {
   return bin;
 }
 
+void PeriodicImages::allocate(std::int64_t n_images, std::int64_t n_atoms) {
+  n_images_ = n_images;
+  const std::int64_t n_values = n_images + kSlack;
+  memory_ = Buffer<std::byte>(n_images * (sizeof(Point) + sizeof(Image)) +
+                              3 * n_values * sizeof(double) + n_atoms * sizeof(std::int32_t));
+  // In the order of their alignment, so that none needs padding.
+  points_ = reinterpret_cast<Point*>(memory_.data());
+  images_ = reinterpret_cast<Image*>(points_ + n_images);
+  auto* values = reinterpret_cast<double*>(images_ + n_images);
+  for (double*& coordinate : coordinates_) {
+    coordinate = values;
+    std::fill_n(coordinate + n_images, kSlack, 0.0);
+    values += n_values;
+  }
+  centers_ = reinterpret_cast<std::int32_t*>(values);
+}
+
+void PeriodicImages::put(std::int64_t slot, const Image& image, const double* positions) {
+  images_[slot] = image;
+  points_[slot] = place(image, positions);
+  for (int c = 0; c < 3; ++c) coordinates_[c][slot] = points_[slot].xyz[c];
+}
+
 // A counting sort: in a bin, atoms come before images, and each in the order of the atoms.
 void PeriodicImages::sort(const std::vector<Image>& images, const StructureView& structure,
                           int n_threads) {
   const std::int64_t n_images = std::ssize(images);
+  allocate(n_images, structure.n_atoms);
+  if (n_steps_ == 0) {
+    for (std::int64_t k = 0; k < n_images; ++k) put(k, images[k], structure.positions);
+    std::iota(centers_, centers_ + structure.n_atoms, 0);
+    return;
+  }
   const auto for_all = [&](const auto& body) {
     parallel_for(n_threads, n_blocks(n_images), [&](std::int64_t block, int) {
       const std::int64_t end = std::min((block + 1) * kBlock, n_images);
@@ -283,23 +314,13 @@ void PeriodicImages::sort(const std::vector<Image>& images, const StructureView&
   std::partial_sum(bin_start_.begin(), bin_start_.end(), bin_start_.begin());
   std::vector<std::int32_t> next(bin_start_.begin(), bin_start_.end() - 1);
   for (std::int32_t& slot : slots) slot = next[slot]++;
+  for_all([&](std::int64_t k) { put(slots[k], images[k], structure.positions); });
 
-  images_ = Buffer<Image>(n_images);
-  points_ = Buffer<Point>(n_images);
-  for (Buffer<double>& values : coordinates_) {
-    values = Buffer<double>(n_images + kSlack);
-    std::fill(values.end() - kSlack, values.end(), 0.0);
-  }
-  for_all([&](std::int64_t k) {
-    images_[slots[k]] = images[k];
-    points_[slots[k]] = place(images[k], structure.positions);
-    for (int c = 0; c < 3; ++c) coordinates_[c][slots[k]] = points_[slots[k]].xyz[c];
-  });
   std::vector<bool> is_center(n_images);
   for (std::int64_t k = 0; k < structure.n_atoms; ++k) is_center[slots[k]] = true;
-  centers_.reserve(structure.n_atoms);
+  std::int32_t* center = centers_;
   for (std::int32_t slot = 0; slot < n_images; ++slot)
-    if (is_center[slot]) centers_.push_back(slot);
+    if (is_center[slot]) *center++ = slot;
 }
 
 }  // namespace ekd

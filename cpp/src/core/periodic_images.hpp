@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,8 +21,13 @@ struct StructureView {
   const double* positions = nullptr;  // [n_atoms, 3], Å
   const double* cell = nullptr;       // [3, 3], rows are lattice vectors; or null
   std::array<bool, 3> periodic{};
-  std::string name;  // " of structure 12", nothing where there is only one
+  std::int64_t number = -1;  // in the batch; negative for the only structure there is
 };
+
+// For messages: " of structure 12", or nothing.
+inline std::string name_structure(std::int64_t number) {
+  return number < 0 ? "" : " of structure " + std::to_string(number);
+}
 
 // An image of an atom lies at positions[atom] + shift @ cell.
 struct alignas(16) Image {
@@ -53,13 +59,13 @@ class PeriodicImages {
   // The same images, of atoms that have moved. The order stays.
   void move(const double* positions);
 
-  std::int64_t size() const { return static_cast<std::int64_t>(images_.size()); }
-  const Image* images() const { return images_.data(); }
-  const Point* points() const { return points_.data(); }
+  std::int64_t size() const { return n_images_; }
+  const Image* images() const { return images_; }
+  const Point* points() const { return points_; }
   // The same points: all x, all y, all z.
-  const double* coordinates(int c) const { return coordinates_[c].data(); }
-  // Slots of the atoms themselves, ascending.
-  const std::vector<std::int32_t>& centers() const { return centers_; }
+  const double* coordinates(int c) const { return coordinates_[c]; }
+  // Slots of the atoms themselves, ascending; as many as there are atoms.
+  const std::int32_t* centers() const { return centers_; }
 
   using Bin = std::array<std::int64_t, 3>;
   Bin bin_of(const Point& point) const;
@@ -92,28 +98,35 @@ class PeriodicImages {
   };
 
   void make_axes(const std::array<bool, 3>& periodic);
+  void allocate(std::int64_t n_images, std::int64_t n_atoms);
   Point place(const Image& image, const double* positions) const;
   double coordinate(int axis, const Point& point) const;
   Found find_images(const StructureView& structure, const Vec3& margin, std::int64_t begin,
                     std::int64_t end, Image* atoms) const;
   void make_bins(const Extent& extent, std::int64_t n_images, double reach);
   double n_bins() const;
+  void put(std::int64_t slot, const Image& image, const double* positions);
   void sort(const std::vector<Image>& images, const StructureView& structure, int n_threads);
 
   Mat3 cell_{};
   Mat3 reciprocal_{};  // row d: gradient of fractional coordinate d
   std::array<Axis, 3> axes_{};
   double bins_per_length_ = 0.0;
-  std::int64_t n_steps_ = 0;                   // bins to visit on either side
-  std::vector<std::int32_t> bin_start_;        // [n_bins + 1] slots
-  Buffer<Image> images_;                       // [n_slots]
-  Buffer<Point> points_;                       // [n_slots]
-  std::array<Buffer<double>, 3> coordinates_;  // [n_slots] each
-  std::vector<std::int32_t> centers_;          // [n_atoms]
+  std::int64_t n_steps_ = 0;             // bins to visit on either side; 0: there is one bin
+  std::vector<std::int32_t> bin_start_;  // [n_bins + 1] slots; empty where there is one bin
+
+  // All arrays in one block: a batch may have a hundred thousand molecules.
+  Buffer<std::byte> memory_;
+  std::int64_t n_images_ = 0;
+  Point* points_ = nullptr;               // [n_images]
+  Image* images_ = nullptr;               // [n_images]
+  std::array<double*, 3> coordinates_{};  // [n_images + kSlack] each
+  std::int32_t* centers_ = nullptr;       // [n_atoms]
 };
 
 template <class Visit>
 void PeriodicImages::visit_around(const Bin& bin, const Visit& visit) const {
+  if (n_steps_ == 0) return visit(0, size());
   Bin low, high;
   for (int a = 0; a < 3; ++a) {
     low[a] = std::max<std::int64_t>(bin[a] - n_steps_, 0);
