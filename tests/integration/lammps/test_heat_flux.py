@@ -6,12 +6,15 @@ comes from the eager network alone.
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, units
+from ase.io import read
 
 import systems
 from ekd.models import HIPNN
@@ -64,7 +67,7 @@ def species(network: HIPNN, numbers: np.ndarray) -> torch.Tensor:
 def virial_current(network: HIPNN, atoms: Atoms, velocities: np.ndarray) -> np.ndarray:
     """``sum_i sum_j (r_i - r_j) dU_i/dr_j . v_j``, eV Å/ps.
 
-    Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22. Every periodic image is an atom of its own,
+    Fan et al., Phys. Rev. B 92, 094301 (2015). Every periodic image is an atom of its own,
     and energies are differentiated by the positions of atoms, not by pair vectors.
     """
     n = len(atoms)
@@ -163,3 +166,34 @@ def test_current_is_the_motion_of_the_energy(
     found, _ = currents(run_lammps, tmp_path, "methanol", n_ranks)
     expected = barycentre_current(network, *frame("methanol"))
     assert_equal(found, expected, np.abs(expected).max())
+
+
+def test_example_integrates_to_a_conductivity(
+    run_lammps: RunLammps, data_directory: Path, tmp_path: Path
+) -> None:
+    """What examples/in.heat_flux prints is the integral of the correlations that it wrote."""
+    examples = data_directory.parent
+    shutil.copy(examples / "water.data", tmp_path)
+    random_model(tmp_path / "trial.pt", **SETTINGS)
+    every, length = 2, 10
+    variables = {
+        "model": "trial.pt",
+        "equilibration": 20,
+        "production": 3 * every * length,
+        "every": every,
+        "length": length,
+    }
+    arguments = [word for item in variables.items() for word in ("-var", *map(str, item))]
+    run = run_lammps((examples / "in.heat_flux").read_text(), 2, arguments=arguments)
+    assert run.returncode == 0, run.screen[-3000:]
+    printed = re.search(r"conductivity: (\S+) W/\(m K\) at (\S+) K", run.screen)
+    assert printed
+    found, temperature = map(float, printed.groups())
+    volume = read(examples / "water.data", format="lammps-data", units="metal").get_volume()
+    correlations = np.loadtxt(tmp_path / "J0Jt.dat", skiprows=4)[:, 3:].sum(1)
+    assert len(correlations) == length
+    factor = every * 0.0005 / (3 * volume * units.kB * temperature**2)  # eV/(Å ps K)
+    factor *= units._e * 1e22  # W/(m K)
+    expected = factor * (correlations.sum() - 0.5 * (correlations[0] + correlations[-1]))
+    scale = factor * np.abs(correlations).sum()  # the file has six digits
+    assert found == pytest.approx(expected, abs=1e-5 * scale)
