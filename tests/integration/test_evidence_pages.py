@@ -70,6 +70,16 @@ def test_energy_page_needs_a_model(tmp_path: Path) -> None:
     assert "run make demo, which writes demo/student.pt, or name" in " ".join(done.stderr.split())
 
 
+def test_liquid_that_falls_apart(tmp_path: Path) -> None:
+    """Steps of 50 fs stand in for a model that does not know the liquid."""
+    model = random_model(tmp_path / "trial.pt")
+    small = ["--molecules", 27, "--timestep", 0.05, "--equilibration", 5, "--ranks", 1]
+    done = run("nve_drift.py", "--model", model, *small)
+    assert done.returncode == 1
+    assert "ERROR" in done.stderr
+    assert "the model does not know the liquid: name another one" in done.stderr
+
+
 @pytest.mark.usefixtures("benchmarks")
 def test_work_of_a_domain() -> None:
     """One domain that is the whole box: its pairs are those of the box; ghosts by volume."""
@@ -127,6 +137,6 @@ def test_fluctuation_is_what_the_line_leaves() -> None:
     time = np.linspace(0, 5, 501)
     wiggle = 3e-6 * np.sin(40 * time)
     energy = 2e-6 * time + wiggle
-    found = Series(time, energy, 300.0, energy_drift(time, energy, 1))
+    found = Series(time, energy, 300.0, 1.0, energy_drift(time, energy, 1))
     assert found.drift.slope == pytest.approx(2e-6, rel=0.05)
     assert found.fluctuation == pytest.approx(wiggle.std(), rel=0.05)
