@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ekd.distillation import label as label
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
+    from ekd.interop import from_hippynn as from_hippynn
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -49,6 +50,7 @@ _PUBLIC = {
     "TrainedModel": "training",
     "TrainingConfig": "config",
     "distill": "distillation",
+    "from_hippynn": "interop",
     "label": "distillation",
     "load_config": "config",
     "load_dataset": "data",

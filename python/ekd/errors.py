@@ -40,3 +40,7 @@ class LammpsError(EKDError):
 
 class TrainingError(EKDError):
     """A training diverged, or the process of a teacher was lost."""
+
+
+class HippynnError(EKDError):
+    """hippynn is not installed, or one of its models cannot be read or represented."""

@@ -14,7 +14,7 @@ from ekd.config import load_config
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
-VERBS += ["inspect", "check", "quickstart"]
+VERBS += ["inspect", "check", "quickstart", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 
