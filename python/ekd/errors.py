@@ -44,3 +44,7 @@ class TrainingError(EKDError):
 
 class HippynnError(EKDError):
     """hippynn is not installed, or one of its models cannot be read or represented."""
+
+
+class TeacherError(EKDError):
+    """A teacher cannot be loaded, or fails on a structure, or its process was lost."""

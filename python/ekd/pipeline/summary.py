@@ -41,6 +41,7 @@ def summarize(
     teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
     average = mean(teachers)
     return {
+        "teacher_names": evaluation["teacher_names"],
         "teachers": {name: [getattr(teacher, name) for teacher in teachers] for name in NAMES},
         "mean_teacher": {name: getattr(average, name) for name in NAMES},
         "ensemble": evaluation["ensemble"],
@@ -72,9 +73,12 @@ def draw(
     with np.load(folder / "evaluation" / "predictions.npz") as file:
         predictions = dict(file)
     dynamics = dynamics or {"nve": None, "water": None}
-    n_members = len(evaluation["teachers"])
+    n_teachers = len(evaluation["teachers"])
+    histories = [
+        folder / "teachers" / f"member-{k}" / "history.csv" for k in range(n_teachers)
+    ]  # teachers that were not trained here have none
     panels = {
-        f"{n_members} teachers": "teacher",
+        f"{n_teachers} teachers": "teacher",
         "ensemble": "ensemble",
         "student": "student",
     }
@@ -82,7 +86,8 @@ def draw(
     def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
         values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
         return {
-            label: list(all_) if panels[label] == "teacher" else [all_]
+            # Of energies there are none where they are at another level of theory.
+            label: list(all_) if all_.ndim > 1 + (quantity == "forces") else [all_]
             for label, all_ in values.items()
         }
 
@@ -93,10 +98,7 @@ def draw(
             Metrics(**evaluation["student"]),
         ),
         "learning_curves": plots.learning_curves(
-            [
-                read_history(folder / "teachers" / f"member-{i}" / "history.csv")
-                for i in range(n_members)
-            ],
+            [read_history(path) for path in histories if path.exists()],
             read_history(folder / "student" / "history.csv"),
         ),
         "energy_parity": plots.energy_parity(
@@ -182,8 +184,8 @@ def table(summary: Mapping[str, Any]) -> Table:
         return "–" if value is None else f"{1e3 * value:.1f}"
 
     teachers = summary["teachers"]
-    for i in range(len(teachers["energy_rmse"])):
-        result.add_row(f"teacher {i}", *(milli(teachers[name][i]) for name in NAMES), style="dim")
+    for i, teacher in enumerate(summary["teacher_names"]):
+        result.add_row(teacher, *(milli(teachers[name][i]) for name in NAMES), style="dim")
     rows = (("mean teacher", "mean_teacher"), ("ensemble", "ensemble"), ("student", "student"))
     for label, key in rows:
         style = "bold" if key == "student" else None

@@ -1,0 +1,208 @@
+"""Ask teachers about structures: in chunks, in parallel, and so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ekd import workers
+from ekd.data import Dataset
+from ekd.data.combine import concatenate
+from ekd.distillation import labels as label_file
+from ekd.distillation.labels import Header, LabelFile, Labels, TeacherRecord, require_finite
+from ekd.distillation.parts import Arrays, Parts, require_same_plan
+from ekd.distillation.teachers import (
+    ASETeacher,
+    MemberTeacher,
+    TeacherLike,
+    as_teachers,
+    predict_all,
+)
+from ekd.errors import ConfigError, TeacherError
+from ekd.files import atomic_write
+from ekd.training.threads import one_thread
+
+CHUNK_SIZE = 500
+
+
+def label(
+    teachers: TeacherLike | Iterable[TeacherLike],
+    data: Dataset,
+    path: str | os.PathLike[str] | None = None,
+    extra: Dataset | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    n_workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Labels:
+    """Evaluate teachers on the data, in float64, chunk by chunk.
+
+    Every finished chunk is kept in ``PATH.parts`` with a checksum until the label file is complete.
+    Whatever ends the process, the same call with ``resume=True`` continues, and leaves the same
+    file bit by bit; so does any number of workers.
+
+    Args:
+        teachers: an ensemble, or any mixture of ensembles, trained models and
+            :class:`ASETeacher`. Forces are averaged over all of them; energies over those that are
+            at the level of theory of the data (networks, unless they say otherwise).
+        data: structures to label.
+        path: HDF5 file to write; None keeps the labels in memory.
+        extra: configurations beyond the data, which the student learns from too; see
+            :func:`perturb`, :func:`sample_md` and :func:`read_structures`.
+        chunk_size: configurations per chunk: a kill costs each process at most that much work.
+            Calculators of ASE are made anew for every chunk, so that no chunk depends on another.
+        n_workers: processes; None: one per core. One works in this process.
+        resume: continue what was interrupted, and keep every intact chunk of a file at ``path``.
+            Otherwise start anew; an existing file is replaced at the end.
+        progress: show progress on standard error, if it is a terminal.
+
+    Raises:
+        ConfigError: a chunk size or a number of workers below one.
+        DataError: a prediction is not finite, or what is there to resume was made with other
+            teachers, data or chunks.
+        StructureError: the data hold an element that a teacher does not know.
+        TeacherError: a teacher cannot be loaded or fails, or a process was lost.
+    """
+    for name, value in (("chunk_size", chunk_size), ("n_workers", n_workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; at least 1 is needed")
+    chosen = as_teachers(teachers)
+    everything = data if extra is None else concatenate(data, _without_energies(extra))
+    for teacher in chosen:
+        teacher.check(everything.elements)
+    header = Header(
+        data.fingerprint,
+        tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in chosen),
+        chunk_size,
+        None if extra is None else _without_energies(extra),
+    )
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))) / "labels"
+        path = Path(path)
+        folder = parts_folder(path)
+        there = {}
+        if resume and path.exists() and not Parts.begun(folder):
+            there = _intact_chunks(path, header)
+        parts = Parts(folder, header.plan, resume)
+        for number, arrays in there.items():
+            parts.save(number, arrays)
+        job = _Job(chosen, everything, chunk_size, parts)
+        chunks = range(-(-len(everything) // chunk_size))
+        work_off(
+            job,
+            [number for number in chunks if not parts.has(number)],
+            n_workers,
+            name=lambda number: f"chunk {number} of the labels",
+            advice=f"Finished chunks in '{parts.folder}' are intact: label again with resume=True",
+            description="labelling",
+            progress=progress,
+        )
+        # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
+        complete = folder / path.name
+        sizes = everything.n_atoms_per_config
+        label_file.write(complete, header, sizes, map(parts.load, chunks))
+        with atomic_write(path) as temporary:
+            complete.replace(temporary)
+        parts.remove()
+        return Labels.load(path, data)
+
+
+def parts_folder(path: str | os.PathLike[str]) -> Path:
+    """Where the finished chunks of an unfinished label file are."""
+    return Path(path).with_name(f"{Path(path).name}.parts")
+
+
+def _without_energies(extra: Dataset) -> Dataset:
+    """Energies of extra configurations are the teachers' to say; true ones belong to the data."""
+    return dataclasses.replace(extra, energies=np.full(len(extra), np.nan), forces=None)
+
+
+def _intact_chunks(path: Path, header: Header) -> dict[int, Arrays]:
+    """What can be kept of a label file that is there already."""
+    with LabelFile(path) as file:
+        require_same_plan(f"the labels in '{path}'", file.header.plan, header.plan)
+        intact = [number for number in range(file.n_chunks) if file.is_intact(number)]
+        return {number: file.chunk(number) for number in intact}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Labelling, for the worker processes."""
+
+    teachers: list[MemberTeacher | ASETeacher]
+    data: Dataset
+    chunk_size: int
+    parts: Parts
+
+    def run(self, number: int, report: workers.Report) -> None:
+        first = number * self.chunk_size
+        chosen = np.arange(first, min(first + self.chunk_size, len(self.data)))
+        self.parts.save(number, _evaluate(self.teachers, self.data.subset(chosen), first))
+
+
+def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int) -> Arrays:
+    with one_thread():
+        predictions = predict_all(teachers, data, first)
+    for teacher, predicted in zip(teachers, predictions, strict=True):
+        for name in ("energies", "forces"):
+            require_finite(f"of {teacher.name}", name, getattr(predicted, name))
+    energies = np.stack([predicted.energies for predicted in predictions])
+    forces = np.stack([predicted.forces for predicted in predictions])
+    arrays = {
+        "member_energies": energies.T,
+        "forces": forces.mean(0),
+        "forces_std": np.sqrt(forces.var(0).mean(-1)),
+    }
+    counting = energies[[teacher.use_energies for teacher in teachers]]
+    if len(counting):
+        arrays |= {"energies": counting.mean(0), "energies_std": counting.std(0)}
+    return arrays
+
+
+def work_off(
+    job: workers.Job,
+    tasks: Sequence[int],
+    n_workers: int | None,
+    name: Callable[[Any], str],
+    advice: str,
+    description: str,
+    progress: bool,
+) -> None:
+    """Do tasks, in this process or in several, with a bar.
+
+    Raises:
+        TeacherError: a process was lost.
+    """
+    n_workers = min(n_workers or workers.n_cores(), len(tasks))
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )
+    with bar:
+        shown = bar.add_task(description, total=len(tasks))
+        if n_workers < 2:
+            for task in tasks:
+                job.run(task, lambda _: None)
+                bar.advance(shown)
+            return
+        events = workers.run(job, tasks, n_workers, name, lost=TeacherError, advice=advice)
+        with contextlib.closing(events):
+            for event in events:
+                if event.kind == "done":
+                    bar.advance(shown)
