@@ -107,10 +107,11 @@ def draw(
     }
     if truth.forces is not None:
         figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
-        error = predictions["ensemble_forces"] - truth.forces
-        figures["force_spread"] = plots.force_spread(
-            np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
-        )
+        if n_teachers > 1:
+            error = predictions["ensemble_forces"] - truth.forces
+            figures["force_spread"] = plots.force_spread(
+                np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
+            )
     if nve := dynamics["nve"]:
         time = np.array(nve["time"])
         figures["nve_energy"] = plots.nve_energy(
