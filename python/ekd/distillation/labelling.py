@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,14 +78,15 @@ def label(
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; at least 1 is needed")
     chosen = as_teachers(teachers)
-    everything = data if extra is None else concatenate(data, _without_energies(extra))
+    extra = None if extra is None else _without_energies(extra)
+    elements = sorted({*data.elements, *(() if extra is None else extra.elements)})
     for teacher in chosen:
-        teacher.check(everything.elements)
+        teacher.check(elements)
     header = Header(
         data.fingerprint,
         tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in chosen),
         chunk_size,
-        None if extra is None else _without_energies(extra),
+        extra,
     )
     with contextlib.ExitStack() as stack:
         if path is None:
@@ -97,8 +99,9 @@ def label(
         parts = Parts(folder, header.plan, resume)
         for number, arrays in there.items():
             parts.save(number, arrays)
-        job = _Job(chosen, everything, chunk_size, parts)
-        chunks = range(-(-len(everything) // chunk_size))
+        job = _Job(chosen, data, extra, chunk_size, parts)
+        sizes = job.sizes
+        chunks = range(-(-len(sizes) // chunk_size))
         work_off(
             job,
             [number for number in chunks if not parts.has(number)],
@@ -110,7 +113,6 @@ def label(
         )
         # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
         complete = folder / path.name
-        sizes = everything.n_atoms_per_config
         label_file.write(complete, header, sizes, map(parts.load, chunks))
         with atomic_write(path) as temporary:
             complete.replace(temporary)
@@ -142,13 +144,29 @@ class _Job:
 
     teachers: list[MemberTeacher | ASETeacher]
     data: Dataset
+    extra: Dataset | None
     chunk_size: int
     parts: Parts
 
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Atoms of every configuration, extra ones at the end."""
+        sizes = [part.n_atoms_per_config for part in (self.data, self.extra) if part is not None]
+        return np.concatenate(sizes)
+
     def run(self, number: int, report: workers.Report) -> None:
         first = number * self.chunk_size
-        chosen = np.arange(first, min(first + self.chunk_size, len(self.data)))
-        self.parts.save(number, _evaluate(self.teachers, self.data.subset(chosen), first))
+        self.parts.save(number, _evaluate(self.teachers, self._chunk(first), first))
+
+    def _chunk(self, first: int) -> Dataset:
+        """Part of the data, of the extra configurations, or of both; the whole is never joined."""
+        n_data = len(self.data)
+        chosen = np.arange(first, min(first + self.chunk_size, len(self.sizes)))
+        of_data, of_extra = chosen[chosen < n_data], chosen[chosen >= n_data] - n_data
+        parts = [self.data.subset(of_data)] if len(of_data) else []
+        if self.extra is not None and len(of_extra):
+            parts.append(self.extra.subset(of_extra))
+        return concatenate(*parts)
 
 
 def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int) -> Arrays:

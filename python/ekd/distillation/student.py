@@ -64,9 +64,49 @@ def distill(
             learn from.
         TrainingError: the training diverged.
     """
+    training = training or StudentConfig().training
+    lesson = prepare(
+        data,
+        labels,
+        validation_fraction=validation_fraction,
+        split_by=split_by,
+        split_seed=split_seed,
+        spread=spread,
+        extra_energy_weight=extra_energy_weight,
+    )
+    name = "student"
+    with TrainingProgress(training.epochs, enabled=progress) as bars:
+        bars.add(name)
+        bars.start(name)
+        student = train(
+            **lesson,
+            model=model or HIPNNConfig(),
+            training=training,
+            seed=seed,
+            directory=None if directory is None else Path(directory),
+            resume=resume,
+            report=lambda record: bars.update(name, record),
+        )
+        bars.finish(name)
+    return student
+
+
+def prepare(
+    data: Dataset,
+    labels: Labels,
+    validation_fraction: float = 0.1,
+    split_by: str = "configuration",
+    split_seed: int = 0,
+    spread: SpreadConfig | None = None,
+    extra_energy_weight: float = 1.0,
+) -> dict[str, Any]:
+    """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
+
+    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights`` and
+    ``provenance``. Arguments and errors are those of :func:`distill`.
+    """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    training = training or StudentConfig().training
     reference_energies = fit_reference_energies(data.subset(train_indices))
     provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
     if labels.extra is not None:
@@ -75,30 +115,17 @@ def distill(
         data = concatenate(data, labels.extra)
         provenance["n_extra"] = len(labels.extra)
     trusted = trust(data, labels, spread or SpreadConfig(), extra_energy_weight)
-    train_indices = train_indices[trusted.kept[train_indices]]
     if spread is not None and spread.limit is not None:
         provenance["n_above_limit"] = trusted.n_above
-    name = "student"
-    with TrainingProgress(training.epochs, enabled=progress) as bars:
-        bars.add(name)
-        bars.start(name)
-        student = train(
-            _with_all_energies(data, labels),
-            model=model or HIPNNConfig(),
-            training=training,
-            train_indices=train_indices,
-            validation_indices=validation_indices,
-            reference_energies=reference_energies,
-            seed=seed,
-            labels=labels.forces,
-            weights=trusted.weights,
-            directory=None if directory is None else Path(directory),
-            resume=resume,
-            report=lambda record: bars.update(name, record),
-            provenance=provenance,
-        )
-        bars.finish(name)
-    return student
+    return {
+        "data": _with_all_energies(data, labels),
+        "train_indices": train_indices[trusted.kept[train_indices]],
+        "validation_indices": validation_indices,
+        "reference_energies": reference_energies,
+        "labels": labels.forces,
+        "weights": trusted.weights,
+        "provenance": provenance,
+    }
 
 
 def _with_all_energies(data: Dataset, labels: Labels) -> Dataset:
