@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ekd import workers
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
-from ekd.distillation.labelling import work_off
 from ekd.distillation.parts import Arrays, Parts
 from ekd.errors import ConfigError, DataError
 from ekd.models import HIPNN
@@ -163,13 +162,11 @@ def sample_md(
         parts = Parts(directory, plan, resume)
         job = _Dynamics(teachers, data, parts, plan)
         chunks = range(-(-len(data) // chunk_size))
-        work_off(
+        parts.complete(
             job,
-            [number for number in chunks if not parts.has(number)],
+            [len(job.chunk(number)) for number in chunks],
             n_workers,
-            name=lambda number: f"chunk {number} of the trajectories",
-            advice=f"Finished chunks in '{parts.folder}' are intact: continue with resume=True",
-            description="MD of the ensemble",
+            name="trajectories",
             progress=progress,
         )
         snapshots = []

@@ -6,15 +6,12 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ekd import workers
 from ekd.data import Dataset
@@ -29,7 +26,7 @@ from ekd.distillation.teachers import (
     as_teachers,
     predict_all,
 )
-from ekd.errors import ConfigError, TeacherError
+from ekd.errors import ConfigError
 from ekd.files import atomic_write
 from ekd.training.threads import one_thread
 
@@ -102,13 +99,11 @@ def label(
         job = _Job(chosen, data, extra, chunk_size, parts)
         sizes = job.sizes
         chunks = range(-(-len(sizes) // chunk_size))
-        work_off(
+        parts.complete(
             job,
-            [number for number in chunks if not parts.has(number)],
+            [min(chunk_size, len(sizes) - number * chunk_size) for number in chunks],
             n_workers,
-            name=lambda number: f"chunk {number} of the labels",
-            advice=f"Finished chunks in '{parts.folder}' are intact: label again with resume=True",
-            description="labelling",
+            name="labels",
             progress=progress,
         )
         # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
@@ -186,41 +181,3 @@ def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, fir
     if len(counting):
         arrays |= {"energies": counting.mean(0), "energies_std": counting.std(0)}
     return arrays
-
-
-def work_off(
-    job: workers.Job,
-    tasks: Sequence[int],
-    n_workers: int | None,
-    name: Callable[[Any], str],
-    advice: str,
-    description: str,
-    progress: bool,
-) -> None:
-    """Do tasks, in this process or in several, with a bar.
-
-    Raises:
-        TeacherError: a process was lost.
-    """
-    n_workers = min(n_workers or workers.n_cores(), len(tasks))
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (progress and console.is_terminal),
-    )
-    with bar:
-        shown = bar.add_task(description, total=len(tasks))
-        if n_workers < 2:
-            for task in tasks:
-                job.run(task, lambda _: None)
-                bar.advance(shown)
-            return
-        events = workers.run(job, tasks, n_workers, name, lost=TeacherError, advice=advice)
-        with contextlib.closing(events):
-            for event in events:
-                if event.kind == "done":
-                    bar.advance(shown)

@@ -6,19 +6,22 @@ file ``plan.json`` says what the parts belong to.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.errors import DataError
+from ekd import workers
+from ekd.distillation.progress import Counter
+from ekd.errors import DataError, TeacherError
 from ekd.files import atomic_write
 
 Arrays = dict[str, NDArray[Any]]
@@ -64,8 +67,49 @@ class Parts:
         """Whether a folder holds parts, or the plan for them."""
         return _read_plan(Path(folder)) is not None
 
-    def has(self, number: int) -> bool:
-        """Whether a part is there and intact."""
+    def complete(
+        self,
+        job: workers.Job,
+        sizes: Sequence[int],
+        n_workers: int | None,
+        name: str,
+        progress: bool,
+    ) -> None:
+        """Make every part that is missing or damaged, in this process or in several.
+
+        Args:
+            job: its tasks are the numbers of the parts, which it saves.
+            sizes: how much each part holds, for the progress.
+            n_workers: processes; None: one per core. One is this process.
+            name: of what the parts hold.
+            progress: show a bar on standard error, or lines where it is no terminal.
+
+        Raises:
+            TeacherError: a process was lost.
+        """
+        missing = [number for number in range(len(sizes)) if not self._has(number)]
+        n_workers = min(n_workers or workers.n_cores(), len(missing))
+        there = sum(sizes) - sum(sizes[number] for number in missing)
+        with Counter(name, sum(sizes), there, enabled=progress) as counter:
+            if n_workers < 2:
+                for number in missing:
+                    job.run(number, lambda _: None)
+                    counter.add(sizes[number])
+                return
+            events = workers.run(
+                job,
+                missing,
+                n_workers,
+                name=lambda number: f"{name}, part {number}",
+                lost=TeacherError,
+                advice=f"Finished parts in '{self.folder}' are intact: continue with resume=True",
+            )
+            with contextlib.closing(events):
+                for event in events:
+                    if event.kind == "done":
+                        counter.add(sizes[event.task])
+
+    def _has(self, number: int) -> bool:
         try:
             self.load(number)
         except DataError:

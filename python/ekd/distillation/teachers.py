@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -18,7 +18,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from ekd.data import Dataset
-from ekd.elements import symbol
+from ekd.elements import atomic_number, symbol
 from ekd.errors import StructureError, TeacherError
 from ekd.files import sha256
 from ekd.training import Ensemble, TrainedModel
@@ -186,11 +186,14 @@ class ASETeacher:
             TeacherError: as for :meth:`make`, or a file is missing.
         """
         if self.elements is not None:
-            from ekd.elements import atomic_number
-
             _check_elements(self.name, [atomic_number(s) for s in self.elements], elements)
         self.sha256  # noqa: B018  # reads the files
+        self._can_be_made  # noqa: B018
+
+    @cached_property
+    def _can_be_made(self) -> bool:
         self.make()
+        return True
 
     def predict(self, data: Dataset, first: int = 0) -> Predictions:
         """Calculate one configuration after the other.
@@ -237,11 +240,17 @@ class ASETeacher:
     def _version(self) -> str:
         module = self._module()
         package = module.__name__.partition(".")[0]
-        distributions = importlib.metadata.packages_distributions().get(package, [])
+        distributions = _distributions().get(package, [])
         if distributions:
             return ", ".join(f"{d} {importlib.metadata.version(d)}" for d in sorted(distributions))
         source = getattr(module, "__file__", None)
         return sha256(source) if source and Path(source).is_file() else "unknown"
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """What packages brought which modules; asked once, because it looks at all of them."""
+    return importlib.metadata.packages_distributions()
 
 
 TeacherLike: TypeAlias = "Ensemble | TrainedModel | MemberTeacher | ASETeacher"

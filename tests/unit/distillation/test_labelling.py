@@ -338,7 +338,7 @@ def test_teacher_that_fails(
 
 def test_teacher_that_fails_in_a_worker(small_dataset: Dataset) -> None:
     bad = ASETeacher("calculators:Springs", {"knows": "H C O"})
-    with pytest.raises(TeacherError, match=r"chunk \d of the labels: the teacher .*KeyError: 'N'"):
+    with pytest.raises(TeacherError, match=r"labels, part \d: the teacher .*KeyError: 'N'"):
         run(bad, small_dataset, chunk_size=22, n_workers=2)
 
 
@@ -350,7 +350,7 @@ def test_network_that_is_not_finite(small_dataset: Dataset) -> None:
 
 
 def test_calculator_that_ends_its_process(small_dataset: Dataset, tmp_path: Path) -> None:
-    message = r"chunk \d of the labels was lost: its process ended with status 7.*resume=True"
+    message = r"labels, part \d was lost: its process ended with status 7.*resume=True"
     with pytest.raises(TeacherError, match=message):
         run(
             ASETeacher("calculators:Crashing"),
