@@ -72,6 +72,14 @@ class NotFinite(Springs):
         self.results["forces"] = self.results["forces"] * np.nan
 
 
+class OneForce(Springs):
+    """Forgets that there are several atoms."""
+
+    def calculate(self, *arguments: Any, **kwargs: Any) -> None:
+        super().calculate(*arguments, **kwargs)
+        self.results["forces"] = self.results["forces"][0]
+
+
 class Crashing(Springs):
     """Ends the process, as compiled code does."""
 

@@ -177,13 +177,14 @@ class Header:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """Everything that the labels depend on, as JSON values."""
+        """Everything that the labels depend on, as JSON values; names are for messages alone."""
         return {
             "format": FORMAT,
             "data": self.data_fingerprint,
             "extra": None if self.extra is None else self.extra.fingerprint,
             "chunk_size": self.chunk_size,
-            "teachers": [[t.name, t.sha256, t.use_energies] for t in self.teachers],
+            "teachers": [[t.sha256, t.use_energies] for t in self.teachers],
+            "_teachers": [f"{t.name} ({t.sha256[:8]})" for t in self.teachers],
         }
 
 

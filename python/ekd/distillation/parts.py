@@ -156,15 +156,19 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def require_same_plan(what: str, there: dict[str, Any], now: dict[str, Any]) -> None:
-    """Compare two plans.
+    """Compare two plans, but for keys with a leading underscore: those only say it in words.
 
     Raises:
         DataError: they differ; the message lists how.
     """
+
+    def shown(plan: dict[str, Any], key: str) -> Any:
+        return plan.get(f"_{key}", plan.get(key))
+
     differences = [
-        f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
+        f"{key}: {shown(there, key)!r} there, {shown(now, key)!r} now"
         for key in sorted({*there, *now})
-        if there.get(key) != now.get(key)
+        if there.get(key) != now.get(key) and not key.startswith("_")
     ]
     if differences:
         raise DataError(

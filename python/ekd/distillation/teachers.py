@@ -84,8 +84,9 @@ class MemberTeacher:
 class ASETeacher:
     """A calculator of ASE, made anew for every chunk of configurations.
 
-    >>> from ase.calculators.emt import EMT  # any class or function that makes a calculator
     >>> teacher = ASETeacher("ase.calculators.emt:EMT", {"asap_cutoff": True})
+    >>> teacher.name
+    'ase.calculators.emt:EMT asap_cutoff=True'
 
     Attributes:
         calculator: ``module:Class``, or ``module:function`` of a function that returns a
@@ -112,7 +113,8 @@ class ASETeacher:
     @property
     def name(self) -> str:
         """``label``, or the calculator and its arguments."""
-        words = [f"{key}={value}" for key, value in {**self.arguments, **self.files}.items()]
+        files = {key: Path(path).name for key, path in self.files.items()}
+        words = [f"{key}={value}" for key, value in {**self.arguments, **files}.items()]
         return self.label or " ".join([self.calculator, *words])
 
     @cached_property
@@ -209,7 +211,10 @@ class ASETeacher:
             atoms.calc = calculator
             try:
                 energies[index] = atoms.get_potential_energy()
-                forces[data.offsets[index] : data.offsets[index + 1]] = atoms.get_forces()
+                found = np.asarray(atoms.get_forces())
+                if found.shape != atoms.positions.shape:
+                    raise ValueError(f"forces of shape {found.shape} for {len(atoms)} atoms")
+                forces[data.offsets[index] : data.offsets[index + 1]] = found
             except Exception as error:  # code of others: anything may happen
                 raise TeacherError(
                     f"the teacher '{self.name}' fails on configuration {first + index} "

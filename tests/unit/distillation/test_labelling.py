@@ -280,6 +280,17 @@ def test_resuming_something_else(
     run(path=path, **settings)  # anew
 
 
+def test_moved_file_of_a_teacher_is_no_other_teacher(
+    small_dataset: Dataset, interrupted: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("factor", "moved"):
+        (tmp_path / name).write_text("2.0")
+    path = interrupted(ASETeacher("calculators:Springs", files={"path": tmp_path / "factor"}))
+    moved = ASETeacher("calculators:Springs", files={"path": tmp_path / "moved"})
+    labels = run(moved, small_dataset, path, chunk_size=5, resume=True)
+    assert labels.teachers[0].name == "calculators:Springs path=moved"
+
+
 def test_interrupted_file_is_no_label_file_yet(
     small_dataset: Dataset, interrupted: Callable[..., Path]
 ) -> None:
@@ -326,8 +337,13 @@ def test_what_is_no_teacher(small_dataset: Dataset) -> None:
             DataError,
             r"forces of calculators:NotFinite are not finite",
         ),
+        (
+            ASETeacher("calculators:OneForce"),
+            TeacherError,
+            r"fails on configuration 0 .*ValueError: forces of shape \(3,\) for \d+ atoms",
+        ),
     ],
-    ids=["network", "elements", "calculator", "not finite"],
+    ids=["network", "elements", "calculator", "not finite", "shape"],
 )
 def test_teacher_that_fails(
     small_dataset: Dataset, bad: Any, kind: type[EKDError], message: str
