@@ -25,6 +25,7 @@ import ekd.errors
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, split
 from ekd.errors import CheckpointError, ConfigError, EKDError, TrainingError
+from ekd.models import HIPNN
 from ekd.training import checkpoint, worker
 from ekd.training.batches import BatchSource
 from ekd.training.predictions import Predictions, evaluate
@@ -67,7 +68,7 @@ class EnsemblePredictions:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Some trained models of one cutoff and one set of elements."""
+    """Some trained models. Mostly they have one cutoff and one set of elements, but need not."""
 
     members: list[TrainedModel]
 
@@ -81,9 +82,7 @@ class Ensemble:
             StructureError: the data hold an element that the models were not trained on.
         """
         models = [member.in_float64() for member in self.members]
-        first = models[0]
-        source = BatchSource(data, first.elements, first.cutoff, torch.float64)
-        return EnsemblePredictions.of([evaluate(model, source) for model in models])
+        return EnsemblePredictions.of(evaluate_models(models, data))
 
     def export(
         self,
@@ -121,6 +120,22 @@ class Ensemble:
             portable=portable,
             provenance=[member.provenance for member in self.members],
         )
+
+
+def evaluate_models(models: list[HIPNN], data: Dataset) -> list[Predictions]:
+    """What float64 networks predict; those of one cutoff and order of elements share neighbours.
+
+    Raises:
+        StructureError: the data hold an element that a network does not know.
+    """
+    sources: dict[tuple[float, tuple[int, ...]], BatchSource] = {}
+    predictions = []
+    for model in models:
+        key = (model.cutoff, tuple(model.elements))
+        if key not in sources:
+            sources[key] = BatchSource(data, model.elements, model.cutoff, torch.float64)
+        predictions.append(evaluate(model, sources[key]))
+    return predictions
 
 
 def train_ensemble(

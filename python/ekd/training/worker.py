@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.errors import EKDError
+from ekd.training.batches import LossWeights
 from ekd.training.loop import train
 from ekd.training.trained import TrainedModel
 
@@ -38,6 +39,7 @@ class Job:
         directory: member k writes into ``member-k`` there.
         seed: of member 0; member k has ``seed + k``.
         labels: forces to train on, [n_atoms, 3] eV/Å; None: energies alone.
+        weights: of energies and forces in the loss; None: all one.
         provenance: what to add to that of each member.
         title: what a member is, in words: "teacher" or "student".
     """
@@ -51,6 +53,7 @@ class Job:
     directory: Path
     seed: int
     labels: NDArray[np.float64] | None = None
+    weights: LossWeights | None = None
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
 
@@ -73,6 +76,7 @@ class Job:
             reference_energies=self.reference_energies,
             seed=self.seed + member,
             labels=self.labels,
+            weights=self.weights,
             directory=self.member_directory(member),
             resume=resume,
             report=report,
