@@ -25,8 +25,8 @@ from ekd.training import (
     train,
     train_members,
 )
+from ekd.training.job import Job
 from ekd.training.progress import TrainingProgress
-from ekd.training.worker import Job
 
 
 def distill(
