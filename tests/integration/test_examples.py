@@ -6,11 +6,15 @@ import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase.io import read
 
+import ekd
+from ekd.config import load_config
+from ekd.data import Dataset
 from ekd.inference import ExportedModel, run_self_test
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import environment, launcher
@@ -23,15 +27,45 @@ def examples(data_directory: Path) -> Path:
     return data_directory.parent
 
 
-def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("train", examples / "train.py")
+def load(path: Path) -> Any:
+    """Import a script."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    train = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train)
-    train.main(n_members=2, epochs=1, model=tmp_path / "student.pt")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(examples / "train.py").main(n_members=2, epochs=1, model=tmp_path / "student.pt")
     assert "energy of methanol: -3" in capsys.readouterr().out  # -3140 eV, nearly all of it cores
     assert run_self_test(ExportedModel(tmp_path / "student.pt")).passed
+
+
+def test_torchani_configuration(examples: Path) -> None:
+    """TorchANI itself is no part of the tests."""
+    config = load_config(examples / "torchani" / "ani1ccx.toml")
+    assert [section.arguments["member"] for section in config.labels.teachers] == [*range(8)]
+    for section in config.labels.teachers:
+        module, _, function = str(section.calculator).partition(":")
+        assert f"def {function}(" in (section.folder / f"{module}.py").read_text()
+
+
+def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -> None:
+    """What make_data.py writes is read back, but for the order of atoms."""
+    make_data = load(examples / "torchani" / "make_data.py")
+    springs = ekd.ASETeacher("calculators:Springs", use_energies=True)
+    labels = ekd.label(springs, small_dataset, progress=False)
+    make_data.write(tmp_path / "data.h5", small_dataset, labels)
+    data = ekd.load_dataset(
+        tmp_path / "data.h5", energy="energy", forces="forces", energy_unit="eV"
+    )
+    assert data.provenance.level_of_theory == "ANI-1ccx"
+    again = ekd.label(springs, data, progress=False)
+    np.testing.assert_allclose(again.energies, data.energies, rtol=1e-12)
+    np.testing.assert_allclose(again.forces, data.forces, atol=1e-12)
+    assert sorted(data.formulas) == sorted(small_dataset.formulas)
 
 
 def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:

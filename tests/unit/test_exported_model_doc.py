@@ -15,6 +15,7 @@ import pytest
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill
+from ekd.distillation.labels import TeacherRecord
 from ekd.errors import ModelFileError
 from ekd.inference import read_metadata
 from models import other_format
@@ -63,10 +64,11 @@ def archive(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     labels = Labels(
         energies=data.energies,
         energies_std=np.zeros(len(data)),
+        member_energies=np.zeros((len(data), 2)),
         forces=np.zeros_like(data.positions),
         forces_std=np.zeros(data.n_atoms),
         data_fingerprint=data.fingerprint,
-        teacher_sha256=("a" * 64, "b" * 64),
+        teachers=tuple(TeacherRecord(name, name * 64, True) for name in "ab"),
     )
     model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
     student = distill(data, labels, model, TrainingConfig(epochs=1), progress=False)

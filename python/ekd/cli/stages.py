@@ -26,14 +26,20 @@ Leaves `teachers/` in the output folder. A checkpoint is written after every epo
 `ekd train config.toml --resume` continues exactly where an interrupted training stopped.
 """,
     "label": """
-Label the training set with the mean forces of the teachers.
+Ask the teachers for forces: mean and spread for every atom of the training set.
 
-Leaves `labels.h5`: mean force and spread of every atom. Needs `ekd train`.
+Leaves `labels.h5`. Needs `ekd train`. Teachers are those that were trained, and whatever else
+`[[labels.teachers]]` names: any calculator of ASE as `calculator = "module:Class"`, or another
+network of ekd as `checkpoint = "file.pt"`. Perturbed geometries, MD snapshots of the teachers and
+structures from files can be labelled too (`[labels.perturbed]`, `[labels.md]`,
+`labels.structures`). Finished chunks are kept: `ekd label config.toml --resume` continues after any
+interruption.
 """,
     "distill": """
 Train the student on true energies and mean forces.
 
-Leaves `student/`. Needs `ekd label`.
+Leaves `student/`. Needs `ekd label`. What follows where the teachers disagree is said in
+`[student.spread]`.
 """,
     "evaluate": """
 Measure teachers, ensemble and student against data that none has seen.

@@ -14,10 +14,11 @@ from ekd.cli import app, quickstart, stages
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill
+from ekd.distillation.labels import TeacherRecord
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
-VERBS += ["committee", "inspect", "check", "quickstart"]
+VERBS += ["committee", "inspect", "check", "quickstart", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 
@@ -143,10 +144,11 @@ def test_committee_of_several_runs(runner: CliRunner, small_dataset: Dataset) ->
     labels = Labels(
         energies=small_dataset.energies,
         energies_std=np.zeros(len(small_dataset)),
+        member_energies=small_dataset.energies[:, None],
         forces=np.zeros_like(small_dataset.positions),
         forces_std=np.zeros(small_dataset.n_atoms),
         data_fingerprint=small_dataset.fingerprint,
-        teacher_sha256=("a" * 64,),
+        teachers=(TeacherRecord("a", "a" * 64, True),),
     )
     model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
     for seed in (0, 1):
