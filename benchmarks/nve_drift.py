@@ -20,11 +20,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here and in every
 
 import numpy as np
 from ase import Atoms
-from common import machine
 from matplotlib.figure import Figure
-from pair_style_runs import command, table
 from rich.console import Console
 
+from common import machine
 from ekd.errors import LammpsError
 from ekd.evaluation import plots
 from ekd.evaluation.stability import Drift, energy_drift, intact_waters
@@ -34,6 +33,7 @@ from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import start
 from ekd.lammps.structures import water_box
+from pair_style_runs import command, table
 
 BAR = 1e-5
 """Drift that a run must stay below, eV/atom/ps."""

@@ -20,10 +20,15 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here and in every rank
 
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 import warm_up
 from common import machine
 from domain_work import Work, count_work
-from matplotlib.figure import Figure
+from ekd.evaluation import plots
+from ekd.files import atomic_write
 from pair_style_runs import (
     SKIN,
     Network,
@@ -35,11 +40,6 @@ from pair_style_runs import (
     table,
     water,
 )
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from ekd.evaluation import plots
-from ekd.files import atomic_write
 
 BAR = 0.85
 """Parallel efficiency that two ranks must reach."""

@@ -19,14 +19,14 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here and in every rank
 
 import numpy as np
-from common import machine
-from pair_style_runs import Network, networks, prepare, table, water
 from rich.console import Console
 from rich.progress import Progress
 
+from common import machine
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import start
+from pair_style_runs import Network, networks, prepare, table, water
 
 BAR = 3.0
 """What the slowest early step must stay below, in later steps."""

@@ -130,9 +130,8 @@ def test_sentences_follow_the_numbers() -> None:
 
 @pytest.mark.usefixtures("benchmarks")
 def test_fluctuation_is_what_the_line_leaves() -> None:
-    from nve_drift import Series
-
     from ekd.evaluation.stability import energy_drift
+    from nve_drift import Series
 
     time = np.linspace(0, 5, 501)
     wiggle = 3e-6 * np.sin(40 * time)
