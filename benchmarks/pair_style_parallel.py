@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here and in every rank
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -261,11 +262,17 @@ def plot(domains: Sequence[Domain]) -> Figure:
         time.plot(sizes, [d.ratio for d in mine], "o-", color=color, label=label)
     work.plot([], [], "o-", color=plots.INK, label="evaluated")
     work.plot([], [], "o:", color=plots.INK, mfc="white", label="at least")
+    sizes = sorted({d.n_atoms for d in domains})
     for axes, title in ((work, "pairs"), (time, "time per step")):
         axes.axhline(1.0, color=plots.INK, lw=1, ls="--")
         axes.set(
             xscale="log", yscale="log", xlabel="atoms of a rank", ylabel=f"{title}, wide / staged"
         )
+        axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return figure

@@ -184,8 +184,9 @@ def compare_ways(
 
 
 def command() -> str:
-    """The command that is running, for the page that it writes."""
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """The command that is running, without folders of this machine: for the page it writes."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
