@@ -21,6 +21,15 @@
 
 using namespace LAMMPS_NS;
 
+namespace {
+
+// What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
+constexpr int kVirialColumn = 3;
+constexpr int kCentroidColumn = 9;
+constexpr int kGhostRow = 18;
+
+}  // namespace
+
 static const char kCite[] =
     "pair_style ekd: arXiv:2503.14293\n\n"
     "@misc{Matin2025,\n"
@@ -142,15 +151,15 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   names_ = names;
 
   // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; two
-  // numbers tell a ghost's owner; with newton off, forces and virials of ghosts return in rows of
-  // nine; those of a committee return side by side.
+  // numbers tell a ghost's owner; with newton off, forces, virials and centroid virials of ghosts
+  // return in one row; forces of a committee return side by side.
   int widest = 2;
   for (std::size_t k = 1; k + 1 < metadata.feature_widths.size(); ++k)
     widest = std::max(widest, static_cast<int>(metadata.feature_widths[k]));
   comm_forward = widest;
   comm_reverse = widest;
   if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
-  comm_reverse_off = std::max(comm_reverse, 9);
+  comm_reverse_off = std::max(comm_reverse, kGhostRow);
   // The energy of an atom depends on its own pairs alone if there is one interaction: then what
   // each atom does to it is known, and so is the heat current. Otherwise an atom's energy feels
   // pairs of other atoms, and only sums of the virials below mean something.
@@ -519,9 +528,9 @@ void PairEKD::tally_forces(const double* pair_gradients) {
   const int n_local = atom->nlocal;
   double** f = atom->f;
   // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
-  constexpr int kWidth = 9;
   const bool own_rows = force->newton_pair == 0;
-  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * kWidth, 0.0);
+  const int width = cvflag_atom ? kGhostRow : kCentroidColumn;
+  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
 
   for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
     const auto i = atoms_.centers[p];
@@ -530,8 +539,8 @@ void PairEKD::tally_forces(const double* pair_gradients) {
     const double g[3] = {energy_unit_ * pair_gradients[3 * p],
                          energy_unit_ * pair_gradients[3 * p + 1],
                          energy_unit_ * pair_gradients[3 * p + 2]};
-    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * kWidth] : nullptr;
-    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * kWidth] : nullptr;
+    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * width] : nullptr;
+    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * width] : nullptr;
     double* force_i = row_i ? row_i : f[i];
     double* force_j = row_j ? row_j : f[j];
     for (int d = 0; d < 3; ++d) {
@@ -548,8 +557,8 @@ void PairEKD::tally_forces(const double* pair_gradients) {
     if (vflag_global)
       for (int c = 0; c < 6; ++c) virial[c] += v[c];
     if (vflag_atom) {
-      double* virial_i = row_i ? row_i + 3 : vatom[i];
-      double* virial_j = row_j ? row_j + 3 : vatom[j];
+      double* virial_i = row_i ? row_i + kVirialColumn : vatom[i];
+      double* virial_j = row_j ? row_j + kVirialColumn : vatom[j];
       for (int c = 0; c < 6; ++c) {
         virial_i[c] += 0.5 * v[c];
         virial_j[c] += 0.5 * v[c];
@@ -558,17 +567,20 @@ void PairEKD::tally_forces(const double* pair_gradients) {
     if (cvflag_atom) {
       static constexpr int kFirst[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
       static constexpr int kSecond[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
-      for (int c = 0; c < 9; ++c) cvatom[j][c] -= r[kFirst[c]] * g[kSecond[c]];
+      double* centroid_j = row_j ? row_j + kCentroidColumn : cvatom[j];
+      for (int c = 0; c < 9; ++c) centroid_j[c] -= r[kFirst[c]] * g[kSecond[c]];
     }
   }
 
   if (!own_rows) return;
-  add_from_ghosts(ghost_rows_, kWidth);
+  add_from_ghosts(ghost_rows_, width);
   for (int i = 0; i < n_local; ++i) {
-    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * kWidth];
+    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
     for (int d = 0; d < 3; ++d) f[i][d] += row[d];
     if (vflag_atom)
-      for (int c = 0; c < 6; ++c) vatom[i][c] += row[3 + c];
+      for (int c = 0; c < 6; ++c) vatom[i][c] += row[kVirialColumn + c];
+    if (cvflag_atom)
+      for (int c = 0; c < 9; ++c) cvatom[i][c] += row[kCentroidColumn + c];
   }
 }
 

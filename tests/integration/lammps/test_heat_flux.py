@@ -31,6 +31,7 @@ SCRIPT = """
 units metal
 atom_style atomic
 atom_modify map yes
+newton {newton}
 boundary {boundary}
 box tilt large
 read_data frame.data
@@ -123,7 +124,7 @@ def cluster(atoms: Atoms, cutoff: float) -> Atoms:
 
 
 def currents(
-    run_lammps: RunLammps, folder: Path, name: str, n_ranks: int
+    run_lammps: RunLammps, folder: Path, name: str, n_ranks: int, newton: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Virial part and convective part as LAMMPS has them, eV Å/ps."""
     atoms, velocities = frame(name)
@@ -133,7 +134,9 @@ def currents(
         f"set atom {i + 1} vx {x!r} vy {y!r} vz {z!r}"
         for i, (x, y, z) in enumerate(velocities.tolist())
     ]
-    run = run_lammps(SCRIPT.format(boundary=boundary, velocities="\n".join(lines)), n_ranks)
+    run = run_lammps(
+        SCRIPT.format(newton=newton, boundary=boundary, velocities="\n".join(lines)), n_ranks
+    )
     assert run.returncode == 0, run.screen[-3000:]
     convective = np.array(run.printed("convective"))
     return np.array(run.printed("total")) - convective, convective
@@ -144,12 +147,13 @@ def assert_equal(found: np.ndarray, expected: np.ndarray, scale: float) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=limit * scale)
 
 
+@pytest.mark.parametrize("newton", ["on", "off"])
 @pytest.mark.parametrize("n_ranks", [1, 2])
 @pytest.mark.parametrize("name", ["water_box", "triclinic_crystal"])
 def test_current_in_a_periodic_box(
-    run_lammps: RunLammps, tmp_path: Path, network: HIPNN, name: str, n_ranks: int
+    run_lammps: RunLammps, tmp_path: Path, network: HIPNN, name: str, n_ranks: int, newton: str
 ) -> None:
-    found, convective = currents(run_lammps, tmp_path, name, n_ranks)
+    found, convective = currents(run_lammps, tmp_path, name, n_ranks, newton)
     atoms, velocities = frame(name)
     expected = virial_current(network, atoms, velocities)
     assert_equal(found, expected, np.abs(expected).max())
@@ -163,7 +167,7 @@ def test_current_is_the_motion_of_the_energy(
     run_lammps: RunLammps, tmp_path: Path, network: HIPNN, n_ranks: int
 ) -> None:
     """No formula for pairs at all: the first moment of the energy of a molecule, differentiated."""
-    found, _ = currents(run_lammps, tmp_path, "methanol", n_ranks)
+    found, _ = currents(run_lammps, tmp_path, "methanol", n_ranks, "on")
     expected = barycentre_current(network, *frame("methanol"))
     assert_equal(found, expected, np.abs(expected).max())
 
