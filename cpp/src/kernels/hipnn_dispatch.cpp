@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -14,16 +15,21 @@ extern const HipnnKernels<double> hipnn_double_avx2, hipnn_double_avx512;
 
 namespace {
 
-// 0: portable, 1: AVX2, 2: AVX-512. The environment may ask for less than there is.
-int level() {
+enum class Level { kPortable, kAvx2, kAvx512 };
+
+// The environment may ask for less than there is.
+Level level() {
 #ifdef EKD_X86
-  const int most = __builtin_cpu_supports("x86-64-v4") ? 2 : __builtin_cpu_supports("x86-64-v3");
+  // What the builtin returns is zero or some other number, not zero or one.
+  Level most = Level::kPortable;
+  if (__builtin_cpu_supports("x86-64-v3") != 0) most = Level::kAvx2;
+  if (__builtin_cpu_supports("x86-64-v4") != 0) most = Level::kAvx512;
   const char* const wanted = std::getenv("EKD_SIMD");
-  if (wanted != nullptr && std::strcmp(wanted, "portable") == 0) return 0;
-  if (wanted != nullptr && std::strcmp(wanted, "avx2") == 0) return most > 0;
+  if (wanted != nullptr && std::strcmp(wanted, "portable") == 0) return Level::kPortable;
+  if (wanted != nullptr && std::strcmp(wanted, "avx2") == 0) return std::min(most, Level::kAvx2);
   return most;
 #else
-  return 0;
+  return Level::kPortable;
 #endif
 }
 
@@ -32,8 +38,8 @@ int level() {
 template <>
 const HipnnKernels<float>& hipnn_kernels<float>() {
 #ifdef EKD_X86
-  if (level() == 2) return hipnn_float_avx512;
-  if (level() == 1) return hipnn_float_avx2;
+  if (level() == Level::kAvx512) return hipnn_float_avx512;
+  if (level() == Level::kAvx2) return hipnn_float_avx2;
 #endif
   return hipnn_float_portable;
 }
@@ -41,8 +47,8 @@ const HipnnKernels<float>& hipnn_kernels<float>() {
 template <>
 const HipnnKernels<double>& hipnn_kernels<double>() {
 #ifdef EKD_X86
-  if (level() == 2) return hipnn_double_avx512;
-  if (level() == 1) return hipnn_double_avx2;
+  if (level() == Level::kAvx512) return hipnn_double_avx512;
+  if (level() == Level::kAvx2) return hipnn_double_avx2;
 #endif
   return hipnn_double_portable;
 }
