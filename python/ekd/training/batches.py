@@ -7,6 +7,7 @@ are slices of arrays that are gathered for many batches at a time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ekd.data import Dataset
 from ekd.elements import symbol
 from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list
+from ekd.training.sampling import cut_by_count
 
 _BATCHES_PER_GATHER = 64  # bounds the memory of a gather, and makes its cost per batch vanish
 
@@ -69,6 +71,15 @@ class Batch:
     def n_configs(self) -> int:
         """Configurations of the batch."""
         return len(self.energies)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; itself if it is there."""
+        if self.species.device == device:
+            return self
+        values: dict[str, Any] = vars(self)
+        return Batch(
+            **{name: value if value is None else value.to(device) for name, value in values.items()}
+        )
 
 
 class BatchSource:
@@ -135,17 +146,24 @@ class BatchSource:
             return None
         return self._forces[_rows(self._atom_offsets, configs)[0]]
 
-    def batches(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        """Cut configurations, in the order given, into batches; the last may be smaller."""
-        step = batch_size * _BATCHES_PER_GATHER
-        for start in range(0, len(configs), step):
-            yield from self._gather(configs[start : start + step], batch_size)
+    def batches(self, configs: NDArray[np.int64], cut: int | NDArray[np.int64]) -> Iterator[Batch]:
+        """Cut configurations, in the order given, into batches.
 
-    def _gather(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
+        Args:
+            configs: of all batches.
+            cut: size of a batch, of which the last may be smaller; or the bounds of the batches in
+                ``configs``, [n_batches + 1] from 0 to n. Batches may then be empty.
+        """
+        bounds = cut_by_count(len(configs), cut) if isinstance(cut, int) else cut
+        for first in range(0, len(bounds) - 1, _BATCHES_PER_GATHER):
+            part = bounds[first : first + _BATCHES_PER_GATHER + 1]
+            yield from self._gather(configs[part[0] : part[-1]], part - part[0])
+
+    def _gather(self, configs: NDArray[np.int64], bounds: NDArray[np.int64]) -> Iterator[Batch]:
         atoms, atom_offsets = _rows(self._atom_offsets, configs)
         pairs, pair_offsets = _rows(self._pair_offsets, configs)
         position = np.arange(len(configs))
-        batch_start = position - position % batch_size
+        batch_start = np.repeat(bounds[:-1], np.diff(bounds))
         first_atom = atom_offsets[:-1] - atom_offsets[batch_start]
         species = torch.from_numpy(self._species[atoms])
         pair_indices = torch.from_numpy(
@@ -159,8 +177,7 @@ class BatchSource:
         if self._energy_weights is not None and self._force_weights is not None:
             energy_weights = torch.from_numpy(self._energy_weights[configs])
             force_weights = torch.from_numpy(self._force_weights[atoms]).unsqueeze(1)
-        for start in range(0, len(configs), batch_size):
-            stop = min(start + batch_size, len(configs))
+        for start, stop in itertools.pairwise(bounds.tolist()):
             a = slice(atom_offsets[start], atom_offsets[stop])
             p = slice(pair_offsets[start], pair_offsets[stop])
             yield Batch(
