@@ -117,7 +117,7 @@ class TrainingConfig(Section):
     schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = Field(
         "one-cycle",
         description="'one-cycle': up for a fifth of the steps, then down to a thousandth; "
-        "'cosine': down to a thousandth; 'plateau': down whenever the validation loss stops falling",
+        "'cosine': down to a thousandth; 'plateau': down when the validation loss stops falling",
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="of every reduction of the rate")
     plateau_patience: int = Field(
@@ -194,15 +194,15 @@ class TeachersConfig(Section):
     )
     n_folds: int | None = Field(None, ge=2, description="of 'k-fold'; None: one per member")
     training: TrainingConfig = TrainingConfig()
-    members: list[MemberConfig] = Field(
+    overrides: list[MemberConfig] = Field(
         [], description="what single members have of their own, in the order of the members"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> TeachersConfig:
-        if len(self.members) > self.n_members:
+        if len(self.overrides) > self.n_members:
             raise ValueError(
-                f"{len(self.members)} sections [[teachers.members]] for n_members = "
+                f"{len(self.overrides)} sections [[teachers.overrides]] for n_members = "
                 f"{self.n_members}; remove some, or train more members"
             )
         if self.n_folds is not None and self.splits != "k-fold":
@@ -396,12 +396,12 @@ class Config(Section):
                 "labels.md.n_trajectories: MD runs with teachers that are trained here; set "
                 "teachers.n_members, or give snapshots as labels.structures"
             )
-        for k, member in enumerate(self.teachers.members):
+        for k, member in enumerate(self.teachers.overrides):
             try:
                 member.apply(self.model, self.teachers.training)
             except ConfigError as error:
                 raise ValueError(
-                    f"[[teachers.members]] number {k}, counted from 0: {error}"
+                    f"[[teachers.overrides]] number {k}, counted from 0: {error}"
                 ) from None
         return self
 

@@ -76,10 +76,10 @@ class Batch:
         """The same on a device; itself if it is there."""
         if self.species.device == device:
             return self
-        values: dict[str, Any] = vars(self)
-        return Batch(
-            **{name: value if value is None else value.to(device) for name, value in values.items()}
-        )
+        values: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in vars(self).items()
+        }
+        return Batch(**values)
 
 
 class BatchSource:

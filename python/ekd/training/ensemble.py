@@ -144,7 +144,7 @@ def train_ensemble(
     split_seed: int = 0,
     splits: str = "shared",
     n_folds: int | None = None,
-    members: Sequence[MemberConfig] = (),
+    overrides: Sequence[MemberConfig] = (),
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -166,7 +166,7 @@ def train_ensemble(
         splits: whether members learn from the same configurations: ``shared``, ``k-fold`` or
             ``bootstrap``, see :func:`ekd.training.plan_members`.
         n_folds: of ``k-fold``; None: one per member.
-        members: what the first members have of their own: seed, settings of the model and of the
+        overrides: what the first members have of their own: seed, settings of the model and of the
             training.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per member.
@@ -193,7 +193,7 @@ def train_ensemble(
             split_seed=split_seed,
             splits=splits,
             n_folds=n_folds,
-            members=members,
+            overrides=overrides,
         )
         return train_members(job, n_workers, resume, progress)
 
@@ -210,7 +210,7 @@ def plan_ensemble(
     split_seed: int = 0,
     splits: str = "shared",
     n_folds: int | None = None,
-    members: Sequence[MemberConfig] = (),
+    overrides: Sequence[MemberConfig] = (),
 ) -> Job:
     """What :func:`train_ensemble` does, without doing it; arguments and errors are its."""
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
@@ -224,7 +224,7 @@ def plan_ensemble(
             train_indices=train_indices,
             validation_indices=validation_indices,
             seed=seed,
-            overrides=members,
+            overrides=overrides,
             splits=splits,
             n_folds=n_folds,
             split_by=split_by,
