@@ -374,6 +374,9 @@ class Config(Section):
 
     output: FilePath = Field(Path("run"), description="folder of everything that is written")
     seed: int = Field(0, ge=0, description="seed of the first teacher; others count on from it")
+    tensorboard: bool = Field(
+        False, description="write logs for TensorBoard beside every history; needs its package"
+    )
     data: DataConfig
     test: TestConfig | None = None
     model: HIPNNConfig = HIPNNConfig()

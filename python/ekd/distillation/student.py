@@ -107,6 +107,7 @@ def train_student(
     resume: bool,
     progress: bool,
     group: Group = ALONE,
+    tensorboard: bool = False,
 ) -> TrainedModel:
     """Train one student on what :func:`prepare` returns, in one process or in all of a group."""
     name = "student"
@@ -127,6 +128,7 @@ def train_student(
             report=report,
             report_batch=report,
             group=group,
+            tensorboard=tensorboard,
         )
         bars.finish(name)
     return student

@@ -29,6 +29,7 @@ class Job:
         weights: of energies and forces in the loss; None: all one.
         provenance: what to add to that of each member.
         title: what a member is, in words: "teacher" or "student".
+        tensorboard: write logs for TensorBoard too.
     """
 
     data: Dataset
@@ -39,6 +40,7 @@ class Job:
     weights: LossWeights | None = None
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
+    tensorboard: bool = False
 
     def name(self, member: int) -> str:
         """What a member is called in messages."""
@@ -81,4 +83,5 @@ class Job:
             report_batch=report,
             provenance=self.provenance,
             group=group,
+            tensorboard=self.tensorboard,
         )

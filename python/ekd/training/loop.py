@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import math
@@ -26,6 +27,7 @@ from ekd.training.parallel import ALONE, Group
 from ekd.training.sampling import epoch_batches, share
 from ekd.training.schedules import best_epoch, is_over, learning_rate
 from ekd.training.steps import Record, Tally, evaluate_step, validate
+from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
 from ekd.training.trained import TrainedModel
 
@@ -51,6 +53,7 @@ def train(
     report_batch: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
     group: Group = ALONE,
+    tensorboard: bool = False,
 ) -> TrainedModel:
     """Train one network to the end of its schedule, on one thread of each process.
 
@@ -78,10 +81,12 @@ def train(
         provenance: further entries for the provenance of the model.
         group: processes that share the training; each calls this with the same arguments, and gets
             the same result. Only rank 0 writes and reports.
+        tensorboard: write logs for TensorBoard into ``directory`` too.
 
     Raises:
         CheckpointError: the checkpoint to resume from is damaged, or belongs to other settings
             or data.
+        ConfigError: TensorBoard is not installed.
         DataError: labels that do not fit the data, or an empty part of the split.
         StructureError: an element without a reference energy, or a broken structure.
         TrainingError: the loss is not finite, or there is no GPU to train on.
@@ -131,7 +136,11 @@ def train(
             run.restore(stored)
         source = BatchSource(data, contents["elements"], model.cutoff, run.dtype, labels, weights)
         run.path, run.report, run.report_batch = path, report, report_batch
-        run.complete(source, train_indices, validation_indices, data.n_atoms_per_config)
+        with contextlib.ExitStack() as stack:
+            if tensorboard and directory is not None and group.rank == 0:
+                log = TensorBoardLog(Path(directory), n_done=len(run.history))
+                run.log = stack.enter_context(contextlib.closing(log))
+            run.complete(source, train_indices, validation_indices, data.n_atoms_per_config)
     return TrainedModel.from_checkpoint(run.contents)
 
 
@@ -153,6 +162,7 @@ class _Run:
         self.path: Path | None = None
         self.report: Report | None = None
         self.report_batch: Report | None = None
+        self.log: TensorBoardLog | None = None
         self.history: list[Record] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.begun: dict[str, Any] | None = None  # of an epoch that was broken off
@@ -215,6 +225,8 @@ class _Run:
             self.history.append(record)
             if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
                 self.best = _on_cpu(self.averaged.state_dict())
+            if self.log is not None:  # before the checkpoint: an epoch that is done again is hidden
+                self.log.add(record)
             self._save(finished=is_over(self.training, self.history))
             if self.report is not None and rank == 0:
                 self.report(record)

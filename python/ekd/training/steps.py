@@ -102,9 +102,12 @@ def evaluate_step(
     if reduce is not None:
         gradient = reduce(gradient)
     if training.l2_weight > 0:
-        weights = torch.cat([part.detach().reshape(-1) for part in parameters])
-        loss = loss + training.l2_weight * weights.square().sum()
-        gradient = gradient + 2 * training.l2_weight * weights
+        # Of matrices, as in hippynn: biases and sensitivities are free.
+        matrices = torch.cat(
+            [(part.detach() * (part.dim() > 1)).reshape(-1) for part in parameters]
+        )
+        loss = loss + training.l2_weight * matrices.square().sum()
+        gradient = gradient + 2 * training.l2_weight * matrices
     return Step(loss.detach(), gradient, energy, force)
 
 
