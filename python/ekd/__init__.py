@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ekd.distillation import label as label
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
+    from ekd.preparation import prepare_dataset as prepare_dataset
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -53,6 +54,7 @@ _PUBLIC = {
     "load_config": "config",
     "load_dataset": "data",
     "load_ensemble": "training",
+    "prepare_dataset": "preparation",
     "train_ensemble": "training",
 }
 

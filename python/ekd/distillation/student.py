@@ -61,7 +61,7 @@ def distill(
             training=training,
             train_indices=train_indices,
             validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
+            reference_energies=fit_reference_energies(data, train_indices),
             seed=seed,
             labels=labels.forces,
             directory=None if directory is None else Path(directory),

@@ -141,7 +141,7 @@ def train_ensemble(
             training=training,
             train_indices=train_indices,
             validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
+            reference_energies=fit_reference_energies(data, train_indices),
             directory=Path(directory),
             seed=seed,
         )
