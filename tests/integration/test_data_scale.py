@@ -89,7 +89,10 @@ def test_measurements(synthetic: Path, tmp_path: Path) -> None:
     """The cheap steps, and the one that compares streamed with in memory."""
     (tmp_path / "raw.h5").write_bytes(synthetic.read_bytes())
     steps = ["prepare", "load the prepared file", "map it, first time", "epochs in turns"]
-    options = ["--folder", str(tmp_path), "--n-epoch", "100", "--steps", *steps]
+    steps.append("labels")
+    sizes = ["--n-epoch", "100", "--n-labels", "50", "--n-teachers", "2"]
+    options = ["--folder", str(tmp_path), *sizes, "--steps", *steps]
     table = run("data_at_scale.py", *options)
     assert all(step in table for step in steps)
     assert "networks equal bitwise" in table
+    assert "50 by 2 teachers" in table

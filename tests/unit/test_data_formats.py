@@ -124,6 +124,9 @@ def test_what_is_not_kept_is_not_read(release: Path, monkeypatch: pytest.MonkeyP
 # ------------------------------------------------------------------------- pyanitools, COMP6, 2x
 
 
+SMILES = (np.array([b"[", b"C", b"]"], "S1"), "O")  # characters, and text
+
+
 @pytest.fixture
 def comp6(tmp_path: Path) -> Path:
     """Nested groups; symbols as bytes of fixed length and as text; forces are gradients."""
@@ -142,7 +145,8 @@ def comp6(tmp_path: Path) -> Path:
             group["energies"] = [-40.0 - index, -40.5 - index]
             group["energiesHE"] = np.zeros(5)
             group["forces"] = np.full((2, n, 3), 0.5 + index)
-            group.create_dataset("smiles", data=[b"C", b"O"], dtype="S1")
+            if index != 2:
+                group.create_dataset("smiles", data=SMILES[index])
     return path
 
 
@@ -150,11 +154,18 @@ def test_pyanitools(comp6: Path) -> None:
     dataset = load_dataset(comp6, forces="forces")
     assert dataset.formulas.tolist() == ["CH4", "CH4", "H2O", "H2O", "N2", "N2"]
     assert dataset.atomic_numbers[:5].tolist() == [6, 1, 1, 1, 1]
-    assert dataset.groups[2] == "gdb11_s01/gdb11_s01-1"
+    names = ["gdb11_s01/gdb11_s01-0 [C]", "gdb11_s01/gdb11_s01-1 O", "gdb11_s01/gdb11_s01-2"]
+    assert dataset.groups[::2].tolist() == names
     np.testing.assert_allclose(dataset.energies[:2], [-40.0 * HARTREE, -40.5 * HARTREE], **CLOSE)
     np.testing.assert_array_equal(dataset.positions[10:13].ravel(), np.arange(9.0))
     np.testing.assert_allclose(dataset.forces[-1], 2.5 * HARTREE, **CLOSE)
     assert dataset.provenance.level_of_theory == "energies"
+
+
+def test_smiles_of_every_configuration_do_not_name_the_group(comp6: Path) -> None:
+    with h5py.File(comp6, "a") as file:
+        file["gdb11_s01/gdb11_s01-2/smiles"] = [b"N#N", b"N#N"]
+    assert load_dataset(comp6).groups[-1] == "gdb11_s01/gdb11_s01-2"
 
 
 def test_gradients_turn_their_sign(comp6: Path) -> None:

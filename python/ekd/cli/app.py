@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import model_file, prepare, quickstart, stages
+from ekd.cli import committee, interop, model_file, prepare, quickstart, stages
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -67,6 +67,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd inspect student.pt          what an exported model says about itself
 
+    ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
+
 In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 """,
 )
@@ -94,8 +96,10 @@ def _program(
 
 prepare.register(app)
 stages.register(app)
+committee.register(app)
 model_file.register(app)
 quickstart.register(app)
+interop.register(app)
 
 
 def main() -> None:

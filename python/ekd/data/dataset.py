@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,7 +26,7 @@ FINGERPRINTED = (
 )
 """Arrays of :attr:`Dataset.fingerprint`, in their order, as they are hashed."""
 
-_ROWS = 1_000_000  # of a mapped array that are looked at in one go
+_ROWS = 1_000_000  # atoms that are looked at in one go
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Dataset:
     @cached_property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, in rising order."""
-        found = [np.unique(part) for part in _parts(self.atomic_numbers)]
+        found = [np.unique(part) for part in mapped.row_blocks(self.atomic_numbers)]
         return tuple(int(number) for number in np.unique(np.concatenate(found)))
 
     @cached_property
@@ -159,7 +158,7 @@ class Dataset:
         for name, kind in FINGERPRINTED:
             array = getattr(self, name)
             if array is not None:
-                for part in _parts(array):
+                for part in mapped.row_blocks(array):
                     digest.update(np.ascontiguousarray(part, dtype=kind).data)
         return digest.hexdigest()
 
@@ -209,8 +208,3 @@ class Dataset:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(mapped.attach(state))
-
-
-def _parts(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(array), _ROWS):
-        yield array[start : start + _ROWS]

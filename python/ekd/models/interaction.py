@@ -75,7 +75,7 @@ class Interaction(torch.nn.Module):
         if self.native:
             messages = torch.ops.ekd.message(weights, features, pairs, n_local)
         else:
-            messages = reference_ops.message(weights, features, pairs, n_local)
+            messages = reference_ops.padded_message(weights, features, pairs, n_local)
         # One product serves all components: V acts on (sensitivity, feature) of each.
         shape = [n_local, self.n_components, self.neighbors.in_features]
         mixed = self.neighbors(messages.reshape(shape))

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ekd.elements import symbol
@@ -51,8 +52,11 @@ def draw(analysis: Analysis, min_distance: float, title: str, path: Path) -> Non
         _histogram(axes[1, 0], contacts[finite], "Closest contact (Å)", outliers=close)
         counts = analysis.composition[good].sum(axis=0)
         names = [symbol(int(number)) for number in analysis.elements]
-        axes[1, 1].bar(names, counts, color=_FILL)
-        axes[1, 1].set(title="Atoms of every element", yscale="log")
+        bars = axes[1, 1].bar(names, counts, color=_FILL)
+        if len(names) <= 12:
+            axes[1, 1].bar_label(bars, labels=[f"{count:,}" for count in counts], fontsize=8)
+        axes[1, 1].set(title="Atoms of every element", ylabel="atoms")
+        _logarithmic(axes[1, 1])
         figure.savefig(path, dpi=150)
 
 
@@ -65,8 +69,19 @@ def _histogram(
 ) -> None:
     if outliers is not None and outliers.any():
         parts, colors = [values[~outliers], values[outliers]], [_FILL, _OUTLIER]
-        axes.hist(parts, bins=bins, color=colors, stacked=True, label=["", "outliers"])
+        label = ["", "outliers (far ones at the edge)"]
+        axes.hist(parts, bins=bins, color=colors, stacked=True, label=label)
         axes.legend(frameon=False)
     else:
         axes.hist(values, bins=bins, color=_FILL)
-    axes.set(title=title, yscale="log", ylabel="configurations")
+    axes.set(title=title, ylabel="configurations")
+    _logarithmic(axes)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Counts from below one on, so that a bar for one is seen, with plain numbers beside them."""
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, 2 * axes.get_ylim()[1])
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,)))
+    axes.yaxis.set_minor_formatter(NullFormatter())

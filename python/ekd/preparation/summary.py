@@ -108,8 +108,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         rows.append(
             ("energy change / work of forces", f"{ratio:.3f}, correlation {correlation:.3f}")
         )
-    found = {name: number for name, number in summary.found.items() if number}
-    rows.append(("found", _list(found, "{:,}") or "nothing peculiar"))
+    rows.append(("found", _list(summary.found, "{:,}")))
     rows.append(("dropped", _list(dropped, "{:,}") or "nothing"))
     rows.append(("fingerprint", summary.fingerprint))
     return rows

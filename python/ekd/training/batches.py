@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
+from ekd.data.mapped import read_ahead
 from ekd.elements import symbol
 from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list, neighbor_list
@@ -31,6 +32,19 @@ _NUMPY: dict[torch.dtype, type[np.floating[Any]]] = {
 _SAMPLE = 1000  # configurations whose pairs are counted to foresee those of all
 
 
+@dataclass(frozen=True, eq=False)
+class LossWeights:
+    """How much each energy and each force counts in the loss.
+
+    Attributes:
+        energies: float64 [n_configs]; zero where a configuration has no energy to learn.
+        forces: float64 [n_atoms].
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some configurations as one graph without edges between them.
@@ -42,6 +56,8 @@ class Batch:
         config_index: int64 [n_atoms], configuration of the batch that an atom belongs to.
         energies: float64 [n_configs] eV.
         forces: [n_atoms, 3] eV/Å, or None without labels.
+        energy_weights: float64 [n_configs], or None: all one.
+        force_weights: [n_atoms, 1], or None: all one.
     """
 
     species: torch.Tensor
@@ -50,6 +66,8 @@ class Batch:
     config_index: torch.Tensor
     energies: torch.Tensor
     forces: torch.Tensor | None
+    energy_weights: torch.Tensor | None = None
+    force_weights: torch.Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -71,6 +89,7 @@ class BatchSource:
         cutoff: Å.
         dtype: of pair vectors and forces.
         forces: labels to train on, [n_atoms, 3] eV/Å.
+        weights: of energies and forces; None: all one.
 
     Raises:
         StructureError: an element that the model does not know, or a structure that no neighbour
@@ -84,6 +103,7 @@ class BatchSource:
         cutoff: float,
         dtype: torch.dtype,
         forces: NDArray[np.float64] | None = None,
+        weights: LossWeights | None = None,
     ):
         unknown = sorted(set(data.elements) - set(elements))
         if unknown:
@@ -98,6 +118,7 @@ class BatchSource:
         self._species_of = np.zeros(max(elements) + 1, dtype=np.int64)
         self._species_of[list(elements)] = np.arange(len(elements))
         self._forces = forces
+        self._weights = weights
         lists = _Lists(data, cutoff, self._numpy_dtype)
         self._lists: _Lists | _KeptLists = lists
         sample = np.unique(np.linspace(0, self.n_configs - 1, _SAMPLE).astype(np.int64))
@@ -127,6 +148,8 @@ class BatchSource:
         for part, following in zip(parts, [*parts[1:], None], strict=True):
             if following is not None:
                 self._data.read_ahead(following)
+                offsets = self._data.offsets
+                read_ahead(self._forces, offsets[following], offsets[following + 1])
             yield from self._gather(part, batch_size)
 
     def _gather(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
@@ -144,6 +167,11 @@ class BatchSource:
         forces = None
         if self._forces is not None:
             forces = torch.from_numpy(self._forces[atoms].astype(self._numpy_dtype))
+        energy_weights = force_weights = None
+        if self._weights is not None:
+            energy_weights = torch.from_numpy(self._weights.energies[configs])
+            of_atoms = self._weights.forces[atoms].astype(self._numpy_dtype)
+            force_weights = torch.from_numpy(of_atoms).unsqueeze(1)
         for start in range(0, len(configs), batch_size):
             stop = min(start + batch_size, len(configs))
             a = slice(atom_offsets[start], atom_offsets[stop])
@@ -155,6 +183,8 @@ class BatchSource:
                 config_index[a],
                 energies[start:stop],
                 None if forces is None else forces[a],
+                None if energy_weights is None else energy_weights[start:stop],
+                None if force_weights is None else force_weights[a],
             )
 
 

@@ -9,12 +9,21 @@ import torch
 _TINY = 1e-12  # under the root: no infinite slope where every error is zero
 
 
-def rmse_plus_mae(error: torch.Tensor) -> torch.Tensor:
+def rmse_plus_mae(error: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Sum of the root mean square and the mean absolute value of all elements.
 
     Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the
     error of a configuration in eV, forces as the error of a component in eV/Å.
+
+    Args:
+        error: any shape.
+        weights: of the elements in both means, of a shape that broadcasts; None: all one. Where
+            all are zero, so is the result.
     """
+    if weights is not None:
+        weights = weights.expand_as(error)
+        share = weights / (weights.sum() + _TINY)
+        return ((share * error.square()).sum() + _TINY).sqrt() + (share * error.abs()).sum()
     return (error.square().mean() + _TINY).sqrt() + error.abs().mean()
 
 

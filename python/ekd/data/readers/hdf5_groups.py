@@ -81,6 +81,10 @@ class GroupSource(Source):
     def _atomic_numbers(self, group: h5py.Group) -> NDArray[np.int64]:
         """Atomic numbers of the atoms, [n]; or of every configuration, [m, n]."""
 
+    def _label(self, group: h5py.Group) -> str:
+        """What the configurations of a group are called: by default as the group is."""
+        return str(group.name.strip("/"))
+
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
         with opened(self.path) as file:
@@ -90,7 +94,7 @@ class GroupSource(Source):
                 start = max(0, start - n_configs)
 
     def _read_group(self, group: h5py.Group, start: int) -> Iterator[Block]:
-        name = group.name.strip("/")
+        name, label = group.name.strip("/"), self._label(group)
         numbers = self._atomic_numbers(group)
         coordinates = group["coordinates"]
         shape = coordinates.shape
@@ -128,7 +132,7 @@ class GroupSource(Source):
                 else numbers[rows][kept].reshape(-1),
                 positions=chosen(coordinates) * in_angstrom,
                 energies=values[kept] * in_ev,
-                groups=np.full(m, name),
+                groups=np.full(m, label),
                 forces=None if forces is None else chosen(forces) * force,
             )
 

@@ -2,7 +2,8 @@
 
 Nested groups with ``species``, ``coordinates`` [m, n, 3] (Å), ``energies`` [m] (Hartree) and
 sometimes ``forces`` [m, n, 3]. ``species`` holds chemical symbols [n], as bytes or text; the
-successors group molecules by size and hold atomic numbers [m, n] instead. ``smiles`` is not read.
+successors group molecules by size and hold atomic numbers [m, n] instead. ``smiles``, one text or
+an array of its characters, says to people which molecule a group is.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ class PyanitoolsSource(GroupSource):
         except DataError as error:
             raise DataError(f"'species' of {name} in '{self.path}': {error}") from None
         return np.array([numbers[symbol] for symbol in symbols], dtype=np.int64)
+
+    def _label(self, group: h5py.Group) -> str:
+        name = super()._label(group)
+        smiles = group.get("smiles")
+        if not isinstance(smiles, h5py.Dataset):
+            return name
+        parts = [_text(entry).strip() for entry in np.asarray(smiles).reshape(-1)]
+        if len(parts) > 1 and max(map(len, parts)) > 1:
+            return name  # one for every configuration: none that names the group
+        return f"{name} {''.join(parts)}".strip()
 
 
 def _text(entry: object) -> str:
