@@ -100,5 +100,5 @@ def test_kill_leaves_no_trace(results: tuple[Path, Any], stage: str) -> None:
     record = json.loads((killed / "stages.json").read_text())
     assert record[stage]["complete"]
     # Temporary files of a killed process have names that begin with a dot.
-    names = {path.relative_to(killed) for path in killed.rglob("*") if not path.name[0] == "."}
+    names = {path.relative_to(killed) for path in killed.rglob("*") if path.name[0] != "."}
     assert names == {path.relative_to(whole) for path in whole.rglob("*")}

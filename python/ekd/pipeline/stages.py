@@ -154,6 +154,7 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
+        values["data"].pop("stream")
         for name in ("teachers", "labels", "student"):
             values.get(name, {}).pop("n_workers", None)
             for key in ("device", "checkpoint_minutes"):
@@ -169,7 +170,12 @@ class Pipeline:
     def data(self) -> Dataset:
         """The training set."""
         section = self.config.data
-        return load_dataset(section.path, energy=section.energy, energy_unit=section.energy_unit)
+        return load_dataset(
+            section.path,
+            energy=section.energy,
+            energy_unit=section.energy_unit,
+            stream=section.stream,
+        )
 
     @cached_property
     def test(self) -> Dataset | None:
@@ -571,7 +577,7 @@ def _in_the_way(path: Path) -> EKDError:
 @cache
 def _defaults() -> dict[str, Any]:
     """Settings that a record may be too old to know."""
-    data = DataConfig(path=Path(), energy="")
+    data = DataConfig(path=Path())
     return _flatten(Config(data=data).model_dump(mode="json"))
 
 

@@ -48,9 +48,9 @@ def conclude(
     figure = plots.energy_parity(truth.energies, truth.groups, energies)
     plots.save(figure, folder / "energy_parity.png")
     if labels is not None:
-        rows = np.isin(data.config_index, shown)
+        rows = [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
         forces = {name: [predicted.forces for predicted in predictions]}
-        figure = plots.force_parity(labels[: data.n_atoms][rows], forces)
+        figure = plots.force_parity(labels[np.concatenate(rows)], forces)
         plots.save(figure, folder / "force_parity.png")
     with atomic_write(folder / "summary.json") as temporary:
         content = {"members": [_describe(model) for model in models]}

@@ -230,7 +230,7 @@ def plan_ensemble(
             split_by=split_by,
             split_seed=split_seed,
         ),
-        reference_energies=fit_reference_energies(data.subset(train_indices)),
+        reference_energies=fit_reference_energies(data, train_indices),
         directory=directory,
     )
 

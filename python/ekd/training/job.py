@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.data import Dataset
+from ekd.data import Dataset, mapped
 from ekd.training.batches import LossWeights
 from ekd.training.loop import Report, train
 from ekd.training.members import Member
@@ -41,6 +41,12 @@ class Job:
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
     tensorboard: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return mapped.detach(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(mapped.attach(state))
 
     def name(self, member: int) -> str:
         """What a member is called in messages."""
