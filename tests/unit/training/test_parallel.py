@@ -7,14 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import torch
 
-from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset, fit_reference_energies
-from ekd.training import train
+from ekd.errors import EKDError, TrainingError
+from ekd.pipeline.stages import Pipeline
+from ekd.training import TrainedModel, train
 from ekd.training.batches import LossWeights
+from ekd.training.parallel import Group, launched_group
 from tolerances import tolerance
 
 MODEL = HIPNNConfig(
@@ -34,7 +40,7 @@ SETTINGS = {
 }
 
 SCRIPT = """
-import json, sys
+import json, runpy, sys
 from pathlib import Path
 import numpy as np
 from ekd.config import HIPNNConfig, TrainingConfig
@@ -64,6 +70,25 @@ with launched_group("cpu") as group:
         )
         own = Path(arguments["directory"]) / f"{name}-{group.rank}.json"
         own.write_text(json.dumps({"history": trained.history, "sha256": trained.sha256}))
+sys.argv = ["ekd", "train", "config.toml"]
+runpy.run_module("ekd", run_name="__main__")  # as torchrun -m ekd train config.toml
+"""
+
+CONFIG = """
+[data]
+path = "train.h5"
+energy = "ccsd(t)_ccpvdz.energy"
+[model]
+n_features = 4
+n_sensitivities = 4
+cutoff = 4.0
+soft_max = 3.5
+[teachers]
+n_members = 2
+n_workers = 1
+[teachers.training]
+epochs = 2
+dtype = "float64"
 """
 
 
@@ -79,6 +104,20 @@ def lesson(small_dataset: Dataset) -> dict[str, np.ndarray]:
         "energies": energies,
         "forces": generator.random(n_atoms),
     }
+
+
+def same_record(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    for key in set(expected) - {"seconds", "configs_per_second"}:
+        assert found[key] == pytest.approx(expected[key], rel=tolerance("processes").rtol), key
+
+
+def copy_first(source: Path, target: Path, n: int) -> None:
+    """Copy a dataset with the first ``n`` configurations of each system."""
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+        new.attrs.update(old.attrs)
+        for name, group in old.items():
+            for key, values in group.items():
+                new[f"{name}/{key}"] = values[:n] if key != "atomic_numbers" else values[:]
 
 
 def test_two_processes_train_as_one(
@@ -97,11 +136,13 @@ def test_two_processes_train_as_one(
     np.savez(tmp_path / "arguments.npz", **lesson)
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "two").mkdir()
+    copy_first(training_file, tmp_path / "train.h5", 2)
+    (tmp_path / "config.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "script.py", "arguments"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     n = len(small_dataset)
@@ -120,9 +161,38 @@ def test_two_processes_train_as_one(
         ranks = [json.loads((tmp_path / "two" / f"{name}-{r}.json").read_text()) for r in (0, 1)]
         assert ranks[0]["sha256"] == ranks[1]["sha256"]
         for found, expected in zip(ranks[0]["history"], alone.history, strict=True):
-            for key in set(expected) - {"seconds", "configs_per_second"}:
-                assert found[key] == pytest.approx(
-                    expected[key], rel=tolerance("processes").rtol
-                ), key
+            same_record(found, expected)
         written = {path.name for path in (tmp_path / "two" / name).iterdir()}
         assert written == {"checkpoint.pt", "history.csv"}
+    # The whole stage, by the command line.
+    folder = tmp_path / "run"
+    assert done.stdout.count("done:") == 1
+    assert json.loads((folder / "stages.json").read_text())["train"]["complete"]
+    config = load_config(tmp_path / "config.toml")
+    alone = Pipeline(config.model_copy(update={"output": tmp_path / "alone"}), progress=False)
+    alone.run(["train"])
+    for k in range(2):
+        member = Path("teachers") / f"member-{k}" / "checkpoint.pt"
+        found, expected = (TrainedModel.load(at / member) for at in (folder, alone.folder))
+        for ours, theirs in zip(found.history, expected.history, strict=True):
+            same_record(ours, theirs)
+
+
+def test_other_stages_work_in_one_process(tmp_path: Path, training_file: Path) -> None:
+    copy_first(training_file, tmp_path / "train.h5", 2)
+    (tmp_path / "config.toml").write_text(CONFIG)
+
+    class Two(Group):
+        n_ranks = 2
+
+    with pytest.raises(EKDError, match="torchrun started 2 processes of 'label', which works in"):
+        Pipeline(load_config(tmp_path / "config.toml"), progress=False, group=Two()).run(["label"])
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    message = "process 1 of this machine has no GPU of its own .*--nproc-per-node 1"
+    with pytest.raises(TrainingError, match=message), launched_group("cuda"):
+        pass
