@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from ekd.distillation import read_structures as read_structures
     from ekd.distillation import sample_md as sample_md
     from ekd.errors import EKDError as EKDError
+    from ekd.evaluation import CurveConfig as CurveConfig
+    from ekd.evaluation import SetConfig as SetConfig
+    from ekd.evaluation import evaluate as evaluate
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
     from ekd.neighbor_list import VerletList as VerletList
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "ASETeacher": "distillation",
     "Config": "config",
+    "CurveConfig": "evaluation",
     "Dataset": "data",
     "EKDCalculator": "calculator",
     "EKDError": "errors",
@@ -58,12 +62,14 @@ _PUBLIC = {
     "HIPNNConfig": "config",
     "Labels": "distillation",
     "MemberTeacher": "distillation",
+    "SetConfig": "evaluation",
     "SpreadConfig": "config",
     "TrainedModel": "training",
     "TrainingConfig": "config",
     "VerletList": "neighbor_list",
     "distill": "distillation",
     "distill_committee": "distillation",
+    "evaluate": "evaluation",
     "from_hippynn": "interop",
     "label": "distillation",
     "load_config": "config",

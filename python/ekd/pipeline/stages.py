@@ -31,7 +31,7 @@ from ekd.distillation import (
     read_structures,
     sample_md,
 )
-from ekd.distillation.teachers import as_teachers, predict_all
+from ekd.distillation.teachers import as_teachers, from_config, predict_all
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.evaluation import compare
@@ -152,7 +152,7 @@ class Pipeline:
     @cached_property
     def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
         """The teachers that the section [labels] names."""
-        return [teachers.build(section) for section in self.config.labels.teachers]
+        return [from_config(section) for section in self.config.labels.teachers]
 
     @cached_property
     def students(self) -> Ensemble:
