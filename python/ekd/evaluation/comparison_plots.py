@@ -45,7 +45,10 @@ def errors(result: Evaluation) -> Figure:
     ]
     datasets = list(dict.fromkeys(row.dataset for row in result.rows))
     width = 0.84 / len(colors)
-    with styled_axes(len(panels), 1, size=(9.0, 2.3 * len(panels) + 0.5)) as (figure, axes):
+    few = len(datasets) * len(colors) <= 8  # then panels stand side by side
+    shape = (1, len(panels)) if few else (len(panels), 1)
+    size = (max(3.1 * len(panels), 4.4), 2.8) if few else (9.6, 2.2 * len(panels) + 0.5)
+    with styled_axes(*shape, size=size) as (figure, axes):
         for ax, (quantity, title) in zip(axes, panels, strict=True):
             for k, (model, color) in enumerate(colors.items()):
                 values = {
@@ -57,8 +60,15 @@ def errors(result: Evaluation) -> Figure:
             ax.set_xticks(range(len(datasets)), datasets, fontsize=8.5)
             ax.grid(axis="x", visible=False)
             ax.set(title=title, ylabel=f"RMSE ({units.of(quantity)})")
-        axes[0].legend(*axes[-1].get_legend_handles_labels(), ncols=4, loc="best")
+            ax.set_ylim(top=1.22 * ax.get_ylim()[1])  # room for the legend
+        handles = {label: bar for ax in axes for bar, label in zip(*_legend(ax), strict=True)}
+        axes[0].legend(handles.values(), handles.keys(), ncols=2 if few else 5, loc="upper left")
     return figure
+
+
+def _legend(ax: Axes) -> tuple[list[Any], list[str]]:
+    handles, labels = ax.get_legend_handles_labels()
+    return handles, labels
 
 
 def distributions(result: Evaluation, dataset: str) -> Figure:
@@ -196,7 +206,8 @@ def elements(result: Evaluation, dataset: str) -> Figure:
         ax.set_xticks(range(len(symbols)), symbols)
         ax.grid(axis="x", visible=False)
         ax.set(title="Forces, by element", ylabel=f"RMSE ({units.force})")
-        ax.legend()
+        ax.set_ylim(top=1.25 * ax.get_ylim()[1])
+        ax.legend(ncols=2, loc="upper left")
     return figure
 
 

@@ -40,7 +40,8 @@ def write(result: Evaluation, folder: Path) -> None:
         path = plots / f"{name}.png"
         save(figure, path)
         paths.add(path)
-        figures.append({**about, "image": embedded(path)})
+        width = round(110 * figure.get_figwidth())
+        figures.append({**about, "image": embedded(path), "width": width})
     for old in set(plots.glob("*.png")) - paths:
         old.unlink()  # of an earlier evaluation of other models
     with atomic_write(folder / "report.html") as temporary:

@@ -62,8 +62,13 @@ def styled_axes(
 
 
 def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis 50, 100, 200 instead of with powers of ten."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Label a logarithmic axis 50, 100, 200 instead of with powers of ten.
+
+    Over several decades only 10, 100, 1000 have room. Call it when the limits are final.
+    """
+    low, high = axis.get_view_interval()
+    wide = low > 0 and high / low > 1e2
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
