@@ -36,9 +36,12 @@ if TYPE_CHECKING:
     from ekd.distillation import perturb as perturb
     from ekd.distillation import read_structures as read_structures
     from ekd.distillation import sample_md as sample_md
+    from ekd.dynamics import StabilityConfig as StabilityConfig
+    from ekd.dynamics import stability as stability
     from ekd.errors import EKDError as EKDError
     from ekd.evaluation import CurveConfig as CurveConfig
     from ekd.evaluation import SetConfig as SetConfig
+    from ekd.evaluation import as_calculator as as_calculator
     from ekd.evaluation import evaluate as evaluate
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
@@ -64,9 +67,11 @@ _PUBLIC = {
     "MemberTeacher": "distillation",
     "SetConfig": "evaluation",
     "SpreadConfig": "config",
+    "StabilityConfig": "dynamics",
     "TrainedModel": "training",
     "TrainingConfig": "config",
     "VerletList": "neighbor_list",
+    "as_calculator": "evaluation",
     "distill": "distillation",
     "distill_committee": "distillation",
     "evaluate": "evaluation",
@@ -79,6 +84,7 @@ _PUBLIC = {
     "perturb": "distillation",
     "read_structures": "distillation",
     "sample_md": "distillation",
+    "stability": "dynamics",
     "train_ensemble": "training",
 }
 

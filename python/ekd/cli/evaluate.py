@@ -138,7 +138,7 @@ def evaluate(
         if output is not None:
             config = config.model_copy(update={"output": output})
     else:
-        files = [Path(text) for text in models if _is_data(Path(text))]
+        files = [Path(text) for text in models if is_data(Path(text))]
         models = [text for text in models if Path(text) not in files]
         config = _config(models, _sets(files, energy, forces, energy_unit, gradients, level))
         update = {
@@ -154,7 +154,7 @@ def evaluate(
     _run(config, quiet)
 
 
-def _is_data(path: Path) -> bool:
+def is_data(path: Path) -> bool:
     """Models are folders, files of torch, and names of calculators; every other file is data."""
     return path.is_file() and path.suffix not in (".pt", ".pth")
 

@@ -189,7 +189,7 @@ def _curve_table(result: Evaluation, units: Units) -> Table:
 
 def write_tables(result: Evaluation, folder: Path) -> None:
     """Write all numbers as CSV (eV, eV/atom, eV/Å), and the main table and elements as LaTeX."""
-    _write_csv(
+    write_csv(
         folder / "errors.csv",
         [
             {
@@ -206,8 +206,8 @@ def write_tables(result: Evaluation, folder: Path) -> None:
             for row in result.rows
         ],
     )
-    _write_csv(folder / "calibration.csv", [calibration_record(row) for row in result.calibrations])
-    _write_csv(
+    write_csv(folder / "calibration.csv", [calibration_record(row) for row in result.calibrations])
+    write_csv(
         folder / "curves.csv",
         [
             {
@@ -258,7 +258,7 @@ def main_latex(result: Evaluation) -> str:
         [
             "",
             *(
-                rf"\shortstack{{{_tex(_LABELS[q])} {_tex(_STATISTICS[s])}\\{_tex(units.of(q))}}}"
+                rf"\shortstack{{{tex(_LABELS[q])} {tex(_STATISTICS[s])}\\{tex(units.of(q))}}}"
                 for q, s in used
             ),
         ]
@@ -269,10 +269,10 @@ def main_latex(result: Evaluation) -> str:
         if (line.dataset, line.part) != previous:
             previous = (line.dataset, line.part)
             title = f"{line.dataset} ({levels[line.dataset]}), {line.part}, {line.n} configurations"
-            body += [r"\midrule", rf"\multicolumn{{{len(used) + 1}}}{{l}}{{{_tex(title)}}} \\"]
-        cells = [_tex(units.show(line.values.get(column))) for column in used]
-        body.append(" & ".join([rf"\quad {_tex(line.model)}", *cells]) + r" \\")
-    return _latex("l" + "r" * len(used), head, body)
+            body += [r"\midrule", rf"\multicolumn{{{len(used) + 1}}}{{l}}{{{tex(title)}}} \\"]
+        cells = [tex(units.show(line.values.get(column))) for column in used]
+        body.append(" & ".join([rf"\quad {tex(line.model)}", *cells]) + r" \\")
+    return latex_table("l" + "r" * len(used), head, body)
 
 
 def element_cells(
@@ -295,16 +295,17 @@ def elements_latex(result: Evaluation) -> str:
         elements, cells = element_cells(result, dataset)
         if not elements:
             continue
-        head = " & ".join([f"{_tex(dataset)}: force RMSE ({_tex(units.force)})", *elements])
+        head = " & ".join([f"{tex(dataset)}: force RMSE ({tex(units.force)})", *elements])
         body = [r"\midrule"]
         for model, row in cells.items():
             numbers = [units.show(row[e].errors.rmse) if e in row else "–" for e in elements]
-            body.append(" & ".join([_tex(model), *map(_tex, numbers)]) + r" \\")
-        parts.append(_latex("l" + "r" * len(elements), head, body))
+            body.append(" & ".join([tex(model), *map(tex, numbers)]) + r" \\")
+        parts.append(latex_table("l" + "r" * len(elements), head, body))
     return "\n".join(parts)
 
 
-def _latex(alignment: str, head: str, body: Sequence[str]) -> str:
+def latex_table(alignment: str, head: str, body: Sequence[str]) -> str:
+    """A table in the style of booktabs."""
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{alignment}}}",
@@ -337,11 +338,12 @@ _TEX = str.maketrans(
 )
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Text as LaTeX takes it."""
     return text.translate(_TEX)
 
 
-def _write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write records; without any there is no file."""
     if not records:
         path.unlink(missing_ok=True)
