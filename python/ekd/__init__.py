@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
     from ekd.neighbor_list import VerletList as VerletList
+    from ekd.preparation import prepare_dataset as prepare_dataset
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -82,6 +83,7 @@ _PUBLIC = {
     "load_ensemble": "training",
     "load_students": "distillation",
     "perturb": "distillation",
+    "prepare_dataset": "preparation",
     "read_structures": "distillation",
     "sample_md": "distillation",
     "stability": "dynamics",

@@ -46,10 +46,21 @@ class Section(BaseModel):
 class DataConfig(Section):
     """The training set: true energies, no forces needed."""
 
-    path: FilePath = Field(description="HDF5 in the ANI-1x/ANI-1ccx layout, or extended XYZ")
-    energy: str = Field(description="key of the energy, e.g. 'ccsd(t)_ccpvdz.energy'")
+    path: FilePath = Field(
+        description="a file made by 'ekd prepare', or any other format of docs/data.md"
+    )
+    energy: str | None = Field(
+        None,
+        description="key of the energy, e.g. 'ccsd(t)_ccpvdz.energy'; None: as the format has it; "
+        "a prepared file needs none",
+    )
     energy_unit: str | None = Field(
-        None, description="unit of the energy; None: Hartree in HDF5, eV in extended XYZ"
+        None, description="unit of the energy; None: Hartree in HDF5, eV in formats of ASE"
+    )
+    stream: bool | None = Field(
+        None,
+        description="leave the arrays of a prepared file on disk; None: if they are larger than "
+        "1 GiB. Results are the same",
     )
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share held out of training")
     split_by: Literal["configuration", "formula"] = Field(
@@ -64,7 +75,7 @@ class TestConfig(Section):
     __test__ = False  # not a test class, whatever its name tells pytest
 
     path: FilePath = Field(description="same formats as the training set")
-    energy: str = Field(description="key of the energy")
+    energy: str | None = Field(None, description="key of the energy, as in [data]")
     forces: str | None = Field(None, description="key of the forces")
     energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import committee, interop, model_file, quickstart, stability, stages
+from ekd.cli import committee, interop, model_file, prepare, quickstart, stability, stages
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -57,6 +57,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd quickstart                  the whole method on shipped data, ten minutes on two cores
 
+    ekd prepare data.xyz -o data.h5 check, index and convert data of any format
+
     ekd run config.toml             the whole method on your data
 
     ekd run config.toml --resume    go on after an interruption
@@ -96,6 +98,7 @@ def _program(
     pass
 
 
+prepare.register(app)
 stages.register(app)
 stability.register(app)
 committee.register(app)

@@ -1,7 +1,7 @@
 """Datasets: reading, splitting, reference energies."""
 
 from ekd.data.dataset import Dataset, Provenance
-from ekd.data.readers import load_dataset
+from ekd.data.loading import load_dataset
 from ekd.data.reference_energies import fit_reference_energies
 from ekd.data.splits import split
 

@@ -185,7 +185,7 @@ def prepare(
     """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    reference_energies = fit_reference_energies(data.subset(train_indices))
+    reference_energies = fit_reference_energies(data, train_indices)
     provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
     if labels.extra is not None:
         extra_indices = len(data) + np.arange(len(labels.extra))

@@ -108,6 +108,7 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
+        values["data"].pop("stream")
         for name in ("teachers", "labels", "student"):
             values.get(name, {}).pop("n_workers", None)
         if "labels" in values:
@@ -121,7 +122,12 @@ class Pipeline:
     def data(self) -> Dataset:
         """The training set."""
         section = self.config.data
-        return load_dataset(section.path, energy=section.energy, energy_unit=section.energy_unit)
+        return load_dataset(
+            section.path,
+            energy=section.energy,
+            energy_unit=section.energy_unit,
+            stream=section.stream,
+        )
 
     @cached_property
     def test(self) -> Dataset | None:

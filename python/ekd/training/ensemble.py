@@ -177,7 +177,7 @@ def train_ensemble(
             training=training or TrainingConfig(),
             train_indices=train_indices,
             validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
+            reference_energies=fit_reference_energies(data, train_indices),
             directory=folder,
             seed=seed,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.config import HIPNNConfig, TrainingConfig
-from ekd.data import Dataset
+from ekd.data import Dataset, mapped
 from ekd.training.batches import LossWeights
 from ekd.training.loop import train
 from ekd.training.trained import TrainedModel
@@ -43,6 +43,12 @@ class Job:
     weights: LossWeights | None = None
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return mapped.detach(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(mapped.attach(state))
 
     def name(self, member: int) -> str:
         """What a member is called in messages."""

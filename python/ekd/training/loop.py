@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
+from ekd.data.mapped import row_blocks
 from ekd.errors import DataError, TrainingError
 from ekd.files import atomic_write
 from ekd.models import HIPNN
@@ -252,5 +253,6 @@ def _write_history(path: Path, history: list[Record]) -> None:
 def _digest(*arrays: NDArray[Any]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        for part in row_blocks(array):
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
