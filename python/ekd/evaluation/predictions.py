@@ -76,7 +76,7 @@ class Evaluations:
     def load(self, task: Sequence[int]) -> dict[str, Any] | None:
         """Read a file; None if it is missing or damaged."""
         try:
-            with np.load(self.path(task)) as archive:
+            with self.path(task).open("rb") as file, np.load(file) as archive:
                 arrays = dict(archive)
             return arrays if str(arrays.pop("sha256")) == digest(arrays) else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -227,12 +227,13 @@ def _read(entry: DataLike) -> Dataset:
         return entry
     if not isinstance(entry, SetConfig):
         entry = SetConfig(path=Path(entry))
-    arguments: dict[str, Any] = {"forces": entry.forces, "energy_unit": entry.energy_unit}
-    if entry.energy is not None:
-        arguments["energy"] = entry.energy
-    if entry.gradients:
-        arguments["gradients"] = True
-    dataset = load_dataset(entry.path, **arguments)
+    dataset = load_dataset(
+        entry.path,
+        energy=entry.energy,
+        forces=entry.forces,
+        energy_unit=entry.energy_unit,
+        gradients=entry.gradients,
+    )
     if entry.level_of_theory is not None:
         provenance = replace(dataset.provenance, level_of_theory=entry.level_of_theory)
         dataset = replace(dataset, provenance=provenance)
