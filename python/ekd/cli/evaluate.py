@@ -27,7 +27,8 @@ Compare models with true energies and forces, and with each other.
 * any calculator of ASE, `module:Class` or `"module:Class(key=value)"`.
 
 **Data** are all other files, in any format that ekd reads; without any, the test set of the run is
-used. Files of COMP6 are read as they are, one row for each. Forces are measured where `--forces` names them.
+used. Files of COMP6 are read as they are, one row for each. Forces are measured where `--forces`
+names them.
 
 **What comes out**: tables here; in the output folder `report.html`, which needs nothing beside it,
 `summary.json`, `tables/` (CSV and LaTeX), `plots/`. Errors of total, per-atom and conformer
@@ -128,7 +129,9 @@ def evaluate(
         path = Path(models[0])
         given = {"--energy": energy, "--forces": forces, "--level": level, "--window": window}
         if wrong := [name for name, value in given.items() if value]:
-            raise typer.BadParameter(f"{wrong[0]} belongs to data files; '{path}' describes its own")
+            raise typer.BadParameter(
+                f"{wrong[0]} belongs to data files; '{path}' describes its own"
+            )
         if not is_evaluation(path):
             from ekd.cli.stages import execute
 

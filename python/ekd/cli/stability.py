@@ -19,9 +19,9 @@ _HELP = """
 Run molecular dynamics with every model until it fails, and tell how long that takes.
 
 **Models** are those of `ekd evaluate`: a run (its single teachers, their ensemble, its student), an
-exported file, a checkpoint, any calculator of ASE. **Structures** are all other files, in any format
-of ASE, and molecules that ASE knows by name: `--molecule CH3OH`. Molecules run in ASE; periodic
-boxes run in LAMMPS where the model fits into an exported file.
+exported file, a checkpoint, any calculator of ASE. **Structures** are all other files, in any
+format of ASE, and molecules that ASE knows by name: `--molecule CH3OH`. Molecules run in ASE;
+periodic boxes run in LAMMPS where the model fits into an exported file.
 
 **A run fails** where a bond of the starting structure breaks, atoms fall into each other,
 temperature or potential energy run away, or something is not a number. Limits are in the report

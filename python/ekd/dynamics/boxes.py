@@ -88,7 +88,8 @@ def run_drift(
             timestep,
             config.friction,
             every,
-            bath_steps=max(1, round(drift.equilibration / timestep)),
+            bath_steps=max(1, round(drift.equilibration / drift.bath_timestep)),
+            bath_timestep=drift.bath_timestep,
             free_steps=free_steps,
             hottest=watch.hottest,
         )
@@ -102,7 +103,7 @@ def run_drift(
         else:
             totals = tables[1]["TotEng"]
             outcomes.append(drift_of(seed, timestep, every * timestep, totals, len(atoms)))
-        report(run.n_steps * timestep)
+        report(drift.equilibration + drift.duration)
     return outcomes
 
 

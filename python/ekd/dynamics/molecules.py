@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
@@ -89,7 +89,8 @@ class Flock:
         momenta = []
         for generator in self._generators:
             one = atoms.copy()
-            MaxwellBoltzmannDistribution(one, temperature_K=temperature, rng=generator)
+            thermal = np.sqrt(one.get_masses() * units.kB * temperature)[:, None]
+            one.set_momenta(thermal * generator.standard_normal((len(atoms), 3)))
             Stationary(one)
             if not atoms.pbc.any() and len(atoms) > 2:
                 ZeroRotation(one)
@@ -225,9 +226,9 @@ def run_drift(
     n_samples = max(2, round(drift.duration / timestep / every))
     outcomes: list[DriftOutcome] = []
     with _quiet():
-        n_steps = max(1, round(drift.equilibration / timestep))
-        flock.langevin(timestep, drift.temperature, config.friction).run(n_steps)
-        report(n_steps * timestep)
+        n_steps = max(1, round(drift.equilibration / drift.bath_timestep))
+        flock.langevin(drift.bath_timestep, drift.temperature, config.friction).run(n_steps)
+        report(drift.equilibration)
         integrator = flock.verlet(timestep)
         series: dict[int, list[float]] = {seed: [] for seed in seeds}
         for check in range(n_samples + 1):
@@ -239,7 +240,9 @@ def run_drift(
             for k, seed in enumerate(flock.seeds):
                 series[seed].append(float(totals[k]))
             failed = [k for k, kind in enumerate(found) if kind is not None]
-            outcomes += [DriftOutcome(flock.seeds[k], timestep, None, None, found[k]) for k in failed]
+            outcomes += [
+                DriftOutcome(flock.seeds[k], timestep, None, None, found[k]) for k in failed
+            ]
             if failed:
                 flock.keep([k for k in range(len(found)) if k not in failed])
                 if not flock.seeds:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from ekd.dynamics.failures import KINDS
+from ekd.dynamics.instrument import ALL, Stability, SurvivalRow
 from ekd.dynamics.settings import StabilityConfig
-from ekd.dynamics.stability import ALL, Stability, SurvivalRow
 from ekd.evaluation.output import software
 from ekd.evaluation.report import embedded, fill
 from ekd.evaluation.style import colors_of, plain_log, save, styled_axes
@@ -22,7 +22,7 @@ from ekd.files import atomic_write
 
 
 def write(result: Stability, folder: Path) -> None:
-    """Write all files; see :meth:`ekd.dynamics.stability.Stability.write`."""
+    """Write all files; see :meth:`ekd.dynamics.instrument.Stability.write`."""
     write_csv(
         folder / "tables" / "runs.csv",
         [

@@ -98,7 +98,8 @@ class Runs:
         if task.kind == "survival":
             settings["duration"] = config.duration
         else:
-            settings["drift"] = config.drift.model_dump(exclude={"timesteps", "n_seeds"})
+            drift = config.drift.model_dump(exclude={"timesteps", "n_seeds"})
+            settings["drift"] = {**drift, "bath_timestep": config.drift.bath_timestep}
         identity = {
             "model": self.runners[task.runner].model.sha256,
             "numbers": atoms.numbers.tolist(),
@@ -290,7 +291,9 @@ def _frames(path: Path, which: str) -> list[Atoms]:
     if not path.is_file():
         raise DataError(f"structure file '{path}' not found; check the path")
     try:
-        frames = ase.io.read(path, index=which if ":" in which else f"{int(which)}:{int(which) + 1}")
+        frames = ase.io.read(
+            path, index=which if ":" in which else f"{int(which)}:{int(which) + 1}"
+        )
     except Exception as error:  # each of ASE's formats fails in its own way
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give a structure "
@@ -303,5 +306,3 @@ def _frames(path: Path, which: str) -> list[Atoms]:
 
 def _file(model: EvaluatedModel, folder: Path) -> Path | None:
     return as_file(model, folder / "models")
-
-

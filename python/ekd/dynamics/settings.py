@@ -78,6 +78,11 @@ class DriftConfig(Section):
     equilibration: float = Field(0.5, gt=0, description="ps, with the thermostat")
     n_seeds: int = Field(2, ge=1, description="runs of every structure and time step")
 
+    @property
+    def bath_timestep(self) -> float:
+        """Of the equilibration: the smallest one, so that runs of all time steps start alike."""
+        return min(self.timesteps)
+
     @model_validator(mode="after")
     def _positive(self) -> DriftConfig:
         if any(not step > 0 for step in self.timesteps):

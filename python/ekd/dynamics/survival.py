@@ -59,9 +59,7 @@ class Survival:
         return f"{shown(self.median)} [{shown(self.low)}, {shown(self.high)}]"
 
 
-def survival(
-    times: Sequence[float], failed: Sequence[bool], confidence: float = 0.95
-) -> Survival:
+def survival(times: Sequence[float], failed: Sequence[bool], confidence: float = 0.95) -> Survival:
     """Estimate the survival of runs.
 
     >>> found = survival([1.0, 2.0, 3.0, 4.0], [True, True, True, False])
@@ -82,7 +80,7 @@ def survival(
         warnings.simplefilter("ignore", RuntimeWarning)
         band = found.confidence_interval(confidence_level=confidence, method="log-log")
     at, share = np.asarray(found.quantiles), np.asarray(found.probabilities)
-    low = _filled(np.asarray(band.low.probabilities), share)
+    low = np.minimum(_filled(np.asarray(band.low.probabilities), share), share)
     high = _filled(np.asarray(band.high.probabilities), share)
     # Up to each time the curve is as high as after the time before.
     steps = np.diff(np.concatenate([[0.0], at]))
@@ -103,7 +101,7 @@ def survival(
 
 
 def _filled(band: Array, share: Array) -> Array:
-    """Without failures there is no variance; at S = 0 the band stays where it was last known."""
+    """Without failures there is no variance; at S = 0 the bound stays where it was last known."""
     result = band.copy()
     for k in range(len(result)):
         if np.isnan(result[k]):

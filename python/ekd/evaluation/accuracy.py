@@ -1,4 +1,4 @@
-"""Errors of energies, relative energies and forces: of all, in energy windows, by group, by element.
+"""Errors of energies, conformer energies and forces: of all, in windows, by group, by element.
 
 All errors are in eV, eV/atom and eV/Å. Relative energies are energy differences between conformers:
 configurations with the same composition in the same group of the data. Every pair of conformers

@@ -74,8 +74,8 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
     spread, error = np.asarray(spread, float), np.abs(np.asarray(error, float))
     if spread.shape != error.shape or spread.ndim != 1 or len(spread) < 2:
         raise DataError(
-            f"spreads of shape {spread.shape} and errors of shape {error.shape} cannot be compared; "
-            "two arrays [n] with n of at least 2 are needed"
+            f"spreads of shape {spread.shape} and errors of shape {error.shape} cannot be "
+            "compared; two arrays [n] with n of at least 2 are needed"
         )
     if not (np.isfinite(spread).all() and np.isfinite(error).all()):
         raise DataError("a spread or an error is not finite; leave out those configurations")
@@ -108,9 +108,7 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
     )
 
 
-def spread_and_error(
-    truth: Dataset, found: ModelPredictions, quantity: str
-) -> tuple[Array, Array]:
+def spread_and_error(truth: Dataset, found: ModelPredictions, quantity: str) -> tuple[Array, Array]:
     """What a calibration compares: [n] spreads and [n] errors, not negative."""
     if quantity == "force":
         assert truth.forces is not None

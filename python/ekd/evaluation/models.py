@@ -272,6 +272,5 @@ def _part(found: NeighborList, data: Dataset, start: int, stop: int) -> Neighbor
         cell_shifts=found.cell_shifts[pairs],
         pair_vectors=found.pair_vectors[pairs],
         pair_offsets=found.pair_offsets[start : stop + 1] - found.pair_offsets[start],
-        center_offsets=found.center_offsets[first_atom : last_atom + 1]
-        - found.pair_offsets[start],
+        center_offsets=found.center_offsets[first_atom : last_atom + 1] - found.pair_offsets[start],
     )

@@ -164,7 +164,9 @@ def _open_path(path: Path, name: str, use_energies: bool) -> EvaluatedModel:
             f"no model in '{path}' (expected teachers/ and student/ of a run, member-0/, ..., or "
             "checkpoint.pt); check the path"
         )
-    members = [MemberTeacher(model, use_energies, f"{name} {k}") for k, model in enumerate(networks)]
+    members = [
+        MemberTeacher(model, use_energies, f"{name} {k}") for k, model in enumerate(networks)
+    ]
     return TeacherModel(name, tuple(members))
 
 

@@ -275,9 +275,7 @@ def main_latex(result: Evaluation) -> str:
     return latex_table("l" + "r" * len(used), head, body)
 
 
-def element_cells(
-    result: Evaluation, dataset: str
-) -> tuple[list[str], dict[str, dict[str, Row]]]:
+def element_cells(result: Evaluation, dataset: str) -> tuple[list[str], dict[str, dict[str, Row]]]:
     """Elements, and for each model the errors of the forces on them."""
     rows = result.select(dataset, quantity="force", kind="element")
     elements = list(dict.fromkeys(row.slice_name for row in rows))

@@ -137,6 +137,7 @@ def stability(
     bath_steps: int,
     hottest: float,
     free_steps: int = 0,
+    bath_timestep: float | None = None,
 ) -> Run:
     """Write a run with a Langevin thermostat, and some steps without one after it.
 
@@ -152,6 +153,7 @@ def stability(
         bath_steps: with the thermostat.
         hottest: K; LAMMPS stops when the temperature is higher.
         free_steps: at constant energy, afterwards.
+        bath_timestep: ps, as long as there is a thermostat; None: the same.
     """
     elements = list(dict.fromkeys(atoms.symbols))
     write_data(folder / "start.data", atoms, elements)
@@ -162,6 +164,7 @@ def stability(
         "elements": elements,
         "temperature": temperature,
         "timestep": timestep,
+        "bath_timestep": bath_timestep or timestep,
         "damp": 1 / friction,
         "seed": seed + 1,
         "check_every": check_every,

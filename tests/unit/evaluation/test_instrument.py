@@ -33,7 +33,9 @@ def truth(test_dataset: Dataset) -> Dataset:
     return test_dataset.subset(np.arange(0, 90, 3))
 
 
-def evaluated(data: object, output: Path | None = None, **settings: object) -> ekd.evaluation.Evaluation:
+def evaluated(
+    data: object, output: Path | None = None, **settings: object
+) -> ekd.evaluation.Evaluation:
     models = {"committee": ensemble(3), "student": teacher(7), "springs": SPRINGS}
     return ekd.evaluate(models, data, output=output, progress=False, **settings)  # type: ignore[arg-type]
 
@@ -43,9 +45,7 @@ def result(truth: Dataset) -> ekd.evaluation.Evaluation:
     return evaluated({"small": truth}, units="kcal/mol")
 
 
-def test_errors_are_those_of_the_metrics(
-    truth: Dataset, result: ekd.evaluation.Evaluation
-) -> None:
+def test_errors_are_those_of_the_metrics(truth: Dataset, result: ekd.evaluation.Evaluation) -> None:
     members = ensemble(3)
     expected = compare(members.predict(truth), truth)
     (energy,) = result.select(model="committee", quantity="energy")
@@ -70,7 +70,7 @@ def test_errors_are_those_of_the_metrics(
 def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation) -> None:
     result.write(tmp_path / "out")
     report = (tmp_path / "out" / "report.html").read_text()
-    assert "src=\"http" not in report
+    assert 'src="http' not in report
     assert report.count("data:image/png;base64,") == len(list((tmp_path / "out/plots").iterdir()))
     for words in ("committee, one", "springs", "Retention gain", truth.provenance.level_of_theory):
         assert words in report
@@ -79,7 +79,9 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
     with (tmp_path / "out" / "tables" / "errors.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(result.rows)
-    (row,) = [r for r in rows if (r["slice"], r["model"], r["quantity"]) == ("all", "student", "force")]
+    (row,) = [
+        r for r in rows if (r["slice"], r["model"], r["quantity"]) == ("all", "student", "force")
+    ]
     (expected,) = result.select(model="student", quantity="force")
     assert float(row["rmse"]) == expected.errors.rmse
     assert row["unit"] == "eV/Å"
@@ -91,7 +93,9 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
 
 
 def test_energies_alone(small_dataset: Dataset, tmp_path: Path) -> None:
-    result = ekd.evaluate({"committee": ensemble(2)}, small_dataset, output=tmp_path, progress=False)
+    result = ekd.evaluate(
+        {"committee": ensemble(2)}, small_dataset, output=tmp_path, progress=False
+    )
     assert {row.quantity for row in result.rows} == {"energy", "energy_per_atom", "relative_energy"}
     assert {row.quantity for row in result.calibrations} == {"energy_per_atom"}
     assert any("No true forces" in note for note in result.notes)
@@ -158,7 +162,9 @@ def test_predictions_are_found_again(
     done: list[object] = []
     run = stored.Evaluations.run
     monkeypatch.setattr(
-        stored.Evaluations, "run", lambda self, task, report: (done.append(task), run(self, task, report))
+        stored.Evaluations,
+        "run",
+        lambda self, task, report: (done.append(task), run(self, task, report)),
     )
     again = evaluated(truth, tmp_path)
     assert len(done) == 1
@@ -235,7 +241,11 @@ def test_mixed_ensemble_from_a_file(tmp_path: Path, truth: Dataset, test_file: P
 
 def test_parity_has_a_panel_for_each_model(result: ekd.evaluation.Evaluation) -> None:
     figure = parity(result, "small")
-    assert [ax.get_title(loc="left") for ax in figure.axes[:3]] == ["committee", "student", "springs"]
+    assert [ax.get_title(loc="left") for ax in figure.axes[:3]] == [
+        "committee",
+        "student",
+        "springs",
+    ]
     assert len(figure.axes) == 6
 
 
@@ -282,7 +292,10 @@ def test_nothing_to_measure_against(truth: Dataset) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[[models]]\npath = 'a'\ncalculator = 'b:C'\n[[sets]]\npath = 'd'\n", "path and calculator"),
+        (
+            "[[models]]\npath = 'a'\ncalculator = 'b:C'\n[[sets]]\npath = 'd'\n",
+            "path and calculator",
+        ),
         ("[[models]]\nname = 'a'\n[[sets]]\npath = 'd'\n", "found neither"),
         ("[[models]]\npath = 'a'\n", r"one \[\[sets\]\] or \[\[curves\]\]"),
         ("[[models]]\npath = 'a'\narguments = {a = 1}\n[[sets]]\npath = 'd'\n", "belong to a calc"),
