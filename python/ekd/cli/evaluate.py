@@ -105,6 +105,14 @@ def evaluate(
             metavar="TEXT", help="Level of theory of the labels, if the files do not say it."
         ),
     ] = None,
+    same_level: Annotated[
+        bool,
+        typer.Option(
+            "--same-level",
+            help="Measure total energies where models and labels call their level of theory by "
+            "different names, too.",
+        ),
+    ] = False,
     window: Annotated[
         list[float] | None,
         typer.Option(metavar="KCAL/MOL", help="Energy above the lowest conformer. Default: 100."),
@@ -152,6 +160,8 @@ def evaluate(
         config = config.model_copy(update=update)
     if n_workers is not None:
         config = config.model_copy(update={"n_workers": n_workers})
+    if same_level:
+        config = config.model_copy(update={"same_level": True})
     if overwrite:
         shutil.rmtree(config.output / "predictions", ignore_errors=True)
     _run(config, quiet)
@@ -229,6 +239,7 @@ def _run(config: EvaluationConfig, quiet: bool) -> None:
         output=config.output,
         windows=config.windows,
         units=config.units,
+        same_level=config.same_level,
         n_workers=config.n_workers,
         progress=not quiet,
     )

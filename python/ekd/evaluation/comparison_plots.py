@@ -79,7 +79,8 @@ def distributions(result: Evaluation, dataset: str) -> Figure:
     energies = {
         model.name: (found.energies - truth.energies) / truth.n_atoms_per_config
         for model in result.models
-        if model.use_energies and (found := result.predictions[dataset, model.name])
+        if (dataset, model.name) in result.counting
+        and (found := result.predictions[dataset, model.name])
     }
     if energies:
         panels.append(("energy", "Energy per atom", energies))
@@ -133,7 +134,7 @@ def parity(result: Evaluation, dataset: str) -> Figure:
             found = result.predictions[dataset, name]
             offset = _group_means(truth, truth.energies)
             predicted_offset = offset
-            if not next(m.use_energies for m in result.models if m.name == name):
+            if (dataset, name) not in result.counting:
                 predicted_offset = _group_means(truth, found.energies)
             _parity_panel(
                 axes[k],
@@ -220,7 +221,7 @@ def by_height(result: Evaluation, dataset: str) -> Figure:
     with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         for model in result.models:
             found = result.predictions[dataset, model.name]
-            squares, label = _squares(truth, found, model.use_energies)
+            squares, label = _squares(truth, found, (dataset, model.name) in result.counting)
             if squares is None:
                 continue
             ax.plot(
@@ -356,16 +357,15 @@ def draw(result: Evaluation) -> Mapping[str, tuple[Figure, dict[str, Any]]]:
     for k, (name, truth) in enumerate(result.truths.items()):
         shown: dict[str, Any] = {"dataset": name}
         figures[f"parity-{k}"] = parity(result, name), {"kind": "parity", **shown}
-        if truth.forces is not None or any(model.use_energies for model in result.models):
+        has_errors = truth.forces is not None or any(d == name for d, _ in result.counting)
+        if has_errors:
             figures[f"distribution-{k}"] = (
                 distributions(result, name),
                 {"kind": "distribution", **shown},
             )
         if truth.forces is not None:
             figures[f"elements-{k}"] = elements(result, name), {"kind": "elements", **shown}
-        if len(truth) >= 16 and (
-            truth.forces is not None or any(model.use_energies for model in result.models)
-        ):
+        if len(truth) >= 16 and has_errors:
             figures[f"height-{k}"] = by_height(result, name), {"kind": "height", **shown}
     for k, row in enumerate(result.calibrations):
         pair = spread_and_error(

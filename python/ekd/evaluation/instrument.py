@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -130,6 +130,7 @@ class Evaluation:
         units: of tables and plots, ``meV`` or ``kcal/mol``.
         truths: the datasets by name.
         predictions: by names of dataset and model.
+        counting: dataset and model for which total energies are measured.
     """
 
     models: list[ModelInfo]
@@ -142,6 +143,7 @@ class Evaluation:
     units: str
     truths: Mapping[str, Dataset]
     predictions: Mapping[tuple[str, str], ModelPredictions]
+    counting: Set[tuple[str, str]]
 
     def select(
         self,
@@ -180,6 +182,7 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     windows: Sequence[float] = (100.0,),
     units: str = "meV",
+    same_level: bool = False,
     n_workers: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -197,6 +200,8 @@ def evaluate(
         output: folder for all files; predictions in it are used again. None writes nothing.
         windows: of energies above the lowest conformer that get rows, kcal/mol.
         units: of tables and plots, ``meV`` or ``kcal/mol``.
+        same_level: measure total energies also where model and labels state different levels of
+            theory: those are names of one. Otherwise relative energies and forces alone are.
         n_workers: processes; None: one per core, if the work is worth it.
         progress: show a bar on standard error.
 
@@ -231,13 +236,19 @@ def evaluate(
         for d, dataset in enumerate(truths)
         for m, model in enumerate(opened)
     }
+    counting = {
+        (name, model.name)
+        for name, dataset in truths.items()
+        for model in opened
+        if _comparable(model, dataset, same_level)
+    }
     n_atoms = sum(dataset.n_atoms for dataset in (*truths.values(), *scans.values()))
     infos = [_info(model, m, seconds, n_atoms) for m, model in enumerate(opened)]
     result = Evaluation(
         models=infos,
         datasets=[_describe(name, dataset) for name, dataset in truths.items()],
-        rows=_rows(opened, truths, by_name, windows),
-        calibrations=_calibrations(opened, truths, by_name),
+        rows=_rows(opened, truths, by_name, windows, counting),
+        calibrations=_calibrations(opened, truths, by_name, counting),
         curves=[
             curve
             for d, ((name, dataset), config) in enumerate(zip(scans.items(), curves, strict=True))
@@ -248,11 +259,12 @@ def evaluate(
                 {model.name: found[m, len(truths) + d] for m, model in enumerate(opened)},
             )
         ],
-        notes=_notes(infos, truths),
+        notes=_notes(infos, truths, counting),
         windows=list(windows),
         units=units,
         truths=truths,
         predictions=by_name,
+        counting=counting,
     )
     if output is not None:
         result.write(output)
@@ -264,17 +276,19 @@ def _rows(
     truths: Mapping[str, Dataset],
     predictions: Mapping[tuple[str, str], ModelPredictions],
     windows: Sequence[float],
+    counting: Set[tuple[str, str]],
 ) -> list[Row]:
     rows = []
     for name, truth in truths.items():
-        rows += _rows_of(
-            name, truth, windows, models, {m.name: predictions[name, m.name] for m in models}
-        )
+        found = {model.name: predictions[name, model.name] for model in models}
+        count = {model for dataset, model in counting if dataset == name}
+        rows += _rows_of(name, truth, windows, models, found, count)
     for level, names in _by_level(truths).items():
         if len(names) > 1:
             title = COMBINED if len(_by_level(truths)) == 1 else f"{COMBINED}, {level}"
             joined, joined_predictions = _joined(names, truths, models, predictions)
-            rows += _rows_of(title, joined, windows, models, joined_predictions, by_group=False)
+            count = {model for name, model in counting if name == names[0]}
+            rows += _rows_of(title, joined, windows, models, joined_predictions, count, False)
     return rows
 
 
@@ -284,6 +298,7 @@ def _rows_of(
     windows: Sequence[float],
     models: Sequence[EvaluatedModel],
     predictions: Mapping[str, ModelPredictions],
+    counting: Set[str],
     by_group: bool = True,
 ) -> list[Row]:
     rows = []
@@ -297,7 +312,7 @@ def _rows_of(
                 energies: NDArray[Any] | None,
                 forces: NDArray[Any] | None,
                 part: Slice = part,
-                use_energies: bool = model.use_energies,
+                use_energies: bool = model.name in counting,
             ) -> dict[str, Errors]:
                 return measure(part, truth, molecule, energies, forces, use_energies)
 
@@ -379,6 +394,7 @@ def _calibrations(
     models: Sequence[EvaluatedModel],
     truths: Mapping[str, Dataset],
     predictions: Mapping[tuple[str, str], ModelPredictions],
+    counting: Set[tuple[str, str]],
 ) -> list[CalibrationRow]:
     rows = []
     for name, truth in truths.items():
@@ -387,7 +403,7 @@ def _calibrations(
             quantities = []
             if truth.forces is not None and found.forces_std is not None:
                 quantities.append("force")
-            if found.energies_std is not None and model.use_energies and len(truth) > 1:
+            if found.energies_std is not None and (name, model.name) in counting and len(truth) > 1:
                 quantities.append("energy_per_atom")
             rows += [
                 CalibrationRow(
@@ -434,7 +450,19 @@ def _describe(name: str, data: Dataset) -> DatasetInfo:
     )
 
 
-def _notes(models: Sequence[ModelInfo], truths: Mapping[str, Dataset]) -> list[str]:
+def _comparable(model: EvaluatedModel, truth: Dataset, same_level: bool) -> bool:
+    """Whether total energies are at one level of theory, as far as it is known."""
+    if not model.use_energies:
+        return False
+    learned, labels = model.level_of_theory, truth.provenance.level_of_theory
+    return same_level or learned in ("", labels)
+
+
+def _notes(
+    models: Sequence[ModelInfo],
+    truths: Mapping[str, Dataset],
+    counting: Set[tuple[str, str]],
+) -> list[str]:
     notes = []
     levels = _by_level(truths)
     for model in models:
@@ -444,13 +472,14 @@ def _notes(models: Sequence[ModelInfo], truths: Mapping[str, Dataset]) -> list[s
                 "and are not measured; relative energies and forces are."
             )
             continue
-        other = [level for level in levels if model.level_of_theory not in ("", level)]
+        other = [name for name in truths if (name, model.name) not in counting]
         if other:
+            labels = dict.fromkeys(truths[name].provenance.level_of_theory for name in other)
             notes.append(
-                f"{model.name} learned '{model.level_of_theory}'; labels are "
-                + ", ".join(f"'{level}'" for level in other)
-                + ". Unless these are two names of one level of theory, errors of its total "
-                "energies there mean nothing."
+                f"{model.name} learned '{model.level_of_theory}'; the labels of {', '.join(other)} "
+                f"are {', '.join(map(repr, labels))}: its total energies are not measured there, "
+                "relative energies and forces are. If these are names of one level of theory, say "
+                "so with --same-level (same_level = true)."
             )
     without = [name for name, truth in truths.items() if truth.forces is None]
     if without:

@@ -80,6 +80,11 @@ class EvaluationConfig(Section):
         [100.0], description="energies above the lowest conformer (kcal/mol) that get rows"
     )
     units: Literal["meV", "kcal/mol"] = Field("meV", description="of tables and plots")
+    same_level: bool = Field(
+        False,
+        description="measure total energies also where model and labels state different levels of "
+        "theory: those are names of one",
+    )
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
 
     @model_validator(mode="after")

@@ -31,6 +31,9 @@ _COLUMNS = (
     ("force", "q99"),
     ("force", "max"),
 )
+_IN_TERMINAL = {column for column in _COLUMNS if column != ("force", "q99")} - {
+    ("energy_per_atom", "rmse")  # a line of 80 characters has room for seven
+}
 _STATISTICS = {"rmse": "RMSE", "mae": "MAE", "q99": "99 %", "max": "max"}
 
 
@@ -128,14 +131,14 @@ def terminal_tables(result: Evaluation) -> list[Table]:
     units = Units.named(result.units)
     levels = {row.dataset: row.level_of_theory for row in result.rows}
     tables = []
-    used = columns(result)
+    used = [column for column in columns(result) if column in _IN_TERMINAL]
     previous = None
     for line in main_lines(result):
         if (line.dataset, line.part) != previous:
             previous = (line.dataset, line.part)
             table = _started(
                 f"{line.dataset}, {line.part}: {line.n} configurations, {levels[line.dataset]}",
-                [heading(column, units) for column in used],
+                [heading(column, units).replace(" ", "\n", 1) for column in used],
             )
             tables.append(table)
         table.add_row(line.model, *(units.show(line.values.get(column)) for column in used))
@@ -146,19 +149,23 @@ def terminal_tables(result: Evaluation) -> list[Table]:
 
 def _started(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    for text in headings:
+        table.add_column(text, justify="right")
     return table
 
 
 def _calibration_table(result: Evaluation) -> Table:
-    headings = ["Spearman", "Pearson", "error/spread", "calibration\nerror", "retention\ngain"]
+    headings = ["Spear-\nman", "Pear-\nson", "error/\nspread", "calib.\nerror", "retention\ngain"]
     table = _started("Spread against true error", ["", *headings])
+    previous = None
     for row in result.calibrations:
         found = row.result
+        if row.dataset != previous:
+            table.add_row(f"[dim]{row.dataset}[/dim]")
+            previous = row.dataset
         table.add_row(
-            f"{row.dataset}: {row.model}",
+            row.model,
             "forces" if row.quantity == "force" else "energy/atom",
             *(
                 "–" if value is None else f"{value:.2f}"

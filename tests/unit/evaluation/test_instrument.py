@@ -126,8 +126,13 @@ def test_levels_of_theory_are_never_joined(truth: Dataset) -> None:
 def test_a_level_that_is_not_that_of_the_labels_is_said(truth: Dataset) -> None:
     student = teacher(0)
     student = replace(student, provenance={"data": {"level_of_theory": "DFT"}})
-    notes = ekd.evaluate({"student": student}, truth, progress=False).notes
-    assert any("student learned 'DFT'; labels are 'CCSD(T)" in note for note in notes)
+    result = ekd.evaluate({"student": student}, truth, progress=False)
+    (note,) = result.notes
+    assert "student learned 'DFT'; the labels of ccsdt_chno_test are 'CCSD(T)" in note
+    assert {row.quantity for row in result.rows} == {"relative_energy", "force"}
+    same = ekd.evaluate({"student": student}, truth, same_level=True, progress=False)
+    assert not same.notes
+    assert same.select(quantity="energy")
 
 
 def test_exported_files_in_batches(truth: Dataset, tmp_path: Path) -> None:
