@@ -149,7 +149,9 @@ def test_no_teachers_to_load(tmp_path: Path) -> None:
 
 
 SCRIPT = """
+import signal
 import ekd.config, ekd.data, ekd.training
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell may have it ignored: nohup, &
 data = ekd.data.load_dataset({path!r}, energy="ccsd(t)_ccpvdz.energy").subset(range(0, 3000, 80))
 print("script runs", flush=True)
 ekd.training.train_ensemble(
