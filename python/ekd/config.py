@@ -427,16 +427,30 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         ConfigError: the file is missing, is not TOML, or fails validation. Every problem is
             listed, each with the key, the value found and what was expected.
     """
+    return validate_config(read_toml(path), base=Path(path).parent, source=f"'{path}'")
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file, whatever is in it.
+
+    Raises:
+        ConfigError: the file is missing, cannot be read, or is not TOML.
+    """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"configuration file '{path}' not found; check the path") from None
     except OSError as error:
         raise ConfigError(f"configuration file '{path}' cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
-    return validate_config(raw, base=path.parent, source=f"'{path}'")
+
+
+def located(path: Path, base: str | os.PathLike[str]) -> Path:
+    """A path that counts from ``base``, as an absolute one."""
+    # Not resolve(): a link that the user wrote stays a link.
+    return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
 
 
 def validate_config(
@@ -452,27 +466,23 @@ def validate_config(
     except ValidationError as error:
         raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
 
-    def located(path: Path) -> Path:
-        # Not resolve(): a link that the user wrote stays a link.
-        return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
-
     def teacher(section: TeacherConfig) -> TeacherConfig:
-        files = {key: located(path) for key, path in section.files.items()}
-        checkpoint = section.checkpoint and located(section.checkpoint)
-        folder = located(section.folder)
+        files = {key: located(path, base) for key, path in section.files.items()}
+        checkpoint = section.checkpoint and located(section.checkpoint, base)
+        folder = located(section.folder, base)
         return section.model_copy(
             update={"files": files, "checkpoint": checkpoint, "folder": folder}
         )
 
-    data = config.data.model_copy(update={"path": located(config.data.path)})
-    test = config.test and config.test.model_copy(update={"path": located(config.test.path)})
+    data = config.data.model_copy(update={"path": located(config.data.path, base)})
+    test = config.test and config.test.model_copy(update={"path": located(config.test.path, base)})
     labels = config.labels.model_copy(
         update={
             "teachers": [teacher(section) for section in config.labels.teachers],
-            "structures": [located(path) for path in config.labels.structures],
+            "structures": [located(path, base) for path in config.labels.structures],
         }
     )
-    output = located(config.output)
+    output = located(config.output, base)
     return config.model_copy(
         update={"data": data, "test": test, "labels": labels, "output": output}
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ekd.cli import evaluate
 from ekd.cli.options import ConfigPath, Output, Overwrite, Quiet, Resume, existing, load
 from ekd.pipeline.order import STAGES
 
@@ -52,11 +53,6 @@ Train the student on true energies and mean forces.
 Leaves `student/`. Needs `ekd label`. What follows where the teachers disagree is said in
 `[student.spread]`.
 """,
-    "evaluate": """
-Measure teachers, ensemble and student against data that none has seen.
-
-Leaves `evaluation/`. Needs `ekd distill`. Without a section `[test]` the validation split is used.
-""",
     "export": """
 Write the student to `student.pt`, the file that LAMMPS and ASE run.
 
@@ -99,6 +95,9 @@ def register(app: typer.Typer) -> None:
     app.command("run", help=_RUN_HELP)(run)
     own = {"export": export, "train": train}
     for name in STAGES:
+        if name == "evaluate":  # which does more than the stage: see ekd.cli.evaluate
+            evaluate.register(app)
+            continue
         app.command(name, help=_HELP[name])(own.get(name) or _command(name))
 
 

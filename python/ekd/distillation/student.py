@@ -283,7 +283,7 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
         CheckpointError: there is no student, or one is damaged or not finished.
     """
     path = Path(path)
-    if path.is_file() and _is_exported(path):
+    if path.is_file() and is_exported(path):
         raise CheckpointError(
             f"'{path}' is an exported model, which cannot be taken apart again; name the output "
             "folder of the run that it comes from"
@@ -301,7 +301,8 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
     )
 
 
-def _is_exported(path: Path) -> bool:
+def is_exported(path: Path) -> bool:
+    """Whether a file is an exported model."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -30,7 +30,7 @@ from ekd.distillation import (
     sample_md,
 )
 from ekd.distillation.student import plan_committee, prepare, train_student
-from ekd.distillation.teachers import as_teachers, predict_all
+from ekd.distillation.teachers import as_teachers, from_config, predict_all
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.evaluation import compare
@@ -206,7 +206,7 @@ class Pipeline:
     @cached_property
     def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
         """The teachers that the section [labels] names."""
-        return [teachers.build(section) for section in self.config.labels.teachers]
+        return [from_config(section) for section in self.config.labels.teachers]
 
     @cached_property
     def students(self) -> Ensemble:
