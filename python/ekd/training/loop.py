@@ -26,7 +26,7 @@ from ekd.training.batches import BatchSource, LossWeights
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.parallel import ALONE, Group
 from ekd.training.sampling import epoch_batches, share
-from ekd.training.schedules import best_epoch, is_over, learning_rate
+from ekd.training.schedules import best_epoch, is_over, learning_rates
 from ekd.training.steps import Record, Tally, evaluate_step, validate
 from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
@@ -243,7 +243,7 @@ class _Run:
         part = share(whole.after(first), n_atoms, group.rank, group.n_ranks)
         # With batches by atoms their number differs a little between epochs: each epoch is then as
         # long on the schedule as any other.
-        n_steps, rate = training.epochs * len(whole), 0.0
+        rate_of, rate = learning_rates(training, training.epochs * len(whole), self.history), 0.0
         start = reported = saved = time.monotonic()
         for k, batch in enumerate(source.batches(part.configs, part.bounds), start=first):
             step = evaluate_step(
@@ -254,7 +254,7 @@ class _Run:
                 int(sizes[k]),
                 group.reduce,
             )
-            rate = learning_rate(training, epoch * len(whole) + k, n_steps, self.history)
+            rate = rate_of(epoch * len(whole) + k)
             self.optimizer.step(step.gradient, rate)
             tally.add(step)
             now = time.monotonic()
