@@ -76,5 +76,6 @@ class Optimizer:
         self.weights.copy_(state["weights"])
         self.average.copy_(state["average"])
         self._adam.state[self.weights] = {
-            name: tensor.clone() for name, tensor in state["adam"].items()
+            name: tensor.to(self.weights.device, copy=True)
+            for name, tensor in state["adam"].items()
         }
