@@ -17,6 +17,12 @@ SMALL = ["--n-features", "4", "--n-sensitivities", "4", "--cutoff", "3", "--step
     [
         ("bench_neighbor_list.py", ["--cutoff", "3"], ["ekd", "vesin, sorted", "ASE"]),
         ("bench_md.py", ["--ranks", "1", *SMALL], ["pair_style ekd, 1 rank", "hippynn"]),
+        # Kernels that hippynn need not compile first.
+        (
+            "bench_training.py",
+            ["--threads", "1", "--n-features", "4", "--kernels", "_pytorch_raw"],
+            ["energies and forces", "its kernels: _pytorch_raw"],
+        ),
     ],
 )
 def test_runs(script: str, options: list[str], rows: list[str]) -> None:

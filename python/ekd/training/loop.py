@@ -29,6 +29,7 @@ from ekd.training.predictions import (
     evaluate,
     evaluate_energies,
     forces_from_gradient,
+    pair_differences,
 )
 from ekd.training.trained import TrainedModel
 
@@ -178,14 +179,13 @@ def _run_epoch(
     parameters = list(network.parameters())
     losses, energy_errors, force_errors, rate = [], [], [], 0.0
     for batch in source.batches(order, training.batch_size):
-        loss, energy_error, force_error = _loss(network, batch, training)
-        gradient = torch.autograd.grad(loss, parameters)
+        loss, gradient, energy_error, force_error = _loss(network, parameters, batch, training)
         rate = one_cycle(optimizer.step_count, n_steps, training.learning_rate)
-        optimizer.step(torch.cat([part.reshape(-1) for part in gradient]), rate)
-        losses.append(loss.detach())
-        energy_errors.append(energy_error.detach())
+        optimizer.step(gradient, rate)
+        losses.append(loss)
+        energy_errors.append(energy_error)
         if force_error is not None:
-            force_errors.append(force_error.detach())
+            force_errors.append(force_error)
     return {
         "loss": float(torch.stack(losses).mean()),
         **_summary("energy", torch.cat(energy_errors).numpy()),
@@ -195,24 +195,36 @@ def _run_epoch(
 
 
 def _loss(
-    network: HIPNN, batch: Batch, training: TrainingConfig
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Loss, and the errors of energies and forces that it is made of."""
+    network: HIPNN, parameters: list[torch.nn.Parameter], batch: Batch, training: TrainingConfig
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Loss, its gradient as one vector, and the errors of energies and forces it is made of."""
     expected_forces = batch.forces if training.force_weight > 0 else None
     pair_vectors = batch.pair_vectors.detach().requires_grad_(expected_forces is not None)
     levels = network.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
     energies = configuration_energies(levels, batch)
-    energy_error = energies - batch.energies
-    loss = training.energy_weight * rmse_plus_mae(energy_error)
+    # Autograd sees the network alone. What the loss makes of its results has known slopes.
+    energy_error = energies.detach() - batch.energies
+    value, slope = rmse_plus_mae(energy_error)
+    loss = training.energy_weight * value
+    results, slopes = [energies], [training.energy_weight * slope]
     force_error = None
     if expected_forces is not None:
-        (gradient,) = torch.autograd.grad(energies.sum(), pair_vectors, create_graph=True)
-        force_error = forces_from_gradient(gradient, batch.pairs, batch.n_atoms) - expected_forces
-        loss = loss + training.force_weight * rmse_plus_mae(force_error)
+        (by_pair,) = torch.autograd.grad(
+            energies, pair_vectors, torch.ones_like(energies), create_graph=True
+        )
+        forces = forces_from_gradient(by_pair.detach(), batch.pairs, batch.n_atoms)
+        force_error = forces - expected_forces
+        value, slope = rmse_plus_mae(force_error)
+        loss = loss + training.force_weight * value
+        results.append(by_pair)
+        slopes.append(training.force_weight * pair_differences(slope, batch.pairs))
     if training.hierarchicality_weight > 0:
         term = hierarchicality(levels, batch.n_configs)
-        loss = loss + training.hierarchicality_weight * term
-    return loss, energy_error, force_error
+        loss = loss + training.hierarchicality_weight * term.detach()
+        results.append(term)
+        slopes.append(torch.full_like(term, training.hierarchicality_weight))
+    gradient = torch.autograd.grad(results, parameters, slopes)
+    return loss, torch.cat([part.reshape(-1) for part in gradient]), energy_error, force_error
 
 
 def _validate(averaged: HIPNN, source: BatchSource, configs: NDArray[np.int64]) -> Record:

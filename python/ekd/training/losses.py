@@ -9,13 +9,22 @@ import torch
 _TINY = 1e-12  # under the root: no infinite slope where every error is zero
 
 
-def rmse_plus_mae(error: torch.Tensor) -> torch.Tensor:
-    """Sum of the root mean square and the mean absolute value of all elements.
+def rmse_plus_mae(error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the root mean square and the mean absolute value of all elements, with its slope.
 
     Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the
     error of a configuration in eV, forces as the error of a component in eV/Å.
+
+    Args:
+        error: of any shape, without a gradient.
+
+    Returns:
+        The loss, and its derivative by ``error``: written out, it costs half of what autograd
+        takes for it, and training steps are short.
     """
-    return (error.square().mean() + _TINY).sqrt() + error.abs().mean()
+    root = (error.square().mean() + _TINY).sqrt()
+    slope = (error / root + error.sign()) / error.numel()
+    return root + error.abs().mean(), slope
 
 
 def hierarchicality(levels: list[torch.Tensor], n_configs: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Te
         float64 [n_configs] eV.
     """
     zeros = torch.zeros(batch.n_configs, dtype=torch.float64)
-    return zeros.index_add(0, batch.config_index, torch.stack(levels).sum(0))
+    return zeros.index_add(0, batch.config_index, functools.reduce(torch.add, levels))
 
 
 def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: int) -> torch.Tensor:
@@ -55,6 +56,19 @@ def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: i
     """
     zeros = gradient.new_zeros(n_atoms, 3)
     return zeros.index_add(0, pairs.flatten(), torch.cat([gradient, -gradient]))
+
+
+def pair_differences(per_atom: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Value of the centre minus that of the neighbour: the adjoint of forces_from_gradient.
+
+    Args:
+        per_atom: [n_atoms, 3].
+        pairs: int64 [2, n_pairs].
+
+    Returns:
+        [n_pairs, 3].
+    """
+    return per_atom.index_select(0, pairs[0]) - per_atom.index_select(0, pairs[1])
 
 
 def evaluate(
