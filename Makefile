@@ -15,7 +15,7 @@ help:
 	@echo 'make test   install, then run all tests'
 	@echo 'make lint   check format, style, types and the direction of imports'
 	@echo 'make format format all sources'
-	@echo 'make bench  time the neighbour list and MD in LAMMPS against peers'
+	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
 	@echo 'make clean  remove what these commands made, but for demo/'
 
 # torch and LAMMPS first, at the versions that pyproject.toml pins for the build; then ekd is
@@ -33,6 +33,10 @@ $(VENV)/installed: $(VENV)/build-requirements $(SOURCES)
 
 $(VENV)/linters: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[lint]'
+	touch $@
+
+$(VENV)/peers: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[bench]'
 	touch $@
 
 setup: $(VENV)/installed
@@ -55,9 +59,8 @@ format: $(VENV)/linters
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.h')
 
-bench: setup
-	$(BIN)/python benchmarks/bench_neighbor_list.py
-	$(BIN)/python benchmarks/bench_md.py
+bench: $(VENV)/peers
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 clean:
 	rm -rf build $(VENV)

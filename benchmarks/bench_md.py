@@ -11,31 +11,33 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-# Before torch is loaded: every rank and every peer gets one thread.
-os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+# Before torch is loaded: one thread, unless the suite has said otherwise.
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
 
 import numpy as np
-import torch
 from ase import Atoms
-from common import Row, best_seconds, machine, print_table, water
 
+from common import Row, best_seconds, machine, print_table
 from ekd.config import HIPNNConfig
 from ekd.errors import LammpsError
-from ekd.export import export_model
 from ekd.inference import ExportedModel
 from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_speed, read_thermo
 from ekd.lammps.run import start
-from ekd.models import HIPNN
 from ekd.neighbor_list import neighbor_list
-
-# The mapping of weights to hippynn, which the tests prove equal.
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from suite.cases import DEFAULT, cases, random_model
+from suite.evaluation import bare_evaluation
+from suite.peers import hippynn
+from suite.peers.reaxff import with_reaxff
+from suite.plan import Plan
+from suite.records import DisagreementError, Message, Skipped, Status, compare
+from suite.timing import shortest
+from suite.water import water
 
 # The time step is so small that any weights leave water as it is; the list is rebuilt as often as
 # in a liquid at 0.5 fs.
@@ -47,7 +49,7 @@ read_data water.data
 pair_style ekd {keywords}
 pair_coeff * * model.pt O H
 neighbor 1.0 bin
-neigh_modify every 20 delay 0 check no
+neigh_modify every {rebuild} delay 0 check no
 velocity all create 300 4711
 fix nve all nve
 timestep 1e-6
@@ -58,21 +60,13 @@ run 2
 run {steps}
 """
 
+REBUILD = 20  # steps from one neighbour list to the next
+
+REAXFF_SIZES = 15_000  # atoms
+REAXFF_RATE = 1e4  # atoms/s, about, of a core: for the number of steps that are timed
+
 AGREEMENT = {"float64": 1e-9, "float32": 1e-3}
 """Largest difference of energies (eV/atom) and forces (eV/Å) between those that are compared."""
-
-
-def random_model(path: Path, options: argparse.Namespace) -> None:
-    torch.manual_seed(0)
-    config = HIPNNConfig(
-        n_interactions=options.n_interactions,
-        l_max=options.l_max,
-        n_features=options.n_features,
-        n_sensitivities=options.n_sensitivities,
-        cutoff=options.cutoff,
-        soft_max=0.9 * options.cutoff,
-    )
-    export_model(HIPNN(config, [1, 8], [0.0, 0.0]), path, config=config, dtype=options.dtype)
 
 
 def with_lammps(
@@ -81,7 +75,7 @@ def with_lammps(
     """Atom-steps per second, and the energy of the first step (eV/atom)."""
     write_data(folder / "water.data", atoms, ["O", "H"])
     script = folder / "water.in"
-    script.write_text(SCRIPT.format(steps=n_steps, keywords=keywords))
+    script.write_text(SCRIPT.format(steps=n_steps, keywords=keywords, rebuild=REBUILD))
     link = folder / "model.pt"
     link.unlink(missing_ok=True)
     link.symlink_to(Path(model.path).resolve())
@@ -90,91 +84,95 @@ def with_lammps(
     return read_speed(run.log), float(read_thermo(run.log)[0]["PotEng"][0]) / len(atoms)
 
 
-def hippynn_forces(model: ExportedModel, atoms: Atoms) -> tuple[Callable[[], np.ndarray], str]:
-    """A function that returns forces by hippynn with the weights of the model, and its kernels.
+def measure(plan: Plan) -> Iterator[Message]:
+    """The suite's part: LAMMPS against the bare force evaluation, and against reaxff."""
+    for case in cases().values():
+        name = f"MD in LAMMPS, {case.name}"
+        model, _ = random_model(case.config, plan.folder / "md.pt")
+        default = case.name == DEFAULT
+        rate = None
+        quick = (3_000, 12_288) if default else (3_000,)
+        full = (3_000, 12_288, 98_304) if default else (12_288,)
+        for target in plan.choose(quick, full):
+            atoms = water(target)
+            size = len(atoms)
+            if reason := plan.too_long(size, rate):
+                yield Skipped(name, size, plan.threads, "ekd", reason)
+                continue
+            yield Status(f"{case.name}, {size:,} atoms: bare force evaluation")
+            pairs = neighbor_list(atoms.positions, model.metadata.cutoff, atoms.cell.array, True)
+            bare = bare_evaluation(model, atoms, pairs)
+            energy = bare().energy / size
+            rate = size / shortest({"bare": bare}, plan.seconds)["bare"]
+            del bare, pairs
+            # Whole cycles of the neighbour list, so that each run has its share of rebuilds.
+            n_steps = REBUILD * max(1, round(plan.seconds * rate / size / REBUILD))
+            yield Status(f"{case.name}, {size:,} atoms: {n_steps} steps in LAMMPS")
+            try:
+                speed, found = with_lammps(plan.folder, model, atoms, "", plan.threads, n_steps)
+            except LammpsError as error:
+                reason = str(error).splitlines()[0]
+                yield Skipped(name, size, plan.threads, "pair_style ekd", reason, failed=True)
+                continue
+            _require_agreement("LAMMPS", abs(found - energy), AGREEMENT[model.metadata.dtype])
+            peers = {"bare force evaluation": rate / 1e3}
+            if default and target <= REAXFF_SIZES and "reaxff" not in plan.without:
+                yield Status(f"{size:,} atoms: reaxff")
+                n_reaxff = 10 * max(2, round(plan.seconds * REAXFF_RATE / size / 10))
+                try:
+                    reaxff = with_reaxff(plan.folder, target, plan.threads, n_reaxff)
+                    peers["reaxff (with qeq/reaxff)"] = reaxff / 1e3
+                except LammpsError as error:
+                    yield Skipped(name, size, plan.threads, "reaxff", str(error).splitlines()[0])
+            note = f"{plan.threads} MPI rank{'s' if plan.threads > 1 else ''}"
+            yield from compare(name, size, plan.threads, "katom-step/s", speed / 1e3, peers, note)
 
-    The neighbour list is made before, not part of what is timed.
 
-    Raises:
-        ImportError: hippynn is not installed.
-        ValueError: hippynn has no such model.
-    """
-    from hippynn_twin import hippynn, hippynn_twin
-
-    metadata = model.metadata
-    config = HIPNNConfig(**metadata.model["config"])
-    if config.zbl:
-        raise ValueError("it has no ZBL repulsion as this model has")
-    dtype = getattr(torch, metadata.dtype)
-    ours = HIPNN(config, metadata.atomic_numbers, list(metadata.energy_reference.values()))
-    ours.to(dtype).load_state_dict(torch.jit.load(model.path).state_dict())
-    network, energy = (part.to(dtype) for part in hippynn_twin(ours, config))
-    for parameter in [*network.parameters(), *energy.parameters()]:
-        parameter.requires_grad_(False)
-
-    found = neighbor_list(atoms.positions, config.cutoff, atoms.cell.array, atoms.pbc)
-    pairs = torch.from_numpy(found.pairs)
-    shifts = torch.from_numpy(found.cell_shifts @ atoms.cell.array).to(dtype)
-    species = torch.from_numpy(model.species(atoms.numbers))
-    features = torch.nn.functional.one_hot(species, len(metadata.elements)).to(dtype)
-    system = torch.zeros(len(atoms), dtype=torch.int64)
-    start_positions = torch.from_numpy(atoms.positions).to(dtype)
-
-    def forces() -> np.ndarray:
-        positions = start_positions.clone().requires_grad_(True)
-        vectors = positions[pairs[1]] - positions[pairs[0]] + shifts
-        geometry = [vectors.norm(dim=1)] + ([vectors] if config.l_max else [])
-        total = energy(network(features, *pairs, *geometry), system, 1)[0].sum()
-        return -torch.autograd.grad(total, positions)[0].numpy()
-
-    return forces, str(hippynn.custom_kernels.CUSTOM_KERNELS_ACTIVE)
-
-
-def measure(
+def rows(
     folder: Path,
     model: ExportedModel,
     atoms: Atoms,
-    styles: Sequence[str],
-    ranks: Sequence[int],
-    n_steps: int,
+    options: argparse.Namespace,
 ) -> list[Row]:
+    """One structure, for the table of this script alone."""
     allowed = AGREEMENT[model.metadata.dtype]
-    rows = []
+    found = []
 
     def evaluate() -> tuple[float, np.ndarray]:
         results = model.evaluate(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
         return results.energy / len(atoms), results.forces
 
     energy, forces = evaluate()
-    for keywords, n_ranks in itertools.product(styles, ranks):
+    for keywords, n_ranks in itertools.product(options.keywords, options.ranks):
         style = f"pair_style ekd {keywords}".strip()
         name = f"{style}, {n_ranks} rank{'s' if n_ranks > 1 else ''}"
         try:
-            speed, found = with_lammps(folder, model, atoms, keywords, n_ranks, n_steps)
+            speed, first = with_lammps(folder, model, atoms, keywords, n_ranks, options.steps)
         except LammpsError as error:  # not installed, or the run has failed
-            rows.append(Row(name, None, str(error).splitlines()[0]))
+            found.append(Row(name, None, str(error).splitlines()[0]))
             continue
-        _require_agreement(name, abs(found - energy), allowed)
-        rows.append(Row(name, speed / 1e3, f"{n_steps} steps of NVE"))
+        _require_agreement(name, abs(first - energy), allowed)
+        found.append(Row(name, speed / 1e3, f"{options.steps} steps of NVE"))
     speed = len(atoms) / best_seconds(evaluate)
-    rows.append(Row("ExportedModel, Python", speed / 1e3, "with neighbour list"))
+    found.append(Row("ExportedModel, Python", speed / 1e3, "with neighbour list"))
+    pairs = neighbor_list(atoms.positions, model.metadata.cutoff, atoms.cell.array, atoms.pbc)
     try:
-        peer, kernels = hippynn_forces(model, atoms)
+        peer = hippynn.evaluation(*hippynn.network_of(model), atoms, pairs)
+        kernels = options.kernels
+        if kernels == "fastest":
+            kernels = hippynn.use_fastest_kernels(peer)
     except ImportError:
-        return [*rows, Row("hippynn", None, "not installed: pip install hippynn")]
-    except ValueError as error:
-        return [*rows, Row("hippynn", None, str(error))]
+        return [*found, Row("hippynn", None, "not installed: pip install hippynn")]
+    except (ValueError, RuntimeError) as error:
+        return [*found, Row("hippynn", None, str(error))]
     _require_agreement("hippynn", float(np.abs(peer() - forces).max()), allowed)
     speed = len(atoms) / best_seconds(peer)
-    rows.append(Row("hippynn, forces alone", speed / 1e3, f"its kernels: {kernels}"))
-    return rows
+    return [*found, Row("hippynn, forces alone", speed / 1e3, f"its kernels: {kernels}")]
 
 
 def _require_agreement(name: str, difference: float, allowed: float) -> None:
     if not difference <= allowed:
-        raise SystemExit(
-            f"{name} differs by {difference:.1e}, allowed {allowed:.0e}: no comparison"
-        )
+        raise DisagreementError(f"{name} differs by {difference:.1e}, allowed {allowed:.0e}")
 
 
 def main() -> None:
@@ -197,22 +195,34 @@ def main() -> None:
     parser.add_argument(
         "--keywords", nargs="+", default=[""], help="keywords of pair_style ekd, one string a row"
     )
+    parser.add_argument(
+        "--kernels",
+        choices=("fastest", "torch"),
+        default="fastest",
+        help="of hippynn: the fastest that it has here, or plain torch, which needs no compiling",
+    )
     parser.add_argument("--steps", type=int, default=20, help="time steps that are timed")
     options = parser.parse_args()
     where = machine(["ekd", "torch", "lammps", "hippynn", "numpy"])
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="ekd-") as name:
         folder = Path(name)
         path = options.model or folder / "random.pt"
         if options.model is None:
-            random_model(path, options)
-        model = ExportedModel(path)
-        cases = {}
-        for repeats in options.repeats:
-            atoms = water(repeats)
-            cases[f"{len(atoms)} atoms"] = measure(
-                folder, model, atoms, options.keywords, options.ranks, options.steps
+            config = HIPNNConfig(
+                n_interactions=options.n_interactions,
+                l_max=options.l_max,
+                n_features=options.n_features,
+                n_sensitivities=options.n_sensitivities,
+                cutoff=options.cutoff,
+                soft_max=0.9 * options.cutoff,
             )
+            model, _ = random_model(config, path, elements=(1, 8), dtype=options.dtype)
+        else:
+            model = ExportedModel(path)
+        tables = {}
+        for repeats in options.repeats:
+            atoms = water(192 * repeats**3)
+            tables[f"{len(atoms)} atoms"] = rows(folder, model, atoms, options)
     about = model.metadata
     network = about.model["config"]
     print_table(
@@ -221,7 +231,7 @@ def main() -> None:
         f"{network['n_features']} features, {network['n_sensitivities']} sensitivities, "
         f"cutoff {about.cutoff} Å",
         "katom-step/s",
-        cases,
+        tables,
         where,
     )
 

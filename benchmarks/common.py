@@ -1,22 +1,15 @@
-"""What the benchmarks share: structures, timing, and tables that say where they were made."""
+"""What scripts that run alone share: timing, and tables that say where they were made."""
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from ekd.lammps.structures import water_box
-
-BOX = 64  # water molecules in the box that larger ones repeat
+from suite.machine import describe, summary
 
 
 @dataclass(frozen=True)
@@ -26,11 +19,6 @@ class Row:
     name: str
     rate: float | None
     note: str = ""
-
-
-def water(repeats: int) -> Atoms:
-    """A periodic box of water at 0.997 g/cm³: 192 atoms times ``repeats`` cubed."""
-    return water_box(BOX, density=0.997).repeat(repeats)
 
 
 def best_seconds(call: Callable[[], object], at_least: float = 0.5) -> float:
@@ -52,15 +40,7 @@ def machine(packages: Sequence[str]) -> str:
 
     To be called first, while the load is still that of others.
     """
-    cores = len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
-    state = "BUSY: not fit to be quoted" if load > 0.5 * cores else "idle"
-    lines = [
-        f"{_processor()}, {cores} cores, load {load:.1f} ({state})",
-        f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {_version(name)}" for name in packages),
-    ]
-    return "\n".join(lines)
+    return summary(describe(packages))
 
 
 def print_table(title: str, unit: str, cases: dict[str, list[Row]], caption: str) -> None:
@@ -85,19 +65,3 @@ def print_table(title: str, unit: str, cases: dict[str, list[Row]], caption: str
     console = Console()
     # Wide enough also where the output goes to a file.
     Console(width=max(console.width, 100)).print(table)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -21,10 +21,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here and in every
 
 import numpy as np
 from ase import Atoms
-from common import machine
 from rich.console import Console
 from rich.progress import track
 
+from common import machine
 from ekd.inference import ExportedModel
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import read_dump_frame, read_thermo

@@ -8,20 +8,12 @@ namespace ekd {
 namespace {
 
 // Views of the caller's memory; nothing is copied.
-torch::Tensor view(const std::vector<std::int64_t>& values) {
-  return torch::from_blob(const_cast<std::int64_t*>(values.data()),
-                          {static_cast<std::int64_t>(values.size())}, torch::kInt64);
+torch::Tensor view(const std::vector<std::int64_t>& values, std::int64_t n) {
+  return torch::from_blob(const_cast<std::int64_t*>(values.data()), {n}, torch::kInt64);
 }
 
-torch::Tensor view(const std::vector<double>& values, std::int64_t width) {
-  return torch::from_blob(const_cast<double*>(values.data()),
-                          {static_cast<std::int64_t>(values.size()) / width, width},
-                          torch::kFloat64);
-}
-
-std::vector<double> to_vector(const torch::Tensor& tensor) {
-  const torch::Tensor flat = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
-  return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
+torch::Tensor view(const std::vector<double>& values, std::int64_t n, std::int64_t width) {
+  return torch::from_blob(const_cast<double*>(values.data()), {n, width}, torch::kFloat64);
 }
 
 // Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
@@ -32,23 +24,27 @@ class Exchange : public FeatureExchange {
 
   torch::Tensor forward(const torch::Tensor& features) override {
     const std::int64_t width = features.size(1);
-    std::vector<double> rows = to_vector(features);
-    rows.resize(n_all_ * width);
-    communication_.copy_to_ghosts(rows, static_cast<int>(width));
-    return view(rows, width).to(features.options(), /*non_blocking=*/false, /*copy=*/true);
+    rows_.resize(n_all_ * width);
+    torch::Tensor rows = view(rows_, n_all_, width);
+    rows.narrow(0, 0, features.size(0)).copy_(features);
+    communication_.copy_to_ghosts(rows_, static_cast<int>(width));
+    return rows.to(features.options(), /*non_blocking=*/false, /*copy=*/true);
   }
 
   torch::Tensor reverse(const torch::Tensor& gradients) override {
     const std::int64_t width = gradients.size(1);
-    std::vector<double> rows = to_vector(gradients);
-    communication_.add_from_ghosts(rows, static_cast<int>(width));
-    return view(rows, width).narrow(0, 0, n_owned_).to(gradients.options(), false, true);
+    rows_.resize(n_all_ * width);
+    torch::Tensor rows = view(rows_, n_all_, width);
+    rows.copy_(gradients);
+    communication_.add_from_ghosts(rows_, static_cast<int>(width));
+    return rows.narrow(0, 0, n_owned_).to(gradients.options(), false, true);
   }
 
  private:
   std::int64_t n_owned_;
   std::int64_t n_all_;
   GhostCommunication& communication_;
+  std::vector<double> rows_;
 };
 
 Precision precision_named(const std::string& name) {
@@ -65,13 +61,16 @@ std::string default_device(int rank_on_computer) {
 
 struct Evaluator::Implementation {
   ExportedModel model;
+  Evaluation mean;  // of the last evaluation: the caller looks into it
 };
 
 Evaluator::Evaluator(const std::string& path, const EvaluatorOptions& options) {
   // torch would otherwise take every core on every rank.
   at::set_num_threads(options.n_threads);
-  implementation_.reset(new Implementation{ExportedModel(
-      path, torch::Device(options.device), precision_named(options.precision), options.block)});
+  implementation_.reset(
+      new Implementation{ExportedModel(path, torch::Device(options.device),
+                                       precision_named(options.precision), options.block),
+                         {}});
   if (options.self_test) implementation_->model.self_test();
 }
 
@@ -79,24 +78,27 @@ Evaluator::~Evaluator() = default;
 
 const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
 
-Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication) {
+Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication,
+                             const std::function<void(const Energies&)>& each_member) {
+  const auto n_all = static_cast<std::int64_t>(atoms.species.size());
   AtomGraph graph;
-  graph.species = view(atoms.species);
-  graph.pairs = torch::stack({view(atoms.centers), view(atoms.neighbors)});
-  graph.pair_vectors = view(atoms.pair_vectors, 3);
+  graph.species = view(atoms.species, n_all);
+  graph.centers = view(atoms.centers, atoms.n_pairs);
+  graph.neighbors = view(atoms.neighbors, atoms.n_pairs);
+  graph.pair_vectors = view(atoms.pair_vectors, atoms.n_pairs, 3);
   graph.n_owned = atoms.n_owned;
-  const std::int64_t n_all = graph.species.size(0);
-  Evaluation result;
-  if (atoms.complete) {
-    graph.n_centers = n_all;
-    NoExchange nothing;
-    result = implementation_->model.evaluate(graph, nothing);
-  } else {
-    graph.n_centers = atoms.n_owned;
-    Exchange exchange(atoms.n_owned, n_all, communication);
-    result = implementation_->model.evaluate(graph, exchange);
-  }
-  return {to_vector(result.atomic_energies), to_vector(result.pair_gradients)};
+  graph.n_centers = atoms.complete ? n_all : atoms.n_owned;
+  const auto plain = [](const Evaluation& found) {
+    return Energies{found.atomic_energies.const_data_ptr<double>(),
+                    found.pair_gradients.const_data_ptr<double>()};
+  };
+  std::function<void(const Evaluation&)> each;
+  if (each_member) each = [&](const Evaluation& found) { each_member(plain(found)); };
+  NoExchange nothing;
+  Exchange exchange(atoms.n_owned, n_all, communication);
+  FeatureExchange& used = atoms.complete ? static_cast<FeatureExchange&>(nothing) : exchange;
+  implementation_->mean = implementation_->model.evaluate(graph, used, each);
+  return plain(implementation_->mean);
 }
 
 }  // namespace ekd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,20 +11,30 @@
 
 namespace ekd {
 
-// Atoms 0 .. n_owned - 1 are owned, the others are ghosts.
+// Atoms 0 .. n_owned - 1 are owned, the others are ghosts. The arrays of pairs only ever grow, so
+// that a step costs no more than writing them; what counts is n_pairs.
 struct Neighborhood {
   std::int64_t n_owned = 0;
   // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
   bool complete = false;
-  std::vector<std::int64_t> species;    // [n_all]
-  std::vector<std::int64_t> centers;    // [n_pairs], ascending; owned, unless complete
-  std::vector<std::int64_t> neighbors;  // [n_pairs]
-  std::vector<double> pair_vectors;     // [n_pairs, 3], Å, from centre to neighbour
+  std::vector<std::int64_t> species;  // [n_all]
+  std::int64_t n_pairs = 0;
+  std::vector<std::int64_t> centers;    // [>= n_pairs], ascending; owned, unless complete
+  std::vector<std::int64_t> neighbors;  // [>= n_pairs]
+  std::vector<double> pair_vectors;     // [>= n_pairs, 3], Å, from centre to neighbour
+
+  void reserve_pairs(std::size_t most) {
+    if (centers.size() >= most) return;
+    centers.resize(most);
+    neighbors.resize(most);
+    pair_vectors.resize(3 * most);
+  }
 };
 
+// Valid until the next evaluation.
 struct Energies {
-  std::vector<double> atomic_energies;  // [n_owned], eV
-  std::vector<double> pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
+  const double* atomic_energies;  // [n_owned], eV
+  const double* pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
 };
 
 // Communication between ranks, on rows of `width` numbers, one row per atom (owned and ghost).
@@ -56,9 +67,11 @@ class Evaluator {
 
   const ModelMetadata& metadata() const;
 
+  // The mean over the students of the file; `each_member` is shown what every one finds, in turn.
   // Collective, unless the neighbourhood is complete: every rank calls it, whether it owns atoms
   // or not.
-  Energies evaluate(const Neighborhood& neighborhood, GhostCommunication& communication);
+  Energies evaluate(const Neighborhood& neighborhood, GhostCommunication& communication,
+                    const std::function<void(const Energies&)>& each_member = {});
 
  private:
   struct Implementation;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "atom.h"
 #include "citeme.h"
@@ -19,6 +20,15 @@
 #include "utils.h"
 
 using namespace LAMMPS_NS;
+
+namespace {
+
+// What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
+constexpr int kVirialColumn = 3;
+constexpr int kCentroidColumn = 9;
+constexpr int kGhostRow = 18;
+
+}  // namespace
 
 static const char kCite[] =
     "pair_style ekd: arXiv:2503.14293\n\n"
@@ -40,6 +50,8 @@ PairEKD::PairEKD(LAMMPS* lmp) : Pair(lmp) {
   // The virial is summed over pairs below, in every case: with newton on or off, under hybrid
   // styles and with pair_modify nofdotr.
   no_virial_fdotr_compute = 1;
+  committee_values_.fill(0.0);
+  pvector = committee_values_.data();  // nextra, how many of them count, depends on the model
   if (lmp->citeme) lmp->citeme->add(kCite);
 }
 
@@ -66,13 +78,14 @@ void PairEKD::settings(int narg, char** arg) {
   options_.device = "auto";
   options_.n_threads = comm->nthreads;
   wide_ghosts_ = false;
+  committee_every_ = 1;
   for (int k = 0; k < narg; k += 2) {
     const std::string keyword = arg[k];
-    const auto known = {"block", "device", "ghosts", "precision", "self_test"};
+    const auto known = {"block", "committee_every", "device", "ghosts", "precision", "self_test"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(FLERR,
-                 "Unknown pair_style ekd keyword '{}'; the keywords are block, device, ghosts, "
-                 "precision and self_test (the model file goes on pair_coeff)",
+                 "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
+                 "device, ghosts, precision and self_test (the model file goes on pair_coeff)",
                  keyword);
     if (k + 1 == narg) error->all(FLERR, "pair_style ekd keyword '{}' lacks its value", keyword);
     const std::string value = arg[k + 1];
@@ -93,6 +106,12 @@ void PairEKD::settings(int narg, char** arg) {
       options_.block = utils::inumeric(FLERR, value, false, lmp);
       if (options_.block < 0)
         error->all(FLERR, "pair_style ekd block is {}, expected 0 (all atoms) or more", value);
+    } else if (keyword == "committee_every") {
+      committee_every_ = utils::inumeric(FLERR, value, false, lmp);
+      if (committee_every_ < 0)
+        error->all(FLERR,
+                   "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
+                   value);
     } else {
       options_.device = value;
     }
@@ -131,18 +150,24 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   if (!problem.empty()) return problem;
   names_ = names;
 
-  // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; one
-  // number tells a ghost's owner; with newton off, forces and virials of ghosts return in rows of
-  // nine.
-  int widest = 1;
+  // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; two
+  // numbers tell a ghost's owner; with newton off, forces, virials and centroid virials of ghosts
+  // return in one row; forces of a committee return side by side.
+  int widest = 2;
   for (std::size_t k = 1; k + 1 < metadata.feature_widths.size(); ++k)
     widest = std::max(widest, static_cast<int>(metadata.feature_widths[k]));
-  comm_forward = comm_reverse = widest;
-  comm_reverse_off = std::max(widest, 9);
+  comm_forward = widest;
+  comm_reverse = widest;
+  if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
+  comm_reverse_off = std::max(comm_reverse, kGhostRow);
   // The energy of an atom depends on its own pairs alone if there is one interaction: then what
   // each atom does to it is known, and so is the heat current. Otherwise an atom's energy feels
   // pairs of other atoms, and only sums of the virials below mean something.
   centroidstressflag = metadata.n_interactions == 1 ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
+  nextra = is_committee() ? static_cast<int>(committee_values_.size()) : 0;
+  // A thermo column of something that was never evaluated shows it. The sum over ranks is NaN.
+  committee_values_.fill(std::numeric_limits<double>::quiet_NaN());
+  spread_exists_ = spread_is_current_ = false;
   return {};
 }
 
@@ -180,10 +205,11 @@ void PairEKD::describe() {
   for (int type = 1; type <= atom->ntypes; ++type)
     types += fmt::format(" {}={}", type, names_[type - 1]);
   utils::logmesg(lmp,
-                 "pair_style ekd: model {} (ekd {}), types{}, cutoff {} Angstrom, {} "
-                 "interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
-                 path_, metadata.ekd_version, types, metadata.cutoff, metadata.n_interactions,
-                 metadata.dtype, options_.precision, options_.device, comm->nprocs, comm->nthreads);
+                 "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
+                 "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
+                 path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
+                 metadata.n_interactions, metadata.dtype, options_.precision, options_.device,
+                 comm->nprocs, comm->nthreads);
 }
 
 // Ranks of this replica on this computer share its GPUs.
@@ -200,6 +226,7 @@ void PairEKD::init_style() {
   const std::string units = update->unit_style;
   if (units != "metal" && units != "real")
     error->all(FLERR, "pair_style ekd needs units metal or units real, found units {}", units);
+  owners_known_ = false;
   energy_unit_ =
       units == "metal" ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
   if (atom->natoms == 0)
@@ -261,8 +288,9 @@ static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error)
 
 void PairEKD::write_restart_settings(FILE* file) {
   const std::string block = std::to_string(options_.block);
+  const std::string every = std::to_string(committee_every_);
   for (const std::string& text :
-       {std::string("block"), block, std::string("ghosts"),
+       {std::string("block"), block, std::string("committee_every"), every, std::string("ghosts"),
         std::string(wide_ghosts_ ? "wide" : "staged"), std::string("precision"), options_.precision,
         std::string("self_test"), std::string(options_.self_test ? "yes" : "no")})
     write_string(file, text);
@@ -270,7 +298,7 @@ void PairEKD::write_restart_settings(FILE* file) {
 
 void PairEKD::read_restart_settings(FILE* file) {
   std::vector<std::string> words;
-  for (int k = 0; k < 8; ++k) words.push_back(read_string(file, comm->me, world, error));
+  for (int k = 0; k < 10; ++k) words.push_back(read_string(file, comm->me, world, error));
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   settings(static_cast<int>(arguments.size()), arguments.data());
@@ -309,30 +337,62 @@ void PairEKD::read_restart(FILE* file) {
 double PairEKD::memory_usage() {
   double bytes = Pair::memory_usage();
   bytes += static_cast<double>(atoms_.species.capacity() + atoms_.centers.capacity() +
-                               atoms_.neighbors.capacity()) *
+                               atoms_.neighbors.capacity() + owners_.capacity()) *
            sizeof(std::int64_t);
   bytes +=
       static_cast<double>(atoms_.pair_vectors.capacity() + ghost_rows_.capacity()) * sizeof(double);
-  return bytes;
+  return bytes + spread_.memory_usage() +
+         static_cast<double>(forces_std_.capacity() * sizeof(double));
 }
 
 void* PairEKD::extract(const char* name, int& dimension) {
   dimension = 0;
-  return std::strcmp(name, "cutoff") == 0 ? &cutoff_ : nullptr;
+  if (std::strcmp(name, "cutoff") == 0) return &cutoff_;
+  if (std::strcmp(name, "forces_std_flag") == 0 && is_committee()) return &forces_std_flag_;
+  return nullptr;
+}
+
+// For fix pair, which asks once when it is defined, for the number of columns, and then for the
+// values at its steps.
+void* PairEKD::extract_peratom(const char* name, int& columns) {
+  columns = 0;
+  if (std::strcmp(name, "forces_std") != 0) return nullptr;
+  if (!model_)
+    error->all(FLERR, "pair_style ekd: forces_std needs the model; put pair_coeff before fix pair");
+  if (!is_committee())
+    error->all(FLERR,
+               "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
+               "write a committee with 'ekd committee'",
+               path_);
+  const bool running = update->whichflag != 0;
+  if (running && !spread_is_current_)
+    error->all(FLERR,
+               "pair_style ekd: forces_std was not evaluated at step {}; use fix pair with "
+               "'forces_std 1', which asks for it at its own steps",
+               update->ntimestep);
+  return forces_std_.data();
 }
 
 // ---- a step ---------------------------------------------------------------------------------
 
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  ekd::Energies result;
+  ekd::Energies result{};
+  std::function<void(const ekd::Energies&)> each_member;
+  spread_is_current_ = spread_is_due();
+  if (spread_is_current_)
+    each_member = [this](const ekd::Energies& found) {
+      spread_.add(atoms_, sum_of_energies(found.atomic_energies), found.pair_gradients);
+    };
   try {
     gather_species();
     if (wide_ghosts_)
       gather_pairs_of_ghosts_too();
     else
       gather_pairs();
-    result = model_->evaluate(atoms_, *this);
+    if (spread_is_current_)
+      spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
+    result = model_->evaluate(atoms_, *this, each_member);
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
@@ -340,25 +400,35 @@ void PairEKD::compute(int eflag, int vflag) {
   }
   tally_energies(result.atomic_energies);
   tally_forces(result.pair_gradients);
+  if (spread_is_current_) tally_spread();
 }
 
-// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown the
-// atom itself, and neither evaluates nor exchanges anything for ghosts.
-bool PairEKD::use_owners() const { return comm->nprocs == 1 && !wide_ghosts_; }
+// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown no
+// ghosts, unless it is to evaluate them.
+bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_; }
 
-// Which atom a ghost is the image of changes when LAMMPS makes new ghosts, with its lists.
+// The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
+// the features of its owner, and what the image feels its owner feels. Which atom it is changes
+// when LAMMPS makes new ghosts, with its lists.
 void PairEKD::find_owners() {
+  if (neighbor->ago != 0 && owners_known_) return;
+  owners_known_ = true;
   const int n_all = atom->nlocal + atom->nghost;
-  if (neighbor->ago != 0 && static_cast<int>(owners_.size()) == n_all) return;
+  std::vector<double> owner(2 * static_cast<std::size_t>(n_all));  // rank, and index there
+  for (int i = 0; i < atom->nlocal; ++i) {
+    owner[2 * i] = comm->me;
+    owner[2 * i + 1] = i;
+  }
+  copy_to_ghosts(owner, 2);
   owners_.resize(n_all);
-  for (int i = 0; i < atom->nlocal; ++i) owners_[i] = i;
-  copy_to_ghosts(owners_, 1);
+  for (int i = 0; i < n_all; ++i)
+    owners_[i] = owner[2 * i] == comm->me ? static_cast<std::int64_t>(owner[2 * i + 1]) : i;
 }
 
 void PairEKD::gather_species() {
-  const int n_all = use_owners() ? atom->nlocal : atom->nlocal + atom->nghost;
+  const int n_all = atom->nlocal + (shows_ghosts() ? atom->nghost : 0);
   atoms_.n_owned = atom->nlocal;
-  atoms_.complete = wide_ghosts_ || use_owners();
+  atoms_.complete = wide_ghosts_ || !shows_ghosts();
   atoms_.species.resize(n_all);
   // A type without an element takes part in no pair, so its species is never looked at.
   for (int i = 0; i < n_all; ++i)
@@ -367,33 +437,38 @@ void PairEKD::gather_species() {
 
 // The pairs of owned atoms within the cutoff, ascending by centre.
 void PairEKD::gather_pairs() {
-  double** x = atom->x;
-  const bool owners = use_owners();
-  if (owners) find_owners();
-  atoms_.centers.clear();
-  atoms_.neighbors.clear();
-  atoms_.pair_vectors.clear();
-  partners_.clear();
+  find_owners();
+  std::size_t most = 0;  // one more than there can be: see below
+  for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
+  atoms_.reserve_pairs(most + 1);
+  const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
+  const double cut_squared = cutoff_ * cutoff_;
+  double nearest = cut_squared;
+  std::int64_t n = 0;
   int previous = -1;
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (i < previous) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
     previous = i;
     if (species_of_type_[atom->type[i]] < 0) continue;
-    for (int jj = 0; jj < list->numneigh[i]; ++jj) {
-      const int j = list->firstneigh[i][jj] & NEIGHMASK;
-      if (species_of_type_[atom->type[j]] < 0) continue;
-      const double r[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
+    const int* const neighbors = list->firstneigh[i];
+    const int n_neighbors = list->numneigh[i];
+    for (int jj = 0; jj < n_neighbors; ++jj) {
+      const int j = neighbors[jj] & NEIGHMASK;
+      const double* const xj = x + 3 * static_cast<std::size_t>(j);
+      const double r[3] = {xj[0] - x[3 * i], xj[1] - x[3 * i + 1], xj[2] - x[3 * i + 2]};
       const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-      if (squared >= cutoff_ * cutoff_) continue;
-      if (squared < ekd::kOverlapDistance * ekd::kOverlapDistance)
-        report_overlap(i, j, std::sqrt(squared));
-      atoms_.centers.push_back(i);
-      atoms_.neighbors.push_back(owners ? static_cast<std::int64_t>(owners_[j]) : j);
-      partners_.push_back(j);
-      atoms_.pair_vectors.insert(atoms_.pair_vectors.end(), r, r + 3);
+      // Written in any case, and kept if it counts: which ones do is hard to predict.
+      atoms_.centers[n] = i;
+      atoms_.neighbors[n] = owners_[j];
+      for (int d = 0; d < 3; ++d) atoms_.pair_vectors[3 * n + d] = r[d];
+      const bool counts = squared < cut_squared && species_of_type_[atom->type[j]] >= 0;
+      nearest = counts && squared < nearest ? squared : nearest;
+      n += counts;
     }
   }
+  atoms_.n_pairs = n;
+  if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
 }
 
 // With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
@@ -402,32 +477,33 @@ void PairEKD::gather_pairs() {
 void PairEKD::gather_pairs_of_ghosts_too() {
   const std::int64_t n_all = atom->nlocal + atom->nghost;
   const std::int64_t offsets[2] = {0, n_all};
-  if (n_all == 0) {
-    atoms_.centers.clear();
-    atoms_.neighbors.clear();
-    atoms_.pair_vectors.clear();
-    partners_.clear();
-    return;
-  }
+  atoms_.n_pairs = 0;
+  if (n_all == 0) return;
   ekd::StructureBatch cluster;
   cluster.n_structures = 1;
   cluster.offsets = offsets;
   cluster.positions = &atom->x[0][0];
-  ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
-  atoms_.centers = std::move(found.centers);
-  partners_.assign(found.neighbors.begin(), found.neighbors.end());
-  atoms_.neighbors = std::move(found.neighbors);
-  atoms_.pair_vectors = std::move(found.pair_vectors);
+  const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
+  atoms_.n_pairs = static_cast<std::int64_t>(found.centers().size());
+  atoms_.reserve_pairs(found.centers().size());
+  std::copy(found.centers().begin(), found.centers().end(), atoms_.centers.begin());
+  std::copy(found.neighbors().begin(), found.neighbors().end(), atoms_.neighbors.begin());
+  std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
 }
 
-void PairEKD::report_overlap(int i, int j, double distance) {
-  error->one(FLERR,
-             "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-             "other; use delete_atoms overlap, or check the box and its boundaries",
-             atom->tag[i], atom->tag[j], distance);
+void PairEKD::report_overlap() {
+  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
+    const double* const r = &atoms_.pair_vectors[3 * p];
+    const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+    if (distance >= ekd::kOverlapDistance) continue;
+    error->one(FLERR,
+               "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+               "other; use delete_atoms overlap, or check the box and its boundaries",
+               atom->tag[atoms_.centers[p]], atom->tag[atoms_.neighbors[p]], distance);
+  }
 }
 
-void PairEKD::tally_energies(const std::vector<double>& atomic_energies) {
+void PairEKD::tally_energies(const double* atomic_energies) {
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (species_of_type_[atom->type[i]] < 0) continue;
@@ -448,23 +524,23 @@ void PairEKD::tally_energies(const std::vector<double>& atomic_energies) {
 // is (r_j - r_i) F_j, where F_j = -g is what the energy of i, which sits at r_i, does to j.
 // Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22; Surblys et al., Phys. Rev. E 99, 051301
 // (2019).
-void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
+void PairEKD::tally_forces(const double* pair_gradients) {
   const int n_local = atom->nlocal;
   double** f = atom->f;
   // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
-  constexpr int kWidth = 9;
   const bool own_rows = force->newton_pair == 0;
-  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * kWidth, 0.0);
+  const int width = cvflag_atom ? kGhostRow : kCentroidColumn;
+  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
 
-  for (std::size_t p = 0; p < atoms_.centers.size(); ++p) {
+  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
     const auto i = atoms_.centers[p];
-    const auto j = partners_[p];
+    const auto j = atoms_.neighbors[p];
     const double* r = &atoms_.pair_vectors[3 * p];
     const double g[3] = {energy_unit_ * pair_gradients[3 * p],
                          energy_unit_ * pair_gradients[3 * p + 1],
                          energy_unit_ * pair_gradients[3 * p + 2]};
-    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * kWidth] : nullptr;
-    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * kWidth] : nullptr;
+    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * width] : nullptr;
+    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * width] : nullptr;
     double* force_i = row_i ? row_i : f[i];
     double* force_j = row_j ? row_j : f[j];
     for (int d = 0; d < 3; ++d) {
@@ -481,8 +557,8 @@ void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
     if (vflag_global)
       for (int c = 0; c < 6; ++c) virial[c] += v[c];
     if (vflag_atom) {
-      double* virial_i = row_i ? row_i + 3 : vatom[i];
-      double* virial_j = row_j ? row_j + 3 : vatom[j];
+      double* virial_i = row_i ? row_i + kVirialColumn : vatom[i];
+      double* virial_j = row_j ? row_j + kVirialColumn : vatom[j];
       for (int c = 0; c < 6; ++c) {
         virial_i[c] += 0.5 * v[c];
         virial_j[c] += 0.5 * v[c];
@@ -491,18 +567,72 @@ void PairEKD::tally_forces(const std::vector<double>& pair_gradients) {
     if (cvflag_atom) {
       static constexpr int kFirst[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
       static constexpr int kSecond[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
-      for (int c = 0; c < 9; ++c) cvatom[j][c] -= r[kFirst[c]] * g[kSecond[c]];
+      double* centroid_j = row_j ? row_j + kCentroidColumn : cvatom[j];
+      for (int c = 0; c < 9; ++c) centroid_j[c] -= r[kFirst[c]] * g[kSecond[c]];
     }
   }
 
   if (!own_rows) return;
-  add_from_ghosts(ghost_rows_, kWidth);
+  add_from_ghosts(ghost_rows_, width);
   for (int i = 0; i < n_local; ++i) {
-    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * kWidth];
+    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
     for (int d = 0; d < 3; ++d) f[i][d] += row[d];
     if (vflag_atom)
-      for (int c = 0; c < 6; ++c) vatom[i][c] += row[3 + c];
+      for (int c = 0; c < 6; ++c) vatom[i][c] += row[kVirialColumn + c];
+    if (cvflag_atom)
+      for (int c = 0; c < 9; ++c) cvatom[i][c] += row[kCentroidColumn + c];
   }
+}
+
+// ---- the spread of a committee ----------------------------------------------------------------
+
+bool PairEKD::is_committee() const { return model_ && model_->metadata().n_members > 1; }
+
+// On the steps that the keyword names, on those for which fix pair asks, and at the start, so that
+// there is always something to show.
+bool PairEKD::spread_is_due() const {
+  if (!is_committee()) return false;
+  if (forces_std_flag_) return true;
+  if (committee_every_ == 0) return false;
+  return !spread_exists_ || update->ntimestep % committee_every_ == 0;
+}
+
+double PairEKD::sum_of_energies(const double* atomic_energies) const {
+  double sum = 0.0;
+  for (int i = 0; i < atom->nlocal; ++i)
+    if (species_of_type_[atom->type[i]] >= 0) sum += atomic_energies[i];
+  return sum;
+}
+
+// Spread of the force on every atom; for compute pair its maximum, its mean over the atoms that
+// the model knows, and the spread of the energy.
+void PairEKD::tally_spread() {
+  // What ghosts feel belongs to their owners.
+  if (shows_ghosts()) add_from_ghosts(spread_.forces(), spread_.width());
+  std::vector<double>& energies = spread_.energies();
+  MPI_Allreduce(MPI_IN_PLACE, energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE,
+                MPI_SUM, world);
+
+  forces_std_.assign(std::max(1, atom->nlocal), 0.0);  // never empty: its address is asked for
+  double largest = 0.0;
+  double sum_and_count[2] = {0.0, 0.0};
+  for (int i = 0; i < atom->nlocal; ++i) {
+    if (species_of_type_[atom->type[i]] < 0) continue;
+    forces_std_[i] = energy_unit_ * spread_.forces_std(i);
+    largest = std::max(largest, forces_std_[i]);
+    sum_and_count[0] += forces_std_[i];
+    sum_and_count[1] += 1.0;
+  }
+  MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_DOUBLE, MPI_MAX, world);
+  MPI_Allreduce(MPI_IN_PLACE, sum_and_count, 2, MPI_DOUBLE, MPI_SUM, world);
+
+  // compute pair adds up what the ranks have.
+  committee_values_.fill(0.0);
+  if (comm->me == 0)
+    committee_values_ = {largest,
+                         sum_and_count[1] > 0.0 ? sum_and_count[0] / sum_and_count[1] : 0.0,
+                         energy_unit_ * spread_.energy_std()};
+  spread_exists_ = true;
 }
 
 // ---- features of ghosts, and gradients back to their owners ---------------------------------

@@ -1,11 +1,13 @@
 // pair_style ekd: molecular dynamics with an exported student. See docs/pair_ekd.md.
 #pragma once
 
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "committee_spread.h"
 #include "evaluator.h"
 #include "pair.h"
 
@@ -28,6 +30,7 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void read_restart_settings(FILE*) override;
   double memory_usage() override;
   void* extract(const char*, int&) override;
+  void* extract_peratom(const char*, int&) override;
 
   int pack_forward_comm(int, int*, double*, int, int*) override;
   void unpack_forward_comm(int, int, double*) override;
@@ -43,17 +46,22 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   std::string map_types(const std::vector<std::string>& names);
   void describe();
   int rank_on_computer();
-  bool use_owners() const;
+  bool shows_ghosts() const;
   void find_owners();
   void gather_species();
   void gather_pairs();
   void gather_pairs_of_ghosts_too();
-  void tally_energies(const std::vector<double>& atomic_energies);
-  void tally_forces(const std::vector<double>& pair_gradients);
-  [[noreturn]] void report_overlap(int i, int j, double distance);
+  void tally_energies(const double* atomic_energies);
+  void tally_forces(const double* pair_gradients);
+  bool is_committee() const;
+  bool spread_is_due() const;
+  double sum_of_energies(const double* atomic_energies) const;
+  void tally_spread();
+  void report_overlap();
 
   ekd::EvaluatorOptions options_;
   bool wide_ghosts_ = false;  // evaluate ghosts here instead of exchanging features
+  int committee_every_ = 1;   // steps between evaluations of the spread; 0: on request only
   std::string path_;
   std::vector<std::string> names_;  // element of each atom type, as on pair_coeff
   std::unique_ptr<ekd::Evaluator> model_;
@@ -61,10 +69,18 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   double cutoff_ = 0.0;                        // Å
   double energy_unit_ = 1.0;                   // eV in units of this run
 
-  ekd::Neighborhood atoms_;              // kept between steps: its memory is reused
-  std::vector<double> owners_;           // [n_all] on one rank: whose image a ghost is
-  std::vector<int> partners_;            // [n_pairs] neighbour in LAMMPS's count, ghosts included
-  std::vector<double> ghost_rows_;       // forces and virials on their way home, newton off
+  ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
+  std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself
+  bool owners_known_ = false;
+  std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
+  // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
+  ekd::CommitteeSpread spread_;
+  std::vector<double> forces_std_;          // [nlocal], units of this run
+  std::array<double, 3> committee_values_;  // for compute pair: see tally_spread
+  bool spread_exists_ = false;
+  bool spread_is_current_ = false;
+  int forces_std_flag_ = 0;  // set by fix pair on the steps whose spread it wants
+
   std::vector<double>* rows_ = nullptr;  // what is being exchanged, and its width
   int width_ = 0;
 };

@@ -31,6 +31,30 @@ def random_model(path: Path, dtype: str = "float64", **settings: object) -> Path
     return path
 
 
+def random_committee(
+    path: Path, n_members: int = 3, dtype: str = "float64", **settings: object
+) -> list[Path]:
+    """Export random networks to one file, and each to ``<name>-<k>.pt``; return those."""
+    pairs = [random_network(seed=k, **settings) for k in range(n_members)]
+    export_model([network for network, _ in pairs], path, config=pairs[0][1], dtype=dtype)
+    alone = [path.with_name(f"{path.stem}-{k}.pt") for k in range(n_members)]
+    for target, (network, config) in zip(alone, pairs, strict=True):
+        export_model(network, target, config=config, dtype=dtype)
+    return alone
+
+
+def with_changed_weights(
+    source: Path, target: Path, change: Callable[[torch.jit.ScriptModule], object]
+) -> Path:
+    """A copy of an exported model: its module changed, its records as they were."""
+    records = {"ekd_format": "", "ekd_metadata.json": ""}
+    module = torch.jit.load(source, _extra_files=records)
+    with torch.no_grad():
+        change(module)
+    torch.jit.save(module, target, _extra_files=records)
+    return target
+
+
 def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | None]) -> Path:
     """A copy of an archive in which ``edit(name, content)`` replaces or drops records."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -41,7 +65,7 @@ def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | N
     return target
 
 
-def future_format(source: Path, target: Path, number: str = "2") -> Path:
+def other_format(source: Path, target: Path, number: str = "3") -> Path:
     """A copy of an exported model that claims another format number."""
 
     def edit(name: str, content: bytes) -> bytes:

@@ -31,6 +31,10 @@ _TABLE = {
         "float64": Tolerance(1e-10, 1e-10, "as above, of some hundred products"),
         "float32": Tolerance(1e-4, 1e-4, "as above, of some hundred products"),
     },
+    "runtime": {
+        "float64": Tolerance(1e-12, 1e-12, "the same sums in another order; atol for small forces"),
+        "float32": Tolerance(1e-4, 1e-4, "as above, in single precision, through whole networks"),
+    },
     "lammps": {
         "float64": Tolerance(1e-9, 1e-9, "LAMMPS wraps and rotates cells: positions round anew"),
         "float32": Tolerance(1e-4, 1e-4, "rounding of pair vectors, through a whole network"),

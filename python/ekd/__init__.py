@@ -21,15 +21,25 @@ if TYPE_CHECKING:
     from ekd.calculator import EKDCalculator as EKDCalculator
     from ekd.config import Config as Config
     from ekd.config import HIPNNConfig as HIPNNConfig
+    from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import TrainingConfig as TrainingConfig
     from ekd.config import load_config as load_config
     from ekd.data import Dataset as Dataset
     from ekd.data import load_dataset as load_dataset
+    from ekd.distillation import ASETeacher as ASETeacher
     from ekd.distillation import Labels as Labels
+    from ekd.distillation import MemberTeacher as MemberTeacher
     from ekd.distillation import distill as distill
+    from ekd.distillation import distill_committee as distill_committee
     from ekd.distillation import label as label
+    from ekd.distillation import load_students as load_students
+    from ekd.distillation import perturb as perturb
+    from ekd.distillation import read_structures as read_structures
+    from ekd.distillation import sample_md as sample_md
     from ekd.errors import EKDError as EKDError
     from ekd.inference import ExportedModel as ExportedModel
+    from ekd.interop import from_hippynn as from_hippynn
+    from ekd.neighbor_list import VerletList as VerletList
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
 # Public name -> module. Imported on first use, so that `import ekd`, the command line and the
 # LAMMPS entry point do not wait for torch.
 _PUBLIC = {
+    "ASETeacher": "distillation",
     "Config": "config",
     "Dataset": "data",
     "EKDCalculator": "calculator",
@@ -46,13 +57,22 @@ _PUBLIC = {
     "ExportedModel": "inference",
     "HIPNNConfig": "config",
     "Labels": "distillation",
+    "MemberTeacher": "distillation",
+    "SpreadConfig": "config",
     "TrainedModel": "training",
     "TrainingConfig": "config",
+    "VerletList": "neighbor_list",
     "distill": "distillation",
+    "distill_committee": "distillation",
+    "from_hippynn": "interop",
     "label": "distillation",
     "load_config": "config",
     "load_dataset": "data",
     "load_ensemble": "training",
+    "load_students": "distillation",
+    "perturb": "distillation",
+    "read_structures": "distillation",
+    "sample_md": "distillation",
     "train_ensemble": "training",
 }
 

@@ -1,4 +1,4 @@
-"""ASE calculator: an exported student, from its file alone."""
+"""ASE calculator: an exported student or committee, from its file alone."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ class EKDCalculator(Calculator):
 
     >>> atoms.calc = EKDCalculator("student.pt")  # doctest: +SKIP
 
-    The stress is there for structures with a three-dimensional cell.
+    The stress is there for structures with a three-dimensional cell. A file with several students
+    gives their mean, and as ``results["forces_std"]`` (n_atoms, eV/Å) and
+    ``results["energy_std"]`` (eV) their spread, see :class:`ekd.inference.Results`.
 
     Args:
         model: path of the exported file.
         device: torch device to evaluate on.
+        skin: Å; pairs this much beyond the cutoff are remembered from step to step, and found anew
+            only when an atom has moved further than half of it. It changes results by no more than
+            rounding.
 
     Raises:
         ModelFileError: the file cannot be used.
-        StructureError: on calculation: no atoms, atoms on top of each other, an element that the
-            model lacks.
+        StructureError: a negative skin; on calculation: no atoms, atoms on top of each other, an
+            element that the model lacks.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -37,9 +42,18 @@ class EKDCalculator(Calculator):
         "stress",
     ]
 
-    def __init__(self, model: str | os.PathLike[str], device: str = "cpu", **kwargs: Any):
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        device: str = "cpu",
+        skin: float = 0.5,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        self.model = ExportedModel(model, device)
+        self.model = ExportedModel(model, device, skin=skin)
+        if self.model.metadata.n_members > 1:
+            spread = ["energy_std", "forces_std"]
+            self.implemented_properties = [*self.implemented_properties, *spread]  # type: ignore[misc]
 
     def calculate(
         self,
@@ -58,6 +72,9 @@ class EKDCalculator(Calculator):
             "energies": results.atomic_energies,
             "forces": results.forces,
         }
+        if results.forces_std is not None:
+            self.results["forces_std"] = results.forces_std
+            self.results["energy_std"] = results.energy_std
         if self.atoms.cell.rank == 3:
             stress = -results.virial / self.atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

@@ -127,18 +127,131 @@ class StudentTrainingConfig(TrainingConfig):
 
 
 class TeachersConfig(Section):
-    """The ensemble: members differ in their seed alone."""
+    """The ensemble that is trained: members differ in their seed alone."""
 
-    n_members: int = Field(8, ge=2, description="number of teachers")
+    n_members: int = Field(
+        8, ge=0, description="number of teachers to train; 0: those in [labels] are all"
+    )
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
     training: TrainingConfig = TrainingConfig()
+
+
+class TeacherConfig(Section):
+    """A teacher beside those that are trained: a calculator of ASE, or a checkpoint of ekd."""
+
+    calculator: str | None = Field(
+        None,
+        description="'module:Class' of an ASE calculator, or 'module:function' that returns one",
+    )
+    folder: FilePath = Field(
+        Path(), description="searched first for the module; the folder of this file by default"
+    )
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of the calculator")
+    files: dict[str, FilePath] = Field(
+        {}, description="keyword arguments that are paths, from the folder of this file"
+    )
+    elements: list[str] | None = Field(
+        None, description="elements that the calculator knows, if it would not refuse others"
+    )
+    checkpoint: FilePath | None = Field(
+        None, description="a network of ekd, e.g. from 'ekd import-hippynn'"
+    )
+    use_energies: bool | None = Field(
+        None,
+        description="whether its energies are at the level of theory of the data; None: those of a "
+        "checkpoint are, those of a calculator are not",
+    )
+    name: str | None = Field(None, description="what tables call it")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherConfig:
+        if (self.calculator is None) == (self.checkpoint is None):
+            raise ValueError(
+                "a teacher is either a calculator = 'module:Class' or a checkpoint = 'file', found "
+                f"{'neither' if self.calculator is None else 'both'}"
+            )
+        if self.checkpoint is not None and (self.arguments or self.files or self.elements):
+            raise ValueError("arguments, files and elements belong to a calculator")
+        return self
+
+
+class PerturbedConfig(Section):
+    """Extra configurations: copies of the training part with every atom displaced."""
+
+    n_copies: int = Field(0, ge=0, description="of every training configuration")
+    displacement: float = Field(0.05, gt=0, description="standard deviation of every component (Å)")
+
+
+class MDConfig(Section):
+    """Extra configurations: snapshots of Langevin dynamics with the mean forces of the teachers."""
+
+    n_trajectories: int = Field(
+        0, ge=0, description="number; each starts from a training configuration drawn at random"
+    )
+    n_snapshots: int = Field(10, ge=1, description="of each trajectory")
+    interval: float = Field(0.02, gt=0, description="between snapshots (ps)")
+    temperature: float = Field(300.0, gt=0, description="K")
+    timestep: float = Field(0.5e-3, gt=0, description="ps")
+    friction: float = Field(10.0, gt=0, description="of the thermostat (1/ps)")
+
+
+class LabelsConfig(Section):
+    """What the teachers are asked."""
+
+    chunk_size: int = Field(
+        500, ge=1, description="configurations per chunk: the most that an interruption costs"
+    )
+    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    teachers: list[TeacherConfig] = Field([], description="teachers beside those that are trained")
+    structures: list[FilePath] = Field(
+        [], description="files of extra configurations, in any format of ASE; energies are ignored"
+    )
+    perturbed: PerturbedConfig = PerturbedConfig()
+    md: MDConfig = MDConfig()
+
+
+class SpreadConfig(Section):
+    """What follows from the spread of the teachers' forces."""
+
+    limit: float | None = Field(
+        None,
+        gt=0,
+        description="eV/Å; a configuration is above it if the root mean square spread of its force "
+        "components is; None: no limit",
+    )
+    above_limit: Literal["down-weight", "drop-forces", "drop"] = Field(
+        "down-weight",
+        description="'down-weight': forces count (limit / spread)^2; 'drop-forces': the true "
+        "energy alone is trained on; 'drop': the configuration is left out of training",
+    )
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="eV/Å; the force of each atom counts 1 / (1 + (spread / scale)^2); None: one",
+    )
 
 
 class StudentConfig(Section):
     """The distilled model: true energies, mean forces of the teachers."""
 
+    n_members: int = Field(
+        1,
+        ge=1,
+        description="students; of several, which differ in their seed alone, the exported file "
+        "gives the mean, and their spread as an error estimate",
+    )
+    n_workers: int | None = Field(
+        None, ge=1, description="processes for several students; None: one per core"
+    )
     model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
     training: StudentTrainingConfig = StudentTrainingConfig()
+    spread: SpreadConfig = SpreadConfig()
+    extra_energy_weight: float = Field(
+        1.0,
+        ge=0,
+        description="of the teachers' mean energy of an extra configuration, beside one for a true "
+        "energy; 0: forces alone",
+    )
 
 
 class ExportConfig(Section):
@@ -146,6 +259,9 @@ class ExportConfig(Section):
 
     dtype: Literal["float32", "float64"] = Field("float64", description="precision in MD")
     description: str = Field("", description="free text for the model card")
+    portable: bool = Field(
+        False, description="only operations that every libtorch has: runs without ekd, more slowly"
+    )
 
 
 class NVEConfig(Section):
@@ -184,9 +300,25 @@ class Config(Section):
     test: TestConfig | None = None
     model: HIPNNConfig = HIPNNConfig()
     teachers: TeachersConfig = TeachersConfig()
+    labels: LabelsConfig = LabelsConfig()
     student: StudentConfig = StudentConfig()
     export: ExportConfig = ExportConfig()
     lammps: LammpsConfig = LammpsConfig()
+
+    @model_validator(mode="after")
+    def _has_teachers(self) -> Config:
+        n_members = self.teachers.n_members
+        if n_members < 2 and not self.labels.teachers:
+            raise ValueError(
+                f"teachers.n_members = {n_members}: at least 2 are needed to have a spread, unless "
+                "[[labels.teachers]] names others"
+            )
+        if n_members == 0 and self.labels.md.n_trajectories > 0:
+            raise ValueError(
+                "labels.md.n_trajectories: MD runs with teachers that are trained here; set "
+                "teachers.n_members, or give snapshots as labels.structures"
+            )
+        return self
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -225,9 +357,26 @@ def validate_config(
         # Not resolve(): a link that the user wrote stays a link.
         return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
 
+    def teacher(section: TeacherConfig) -> TeacherConfig:
+        files = {key: located(path) for key, path in section.files.items()}
+        checkpoint = section.checkpoint and located(section.checkpoint)
+        folder = located(section.folder)
+        return section.model_copy(
+            update={"files": files, "checkpoint": checkpoint, "folder": folder}
+        )
+
     data = config.data.model_copy(update={"path": located(config.data.path)})
     test = config.test and config.test.model_copy(update={"path": located(config.test.path)})
-    return config.model_copy(update={"data": data, "test": test, "output": located(config.output)})
+    labels = config.labels.model_copy(
+        update={
+            "teachers": [teacher(section) for section in config.labels.teachers],
+            "structures": [located(path) for path in config.labels.structures],
+        }
+    )
+    output = located(config.output)
+    return config.model_copy(
+        update={"data": data, "test": test, "labels": labels, "output": output}
+    )
 
 
 def write_config(config: Config, path: str | os.PathLike[str]) -> None:
@@ -250,7 +399,9 @@ def _explain_all(error: ValidationError, root: type[Section]) -> str:
 
 def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
     name = ".".join(map(str, problem["loc"]))
-    section, _, key = name.rpartition(".")
+    # A table of a list is described where the list is: its place in it is no key.
+    section = ".".join(part for part in problem["loc"][:-1] if isinstance(part, str))
+    key = str(problem["loc"][-1]) if problem["loc"] else ""
     found, message = problem["input"], problem["msg"]
     if problem["type"] == "extra_forbidden":
         known = list(sections[section].model_fields)
@@ -265,6 +416,8 @@ def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
     if problem["type"] == "value_error":  # raised by a validator here, in its own words
         message = str(problem["ctx"]["error"])
         return f"[{name}]: {message}" if name else message
+    if problem["type"] == "list_type" and name in sections:
+        return f"'{name}' = {found!r}: expected sections, each written [[{name}]]"
     if name in sections:
         return f"'{name}' = {found!r}: expected a section, written [{name}]"
     if problem["type"] == "path_type":

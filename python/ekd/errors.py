@@ -40,3 +40,11 @@ class LammpsError(EKDError):
 
 class TrainingError(EKDError):
     """A training diverged, or the process of a teacher was lost."""
+
+
+class HippynnError(EKDError):
+    """hippynn is not installed, or one of its models cannot be read or represented."""
+
+
+class TeacherError(EKDError):
+    """A teacher cannot be loaded, or fails on a structure, or its process was lost."""

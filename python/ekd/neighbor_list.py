@@ -4,17 +4,32 @@ A list is full (``i -> j`` and ``j -> i``), sorted by centre, and holds every pa
 ``0 < distance < cutoff``, once per periodic image::
 
     pair_vectors = positions[j] - positions[i] + cell_shifts @ cell
+
+The pairs of one centre come in an order that depends on the structure and the cutoff alone: the
+same input gives the same list, bit by bit, with any number of threads and on any processor.
+
+Arrays give numpy arrays, tensors give tensors on their device. Nothing is copied where the input is
+contiguous, float64 and in the memory of the CPU, nor on the way out: the arrays own what C++ has
+allocated. Where positions or cell require a gradient, so do the pair vectors.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ekd import _native
 from ekd.errors import StructureError
+
+if TYPE_CHECKING:
+    import torch
+
+    TensorLike = torch.Tensor | ArrayLike
 
 
 @dataclass(frozen=True)
@@ -23,24 +38,55 @@ class NeighborList:
 
     Attributes:
         pairs: int64 (2, n_pairs); row 0 holds the centres, ascending, row 1 their neighbours.
-        cell_shifts: int64 (n_pairs, 3); lattice vectors added to the neighbour's position.
+        cell_shifts: int32 (n_pairs, 3); lattice vectors added to the neighbour's position.
         pair_vectors: float64 (n_pairs, 3); from centre to neighbour, Å.
         pair_offsets: int64 (n_structures + 1); the pairs of structure s are
             ``pair_offsets[s]:pair_offsets[s + 1]``.
+        center_offsets: int64 (n_atoms + 1); the pairs of atom i are
+            ``center_offsets[i]:center_offsets[i + 1]``.
     """
 
     pairs: NDArray[np.int64]
-    cell_shifts: NDArray[np.int64]
+    cell_shifts: NDArray[np.int32]
     pair_vectors: NDArray[np.float64]
     pair_offsets: NDArray[np.int64]
+    center_offsets: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class TensorNeighborList:
+    """A :class:`NeighborList` of tensors; the pair vectors have the dtype of the positions."""
+
+    pairs: torch.Tensor
+    cell_shifts: torch.Tensor
+    pair_vectors: torch.Tensor
+    pair_offsets: torch.Tensor
+    center_offsets: torch.Tensor
+
+
+@overload
+def neighbor_list(
+    positions: torch.Tensor,
+    cutoff: float,
+    cell: TensorLike | None = None,
+    pbc: TensorLike | bool = False,
+    n_threads: int | None = None,
+) -> TensorNeighborList: ...
+@overload
 def neighbor_list(
     positions: ArrayLike,
     cutoff: float,
     cell: ArrayLike | None = None,
     pbc: ArrayLike | bool = False,
-) -> NeighborList:
+    n_threads: int | None = None,
+) -> NeighborList: ...
+def neighbor_list(
+    positions: TensorLike,
+    cutoff: float,
+    cell: TensorLike | None = None,
+    pbc: TensorLike | bool = False,
+    n_threads: int | None = None,
+) -> NeighborList | TensorNeighborList:
     """Pairs of one structure: any triclinic cell, any mix of periodic directions, any size.
 
     Args:
@@ -48,25 +94,51 @@ def neighbor_list(
         cutoff: Å.
         cell: (3, 3), rows are lattice vectors, Å; only those of periodic directions are used.
         pbc: one flag, or one per direction.
+        n_threads: as many as torch uses, by default.
 
     Raises:
         StructureError: no atoms, atoms on top of each other (closer than 1e-3 Å), positions that
-            are not finite, a periodic direction without a cell vector, a degenerate cell.
+            are not finite, a periodic direction without a cell vector, a degenerate cell, a cutoff
+            that is not positive, or arrays of the wrong shape.
     """
-    positions = np.asarray(positions, dtype=np.float64)
-    offsets = np.array([0, len(positions)], dtype=np.int64)
-    cells = None if cell is None else np.asarray(cell, dtype=np.float64)[None]
-    flags = np.broadcast_to(np.asarray(pbc, dtype=bool), (3,))[None]
-    return batched_neighbor_list(positions, offsets, cutoff, cells, flags)
+    structure = _Structures.single(positions, cell, pbc)
+    found = _native.core().neighbor_list(
+        structure.positions,
+        structure.offsets,
+        cutoff,
+        structure.cells,
+        structure.pbc,
+        _threads(n_threads),
+    )
+    return _like(positions, cell, NeighborList(*found))
 
 
+@overload
+def batched_neighbor_list(
+    positions: torch.Tensor,
+    offsets: TensorLike,
+    cutoff: float,
+    cells: TensorLike | None = None,
+    pbc: TensorLike | None = None,
+    n_threads: int | None = None,
+) -> TensorNeighborList: ...
+@overload
 def batched_neighbor_list(
     positions: ArrayLike,
     offsets: ArrayLike,
     cutoff: float,
     cells: ArrayLike | None = None,
     pbc: ArrayLike | None = None,
-) -> NeighborList:
+    n_threads: int | None = None,
+) -> NeighborList: ...
+def batched_neighbor_list(
+    positions: TensorLike,
+    offsets: TensorLike,
+    cutoff: float,
+    cells: TensorLike | None = None,
+    pbc: TensorLike | None = None,
+    n_threads: int | None = None,
+) -> NeighborList | TensorNeighborList:
     """Pairs of many structures at once; atom indices count through the whole batch.
 
     Args:
@@ -75,34 +147,200 @@ def batched_neighbor_list(
         cutoff: Å.
         cells: (n_structures, 3, 3), or None where nothing is periodic.
         pbc: (n_structures, 3), or None where nothing is periodic.
+        n_threads: as many as torch uses, by default.
 
     Raises:
         StructureError: as for :func:`neighbor_list`, naming the structure; or arrays whose shapes
             do not fit together.
     """
-    positions = np.ascontiguousarray(positions, dtype=np.float64)
-    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-    if positions.size == 0:
-        raise StructureError("no atoms; a structure needs at least one atom")
-    n_structures = len(offsets) - 1
-    if cells is not None:
-        cells = _shaped("cells", cells, np.float64, (n_structures, 3, 3))
-    if pbc is not None:
-        pbc = _shaped("pbc", np.asarray(pbc, dtype=bool), np.uint8, (n_structures, 3))
-    if positions.ndim != 2 or positions.shape[1] != 3:
-        raise StructureError(f"positions have shape {positions.shape}, expected (n_atoms, 3)")
-    if n_structures < 1 or offsets[0] != 0 or offsets[-1] != len(positions):
-        raise StructureError(
-            f"offsets run from {offsets[:1]} to {offsets[-1:]}, expected 0 to {len(positions)}, "
-            "the number of atoms"
+    batch = _Structures.batch(positions, offsets, cells, pbc)
+    found = _native.core().neighbor_list(
+        batch.positions, batch.offsets, cutoff, batch.cells, batch.pbc, _threads(n_threads)
+    )
+    return _like(positions, cells, NeighborList(*found))
+
+
+class VerletList:
+    """Neighbour lists of one structure as it moves.
+
+    It remembers the pairs within ``cutoff + skin`` and looks for neighbours among those alone,
+    until an atom has moved further than half the skin, or the cell, the periodic directions or the
+    number of atoms change. Every list is that of :func:`neighbor_list`, but for the order of a
+    centre's pairs, which is that of the last rebuild.
+
+    >>> verlet = VerletList(cutoff=5.5)  # doctest: +SKIP
+    >>> pairs = verlet.update(atoms.positions, atoms.cell.array, atoms.pbc)  # doctest: +SKIP
+
+    The memory of a list that has been dropped serves the next one; the object keeps that of one.
+    Any thread may use it. A copy, and what comes out of a pickle, begins afresh.
+
+    Args:
+        cutoff: Å.
+        skin: Å; 0 rebuilds every time.
+        n_threads: as many as torch uses, by default.
+
+    Raises:
+        StructureError: a cutoff that is not positive, a negative skin.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5, n_threads: int | None = None):
+        self.cutoff = float(cutoff)
+        self.skin = float(skin)
+        self.n_threads = n_threads
+        self.n_updates = 0
+        _threads(n_threads)
+        self._native = _native.core().VerletList(self.cutoff, self.skin)
+
+    @property
+    def n_rebuilds(self) -> int:
+        """How many of the ``n_updates`` had to look for neighbours among all atoms."""
+        return int(self._native.n_rebuilds)
+
+    @overload
+    def update(
+        self,
+        positions: torch.Tensor,
+        cell: TensorLike | None = None,
+        pbc: TensorLike | bool = False,
+    ) -> TensorNeighborList: ...
+    @overload
+    def update(
+        self,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | bool = False,
+    ) -> NeighborList: ...
+    def update(
+        self,
+        positions: TensorLike,
+        cell: TensorLike | None = None,
+        pbc: TensorLike | bool = False,
+    ) -> NeighborList | TensorNeighborList:
+        """The pairs within the cutoff; arguments and errors as for :func:`neighbor_list`."""
+        structure = _Structures.single(positions, cell, pbc)
+        found = self._native.update(
+            structure.positions,
+            structure.offsets,
+            structure.cells,
+            structure.pbc,
+            _threads(self.n_threads),
         )
-    return NeighborList(*_native.core().neighbor_list(positions, offsets, cutoff, cells, pbc))
+        self.n_updates += 1
+        return _like(positions, cell, NeighborList(*found))
+
+    def __reduce__(self) -> tuple[type[VerletList], tuple[float, float, int | None]]:
+        return VerletList, (self.cutoff, self.skin, self.n_threads)
 
 
-def _shaped(
-    name: str, values: ArrayLike, dtype: type[np.generic], shape: tuple[int, ...]
-) -> NDArray[np.generic]:
-    array = np.ascontiguousarray(values, dtype=dtype)
+@dataclass(frozen=True)
+class _Structures:
+    """Contiguous arrays of the right types and shapes, which C++ takes as they are."""
+
+    positions: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    cells: NDArray[np.float64] | None
+    pbc: NDArray[np.uint8] | None
+
+    @classmethod
+    def single(
+        cls, positions: TensorLike, cell: TensorLike | None, pbc: TensorLike | bool
+    ) -> _Structures:
+        array = _array(positions, np.float64)
+        flags = _array(pbc, np.bool_)
+        if flags.shape not in ((), (1,), (3,)):
+            raise StructureError(f"pbc has shape {flags.shape}, expected one flag or three")
+        return cls.batch(
+            array,
+            np.array([0, len(array) if array.ndim else 0], dtype=np.int64),
+            None if cell is None else _array(cell, np.float64)[None],
+            np.broadcast_to(flags, (1, 3)),
+        )
+
+    @classmethod
+    def batch(
+        cls,
+        positions: TensorLike,
+        offsets: TensorLike,
+        cells: TensorLike | None,
+        pbc: TensorLike | None,
+    ) -> _Structures:
+        positions = _array(positions, np.float64)
+        offsets = _array(offsets, np.int64).reshape(-1)
+        if positions.size == 0:
+            raise StructureError("no atoms; a structure needs at least one atom")
+        n_structures = len(offsets) - 1
+        if cells is not None:
+            cells = _shaped("cells", _array(cells, np.float64), (n_structures, 3, 3))
+        if pbc is not None:
+            pbc = _shaped("pbc", _array(pbc, np.bool_), (n_structures, 3)).view(np.uint8)
+        if positions.ndim != 2 or positions.shape[1] != 3:
+            raise StructureError(f"positions have shape {positions.shape}, expected (n_atoms, 3)")
+        if n_structures < 1 or offsets[0] != 0 or offsets[-1] != len(positions):
+            raise StructureError(
+                f"offsets run from {offsets[:1]} to {offsets[-1:]}, expected 0 to "
+                f"{len(positions)}, the number of atoms"
+            )
+        if (np.diff(offsets) < 0).any():
+            raise StructureError(
+                f"offset {offsets[1:][np.diff(offsets) < 0][0]} comes after a larger one; offsets "
+                "ascend from 0 to the number of atoms"
+            )
+        return cls(positions, offsets, cells, pbc)
+
+
+def _array(values: TensorLike | bool, dtype: type[np.generic]) -> NDArray[Any]:
+    """A contiguous array; the memory of ``values`` itself where that is possible."""
+    if _is_tensor(values):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=dtype, order="C")
+
+
+def _shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if array.shape != shape:
         raise StructureError(f"{name} have shape {array.shape}, expected {shape}")
     return array
+
+
+def _is_tensor(values: object) -> TypeGuard[torch.Tensor]:
+    """Without importing torch: who has a tensor has imported it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def _like(
+    positions: TensorLike, cells: TensorLike | None, found: NeighborList
+) -> NeighborList | TensorNeighborList:
+    """The list itself, or its tensors where the positions are a tensor."""
+    if not _is_tensor(positions):
+        return found
+    import torch
+
+    dtype = positions.dtype if positions.is_floating_point() else torch.float64
+    device = positions.device
+    pairs = torch.from_numpy(found.pairs).to(device)
+    cell_shifts = torch.from_numpy(found.cell_shifts).to(device)
+    pair_offsets = torch.from_numpy(found.pair_offsets).to(device)
+    if positions.requires_grad or (_is_tensor(cells) and cells.requires_grad):
+        pair_vectors = positions[pairs[1]] - positions[pairs[0]]
+        if cells is not None:
+            lattices = torch.as_tensor(cells, dtype=dtype, device=device).reshape(-1, 3, 3)
+            lattices = lattices.repeat_interleave(pair_offsets.diff(), dim=0)
+            pair_vectors = pair_vectors + (cell_shifts.to(dtype).unsqueeze(1) @ lattices).squeeze(1)
+    else:
+        pair_vectors = torch.from_numpy(found.pair_vectors).to(device, dtype)
+    return TensorNeighborList(
+        pairs,
+        cell_shifts,
+        pair_vectors,
+        pair_offsets,
+        torch.from_numpy(found.center_offsets).to(device),
+    )
+
+
+def _threads(n_threads: int | None) -> int:
+    if n_threads is None:
+        torch = sys.modules.get("torch")
+        return torch.get_num_threads() if torch is not None else len(os.sched_getaffinity(0))
+    if n_threads < 1:
+        raise StructureError(f"n_threads is {n_threads}; it must be 1 or more")
+    return n_threads

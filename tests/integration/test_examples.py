@@ -6,16 +6,20 @@ import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase.io import read
 
+import ekd
+from ekd.config import load_config
+from ekd.data import Dataset
 from ekd.inference import ExportedModel, run_self_test
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import environment, launcher
 from ekd.lammps.structures import water_box
-from models import random_model
+from models import random_committee, random_model
 
 
 @pytest.fixture
@@ -23,15 +27,45 @@ def examples(data_directory: Path) -> Path:
     return data_directory.parent
 
 
-def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("train", examples / "train.py")
+def load(path: Path) -> Any:
+    """Import a script."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    train = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train)
-    train.main(n_members=2, epochs=1, model=tmp_path / "student.pt")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(examples / "train.py").main(n_members=2, epochs=1, model=tmp_path / "student.pt")
     assert "energy of methanol: -3" in capsys.readouterr().out  # -3140 eV, nearly all of it cores
     assert run_self_test(ExportedModel(tmp_path / "student.pt")).passed
+
+
+def test_torchani_configuration(examples: Path) -> None:
+    """TorchANI itself is no part of the tests."""
+    config = load_config(examples / "torchani" / "ani1ccx.toml")
+    assert [section.arguments["member"] for section in config.labels.teachers] == [*range(8)]
+    for section in config.labels.teachers:
+        module, _, function = str(section.calculator).partition(":")
+        assert f"def {function}(" in (section.folder / f"{module}.py").read_text()
+
+
+def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -> None:
+    """What make_data.py writes is read back, but for the order of atoms."""
+    make_data = load(examples / "torchani" / "make_data.py")
+    springs = ekd.ASETeacher("calculators:Springs", use_energies=True)
+    labels = ekd.label(springs, small_dataset, progress=False)
+    make_data.write(tmp_path / "data.h5", small_dataset, labels)
+    data = ekd.load_dataset(
+        tmp_path / "data.h5", energy="energy", forces="forces", energy_unit="eV"
+    )
+    assert data.provenance.level_of_theory == "ANI-1ccx"
+    again = ekd.label(springs, data, progress=False)
+    np.testing.assert_allclose(again.energies, data.energies, rtol=1e-12)
+    np.testing.assert_allclose(again.forces, data.forces, atol=1e-12)
+    assert sorted(data.formulas) == sorted(small_dataset.formulas)
 
 
 def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
@@ -49,6 +83,41 @@ def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
     thermo = read_thermo(tmp_path / "log.lammps")[-1]
     assert thermo["Step"][-1] == 200
     assert np.isfinite(thermo["TotEng"]).all()
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "unusable", "halts", "n_frames"), [(0.0, 1e9, False, 21), (1e9, 0.0, True, 0)]
+)
+def test_committee_in_lammps(
+    examples: Path,
+    tmp_path: Path,
+    doubtful: float,
+    unusable: float,
+    halts: bool,
+    n_frames: int,
+) -> None:
+    pytest.importorskip("lammps")
+    for name in ("in.committee", "water.data"):
+        shutil.copy(examples / name, tmp_path)
+    random_committee(tmp_path / "trial.pt", n_members=2, zbl=True)
+    variables = {"model": "trial.pt", "doubtful": str(doubtful), "unusable": str(unusable)}
+    subprocess.run(
+        [
+            *launcher(2),
+            *("-in", "in.committee"),
+            *(word for name, value in variables.items() for word in ("-var", name, value)),
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    assert (thermo["Step"][-1] == 200) != halts
+    halted = "Fix halt condition for fix-id stop met on step 10 "
+    assert (halted in (tmp_path / "log.lammps").read_text()) == halts
+    assert (thermo["c_spread[1]"] > thermo["c_spread[2]"]).all()
+    assert (tmp_path / "doubtful.dump").read_text().count("ITEM: TIMESTEP") == n_frames
 
 
 def test_water_data_is_made_by_ekd(examples: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from ekd.cli import app
 from ekd.config import Config, load_config
 from ekd.errors import ConfigError, DataError, EKDError
+from ekd.inference import read_metadata
 from ekd.pipeline import summary
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.record import Existing
@@ -111,6 +113,28 @@ def test_lammps_agrees_with_ase(config: Config) -> None:
     assert seen == {(name, n) for name in ("molecule", "water", "triclinic") for n in (1, 2)}
 
 
+def test_several_students_become_a_committee(config: Config, tmp_path: Path) -> None:
+    """The same labels, two students: one file, evaluated and reported as their mean."""
+    shutil.copytree(config.output, tmp_path / "run")
+    student = config.student.model_copy(update={"n_members": 2})
+    several = config.model_copy(update={"output": tmp_path / "run", "student": student})
+    pipeline = Pipeline(several, Existing.OVERWRITE, progress=False)
+    pipeline.run(["distill", "evaluate", "export", "report"])
+    assert not (tmp_path / "run" / "student" / "checkpoint.pt").exists()
+    metadata = read_metadata(tmp_path / "run" / "student.pt")
+    first = config.seed + config.teachers.n_members
+    assert [origin["seed"] for origin in metadata.provenance] == [first, first + 1]
+    assert pipeline.summary is not None
+    assert pipeline.summary["n_students"] == 2
+    before = json.loads((config.output / "summary.json").read_text())
+    assert pipeline.summary["student"] != before["student"]
+    assert pipeline.summary["ensemble"] == before["ensemble"]
+    assert "2 students, whose mean" in (tmp_path / "run" / "report.html").read_text()
+    again = Pipeline(several.model_copy(update={"student": config.student}), Existing.RESUME, False)
+    with pytest.raises(EKDError, match=r"student\.n_members = 2 there, 1 now"):
+        again.run(["distill"])
+
+
 def test_written_configuration_gives_the_same_run(config: Config) -> None:
     again = load_config(config.output / "config.toml")
     assert again == config
@@ -138,8 +162,8 @@ def test_other_settings_are_named(config: Config, stage: str) -> None:
 
 
 def test_number_of_workers_is_no_other_setting(config: Config) -> None:
-    other = change(config, teachers={"n_workers": 1})
-    Pipeline(other, Existing.RESUME, progress=False).run(["train", "label"])
+    other = change(config, teachers={"n_workers": 1}, student={"n_workers": 1})
+    Pipeline(other, Existing.RESUME, progress=False).run(["train", "label", "distill"])
 
 
 def test_report_leaves_out_runs_of_other_settings(

@@ -19,7 +19,7 @@ from ekd.calculator import EKDCalculator
 from ekd.errors import ModelFileError, StructureError
 from ekd.inference import ExportedModel, run_self_test
 from ekd.neighbor_list import neighbor_list
-from models import random_model, random_network
+from models import random_model, random_network, with_changed_weights
 from tolerances import tolerance
 
 ARCHITECTURES = [(0, 1), (1, 1), (1, 2), (2, 3)]
@@ -101,6 +101,29 @@ def test_single_precision_is_close_to_double(tmp_path: Path) -> None:
     np.testing.assert_allclose(results["float32"][1], results["float64"][1], **bounds)
 
 
+def test_md_rebuilds_the_neighbor_list_now_and_then(simple_model: Path) -> None:
+    """Step by step the results of a list that is made anew each time."""
+    atoms = systems.water_box()
+    rng = np.random.default_rng(0)
+    calculator = EKDCalculator(simple_model)
+    fresh = EKDCalculator(simple_model, skin=0.0)
+    for _ in range(10):
+        atoms.positions += rng.normal(scale=0.03, size=(len(atoms), 3))
+        atoms.calc = calculator
+        forces, stress = atoms.get_forces(), atoms.get_stress()
+        atoms.calc = fresh
+        np.testing.assert_allclose(forces, atoms.get_forces(), **tolerance("kernel").bounds)
+        np.testing.assert_allclose(stress, atoms.get_stress(), **tolerance("kernel").bounds)
+    assert calculator.model.neighbors.n_updates == 10
+    assert 1 < calculator.model.neighbors.n_rebuilds < 8
+    assert fresh.model.neighbors.n_rebuilds == 10
+
+
+def test_refuses_a_negative_skin(simple_model: Path) -> None:
+    with pytest.raises(StructureError, match=r"skin is -0\.5"):
+        EKDCalculator(simple_model, skin=-0.5)
+
+
 def test_molecule_has_no_stress(simple_model: Path) -> None:
     atoms = systems.water()
     atoms.calc = EKDCalculator(simple_model)
@@ -145,11 +168,13 @@ def test_file_alone_is_enough(simple_model: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_self_test_notices_changed_weights(simple_model: Path) -> None:
-    model = ExportedModel(simple_model)
-    assert run_self_test(model).passed
-    with torch.no_grad():
-        next(p for n, p in model._module.named_parameters() if "energy" in n).add_(1e-3)
-    report = run_self_test(model)
+def test_self_test_notices_changed_weights(simple_model: Path, tmp_path: Path) -> None:
+    assert run_self_test(ExportedModel(simple_model)).passed
+    with_changed_weights(
+        simple_model,
+        tmp_path / "changed.pt",
+        lambda module: next(p for n, p in module.named_parameters() if "energy" in n).add_(1e-3),
+    )
+    report = run_self_test(ExportedModel(tmp_path / "changed.pt"))
     assert not report.passed
     assert report.energy > report.tolerance

@@ -91,7 +91,8 @@ def test_wrong_types(settings: dict[str, object], found: str, expected: str) -> 
         ("model", "cutoff", -1.0),
         ("model", "cutoff", float("nan")),
         ("data", "validation_fraction", 1.0),
-        ("teachers", "n_members", 1),
+        ("teachers", "n_members", -1),
+        ("labels", "chunk_size", 0),
         ("lammps", "mpi_ranks", 0),
     ],
 )
@@ -107,6 +108,58 @@ def test_radii_out_of_order() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"teachers": [{}]}, "[labels.teachers.0]: a teacher is either a calculator"),
+        ({"teachers": [{"calculator": "a:B", "checkpoint": "c.pt"}]}, "found both"),
+        (
+            {"teachers": [{"checkpoint": "c.pt", "arguments": {"k": 1}}]},
+            "arguments, files and elements belong to a calculator",
+        ),
+        (
+            {"teachers": [{"calculator": "a:B"}, {"calculater": "a:B"}]},
+            "unknown key 'labels.teachers.1.calculater': did you mean 'calculator'?",
+        ),
+        ({"teachers": 3}, "'labels.teachers' = 3: expected sections, each written [[labels.te"),
+        ({"teachers": [3]}, "'labels.teachers.0' = 3"),
+        ({"structures": [3]}, "'labels.structures.0' = 3: expected a path in quotes"),
+        ({"md": {"n_trajectories": -1}}, "'labels.md.n_trajectories' = -1"),
+    ],
+)
+def test_teachers_of_labels(labels: dict[str, object], message: str) -> None:
+    assert message in refusal({"labels": labels})
+
+
+def test_number_of_teachers() -> None:
+    for n_members in (0, 1):
+        message = refusal({"teachers": {"n_members": n_members}})
+        assert f"teachers.n_members = {n_members}: at least 2 are needed" in message
+    others = {"teachers": [{"calculator": "a:B"}]}
+    alone = {"data": DATA, "teachers": {"n_members": 0}, "labels": others}
+    assert validate_config(alone, base="/base").teachers.n_members == 0
+    with_md = others | {"md": {"n_trajectories": 3}}
+    message = refusal({"teachers": {"n_members": 0}, "labels": with_md})
+    assert "MD runs with teachers that are trained here" in message
+
+
+def test_paths_of_labels_count_from_the_file(tmp_path: Path) -> None:
+    labels = {
+        "structures": ["a.xyz"],
+        "teachers": [
+            {"calculator": "m:C", "arguments": {"k": [1, "x"]}, "files": {"weights": "w.bin"}},
+            {"checkpoint": "c.pt", "use_energies": False},
+        ],
+    }
+    config = validate_config({"data": DATA, "labels": labels}, base="/base")
+    assert config.labels.structures == [Path("/base/a.xyz")]
+    first, second = config.labels.teachers
+    assert (first.folder, first.files) == (Path("/base"), {"weights": Path("/base/w.bin")})
+    assert second.checkpoint == Path("/base/c.pt")
+    write_config(config, tmp_path / "config.toml")
+    assert load_config(tmp_path / "config.toml") == config
+
+
 def test_required_keys() -> None:
     with pytest.raises(ConfigError, match=r"'data' is required; add \[data\]"):
         validate_config({}, base="/base")
@@ -115,7 +168,7 @@ def test_required_keys() -> None:
 
 
 def test_every_problem_is_listed() -> None:
-    message = refusal({"seed": -1, "model": {"cutof": 1.0}, "teachers": {"n_members": 1}})
+    message = refusal({"seed": -1, "model": {"cutof": 1.0}, "teachers": {"n_members": -1}})
     assert "3 problems\n  " in message
     assert all(key in message for key in ("'seed'", "'model.cutof'", "'teachers.n_members'"))
 

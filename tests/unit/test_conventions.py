@@ -21,6 +21,7 @@ from ekd.models import HIPNN
 from ekd.neighbor_list import neighbor_list
 from ekd.training.ensemble import EnsemblePredictions
 from ekd.training.predictions import Predictions
+from models import random_committee
 from systems import methanol, tiny_cell, triclinic_crystal, water_box
 from tolerances import tolerance
 
@@ -164,6 +165,20 @@ def test_mean_and_spread_of_an_ensemble() -> None:
     np.testing.assert_allclose(ensemble.forces, [[0.0, 1.0, 0.0], [5.0, 6.0, 7.0]], **bounds)
     np.testing.assert_allclose(ensemble.energies_std, [np.sqrt(14 / 3)], **bounds)
     np.testing.assert_allclose(ensemble.forces_std, [np.sqrt((9 + 0 + 9) / 3 / 3), 0.0], **bounds)
+
+
+def test_spread_of_a_committee_is_that_of_an_ensemble(tmp_path: Path) -> None:
+    alone = random_committee(tmp_path / "committee.pt")
+    atoms = water_box()
+    members = [evaluate(ExportedModel(path), atoms) for path in alone]
+    ensemble = EnsemblePredictions.of(
+        [Predictions(energies=np.array([m.energy]), forces=m.forces) for m in members]
+    )
+    atoms.calc = EKDCalculator(tmp_path / "committee.pt")
+    atoms.get_potential_energy()
+    bounds = tolerance("kernel").bounds
+    np.testing.assert_allclose(atoms.calc.results["forces_std"], ensemble.forces_std, **bounds)
+    np.testing.assert_allclose(atoms.calc.results["energy_std"], ensemble.energies_std[0], **bounds)
 
 
 def test_distance_equal_to_the_cutoff_is_outside() -> None:

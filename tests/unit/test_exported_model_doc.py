@@ -15,9 +15,10 @@ import pytest
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill
+from ekd.distillation.labels import TeacherRecord
 from ekd.errors import ModelFileError
 from ekd.inference import read_metadata
-from models import future_format
+from models import other_format
 
 PAGE = Path(__file__).parents[2] / "docs" / "exported_model.md"
 
@@ -63,10 +64,11 @@ def archive(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     labels = Labels(
         energies=data.energies,
         energies_std=np.zeros(len(data)),
+        member_energies=np.zeros((len(data), 2)),
         forces=np.zeros_like(data.positions),
         forces_std=np.zeros(data.n_atoms),
         data_fingerprint=data.fingerprint,
-        teacher_sha256=("a" * 64, "b" * 64),
+        teachers=tuple(TeacherRecord(name, name * 64, True) for name in "ab"),
     )
     model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
     student = distill(data, labels, model, TrainingConfig(epochs=1), progress=False)
@@ -87,11 +89,14 @@ def records(archive: Path) -> dict[str, str]:
 
 
 def leaves(document: dict[str, Any], maps: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field by its dotted name; objects are entered, but for the ``maps``."""
+    """Every field by its dotted name; objects and lists of them are entered, but for ``maps``."""
     for key, value in document.items():
         name = prefix + key
         if isinstance(value, dict) and name not in maps:
             yield from leaves(value, maps, name + ".")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for entry in value:
+                yield from leaves(entry, maps, name + ".")
         else:
             yield name, value
 
@@ -107,12 +112,13 @@ def test_fields_and_their_types(documented: dict[str, str], records: dict[str, s
 def test_records(records: dict[str, str]) -> None:
     named = re.findall(r"^\| `(extra/[\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(records) == sorted(named)
-    assert records["extra/ekd_format"] == "1"
+    assert records["extra/ekd_format"] == "2"
 
 
-def test_refusal_of_a_newer_format_is_quoted(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["1", "3"])
+def test_refusal_of_another_format_is_quoted(archive: Path, tmp_path: Path, number: str) -> None:
     with pytest.raises(ModelFileError) as refusal:
-        read_metadata(future_format(archive, tmp_path / "student.pt"))
+        read_metadata(other_format(archive, tmp_path / "student.pt", number))
     message = str(refusal.value).replace(f"{tmp_path}/", "")
     quoted = PAGE.read_text().replace("\n> ", " ")
     assert re.sub(r"ekd [\d.]+", "ekd 0.1.0", message) in quoted

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import itertools
+import os
+import pickle
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import ase.neighborlist
 import numpy as np
 import pytest
+import torch
 import vesin
 
+import ekd
+from ekd import _native
 from ekd.errors import StructureError
-from ekd.neighbor_list import NeighborList, batched_neighbor_list, neighbor_list
+from ekd.neighbor_list import (
+    NeighborList,
+    TensorNeighborList,
+    VerletList,
+    batched_neighbor_list,
+    neighbor_list,
+)
 from tolerances import tolerance
 
 
@@ -32,6 +51,45 @@ def assert_consistent(found: NeighborList, positions: np.ndarray, cell: np.ndarr
     vectors = positions[found.pairs[1]] - positions[found.pairs[0]] + found.cell_shifts @ cell
     np.testing.assert_allclose(found.pair_vectors, vectors, **tolerance("symmetry").bounds)
     assert (np.diff(found.pairs[0]) >= 0).all()
+    n_neighbors = np.bincount(found.pairs[0], minlength=len(positions))
+    np.testing.assert_array_equal(np.diff(found.center_offsets), n_neighbors)
+
+
+def assert_equal(a: NeighborList, b: NeighborList) -> None:
+    """Every array the same, to the last bit."""
+    for field in fields(NeighborList):
+        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+
+
+def brute_force(
+    positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray
+) -> Counter[tuple[int, ...]]:
+    """All atoms with all images of all atoms, as the definition has it."""
+    n_images = np.zeros(3, dtype=int)
+    if pbc.any():
+        # Rows of the pseudo-inverse have the lengths of one over the heights of the cell.
+        inverse_heights = np.linalg.norm(np.linalg.pinv(cell[pbc]), axis=0)
+        spread = np.ptp(positions @ np.linalg.pinv(cell[pbc]), axis=0)
+        n_images[pbc] = np.ceil(cutoff * inverse_heights + spread).astype(int)
+    pairs: list[np.ndarray] = []
+    for shift in itertools.product(*(range(-n, n + 1) for n in n_images)):
+        vectors = positions[None] - positions[:, None] + np.array(shift) @ cell
+        i, j = np.nonzero((vectors**2).sum(-1) < cutoff**2)
+        keep = (i != j) | np.any(shift)
+        pairs.append(np.column_stack([i, j, np.tile(shift, (len(i), 1))])[keep])
+    return Counter(map(tuple, np.concatenate(pairs).tolist()))
+
+
+def rotation(seed: int) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+
+
+def liquid(n: int, spacing: float = 2.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """n³ atoms, disordered, in a cube; and the cell."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*3 * [np.arange(n)]), axis=-1).reshape(-1, 3)
+    positions = spacing * (grid + rng.uniform(-0.3, 0.3, grid.shape))
+    return rng.permutation(positions), n * spacing * np.eye(3)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -53,6 +111,101 @@ def test_equals_vesin(seed: int, periodic: bool) -> None:
     found = neighbor_list(positions, cutoff, cell, periodic)
     expected = as_counter(np.array([i, j]).astype(np.int64), shifts)
     assert as_counter(found.pairs, found.cell_shifts) == expected
+
+
+EXTREME = {
+    "rod along the diagonal of space": np.diag([60.0, 3.0, 3.0]) @ rotation(0),
+    "plate": np.diag([1.5, 20.0, 20.0]) @ rotation(1),
+    "needle of a cell": np.array([[30.0, 0.0, 0.0], [28.0, 3.0, 0.0], [1.0, 2.0, 5.0]])
+    @ rotation(2),
+    "left-handed": np.diag([6.0, -7.0, 8.0]),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+@pytest.mark.parametrize("pbc", [(True, True, True), (False, True, True), (True, False, False)])
+def test_equals_brute_force_in_extreme_cells(name: str, pbc: tuple[bool, bool, bool]) -> None:
+    cell = EXTREME[name]
+    positions = np.random.default_rng(3).uniform(-0.5, 1.5, (70, 3)) @ cell
+    found = neighbor_list(positions, 4.0, cell, pbc)
+    expected = brute_force(positions, 4.0, cell, np.array(pbc))
+    assert as_counter(found.pairs, found.cell_shifts) == expected
+    assert_consistent(found, positions, cell)
+
+
+@pytest.mark.parametrize("cutoff", [1.0, 3.0, 9.0])
+@pytest.mark.parametrize("box", [15.0, 60.0, 500.0])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_equals_brute_force_from_liquid_to_gas(cutoff: float, box: float, periodic: bool) -> None:
+    """From crowded bins to a gas so thin that bins must repeat."""
+    rng = np.random.default_rng(5)
+    positions = rng.uniform(0, box, (150, 3))
+    positions = np.concatenate([positions, positions + rng.uniform(0.3, 0.9, positions.shape)])
+    cell = box * np.eye(3)
+    found = neighbor_list(positions, cutoff, cell, periodic)
+    expected = brute_force(positions, cutoff, cell, np.full(3, periodic))
+    assert as_counter(found.pairs, found.cell_shifts) == expected
+    assert_consistent(found, positions, cell)
+
+
+def test_a_droplet_and_a_molecule_far_from_it() -> None:
+    positions, _ = liquid(9)
+    far = np.array([[1e7, -2e5, 3.0], [1e7, -2e5, 4.0]])
+    both = np.concatenate([positions, far])
+    found = neighbor_list(both, 4.0)
+    droplet = neighbor_list(positions, 4.0)
+    expected = as_counter(droplet.pairs, droplet.cell_shifts)
+    expected += Counter([(729, 730, 0, 0, 0), (730, 729, 0, 0, 0)])
+    assert as_counter(found.pairs, found.cell_shifts) == expected
+
+
+def test_does_not_depend_on_threads() -> None:
+    positions, cell = liquid(13)
+    lists = [neighbor_list(positions, 5.0, cell, True, n_threads=n) for n in (1, 2, 3)]
+    assert lists[0].pairs.shape[1] > 50_000
+    assert_equal(lists[0], lists[1])
+    assert_equal(lists[0], lists[2])
+
+
+def test_batch_does_not_depend_on_threads() -> None:
+    sizes = np.random.default_rng(0).integers(1, 40, 200)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    positions = np.random.default_rng(1).uniform(0, 8, (offsets[-1], 3))
+    lists = [batched_neighbor_list(positions, offsets, 4.0, n_threads=n) for n in (1, 2, 3)]
+    assert_equal(lists[0], lists[1])
+    assert_equal(lists[0], lists[2])
+    np.testing.assert_array_equal(lists[0].center_offsets[offsets], lists[0].pair_offsets)
+
+
+def test_errors_do_not_depend_on_threads() -> None:
+    """Of several overlaps, one and the same is reported."""
+    positions, _ = liquid(13)
+    positions[[50, 800, 1500]] = positions[[60, 900, 1600]] + 1e-5
+    messages = set()
+    for n_threads in (1, 2, 3, 3, 3):
+        with pytest.raises(StructureError, match="on top of each other") as error:
+            neighbor_list(positions, 5.0, n_threads=n_threads)
+        messages.add(str(error.value))
+    assert len(messages) == 1
+
+
+def test_does_not_depend_on_the_instruction_set(tmp_path: Path) -> None:
+    """The kernel for any processor gives what the one for this processor gives."""
+    positions, cell = liquid(9)
+    np.savez(tmp_path / "structure.npz", positions=positions, cell=cell)
+    script = (
+        "import sys, numpy as np; from ekd.neighbor_list import neighbor_list\n"
+        "structure = np.load(sys.argv[1])\n"
+        "found = neighbor_list(structure['positions'], 5.0, structure['cell'], True)\n"
+        "np.savez(sys.argv[2], **vars(found))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "structure.npz", tmp_path / "found.npz"],
+        env={**os.environ, "EKD_PORTABLE_KERNELS": "1"},
+        check=True,
+    )
+    with np.load(tmp_path / "found.npz") as portable:
+        assert_equal(NeighborList(**portable), neighbor_list(positions, 5.0, cell, True))
 
 
 def test_cell_smaller_than_cutoff_sees_every_image() -> None:
@@ -109,13 +262,203 @@ def test_a_sparse_gas_needs_little_memory_and_time() -> None:
     assert time.perf_counter() - start < 5.0  # a grid over the volume would never end
 
 
-def test_results_do_not_outlive_their_memory() -> None:
-    """The arrays own what C++ allocated: they stay valid when the list is gone."""
-    pairs = neighbor_list(np.random.default_rng(1).uniform(0, 6, (50, 3)), 3.0).pairs
-    copy = pairs.copy()
+def test_arrays_own_what_the_core_has_allocated() -> None:
+    """No copy on the way out, and the memory lives as long as any of the arrays."""
+    found = neighbor_list(np.random.default_rng(1).uniform(0, 6, (50, 3)), 3.0)
+    for field in fields(NeighborList):
+        array = getattr(found, field.name)
+        assert type(array.base).__name__ == "PyCapsule"
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+    pairs, expected = found.pairs, found.pairs.copy()
+    del found
     for seed in range(5):
         neighbor_list(np.random.default_rng(seed).uniform(0, 6, (50, 3)), 3.0)
-    np.testing.assert_array_equal(pairs, copy)
+    np.testing.assert_array_equal(pairs, expected)
+
+
+def test_memory_of_large_lists_is_used_again_and_bounded() -> None:
+    positions, cell = liquid(20)
+
+    def address(found: NeighborList) -> int:
+        return int(found.pair_vectors.__array_interface__["data"][0])
+
+    first = address(neighbor_list(positions, 6.0, cell, True))
+    gc.collect()
+    found = neighbor_list(positions, 6.0, cell, True)
+    assert address(found) == first
+    assert address(neighbor_list(positions, 6.0, cell, True)) != first  # the other is alive
+    several = [neighbor_list(positions, 6.0, cell, True) for _ in range(8)]
+    arrays = [getattr(each, field.name) for each in several for field in fields(NeighborList)]
+    assert sum(array.nbytes for array in arrays) > 2**28
+    del arrays, several, found
+    assert 0 < _native.core().kept_bytes() <= 2**28
+
+
+def test_tensors_in_tensors_out() -> None:
+    positions, cell, pbc, cutoff = random_case(7)
+    expected = neighbor_list(positions, cutoff, cell, pbc)
+    found = neighbor_list(
+        torch.from_numpy(positions), cutoff, torch.from_numpy(cell), torch.from_numpy(pbc)
+    )
+    assert isinstance(found, TensorNeighborList)
+    for field in fields(NeighborList):
+        tensor = getattr(found, field.name)
+        torch.testing.assert_close(
+            tensor, torch.from_numpy(getattr(expected, field.name)), rtol=0, atol=0
+        )
+    single = neighbor_list(torch.from_numpy(positions).float(), cutoff, cell, pbc)
+    assert single.pair_vectors.dtype == torch.float32
+    batch = batched_neighbor_list(
+        torch.from_numpy(positions), torch.tensor([0, len(positions)]), cutoff
+    )
+    assert isinstance(batch.pair_offsets, torch.Tensor)
+    verlet = VerletList(cutoff).update(torch.from_numpy(positions))
+    assert verlet.pairs.shape == batch.pairs.shape
+
+
+def test_contiguous_input_is_not_copied() -> None:
+    """Neither arrays nor tensors: C++ reads the memory that they lie in."""
+    from ekd.neighbor_list import _Structures
+
+    array, cell = np.zeros((4, 3)), np.eye(3)
+    assert _Structures.single(array, cell, True).positions is array
+    assert np.shares_memory(_Structures.single(array, cell, True).cells, cell)
+    tensor = torch.zeros((4, 3), dtype=torch.float64)
+    assert _Structures.single(tensor, None, False).positions.ctypes.data == tensor.data_ptr()
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_vectors_of_tensors_are_differentiable(batched: bool) -> None:
+    cases = [random_case(seed) for seed in ((11, 12) if batched else (11,))]
+    offsets = np.cumsum([0] + [len(case[0]) for case in cases])
+    positions = torch.from_numpy(np.concatenate([case[0] for case in cases])).requires_grad_()
+    cells = torch.from_numpy(np.array([case[1] for case in cases])).requires_grad_()
+
+    def vectors(positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        if batched:
+            found = batched_neighbor_list(
+                positions, offsets, 3.5, cells, np.array([case[2] for case in cases])
+            )
+        else:
+            found = neighbor_list(positions, 3.5, cells[0], cases[0][2])
+        return found.pair_vectors
+
+    plain = vectors(positions.detach(), cells.detach())
+    assert not plain.requires_grad
+    torch.testing.assert_close(vectors(positions, cells), plain, **tolerance("symmetry").bounds)
+    assert torch.autograd.gradcheck(vectors, (positions, cells))
+
+
+def moving() -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
+    """A liquid on a random walk, in a cell that now and then changes; and the step."""
+    rng = np.random.default_rng(0)
+    positions, cell = liquid(6)
+    for step in range(40):
+        strained = step % 13 == 12
+        if strained:
+            strain = np.eye(3) + rng.normal(scale=0.01, size=(3, 3))
+            positions, cell = positions @ strain, cell @ strain
+        else:
+            positions = positions + rng.normal(scale=0.04, size=positions.shape)
+        yield positions, cell, strained
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_verlet_list_is_the_fresh_list(n_threads: int) -> None:
+    verlet = VerletList(4.0, skin=0.6, n_threads=n_threads)
+    n_strained = 0
+    for positions, cell, strained in moving():
+        before = verlet.n_rebuilds
+        found = verlet.update(positions, cell, True)
+        fresh = neighbor_list(positions, 4.0, cell, True)
+        assert as_counter(found.pairs, found.cell_shifts) == as_counter(
+            fresh.pairs, fresh.cell_shifts
+        )
+        assert_consistent(found, positions, cell)
+        np.testing.assert_array_equal(found.center_offsets, fresh.center_offsets)
+        n_strained += strained
+        assert verlet.n_rebuilds == before + 1 or not strained
+    assert verlet.n_updates == 40
+    assert n_strained + 1 < verlet.n_rebuilds < 20
+
+
+def test_verlet_list_rebuilds_when_it_must() -> None:
+    positions, cell = liquid(6)
+    verlet = VerletList(4.0, skin=0.6)
+    verlet.update(positions, cell, True)
+    positions[17, 1] += 0.299
+    verlet.update(positions, cell, True)
+    assert verlet.n_rebuilds == 1
+    positions[17, 1] += 0.002  # more than half of the skin from where it was
+    verlet.update(positions, cell, True)
+    assert verlet.n_rebuilds == 2
+    positions[3] += cell[0]  # wrapped by an engine
+    verlet.update(positions, cell, True)
+    assert verlet.n_rebuilds == 3
+    verlet.update(positions, cell, [True, True, False])
+    verlet.update(positions)
+    verlet.update(positions[1:])
+    assert verlet.n_rebuilds == 6
+    verlet.update(positions[1:])
+    assert verlet.n_rebuilds == 6
+
+
+def test_verlet_list_without_skin_is_the_fresh_list_in_its_order() -> None:
+    verlet = VerletList(4.0, skin=0.0)
+    positions, cell = liquid(5)
+    for _ in range(3):
+        assert_equal(
+            verlet.update(positions, cell, True), neighbor_list(positions, 4.0, cell, True)
+        )
+    assert verlet.n_rebuilds == 3
+
+
+def test_verlet_list_recovers_from_errors() -> None:
+    positions, cell = liquid(6)
+    verlet = ekd.VerletList(4.0)
+    verlet.update(positions, cell, True)
+    broken = positions.copy()
+    broken[5] = np.nan
+    with pytest.raises(StructureError, match="atom 5 is not finite"):
+        verlet.update(broken, cell, True)
+    broken[5] = positions[6]
+    with pytest.raises(StructureError, match="on top of each other"):
+        verlet.update(broken, cell, True)
+    found = verlet.update(positions, cell, True)
+    assert_consistent(found, positions, cell)
+    # Within the skin, where the list is not rebuilt.
+    close = [[0.0, 0.0, 0.0], [0.2, 0.0, 0.0]]
+    verlet.update(close)
+    close[1][0] = 1e-4
+    with pytest.raises(StructureError, match=r"atoms 0 and 1 are 0.0001 Å apart"):
+        verlet.update(close)
+
+
+def test_verlet_list_keeps_the_memory_of_one_list() -> None:
+    """Lists that were dropped serve the next ones; what it returned stays untouched."""
+    positions, cell = liquid(20)
+    verlet = VerletList(6.0, skin=0.3)
+    kept = verlet.update(positions, cell, True)
+    expected = kept.pair_vectors.copy()
+    addresses = set()
+    for step in range(4):
+        found = verlet.update(positions + 0.01 * step, cell, True)
+        addresses.add(found.pair_vectors.ctypes.data)
+        del found
+    assert len(addresses) == 1
+    assert kept.pair_vectors.ctypes.data not in addresses
+    del verlet
+    gc.collect()
+    np.testing.assert_array_equal(kept.pair_vectors, expected)
+
+
+def test_verlet_list_can_be_copied_and_pickled() -> None:
+    verlet = VerletList(4.0, skin=0.7, n_threads=2)
+    verlet.update(*liquid(4), True)
+    for other in (copy.deepcopy(verlet), pickle.loads(pickle.dumps(verlet))):
+        assert (other.cutoff, other.skin, other.n_threads) == (4.0, 0.7, 2)
+        assert other.n_updates == other.n_rebuilds == 0
 
 
 OVERLAP = [[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [5.0, 0.0, 1e-5]]
@@ -139,6 +482,16 @@ OVERLAP = [[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [5.0, 0.0, 1e-5]]
         ({"positions": [[0.0, 0, 0]], "cell": np.eye(2)}, "cells have shape"),
         ({"positions": [[0.0, 0]]}, r"positions have shape \(1, 2\)"),
         ({"positions": [[0.0, 0, 0]], "cutoff": -1.0}, "cutoff is -1"),
+        ({"positions": [[0.0, 0, 0]], "pbc": [True, False]}, r"pbc has shape \(2,\)"),
+        ({"positions": [[0.0, 0, 0]], "n_threads": 0}, "n_threads is 0"),
+        (
+            {"positions": [[0.0, 0, 1e10]], "cell": np.eye(3), "pbc": True},
+            "atom 0 is more than 1e9 cells away",
+        ),
+        (
+            {"positions": [[0.0, 0, 0]], "cell": 1e-3 * np.eye(3), "pbc": True},
+            "reaches about 2.*e\\+11 periodic images of the 1 atoms",
+        ),
     ],
 )
 def test_refuses(arguments: dict[str, object], message: str) -> None:
@@ -154,3 +507,19 @@ def test_refuses_naming_the_structure_of_a_batch() -> None:
         batched_neighbor_list(positions[:1], [0, 1, 1], 3.0)
     with pytest.raises(StructureError, match="offsets run from"):
         batched_neighbor_list(positions, [0, 1], 3.0)
+    with pytest.raises(StructureError, match="offset 1 comes after a larger one"):
+        batched_neighbor_list(positions, [0, 90, 1, 4], 3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cutoff": np.nan}, "cutoff is nan"),
+        ({"cutoff": 3.0, "skin": -0.1}, "skin is -0.1"),
+        ({"cutoff": 3.0, "skin": np.inf}, "skin is inf"),
+        ({"cutoff": 3.0, "n_threads": -2}, "n_threads is -2"),
+    ],
+)
+def test_verlet_list_refuses(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(StructureError, match=message):
+        VerletList(**arguments)  # type: ignore[arg-type]

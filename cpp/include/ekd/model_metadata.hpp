@@ -8,8 +8,8 @@
 
 namespace ekd {
 
-// Version of the file format. A reader refuses any newer one.
-inline constexpr int kModelFormat = 1;
+// Version of the file format. A reader refuses any other.
+inline constexpr int kModelFormat = 2;
 
 // Names of the records inside the TorchScript archive.
 inline constexpr const char* kFormatRecord = "ekd_format";
@@ -37,6 +37,7 @@ struct ModelMetadata {
   double cutoff = 0.0;                       // Å
   double interaction_range = 0.0;            // Å, n_interactions cutoffs
   std::int64_t n_interactions = 0;
+  std::int64_t n_members = 0;                // students in the file; their mean is the prediction
   std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
   std::vector<std::string> required_ops;     // schemas of the operators the model calls
   SelfTest self_test;

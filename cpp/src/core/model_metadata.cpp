@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-// One key of the document. Format 1 knows these and no others.
+// One key of the document. The format knows these and no others.
 struct Field {
   const char* name;
   json::value_t type;
@@ -30,9 +30,10 @@ constexpr Field kFields[] = {
     {"interaction_range", json::value_t::number_float},
     {"n_interactions", json::value_t::number_integer},
     {"feature_widths", json::value_t::array},
+    {"n_members", json::value_t::number_integer},
     {"strictly_local", json::value_t::boolean},
     {"energy_reference", json::value_t::object},
-    {"provenance", json::value_t::object},
+    {"provenance", json::value_t::array},
     {"required_ops", json::value_t::array},
     {"self_test", json::value_t::object},
 };
@@ -146,9 +147,11 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   const int format = parse_format(format_text, source);
   if (format > kModelFormat)
     throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
-                         ", but ekd " EKD_VERSION " reads formats up to " +
-                         std::to_string(kModelFormat) +
+                         ", but ekd " EKD_VERSION " reads format " + std::to_string(kModelFormat) +
                          "; update ekd, or export the model with this version");
+  if (format < kModelFormat)
+    throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
+                         ", which ekd " EKD_VERSION " no longer reads" + kMend);
   json document;
   try {
     document = json::parse(text);
@@ -169,6 +172,7 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   metadata.interaction_range = reader.get<double>("interaction_range");
   metadata.n_interactions = reader.get<std::int64_t>("n_interactions");
   metadata.feature_widths = reader.get<std::vector<std::int64_t>>("feature_widths");
+  metadata.n_members = reader.get<std::int64_t>("n_members");
   metadata.required_ops = reader.get<std::vector<std::string>>("required_ops");
 
   for (const char* name : {"atomic_numbers", "feature_widths"})
@@ -193,6 +197,9 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   reader.require(
       metadata.feature_widths.front() == static_cast<std::int64_t>(metadata.elements.size()),
       "the first of feature_widths is not the number of elements");
+  reader.require(metadata.n_members >= 1, "n_members is below 1");
+  reader.require(static_cast<std::int64_t>(document["provenance"].size()) == metadata.n_members,
+                 "provenance does not have n_members entries");
   reader.require(document["strictly_local"].get<bool>() == (metadata.n_interactions == 1),
                  "strictly_local contradicts n_interactions");
   const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);

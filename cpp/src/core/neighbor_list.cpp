@@ -1,293 +1,367 @@
 #include "ekd/neighbor_list.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <mutex>
+#include <numeric>
 #include <sstream>
 #include <string>
 
 #include "ekd/error.hpp"
+#include "ekd/parallel.hpp"
+#include "neighbor_kernels.hpp"
+#include "periodic_images.hpp"
 
 namespace ekd {
 namespace {
 
-using Vec3 = std::array<double, 3>;
-using Cell = std::array<Vec3, 3>;  // rows are lattice vectors
+// A thread is not worth its start for fewer atoms.
+constexpr std::int64_t kAtomsPerThread = 512;
 
-Vec3 cross(const Vec3& a, const Vec3& b) {
-  return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
+int useful_threads(int n_threads, const StructureBatch& batch) {
+  const std::int64_t most = 1 + batch.offsets[batch.n_structures] / kAtomsPerThread;
+  return static_cast<int>(std::clamp<std::int64_t>(n_threads, 1, most));
 }
 
-double dot(const Vec3& a, const Vec3& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
-
-double norm(const Vec3& a) { return std::sqrt(dot(a, a)); }
-
-Vec3 scaled(const Vec3& a, double factor) { return {a[0] * factor, a[1] * factor, a[2] * factor}; }
-
-// " of structure 12" for a batch, nothing for a single structure.
-std::string name_structure(std::int64_t structure, std::int64_t n_structures) {
-  return n_structures == 1 ? "" : " of structure " + std::to_string(structure);
+void check_cutoff(double cutoff) {
+  if (!(cutoff > 0.0) || !std::isfinite(cutoff))
+    throw StructureError("the cutoff is " + std::to_string(cutoff) +
+                         " Å; it must be positive and finite");
 }
 
-// A right basis for binning: periodic directions keep their lattice vector; each open direction
-// gets a unit vector that is independent of the others, whatever the user's cell holds there.
-Cell complete_cell(const double* cell, const std::array<bool, 3>& periodic,
-                   const std::string& which) {
-  Cell basis{};
-  std::vector<int> open;
-  for (int d = 0; d < 3; ++d) {
-    if (!periodic[d]) {
-      open.push_back(d);
-      continue;
-    }
-    if (cell != nullptr) basis[d] = {cell[3 * d], cell[3 * d + 1], cell[3 * d + 2]};
-    if (!(norm(basis[d]) > 0.0) || !std::isfinite(norm(basis[d])))
-      throw StructureError("direction " + std::to_string(d) + which +
-                           " is periodic but has no cell vector; give a cell or set pbc to False "
-                           "there");
-  }
-  if (open.size() == 3) {
-    basis = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
-  } else if (open.size() == 2) {
-    const int d = 3 - open[0] - open[1];
-    // The Cartesian axis least aligned with the periodic vector gives a well-conditioned normal.
-    const Vec3& a = basis[d];
-    int axis = 0;
-    for (int c = 1; c < 3; ++c)
-      if (std::abs(a[c]) < std::abs(a[axis])) axis = c;
-    Vec3 unit{};
-    unit[axis] = 1.0;
-    const Vec3 first = cross(a, unit);
-    basis[open[0]] = scaled(first, 1.0 / norm(first));
-    const Vec3 second = cross(a, basis[open[0]]);
-    basis[open[1]] = scaled(second, 1.0 / norm(second));
-  } else if (open.size() == 1) {
-    const int d = open[0];
-    const Vec3 normal = cross(basis[(d + 1) % 3], basis[(d + 2) % 3]);
-    if (norm(normal) > 0.0) basis[d] = scaled(normal, 1.0 / norm(normal));
-  }
-  const double volume = std::abs(dot(basis[0], cross(basis[1], basis[2])));
-  if (!(volume > 1e-10 * norm(basis[0]) * norm(basis[1]) * norm(basis[2])))
-    throw StructureError("the cell vectors" + which +
-                         " are linearly dependent; give three independent vectors, or set pbc to "
-                         "False in the open directions");
-  return basis;
+StructureView view(const StructureBatch& batch, std::int64_t structure) {
+  StructureView view;
+  view.n_atoms = batch.offsets[structure + 1] - batch.offsets[structure];
+  view.positions = batch.positions + 3 * batch.offsets[structure];
+  if (batch.cells != nullptr) view.cell = batch.cells + 9 * structure;
+  for (int d = 0; d < 3; ++d)
+    view.periodic[d] = batch.pbc != nullptr && batch.pbc[3 * structure + d] != 0;
+  if (batch.n_structures > 1) view.number = structure;
+  return view;
 }
 
-// One direction of the bin grid. Bin b of an atom and bin b + offset of its neighbour lie
-// `shift` periodic images apart:
-//
-//     offset   -3  -2  -1   0   1   2   3        two bins, both searched over several images
-//     bin       1   0   1  [0]  1   0   1        when the cell is smaller than the cutoff
-//     shift    -2  -1  -1   0   0   1   1
-struct GridDirection {
-  bool periodic = false;
-  double origin = 0.0;  // fractional coordinate of the lower edge of bin 0
-  double extent = 1.0;  // fractional length of all bins
-  std::int64_t n_bins = 1;
-  std::int64_t reach = 1;  // bins to search on either side
-  std::int64_t bin_of(double fractional) const {
-    const auto bin = static_cast<std::int64_t>((fractional - origin) / extent * n_bins);
-    return std::clamp<std::int64_t>(bin, 0, n_bins - 1);
-  }
+// A structure with its images, and where its atoms are in the batch.
+struct Structure {
+  PeriodicImages images;
+  std::int64_t number = -1;
+  std::int64_t first_atom = 0;
 };
 
-class StructureSearch {
+// The centres of all structures, each structure's in the order of their slots, cut into chunks of
+// equal length: what the threads share out among themselves.
+class Centers {
  public:
-  StructureSearch(const StructureBatch& batch, std::int64_t structure, double cutoff)
-      : first_(batch.offsets[structure]),
-        n_atoms_(batch.offsets[structure + 1] - first_),
-        positions_(batch.positions + 3 * first_),
-        cutoff_(cutoff),
-        which_(name_structure(structure, batch.n_structures)) {
-    if (n_atoms_ <= 0)
-      throw StructureError("no atoms" + which_ + "; a structure needs at least one atom");
-    std::array<bool, 3> periodic{};
-    for (int d = 0; d < 3; ++d)
-      periodic[d] = batch.pbc != nullptr && batch.pbc[3 * structure + d] != 0;
-    const double* cell = batch.cells == nullptr ? nullptr : batch.cells + 9 * structure;
-    cell_ = complete_cell(cell, periodic, which_);
-    wrap(periodic);
-    make_grid();
-    sort_into_bins();
+  Centers(const StructureBatch& batch, double reach, int n_threads)
+      : structures_(batch.n_structures),
+        offsets_(batch.offsets, batch.offsets + batch.n_structures + 1) {
+    // Small structures by the dozen: a thread is not to be started for one molecule.
+    std::vector<std::int64_t> groups{0};
+    for (std::int64_t s = 1; s <= batch.n_structures; ++s)
+      if (s == batch.n_structures || offsets_[s] - offsets_[groups.back()] >= kChunk)
+        groups.push_back(s);
+    const std::int64_t n_groups = std::ssize(groups) - 1;
+    const int n_inner = n_groups == 1 ? n_threads : 1;
+    parallel_for(n_threads, n_groups, [&](std::int64_t group, int) {
+      for (std::int64_t s = groups[group]; s < groups[group + 1]; ++s) {
+        const StructureView structure = view(batch, s);
+        structures_[s] = {PeriodicImages(structure, reach, n_inner), structure.number, offsets_[s]};
+      }
+    });
   }
 
-  void append_to(NeighborList& list) const {
-    std::array<std::int64_t, 3> bin{};
-    for (std::int64_t i = 0; i < n_atoms_; ++i) {
-      for (int d = 0; d < 3; ++d) bin[d] = bins_[3 * i + d];
-      search_around(i, bin, list);
+  std::int64_t n_atoms() const { return offsets_.back(); }
+  std::int64_t n_structures() const { return std::ssize(structures_); }
+  std::int64_t first_atom(std::int64_t structure) const { return offsets_[structure]; }
+  std::int64_t n_chunks() const { return (n_atoms() + kChunk - 1) / kChunk; }
+
+  // The one structure there is has moved.
+  void move(const double* positions) { structures_.front().images.move(positions); }
+
+  // Calls visit(structure, slot) for the centres of a chunk.
+  template <class Visit>
+  void visit(std::int64_t chunk, const Visit& visit) const {
+    std::int64_t rank = chunk * kChunk;
+    const std::int64_t end = std::min(rank + kChunk, n_atoms());
+    auto s = std::upper_bound(offsets_.begin(), offsets_.end(), rank) - offsets_.begin() - 1;
+    for (; rank < end; ++rank) {
+      while (rank >= offsets_[s + 1]) ++s;
+      visit(structures_[s], structures_[s].images.centers()[rank - offsets_[s]]);
     }
   }
 
  private:
-  // Fractional coordinates, folded into the cell along periodic directions.
-  void wrap(const std::array<bool, 3>& periodic) {
-    const double volume = dot(cell_[0], cross(cell_[1], cell_[2]));
-    Cell reciprocal;  // row d: gradient of fractional coordinate d
-    for (int d = 0; d < 3; ++d)
-      reciprocal[d] = scaled(cross(cell_[(d + 1) % 3], cell_[(d + 2) % 3]), 1.0 / volume);
-    wrapped_.resize(3 * n_atoms_);
-    fractional_.resize(3 * n_atoms_);
-    wraps_.assign(3 * n_atoms_, 0);
-    for (std::int64_t i = 0; i < n_atoms_; ++i) {
-      Vec3 r{positions_[3 * i], positions_[3 * i + 1], positions_[3 * i + 2]};
-      if (!std::isfinite(r[0]) || !std::isfinite(r[1]) || !std::isfinite(r[2]))
-        throw StructureError("the position of atom " + std::to_string(i) + which_ +
-                             " is not finite; check the input or the simulation that made it");
-      for (int d = 0; d < 3; ++d) {
-        double s =
-            dot({positions_[3 * i], positions_[3 * i + 1], positions_[3 * i + 2]}, reciprocal[d]);
-        if (periodic[d]) {
-          const double image = std::floor(s);
-          s -= image;
-          wraps_[3 * i + d] = static_cast<std::int64_t>(image);
-          for (int c = 0; c < 3; ++c) r[c] -= image * cell_[d][c];
-        }
-        fractional_[3 * i + d] = s;
-      }
-      std::copy(r.begin(), r.end(), wrapped_.begin() + 3 * i);
+  static constexpr std::int64_t kChunk = 128;
+
+  std::vector<Structure> structures_;
+  std::vector<std::int64_t> offsets_;
+};
+
+// The neighbours of the centres of one chunk, as slots of images.
+struct Neighborhoods {
+  struct Row {
+    const std::int32_t* slots;
+    std::int64_t size;
+  };
+  using Slab = std::shared_ptr<Buffer<std::int32_t>>;
+
+  std::vector<Row> rows;
+  std::vector<Slab> slabs;  // what the rows lie in, together with those of other chunks
+};
+
+// What a thread works with. Rows of neighbours are written one after the other into slabs, which
+// are large so that threads need not ask the system for memory again and again.
+class Workspace {
+ public:
+  Candidates candidates;
+
+  std::int32_t* room_for_row(std::int64_t size, Neighborhoods& chunk) {
+    if (slab_ == nullptr || used_ + size > std::ssize(*slab_)) {
+      slab_ = std::make_shared<Buffer<std::int32_t>>(std::max(size, next_size_));
+      next_size_ = std::min(2 * next_size_, kMaxSize);
+      used_ = 0;
     }
-    for (int d = 0; d < 3; ++d) {
-      grid_[d].periodic = periodic[d];
-      heights_[d] = 1.0 / norm(reciprocal[d]);
-    }
+    if (chunk.slabs.empty() || chunk.slabs.back() != slab_) chunk.slabs.push_back(slab_);
+    return slab_->data() + used_;
   }
+  void end_row(std::int64_t size) { used_ += size; }
 
-  void make_grid() {
-    for (int d = 0; d < 3; ++d) {
-      GridDirection& grid = grid_[d];
-      if (!grid.periodic) {
-        double low = std::numeric_limits<double>::max();
-        double high = std::numeric_limits<double>::lowest();
-        for (std::int64_t i = 0; i < n_atoms_; ++i) {
-          low = std::min(low, fractional_[3 * i + d]);
-          high = std::max(high, fractional_[3 * i + d]);
-        }
-        grid.origin = low;
-        // One atom, or a plane of them, still needs bins of a positive width.
-        grid.extent = std::max(high - low, 1e-6 * cutoff_ / heights_[d]);
-      }
-      const double bins = std::floor(grid.extent * heights_[d] / cutoff_);
-      // No more bins than atoms along a line: keeps a sparse gas from exhausting the memory.
-      grid.n_bins = static_cast<std::int64_t>(
-          std::clamp(bins, 1.0, std::max(1.0, 2.0 * std::cbrt(static_cast<double>(n_atoms_)))));
-      const double width = grid.extent * heights_[d] / static_cast<double>(grid.n_bins);
-      grid.reach = static_cast<std::int64_t>(std::min(std::ceil(cutoff_ / width), 1e9));
-      if (!grid.periodic) grid.reach = std::min(grid.reach, grid.n_bins - 1);
-    }
-  }
+ private:
+  static constexpr std::int64_t kMaxSize = std::int64_t{1} << 19;  // 2 MiB
 
-  // Counting sort of the atoms by bin.
-  void sort_into_bins() {
-    const std::int64_t n_bins = grid_[0].n_bins * grid_[1].n_bins * grid_[2].n_bins;
-    bins_.resize(3 * n_atoms_);
-    bin_start_.assign(n_bins + 1, 0);
-    std::vector<std::int64_t> flat(n_atoms_);
-    for (std::int64_t i = 0; i < n_atoms_; ++i) {
-      for (int d = 0; d < 3; ++d) bins_[3 * i + d] = grid_[d].bin_of(fractional_[3 * i + d]);
-      flat[i] = flat_bin(bins_[3 * i], bins_[3 * i + 1], bins_[3 * i + 2]);
-      ++bin_start_[flat[i] + 1];
-    }
-    for (std::int64_t b = 0; b < n_bins; ++b) bin_start_[b + 1] += bin_start_[b];
-    bin_atoms_.resize(n_atoms_);
-    std::vector<std::int64_t> next(bin_start_.begin(), bin_start_.end() - 1);
-    for (std::int64_t i = 0; i < n_atoms_; ++i) bin_atoms_[next[flat[i]]++] = i;
-  }
+  Neighborhoods::Slab slab_;
+  std::int64_t used_ = 0;
+  std::int64_t next_size_ = std::int64_t{1} << 13;
+};
 
-  std::int64_t flat_bin(std::int64_t b0, std::int64_t b1, std::int64_t b2) const {
-    return (b0 * grid_[1].n_bins + b1) * grid_[2].n_bins + b2;
-  }
-
-  // The bin `offset` steps away along d, and the periodic image it lies in; false: outside.
-  bool step(int d, std::int64_t bin, std::int64_t offset, std::int64_t& target,
-            std::int64_t& shift) const {
-    const GridDirection& grid = grid_[d];
-    target = bin + offset;
-    shift = 0;
-    if (target >= 0 && target < grid.n_bins) return true;
-    if (!grid.periodic) return false;
-    shift = target >= 0 ? target / grid.n_bins : -((-target + grid.n_bins - 1) / grid.n_bins);
-    target -= shift * grid.n_bins;
-    return true;
-  }
-
-  void search_around(std::int64_t i, const std::array<std::int64_t, 3>& bin,
-                     NeighborList& list) const {
-    std::array<std::int64_t, 3> target{};
-    std::array<std::int64_t, 3> shift{};
-    for (std::int64_t o0 = -grid_[0].reach; o0 <= grid_[0].reach; ++o0) {
-      if (!step(0, bin[0], o0, target[0], shift[0])) continue;
-      for (std::int64_t o1 = -grid_[1].reach; o1 <= grid_[1].reach; ++o1) {
-        if (!step(1, bin[1], o1, target[1], shift[1])) continue;
-        for (std::int64_t o2 = -grid_[2].reach; o2 <= grid_[2].reach; ++o2) {
-          if (!step(2, bin[2], o2, target[2], shift[2])) continue;
-          search_bin(i, flat_bin(target[0], target[1], target[2]), shift, list);
-        }
-      }
-    }
-  }
-
-  void search_bin(std::int64_t i, std::int64_t bin, const std::array<std::int64_t, 3>& shift,
-                  NeighborList& list) const {
-    Vec3 from{};  // image translation minus the centre
-    for (int c = 0; c < 3; ++c)
-      from[c] = shift[0] * cell_[0][c] + shift[1] * cell_[1][c] + shift[2] * cell_[2][c] -
-                wrapped_[3 * i + c];
-    const bool same_image = shift[0] == 0 && shift[1] == 0 && shift[2] == 0;
-    for (std::int64_t slot = bin_start_[bin]; slot < bin_start_[bin + 1]; ++slot) {
-      const std::int64_t j = bin_atoms_[slot];
-      const Vec3 r{wrapped_[3 * j] + from[0], wrapped_[3 * j + 1] + from[1],
-                   wrapped_[3 * j + 2] + from[2]};
-      const double squared = dot(r, r);
-      if (squared >= cutoff_ * cutoff_ || (same_image && i == j)) continue;
-      if (squared < kOverlapDistance * kOverlapDistance) report_overlap(i, j, std::sqrt(squared));
-      list.centers.push_back(first_ + i);
-      list.neighbors.push_back(first_ + j);
-      for (int d = 0; d < 3; ++d)
-        list.cell_shifts.push_back(shift[d] - wraps_[3 * j + d] + wraps_[3 * i + d]);
-      list.pair_vectors.insert(list.pair_vectors.end(), r.begin(), r.end());
-    }
-  }
-
-  [[noreturn]] void report_overlap(std::int64_t i, std::int64_t j, double distance) const {
+[[noreturn]] void report_overlap(const Structure& structure, std::int32_t center,
+                                 const Candidates& candidates) {
+  const Image* images = structure.images.images();
+  const Point& from = structure.images.points()[center];
+  for (std::int64_t k = 0; k < candidates.size; ++k) {
+    const double distance = std::hypot(candidates.x[k] - from.xyz[0], candidates.y[k] - from.xyz[1],
+                                       candidates.z[k] - from.xyz[2]);
+    if (distance >= kOverlapDistance || candidates.slots[k] == center) continue;
+    const auto [i, j] = std::minmax(images[center].atom, images[candidates.slots[k]].atom);
     std::ostringstream message;
-    message << "atoms " << std::min(i, j) << " and " << std::max(i, j) << which_ << " are "
+    message << "atoms " << i << " and " << j << name_structure(structure.number) << " are "
             << distance << " Å apart, closer than " << kOverlapDistance
             << " Å: they lie on top of each other; remove one of them or check the cell";
     throw StructureError(message.str());
   }
+  throw std::logic_error("ekd: an overlap was counted that is not there");
+}
 
-  std::int64_t first_;
-  std::int64_t n_atoms_;
-  const double* positions_;
-  double cutoff_;
-  std::string which_;
-  Cell cell_{};
-  Vec3 heights_{};  // distance between opposite faces of the cell
-  std::array<GridDirection, 3> grid_{};
-  std::vector<double> wrapped_;          // [n_atoms, 3] positions inside the cell
-  std::vector<double> fractional_;       // [n_atoms, 3]
-  std::vector<std::int64_t> wraps_;      // [n_atoms, 3] position = wrapped + wraps @ cell
-  std::vector<std::int64_t> bins_;       // [n_atoms, 3]
-  std::vector<std::int64_t> bin_start_;  // [n_bins + 1] into bin_atoms_
-  std::vector<std::int64_t> bin_atoms_;  // atoms, bin after bin
+// Neighbours of the centres of a chunk among the candidates that `gather(structure, slot, row,
+// candidates)` finds for them; the centre is one of its own candidates.
+template <class Gather>
+Neighborhoods select(const Centers& centers, std::int64_t chunk, double cutoff, Gather&& gather,
+                     Workspace& workspace) {
+  Neighborhoods found;
+  centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
+    gather(structure, slot, found.rows.size(), workspace.candidates);
+    std::int32_t* slots =
+        workspace.room_for_row(workspace.candidates.size + Candidates::kSlack, found);
+    const Selection selection = select_neighbors(
+        workspace.candidates, structure.images.points()[slot], cutoff, kOverlapDistance, slots);
+    if (selection.n_overlapping > 1) report_overlap(structure, slot, workspace.candidates);
+    workspace.end_row(selection.n_neighbors);
+    found.rows.push_back({slots, selection.n_neighbors});
+  });
+  return found;
+}
+
+// All images in the bins around the centre. Centres in one bin, one after the other, share them.
+class GatherFromBins {
+ public:
+  void operator()(const Structure& structure, std::int32_t slot, std::size_t,
+                  Candidates& candidates) {
+    const PeriodicImages& images = structure.images;
+    const PeriodicImages::Bin bin = images.bin_of(images.points()[slot]);
+    if (&structure == structure_ && bin == bin_) return;
+    structure_ = &structure;
+    bin_ = bin;
+    candidates.size = 0;
+    images.visit_around(bin, [&](std::int64_t begin, std::int64_t end) {
+      candidates.reserve(candidates.size + end - begin);
+      append_run(images, begin, end, candidates);
+    });
+  }
+
+ private:
+  const Structure* structure_ = nullptr;
+  PeriodicImages::Bin bin_{};
 };
+
+// The neighbours that were found within a larger cutoff.
+class GatherFromNeighborhoods {
+ public:
+  explicit GatherFromNeighborhoods(const Neighborhoods& wide) : wide_(wide) {}
+
+  void operator()(const Structure& structure, std::int32_t slot, std::size_t row,
+                  Candidates& candidates) const {
+    const auto [slots, n] = wide_.rows[row];
+    candidates.reserve(n + 1);
+    candidates.size = n + 1;
+    for (std::int64_t k = 0; k <= n; ++k) {
+      const std::int32_t candidate = k < n ? slots[k] : slot;
+      const Point& point = structure.images.points()[candidate];
+      candidates.slots[k] = candidate;
+      candidates.x[k] = point.xyz[0];
+      candidates.y[k] = point.xyz[1];
+      candidates.z[k] = point.xyz[2];
+    }
+  }
+
+ private:
+  const Neighborhoods& wide_;
+};
+
+// The neighbours of all centres, chunk by chunk; `make_gather(chunk)` says among which candidates.
+template <class MakeGather>
+std::vector<Neighborhoods> select_all(const Centers& centers, double cutoff,
+                                      const MakeGather& make_gather, int n_threads) {
+  std::vector<Neighborhoods> found(centers.n_chunks());
+  std::vector<Workspace> workspaces(n_threads);
+  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk, int thread) {
+    found[chunk] = select(centers, chunk, cutoff, make_gather(chunk), workspaces[thread]);
+  });
+  return found;
+}
+
+std::vector<Neighborhoods> search(const Centers& centers, double cutoff, int n_threads) {
+  return select_all(centers, cutoff, [](std::int64_t) { return GatherFromBins(); }, n_threads);
+}
+
+// The list of these neighbourhoods, which are used up on the way.
+NeighborList write(const Centers& centers, std::vector<Neighborhoods> found, int n_threads,
+                   const std::shared_ptr<BlockPool>& pool = BlockPool::common()) {
+  NeighborList list;
+  list.center_offsets.assign(centers.n_atoms() + 1, 0);
+  for (std::int64_t chunk = 0; chunk < centers.n_chunks(); ++chunk) {
+    auto row = found[chunk].rows.begin();
+    centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
+      const std::int64_t atom = structure.first_atom + structure.images.images()[slot].atom;
+      list.center_offsets[atom + 1] = row++->size;
+    });
+  }
+  std::partial_sum(list.center_offsets.begin(), list.center_offsets.end(),
+                   list.center_offsets.begin());
+  for (std::int64_t s = 0; s <= centers.n_structures(); ++s)
+    list.pair_offsets.push_back(list.center_offsets[centers.first_atom(s)]);
+
+  const std::int64_t n_pairs = list.center_offsets.back();
+  list.pairs = Buffer<std::int64_t>(2 * n_pairs, pool);
+  list.cell_shifts = Buffer<std::int32_t>(3 * n_pairs, pool);
+  list.pair_vectors = Buffer<double>(3 * n_pairs, pool);
+  parallel_for(n_threads, centers.n_chunks(), [&](std::int64_t chunk, int) {
+    const Neighborhoods neighborhoods = std::move(found[chunk]);
+    auto row = neighborhoods.rows.begin();
+    centers.visit(chunk, [&](const Structure& structure, std::int32_t slot) {
+      const std::int64_t atom = structure.first_atom + structure.images.images()[slot].atom;
+      const std::int64_t first = list.center_offsets[atom];
+      write_pairs(structure.images, slot, row->slots, row->size, structure.first_atom,
+                  {list.pairs.data() + first, list.pairs.data() + n_pairs + first,
+                   list.cell_shifts.data() + 3 * first, list.pair_vectors.data() + 3 * first});
+      ++row;
+    });
+  });
+  return list;
+}
 
 }  // namespace
 
-NeighborList build_neighbor_list(const StructureBatch& batch, double cutoff) {
-  if (!(cutoff > 0.0) || !std::isfinite(cutoff))
-    throw StructureError("the cutoff is " + std::to_string(cutoff) +
-                         " Å; it must be positive and finite");
-  NeighborList list;
-  list.pair_offsets.reserve(batch.n_structures + 1);
-  list.pair_offsets.push_back(0);
-  for (std::int64_t s = 0; s < batch.n_structures; ++s) {
-    StructureSearch(batch, s, cutoff).append_to(list);
-    list.pair_offsets.push_back(static_cast<std::int64_t>(list.centers.size()));
+NeighborList build_neighbor_list(const StructureBatch& batch, double cutoff, int n_threads) {
+  check_cutoff(cutoff);
+  n_threads = useful_threads(n_threads, batch);
+  const Centers centers(batch, cutoff, n_threads);
+  return write(centers, search(centers, cutoff, n_threads), n_threads);
+}
+
+struct VerletList::State {
+  State(double cutoff, double skin) : cutoff(cutoff), skin(skin) {}
+
+  double cutoff;
+  double skin;
+  std::int64_t n_rebuilds = 0;
+  std::mutex mutex;
+  // Arrays of any size return to it when the caller drops them, for the next update.
+  std::shared_ptr<BlockPool> pool = std::make_shared<BlockPool>(0);
+  // Of the last rebuild.
+  std::unique_ptr<Centers> centers;
+  std::vector<Neighborhoods> wide;  // within cutoff + skin
+  std::vector<double> positions;
+  std::vector<double> cell;
+  std::vector<std::uint8_t> pbc;
+
+  bool still_holds(const StructureBatch& structure) const {
+    const std::int64_t n_values = 3 * structure.offsets[1];
+    if (skin == 0.0 || centers == nullptr || n_values != std::ssize(positions) ||
+        !same(cell, structure.cells) || !same(pbc, structure.pbc))
+      return false;
+    for (std::int64_t k = 0; k < n_values; k += 3) {
+      const double dx = structure.positions[k] - positions[k];
+      const double dy = structure.positions[k + 1] - positions[k + 1];
+      const double dz = structure.positions[k + 2] - positions[k + 2];
+      if (!(dx * dx + dy * dy + dz * dz <= 0.25 * skin * skin)) return false;  // NaN: neither
+    }
+    return true;
   }
+
+  void rebuild(const StructureBatch& structure, int n_threads) {
+    centers.reset();  // whatever is thrown below, the next update rebuilds
+    auto rebuilt = std::make_unique<Centers>(structure, cutoff + skin, n_threads);
+    wide = search(*rebuilt, cutoff + skin, n_threads);
+    positions.assign(structure.positions, structure.positions + 3 * structure.offsets[1]);
+    remember(cell, structure.cells, 9);
+    remember(pbc, structure.pbc, 3);
+    centers = std::move(rebuilt);
+    ++n_rebuilds;
+  }
+
+ private:
+  template <class T>
+  static bool same(const std::vector<T>& known, const T* values) {
+    if (values == nullptr || known.empty()) return values == nullptr && known.empty();
+    return std::equal(known.begin(), known.end(), values);
+  }
+  template <class T>
+  static void remember(std::vector<T>& known, const T* values, std::size_t n) {
+    known.clear();
+    if (values != nullptr) known.assign(values, values + n);
+  }
+};
+
+VerletList::VerletList(double cutoff, double skin) : state_(std::make_unique<State>(cutoff, skin)) {
+  check_cutoff(cutoff);
+  if (!(skin >= 0.0) || !std::isfinite(skin))
+    throw StructureError("the skin is " + std::to_string(skin) +
+                         " Å; it must be zero or positive, and finite");
+}
+
+VerletList::~VerletList() = default;
+
+NeighborList VerletList::update(const StructureBatch& structure, int n_threads) {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  n_threads = useful_threads(n_threads, structure);
+  if (state.still_holds(structure))
+    state.centers->move(structure.positions);
+  else
+    state.rebuild(structure, n_threads);
+  const Centers& centers = *state.centers;
+  std::vector<Neighborhoods> found;
+  if (state.skin == 0.0) {
+    found = std::move(state.wide);
+  } else {
+    found = select_all(
+        centers, state.cutoff,
+        [&](std::int64_t chunk) { return GatherFromNeighborhoods(state.wide[chunk]); }, n_threads);
+  }
+  NeighborList list = write(centers, std::move(found), n_threads, state.pool);
+  state.pool->set_limit(list.pairs.capacity_in_bytes() + list.cell_shifts.capacity_in_bytes() +
+                        list.pair_vectors.capacity_in_bytes());
   return list;
 }
+
+std::int64_t VerletList::n_rebuilds() const { return state_->n_rebuilds; }
 
 }  // namespace ekd

@@ -112,70 +112,48 @@ EKD_INLINE void softplus_second_impl(std::int64_t n, const T* slope, const T* up
     out[k] = slope[k] * (t_up[k] + up[k] * (1 - slope[k]) * t_x[k]);
 }
 
+template <class T>
+EKD_INLINE void first_gradient(const Invariants& form, const T* gradient, const T* mixed,
+                               const T* scales, std::int64_t begin, std::int64_t end, T* d_mixed,
+                               T* d_scales) {
+  invariants_gradient_impl<T, T>(form, gradient, Array<const T>{mixed}, Array<const T>{scales},
+                                 begin, end, nullptr, d_mixed, d_scales);
+}
+
+template <class T>
+EKD_INLINE void second_gradient(const Invariants& form, const T* gradient, const T* mixed,
+                                const T* scales, const T* t_mixed, const T* t_scales,
+                                std::int64_t begin, std::int64_t end, T* d_gradient, T* d_mixed,
+                                T* d_scales) {
+  invariants_gradient_impl<Dual<T>, T>(form, gradient, Array<Dual<const T>>{mixed, t_mixed},
+                                       Array<Dual<const T>>{scales, t_scales}, begin, end,
+                                       d_gradient, d_mixed, d_scales);
+}
+
 }  // namespace
 
-// Run-time dispatch works on plain functions, not on templates.
-#define EKD_DEFINE(T, suffix)                                                                     \
-  EKD_SIMD static void invariants_##suffix(const Invariants& form, const T* mixed,                \
-                                           const T* scales, const T* base, std::int64_t begin,    \
-                                           std::int64_t end, T* out) {                            \
-    invariants_impl<T>(form, mixed, scales, base, begin, end, out);                               \
-  }                                                                                               \
-  template <>                                                                                     \
-  void invariants<T>(const Invariants& form, const T* mixed, const T* scales, const T* base,      \
-                     std::int64_t begin, std::int64_t end, T* out) {                              \
-    invariants_##suffix(form, mixed, scales, base, begin, end, out);                              \
-  }                                                                                               \
-                                                                                                  \
-  EKD_SIMD static void gradient_##suffix(const Invariants& form, const T* gradient,               \
-                                         const T* mixed, const T* scales, std::int64_t begin,     \
-                                         std::int64_t end, T* d_mixed, T* d_scales) {             \
-    invariants_gradient_impl<T, T>(form, gradient, Array<const T>{mixed}, Array<const T>{scales}, \
-                                   begin, end, nullptr, d_mixed, d_scales);                       \
-  }                                                                                               \
-  template <>                                                                                     \
-  void invariants_gradient<T>(const Invariants& form, const T* gradient, const T* mixed,          \
-                              const T* scales, std::int64_t begin, std::int64_t end, T* d_mixed,  \
-                              T* d_scales) {                                                      \
-    gradient_##suffix(form, gradient, mixed, scales, begin, end, d_mixed, d_scales);              \
-  }                                                                                               \
-                                                                                                  \
-  EKD_SIMD static void second_gradient_##suffix(                                                  \
-      const Invariants& form, const T* gradient, const T* mixed, const T* scales,                 \
-      const T* t_mixed, const T* t_scales, std::int64_t begin, std::int64_t end, T* d_gradient,   \
-      T* d_mixed, T* d_scales) {                                                                  \
-    invariants_gradient_impl<Dual<T>, T>(form, gradient, Array<Dual<const T>>{mixed, t_mixed},    \
-                                         Array<Dual<const T>>{scales, t_scales}, begin, end,      \
-                                         d_gradient, d_mixed, d_scales);                          \
-  }                                                                                               \
-  template <>                                                                                     \
-  void invariants_second_gradient<T>(const Invariants& form, const T* gradient, const T* mixed,   \
-                                     const T* scales, const T* t_mixed, const T* t_scales,        \
-                                     std::int64_t begin, std::int64_t end, T* d_gradient,         \
-                                     T* d_mixed, T* d_scales) {                                   \
-    second_gradient_##suffix(form, gradient, mixed, scales, t_mixed, t_scales, begin, end,        \
-                             d_gradient, d_mixed, d_scales);                                      \
-  }                                                                                               \
-                                                                                                  \
-  EKD_SIMD static void softplus_##suffix(std::int64_t n, const T* x, T* value, T* slope) {        \
-    softplus_impl<T>(n, x, value, slope);                                                         \
-  }                                                                                               \
-  template <>                                                                                     \
-  void softplus<T>(std::int64_t n, const T* x, T* value, T* slope) {                              \
-    softplus_##suffix(n, x, value, slope);                                                        \
-  }                                                                                               \
-                                                                                                  \
-  EKD_SIMD static void softplus_second_##suffix(std::int64_t n, const T* slope, const T* up,      \
-                                                const T* t_up, const T* t_x, T* out) {            \
-    softplus_second_impl<T>(n, slope, up, t_up, t_x, out);                                        \
-  }                                                                                               \
-  template <>                                                                                     \
-  void softplus_second<T>(std::int64_t n, const T* slope, const T* up, const T* t_up,             \
-                          const T* t_x, T* out) {                                                 \
-    softplus_second_##suffix(n, slope, up, t_up, t_x, out);                                       \
-  }
-EKD_DEFINE(float, f32)
-EKD_DEFINE(double, f64)
-#undef EKD_DEFINE
+#define EKD_KERNELS(T)                                                                           \
+  EKD_KERNEL(T, invariants, invariants_impl,                                                     \
+             (const Invariants& form, const T* mixed, const T* scales, const T* base,            \
+              std::int64_t begin, std::int64_t end, T* out),                                     \
+             (form, mixed, scales, base, begin, end, out))                                       \
+  EKD_KERNEL(T, invariants_gradient, first_gradient,                                             \
+             (const Invariants& form, const T* gradient, const T* mixed, const T* scales,        \
+              std::int64_t begin, std::int64_t end, T* d_mixed, T* d_scales),                    \
+             (form, gradient, mixed, scales, begin, end, d_mixed, d_scales))                     \
+  EKD_KERNEL(T, invariants_second_gradient, second_gradient,                                     \
+             (const Invariants& form, const T* gradient, const T* mixed, const T* scales,        \
+              const T* t_mixed, const T* t_scales, std::int64_t begin, std::int64_t end,         \
+              T* d_gradient, T* d_mixed, T* d_scales),                                           \
+             (form, gradient, mixed, scales, t_mixed, t_scales, begin, end, d_gradient, d_mixed, \
+              d_scales))                                                                         \
+  EKD_KERNEL(T, softplus, softplus_impl, (std::int64_t n, const T* x, T* value, T* slope),       \
+             (n, x, value, slope))                                                               \
+  EKD_KERNEL(T, softplus_second, softplus_second_impl,                                           \
+             (std::int64_t n, const T* slope, const T* up, const T* t_up, const T* t_x, T* out), \
+             (n, slope, up, t_up, t_x, out))
+EKD_KERNELS(float)
+EKD_KERNELS(double)
+#undef EKD_KERNELS
 
 }  // namespace ekd

@@ -185,26 +185,6 @@ EKD_INLINE void message_feature_impl(const PairRows& rows, const T* gradient, co
   }
 }
 
-// Run-time dispatch works on plain functions, not on templates: two of each.
-#define EKD_DISPATCHED(T, suffix)                                                                \
-  EKD_SIMD void message_##suffix(const PairRows& rows, const T* weights, const T* features,      \
-                                 std::int64_t begin, std::int64_t end, T* messages) {            \
-    message_impl<T>(rows, weights, features, begin, end, messages);                              \
-  }                                                                                              \
-  EKD_SIMD void message_weight_##suffix(const PairRows& rows, const T* gradient,                 \
-                                        const T* features, std::int64_t begin, std::int64_t end, \
-                                        T* out) {                                                \
-    message_weight_impl<T>(rows, gradient, features, begin, end, out);                           \
-  }                                                                                              \
-  EKD_SIMD void message_feature_##suffix(                                                        \
-      const PairRows& rows, const T* gradient, const T* weights, const std::int64_t* pairs,      \
-      const std::int64_t* centers, std::int64_t begin, std::int64_t end, T* out) {               \
-    message_feature_impl<T>(rows, gradient, weights, pairs, centers, begin, end, out);           \
-  }
-EKD_DISPATCHED(float, f32)
-EKD_DISPATCHED(double, f64)
-#undef EKD_DISPATCHED
-
 }  // namespace
 
 template <class T>
@@ -218,42 +198,22 @@ bool sums_by_feature(std::int64_t n_rows, std::int64_t n_features, const T* feat
 template bool sums_by_feature<float>(std::int64_t, std::int64_t, const float*);
 template bool sums_by_feature<double>(std::int64_t, std::int64_t, const double*);
 
-template <>
-void message<float>(const PairRows& rows, const float* weights, const float* features,
-                    std::int64_t begin, std::int64_t end, float* messages) {
-  message_f32(rows, weights, features, begin, end, messages);
-}
-
-template <>
-void message<double>(const PairRows& rows, const double* weights, const double* features,
-                     std::int64_t begin, std::int64_t end, double* messages) {
-  message_f64(rows, weights, features, begin, end, messages);
-}
-
-template <>
-void message_weight<float>(const PairRows& rows, const float* gradient, const float* features,
-                           std::int64_t begin, std::int64_t end, float* out) {
-  message_weight_f32(rows, gradient, features, begin, end, out);
-}
-
-template <>
-void message_weight<double>(const PairRows& rows, const double* gradient, const double* features,
-                            std::int64_t begin, std::int64_t end, double* out) {
-  message_weight_f64(rows, gradient, features, begin, end, out);
-}
-
-template <>
-void message_feature<float>(const PairRows& rows, const float* gradient, const float* weights,
-                            const std::int64_t* pairs, const std::int64_t* centers,
-                            std::int64_t begin, std::int64_t end, float* out) {
-  message_feature_f32(rows, gradient, weights, pairs, centers, begin, end, out);
-}
-
-template <>
-void message_feature<double>(const PairRows& rows, const double* gradient, const double* weights,
-                             const std::int64_t* pairs, const std::int64_t* centers,
-                             std::int64_t begin, std::int64_t end, double* out) {
-  message_feature_f64(rows, gradient, weights, pairs, centers, begin, end, out);
-}
+#define EKD_KERNELS(T)                                                                        \
+  EKD_KERNEL(T, message, message_impl,                                                        \
+             (const PairRows& rows, const T* weights, const T* features, std::int64_t begin,  \
+              std::int64_t end, T* messages),                                                 \
+             (rows, weights, features, begin, end, messages))                                 \
+  EKD_KERNEL(T, message_weight, message_weight_impl,                                          \
+             (const PairRows& rows, const T* gradient, const T* features, std::int64_t begin, \
+              std::int64_t end, T* out),                                                      \
+             (rows, gradient, features, begin, end, out))                                     \
+  EKD_KERNEL(                                                                                 \
+      T, message_feature, message_feature_impl,                                               \
+      (const PairRows& rows, const T* gradient, const T* weights, const std::int64_t* pairs,  \
+       const std::int64_t* centers, std::int64_t begin, std::int64_t end, T* out),            \
+      (rows, gradient, weights, pairs, centers, begin, end, out))
+EKD_KERNELS(float)
+EKD_KERNELS(double)
+#undef EKD_KERNELS
 
 }  // namespace ekd

@@ -240,59 +240,58 @@ EKD_INLINE void second_gradient(const PairWeights& form, const T* gradient, cons
       Array<Dual<const T>>{sigma, t_sigma}, begin, end, d_gradient, d_vectors, d_mu, d_sigma);
 }
 
+// ---- by the number of components --------------------------------------------------------------
+
+#define EKD_BY_COMPONENTS(call, ...)               \
+  (form.n_components == 1   ? call<1>(__VA_ARGS__) \
+   : form.n_components == 4 ? call<4>(__VA_ARGS__) \
+                            : call<9>(__VA_ARGS__))
+
+template <class T>
+EKD_INLINE void weights_of(const PairWeights& form, const T* vectors, const T* mu, const T* sigma,
+                           std::int64_t begin, std::int64_t end, T* weights) {
+  EKD_BY_COMPONENTS(weights_impl, form, vectors, mu, sigma, begin, end, weights);
+}
+
+template <class T>
+EKD_INLINE void gradient_of(const PairWeights& form, const T* gradient, const T* vectors,
+                            const T* mu, const T* sigma, std::int64_t begin, std::int64_t end,
+                            T* d_vectors, T* d_mu, T* d_sigma) {
+  EKD_BY_COMPONENTS(first_gradient, form, gradient, vectors, mu, sigma, begin, end, d_vectors, d_mu,
+                    d_sigma);
+}
+
+template <class T>
+EKD_INLINE void second_gradient_of(const PairWeights& form, const T* gradient, const T* vectors,
+                                   const T* mu, const T* sigma, const T* t_vectors, const T* t_mu,
+                                   const T* t_sigma, std::int64_t begin, std::int64_t end,
+                                   T* d_gradient, T* d_vectors, T* d_mu, T* d_sigma) {
+  EKD_BY_COMPONENTS(second_gradient, form, gradient, vectors, mu, sigma, t_vectors, t_mu, t_sigma,
+                    begin, end, d_gradient, d_vectors, d_mu, d_sigma);
+}
+#undef EKD_BY_COMPONENTS
+
 }  // namespace
 
-// Run-time dispatch works on plain functions, not on templates.
-#define EKD_DEFINE(T, C)                                                                         \
-  EKD_SIMD static void weights_##T##_##C(const PairWeights& form, const T* vectors, const T* mu, \
-                                         const T* sigma, std::int64_t begin, std::int64_t end,   \
-                                         T* weights) {                                           \
-    weights_impl<C>(form, vectors, mu, sigma, begin, end, weights);                              \
-  }                                                                                              \
-  EKD_SIMD static void gradient_##T##_##C(                                                       \
-      const PairWeights& form, const T* gradient, const T* vectors, const T* mu, const T* sigma, \
-      std::int64_t begin, std::int64_t end, T* d_vectors, T* d_mu, T* d_sigma) {                 \
-    first_gradient<C>(form, gradient, vectors, mu, sigma, begin, end, d_vectors, d_mu, d_sigma); \
-  }                                                                                              \
-  EKD_SIMD static void second_gradient_##T##_##C(                                                \
-      const PairWeights& form, const T* gradient, const T* vectors, const T* mu, const T* sigma, \
-      const T* t_vectors, const T* t_mu, const T* t_sigma, std::int64_t begin, std::int64_t end, \
-      T* d_gradient, T* d_vectors, T* d_mu, T* d_sigma) {                                        \
-    second_gradient<C>(form, gradient, vectors, mu, sigma, t_vectors, t_mu, t_sigma, begin, end, \
-                       d_gradient, d_vectors, d_mu, d_sigma);                                    \
-  }
-
-// By the number of components.
-#define EKD_CHOOSE(name, T, ...)                          \
-  (form.n_components == 1   ? name##_##T##_1(__VA_ARGS__) \
-   : form.n_components == 4 ? name##_##T##_4(__VA_ARGS__) \
-                            : name##_##T##_9(__VA_ARGS__))
-
-#define EKD_INSTANTIATE(T)                                                                         \
-  EKD_DEFINE(T, 1)                                                                                 \
-  EKD_DEFINE(T, 4)                                                                                 \
-  EKD_DEFINE(T, 9)                                                                                 \
-  template <>                                                                                      \
-  void pair_weights<T>(const PairWeights& form, const T* vectors, const T* mu, const T* sigma,     \
-                       std::int64_t begin, std::int64_t end, T* weights) {                         \
-    EKD_CHOOSE(weights, T, form, vectors, mu, sigma, begin, end, weights);                         \
-  }                                                                                                \
-  template <>                                                                                      \
-  void pair_weights_gradient<T>(const PairWeights& form, const T* gradient, const T* vectors,      \
-                                const T* mu, const T* sigma, std::int64_t begin, std::int64_t end, \
-                                T* d_vectors, T* d_mu, T* d_sigma) {                               \
-    EKD_CHOOSE(gradient, T, form, gradient, vectors, mu, sigma, begin, end, d_vectors, d_mu,       \
-               d_sigma);                                                                           \
-  }                                                                                                \
-  template <>                                                                                      \
-  void pair_weights_second_gradient<T>(                                                            \
-      const PairWeights& form, const T* gradient, const T* vectors, const T* mu, const T* sigma,   \
-      const T* t_vectors, const T* t_mu, const T* t_sigma, std::int64_t begin, std::int64_t end,   \
-      T* d_gradient, T* d_vectors, T* d_mu, T* d_sigma) {                                          \
-    EKD_CHOOSE(second_gradient, T, form, gradient, vectors, mu, sigma, t_vectors, t_mu, t_sigma,   \
-               begin, end, d_gradient, d_vectors, d_mu, d_sigma);                                  \
-  }
-EKD_INSTANTIATE(float)
-EKD_INSTANTIATE(double)
+#define EKD_KERNELS(T)                                                                            \
+  EKD_KERNEL(T, pair_weights, weights_of,                                                         \
+             (const PairWeights& form, const T* vectors, const T* mu, const T* sigma,             \
+              std::int64_t begin, std::int64_t end, T* weights),                                  \
+             (form, vectors, mu, sigma, begin, end, weights))                                     \
+  EKD_KERNEL(                                                                                     \
+      T, pair_weights_gradient, gradient_of,                                                      \
+      (const PairWeights& form, const T* gradient, const T* vectors, const T* mu, const T* sigma, \
+       std::int64_t begin, std::int64_t end, T* d_vectors, T* d_mu, T* d_sigma),                  \
+      (form, gradient, vectors, mu, sigma, begin, end, d_vectors, d_mu, d_sigma))                 \
+  EKD_KERNEL(                                                                                     \
+      T, pair_weights_second_gradient, second_gradient_of,                                        \
+      (const PairWeights& form, const T* gradient, const T* vectors, const T* mu, const T* sigma, \
+       const T* t_vectors, const T* t_mu, const T* t_sigma, std::int64_t begin, std::int64_t end, \
+       T* d_gradient, T* d_vectors, T* d_mu, T* d_sigma),                                         \
+      (form, gradient, vectors, mu, sigma, t_vectors, t_mu, t_sigma, begin, end, d_gradient,      \
+       d_vectors, d_mu, d_sigma))
+EKD_KERNELS(float)
+EKD_KERNELS(double)
+#undef EKD_KERNELS
 
 }  // namespace ekd

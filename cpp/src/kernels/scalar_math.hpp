@@ -8,15 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
-// One source, three instruction sets: the loader takes the best that the processor has.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define EKD_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EKD_SIMD
-#endif
-
-// A clone compiles what is inlined into it, and nothing else, for its instruction set.
-#define EKD_INLINE __attribute__((always_inline)) inline
+#include "instruction_set.hpp"
 
 namespace ekd::math {
 

@@ -152,9 +152,9 @@ variable_list slice(const variable_list& list, std::int64_t& at, std::int64_t n)
 struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
   // By inner and base, and on request by every weight. inner and base are not looked at, for the
   // tape holds what follows from them; but that they are arguments tells autograd of them.
-  static variable_list forward(AutogradContext* context, const Tensor& gradient, const Tensor&,
-                               const Tensor&, at::TensorList weights, at::TensorList flat_tape,
-                               bool with_weights) {
+  static variable_list forward(AutogradContext* context, const Tensor& gradient,
+                               const Tensor& inner, const Tensor& base, at::TensorList weights,
+                               at::TensorList flat_tape, bool with_weights) {
     at::AutoDispatchBelowADInplaceOrView guard;
     context->set_materialize_grads(false);
     const Weights w(weights);
@@ -169,6 +169,7 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
     if (with_weights) append(out, weight_gradients(tape, descent));
     variable_list saved = weights.vec();
     for (variable_list* part : {&flat, &descent.g, &descent.up, &descent.d}) append(saved, *part);
+    append(saved, {gradient, inner, base});
     context->save_for_backward(saved);
     context->saved_data["n_weights"] = static_cast<std::int64_t>(weights.size());
     return out;
@@ -180,7 +181,8 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
   static variable_list backward(AutogradContext* context, variable_list changes) {
     const auto saved = context->get_saved_variables();
     const std::int64_t n_weights = context->saved_data["n_weights"].toInt();
-    variable_list out;
+    const variable_list given = changes;
+    variable_list out, arguments;
     {
       at::AutoDispatchBelowADInplaceOrView guard;
       changes.resize(2 + n_weights);
@@ -195,6 +197,8 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
       for (variable_list* part :
            {&tape.x, &tape.p, &tape.slope, &descent.g, &descent.up, &descent.d})
         *part = slice(saved, at, n);
+      arguments = slice(saved, at, 3);
+      append(arguments, weights);
       const variable_list weight_changes(changes.begin() + 2, changes.end());
       const Weights t(weight_changes);
 
@@ -230,7 +234,7 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
       append(out, t_weights);
       out.resize(out.size() + 3 * n + 1);
     }
-    return end_of_derivatives("atom_layers", std::move(out));
+    return end_of_derivatives("atom_layers", std::move(out), arguments, given);
   }
 
   // Change of `up * slope` along a change of `up` and of the argument of the slope.

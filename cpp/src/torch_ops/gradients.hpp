@@ -1,9 +1,16 @@
 // What the operations with hand-written first and second derivatives share.
 #pragma once
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/basic_ops.h>
-#include <torch/torch.h>
+#include <torch/csrc/autograd/functions/utils.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace ekd {
 
@@ -11,15 +18,21 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Second derivatives end here: whoever differentiates them is told, not given a wrong number.
-inline variable_list end_of_derivatives(const char* name, variable_list results) {
+// Second derivatives end here: whoever differentiates them by what they depend on is told, not
+// given a wrong number.
+inline variable_list end_of_derivatives(const char* name, variable_list results,
+                                        const variable_list& arguments,
+                                        const variable_list& changes) {
   if (!at::GradMode::is_enabled()) return results;
-  for (Tensor& result : results)
-    if (result.defined()) result = result.detach().set_requires_grad(true);
-  auto error = std::make_shared<torch::autograd::DelayedError>(
+  const auto error = c10::make_intrusive<torch::autograd::Error>(
       std::string("ekd::") + name + " has derivatives of first and second order only",
-      static_cast<std::int64_t>(results.size()));
-  return (*error)(std::move(results));
+      torch::autograd::collect_next_edges(arguments, changes));
+  for (Tensor& result : results)
+    if (result.defined()) {
+      result = result.tensor_data();
+      torch::autograd::set_history(result, error);
+    }
+  return results;
 }
 
 // Contiguous and defined: what is not there, is zero.

@@ -101,7 +101,7 @@ struct InvariantsGradient : torch::autograd::Function<InvariantsGradient> {
             });
       });
     }
-    return end_of_derivatives("invariants", std::move(out));
+    return end_of_derivatives("invariants", std::move(out), saved, changes);
   }
 };
 

@@ -130,7 +130,7 @@ struct PairWeightsGradient : torch::autograd::Function<PairWeightsGradient> {
                             context->saved_data["l_max"].toInt(), changes);
     }
     out.resize(6);
-    return end_of_derivatives("pair_weights", std::move(out));
+    return end_of_derivatives("pair_weights", std::move(out), saved, changes);
   }
 };
 

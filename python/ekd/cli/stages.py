@@ -26,14 +26,20 @@ Leaves `teachers/` in the output folder. A checkpoint is written after every epo
 `ekd train config.toml --resume` continues exactly where an interrupted training stopped.
 """,
     "label": """
-Label the training set with the mean forces of the teachers.
+Ask the teachers for forces: mean and spread for every atom of the training set.
 
-Leaves `labels.h5`: mean force and spread of every atom. Needs `ekd train`.
+Leaves `labels.h5`. Needs `ekd train`. Teachers are those that were trained, and whatever else
+`[[labels.teachers]]` names: any calculator of ASE as `calculator = "module:Class"`, or another
+network of ekd as `checkpoint = "file.pt"`. Perturbed geometries, MD snapshots of the teachers and
+structures from files can be labelled too (`[labels.perturbed]`, `[labels.md]`,
+`labels.structures`). Finished chunks are kept: `ekd label config.toml --resume` continues after any
+interruption.
 """,
     "distill": """
 Train the student on true energies and mean forces.
 
-Leaves `student/`. Needs `ekd label`.
+Leaves `student/`. Needs `ekd label`. What follows where the teachers disagree is said in
+`[student.spread]`.
 """,
     "evaluate": """
 Measure teachers, ensemble and student against data that none has seen.
@@ -44,6 +50,10 @@ Leaves `evaluation/`. Needs `ekd distill`. Without a section `[test]` the valida
 Write the student to `student.pt`, the file that LAMMPS and ASE run.
 
 Needs `ekd distill`. Look at the file with `ekd inspect` and `ekd check`.
+
+With `--portable`, or `portable = true` in `[export]`, the network in the file consists of
+operations that every libtorch has: any program can load it, on the CPU or a GPU, with neither
+Python nor ekd.
 """,
     "lammps": """
 Run molecular dynamics in LAMMPS with the exported student.
@@ -77,7 +87,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the program."""
     app.command("run", help=_RUN_HELP)(run)
     for name in STAGES:
-        app.command(name, help=_HELP[name])(_command(name))
+        app.command(name, help=_HELP[name])(export if name == "export" else _command(name))
 
 
 def run(
@@ -97,6 +107,24 @@ def run(
     begin = STAGES.index(first.value) if first else 0
     what = existing(resume, overwrite)
     execute(load(config, output), what, quiet, STAGES[begin:])
+
+
+def export(
+    config: ConfigPath,
+    output: Output = None,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Only operations that every libtorch has.")
+    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the student to a file."""
+    settings = load(config, output)
+    if portable:
+        portable_export = settings.export.model_copy(update={"portable": True})
+        settings = settings.model_copy(update={"export": portable_export})
+    execute(settings, existing(resume, overwrite), quiet, ["export"])
 
 
 def execute(config: Config, what: Existing, quiet: bool, names: Sequence[str]) -> None:

@@ -1,6 +1,20 @@
-"""Labels of an ensemble, and the student that learns from them."""
+"""Labels of teachers, and the student, or students, that learn from them."""
 
-from ekd.distillation.labels import Labels, label
-from ekd.distillation.student import distill
+from ekd.distillation.extra import perturb, read_structures, sample_md
+from ekd.distillation.labelling import label
+from ekd.distillation.labels import Labels
+from ekd.distillation.student import distill, distill_committee, load_students
+from ekd.distillation.teachers import ASETeacher, MemberTeacher
 
-__all__ = ["Labels", "distill", "label"]
+__all__ = [
+    "ASETeacher",
+    "Labels",
+    "MemberTeacher",
+    "distill",
+    "distill_committee",
+    "label",
+    "load_students",
+    "perturb",
+    "read_structures",
+    "sample_md",
+]

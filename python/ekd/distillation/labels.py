@@ -1,53 +1,92 @@
-"""What an ensemble of teachers says about the structures it was trained on."""
+"""What teachers say about structures, and the file that keeps it."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
-from ekd.data import Dataset
+from ekd.data import Dataset, Provenance
+from ekd.distillation.parts import Arrays, digest
 from ekd.errors import DataError
 from ekd.files import atomic_write
-from ekd.training import Ensemble, EnsemblePredictions
 
-FORMAT = 1
+FORMAT = 2
 
-_ARRAYS = ("energies", "energies_std", "forces", "forces_std")
-_UNITS = {"energies": "eV", "energies_std": "eV", "forces": "eV/Å", "forces_std": "eV/Å"}
+UNITS = {
+    "energies": "eV",
+    "energies_std": "eV",
+    "member_energies": "eV",
+    "forces": "eV/Å",
+    "forces_std": "eV/Å",
+}
+"""Arrays of a label file; the first two are missing where no teacher's energies count."""
+
+_PER_ATOM = ("forces", "forces_std")
+_EXTRA = ("atomic_numbers", "positions", "offsets", "cells", "pbc")
+
+
+@dataclass(frozen=True)
+class TeacherRecord:
+    """Who gave the labels.
+
+    Attributes:
+        name: for people.
+        sha256: identity, see :class:`ekd.distillation.teachers.Teacher`.
+        use_energies: whether its energies count in the mean energy.
+    """
+
+    name: str
+    sha256: str
+    use_energies: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
     """Mean and spread of the teachers, bound to the data they were made for.
 
+    Rows are those of the data, and after them those of the extra configurations.
+
     Attributes:
-        energies: mean, float64 [n_configs] eV.
-        energies_std: population standard deviation over teachers, [n_configs] eV.
-        forces: mean, float64 [n_atoms, 3] eV/Å.
+        energies: mean over the teachers whose energies count, float64 [n_configs] eV; None: there
+            is none.
+        energies_std: population standard deviation over the same, [n_configs] eV, or None.
+        member_energies: of every teacher, [n_configs, n_teachers] eV.
+        forces: mean over all teachers, float64 [n_atoms, 3] eV/Å.
         forces_std: ``sqrt(mean over teachers of |F - mean F|^2 / 3)``, [n_atoms] eV/Å: the
             population standard deviation of a force component.
+        teachers: one record each.
         data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data.
-        teacher_sha256: :attr:`ekd.training.TrainedModel.sha256` of every teacher.
+        extra: configurations beyond the data, with NaN for energies, or None.
+        chunk_size: configurations that were labelled together.
     """
 
-    energies: NDArray[np.float64]
-    energies_std: NDArray[np.float64]
+    energies: NDArray[np.float64] | None
+    energies_std: NDArray[np.float64] | None
+    member_energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     forces_std: NDArray[np.float64]
+    teachers: tuple[TeacherRecord, ...]
     data_fingerprint: str
-    teacher_sha256: tuple[str, ...]
+    extra: Dataset | None = None
+    chunk_size: int = 500
 
     @property
     def n_members(self) -> int:
         """Number of teachers."""
-        return len(self.teacher_sha256)
+        return len(self.teachers)
+
+    @property
+    def teacher_sha256(self) -> tuple[str, ...]:
+        """Identity of every teacher."""
+        return tuple(teacher.sha256 for teacher in self.teachers)
 
     def check(self, data: Dataset) -> None:
         """Make sure that these labels were made for these data.
@@ -62,102 +101,250 @@ class Labels:
                 "these data with the teachers"
             )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an HDF5 file: one dataset per array with its unit, the rest as attributes."""
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-            for name in _ARRAYS:
-                file[name] = getattr(self, name)
-                file[name].attrs["unit"] = _UNITS[name]
-            file.attrs["ekd_labels_format"] = FORMAT
-            file.attrs["data_fingerprint"] = self.data_fingerprint
-            file.attrs["teacher_sha256"] = list(self.teacher_sha256)
+    def save(self, path: str | os.PathLike[str], data: Dataset) -> None:
+        """Write a label file; see docs/labels.md for its layout.
+
+        Args:
+            path: of the HDF5 file.
+            data: for which the labels were made.
+
+        Raises:
+            DataError: they were made for other data.
+        """
+        self.check(data)
+        sizes = data.n_atoms_per_config
+        if self.extra is not None:
+            sizes = np.concatenate([sizes, self.extra.n_atoms_per_config])
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+
+        def chunk(first: int, last: int) -> Arrays:
+            return {
+                name: array[ends[first] : ends[last]] if name in _PER_ATOM else array[first:last]
+                for name in UNITS
+                if (array := getattr(self, name)) is not None
+            }
+
+        starts = range(0, len(sizes), self.chunk_size)
+        chunks = (chunk(start, min(start + self.chunk_size, len(sizes))) for start in starts)
+        header = Header(self.data_fingerprint, self.teachers, self.chunk_size, self.extra)
+        with atomic_write(path) as temporary:
+            write(temporary, header, sizes, chunks)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], data: Dataset | None = None) -> Labels:
-        """Read a label file.
+        """Read a label file, and check every chunk of it.
 
         Args:
-            path: written by :meth:`save`.
+            path: written by :func:`ekd.distillation.label` or :meth:`save`.
             data: if given, the labels must have been made for them.
 
         Raises:
-            DataError: the file is missing, is no label file, holds numbers that are not finite,
-                or was made for other data.
+            DataError: the file is missing, is no label file, is damaged, holds numbers that are
+                not finite, or was made for other data.
         """
-        if not Path(path).is_file():
-            raise DataError(f"label file '{path}' not found; check the path, or label the data")
-        try:
-            with h5py.File(path, "r") as file:
-                found = file.attrs.get("ekd_labels_format")
-                if found != FORMAT:
-                    raise DataError(
-                        f"'{path}' has label format {found}, expected {FORMAT}; label the data "
-                        "again"
-                    )
-                labels = cls(
-                    **{name: file[name][()] for name in _ARRAYS},
-                    data_fingerprint=str(file.attrs["data_fingerprint"]),
-                    teacher_sha256=tuple(map(str, file.attrs["teacher_sha256"])),
+        with LabelFile(path) as file:
+            header = file.header
+            damaged = [number for number in range(file.n_chunks) if not file.is_intact(number)]
+            if damaged:
+                raise DataError(
+                    f"{len(damaged)} of {file.n_chunks} chunks of '{path}' are damaged (the first "
+                    f"is {damaged[0]}); label the data again with resume=True, which keeps the "
+                    "others"
                 )
-        except (OSError, KeyError, RuntimeError) as error:
-            raise DataError(
-                f"'{path}' is not a label file or is damaged ({error}); label the data again"
-            ) from None
-        _check_finite(f"in '{path}'", labels, _ARRAYS)
+            labels = cls(
+                **file.everything(),
+                teachers=header.teachers,
+                data_fingerprint=header.data_fingerprint,
+                extra=header.extra,
+                chunk_size=header.chunk_size,
+            )
+        for name in UNITS:
+            if getattr(labels, name) is not None:
+                require_finite(f"in '{path}'", name, getattr(labels, name))
         if data is not None:
             labels.check(data)
         return labels
 
 
-def label(
-    teachers: Ensemble,
-    data: Dataset,
-    path: str | os.PathLike[str] | None = None,
-    progress: bool = True,
-) -> Labels:
-    """Evaluate the teachers on the data, in float64.
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a label file says beside its labels."""
 
-    Args:
-        teachers: the ensemble.
-        data: structures to label.
-        path: HDF5 file to write; None keeps the labels in memory.
-        progress: show progress on standard error, if it is a terminal.
+    data_fingerprint: str
+    teachers: tuple[TeacherRecord, ...]
+    chunk_size: int
+    extra: Dataset | None
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Everything that the labels depend on, as JSON values; names are for messages alone."""
+        return {
+            "format": FORMAT,
+            "data": self.data_fingerprint,
+            "extra": None if self.extra is None else self.extra.fingerprint,
+            "chunk_size": self.chunk_size,
+            "teachers": [[t.sha256, t.use_energies] for t in self.teachers],
+            "_teachers": [f"{t.name} ({t.sha256[:8]})" for t in self.teachers],
+        }
+
+
+class LabelFile:
+    """A label file, open for reading; a context.
 
     Raises:
-        DataError: a teacher's prediction is not finite.
-        StructureError: the data hold an element that the teachers do not know.
+        DataError: on entry: the file is missing, is no label file, or its header is damaged.
     """
-    console = Console(stderr=True)
-    members = track(
-        teachers.members,
-        description="labelling",
-        console=console,
-        disable=not (progress and console.is_terminal),
-    )
-    predictions = []
-    for k, member in enumerate(members):
-        predicted_by_member = member.predict(data)
-        _check_finite(f"of teacher {k}", predicted_by_member, ("energies", "forces"))
-        predictions.append(predicted_by_member)
-    predicted = EnsemblePredictions.of(predictions)
-    labels = Labels(
-        predicted.energies,
-        predicted.energies_std,
-        predicted.forces,
-        predicted.forces_std,
-        data_fingerprint=data.fingerprint,
-        teacher_sha256=tuple(member.sha256 for member in teachers.members),
-    )
-    if path is not None:
-        labels.save(path)
-    return labels
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self.n_chunks = 0
+
+    def __enter__(self) -> LabelFile:
+        path = self.path
+        if not Path(path).is_file():
+            raise DataError(f"label file '{path}' not found; check the path, or label the data")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise self._damaged(error) from None
+        try:
+            found = self._file.attrs.get("ekd_labels_format")
+            if found != FORMAT:
+                raise DataError(
+                    f"'{path}' has label format {found}, expected {FORMAT}; label the data again"
+                )
+            self._sha256 = self._file["chunk_sha256"].asstr()[()]
+            self._configs = self._file["chunk_configs"][()]
+            self._atoms = self._file["chunk_atoms"][()]
+            self.n_chunks = len(self._sha256)
+            self.header = self._header()
+        except DataError:
+            self._file.close()
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            self._file.close()
+            raise self._damaged(error) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def chunk(self, number: int) -> Arrays:
+        """The arrays of a chunk.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        if not self.is_intact(number):
+            raise self._damaged(f"chunk {number}")
+        return self._read(number)
+
+    def is_intact(self, number: int) -> bool:
+        """Whether the arrays of a chunk have the checksum that they were written with."""
+        try:
+            return digest(self._read(number)) == str(self._sha256[number])
+        except (OSError, KeyError, RuntimeError):
+            return False
+
+    def everything(self) -> dict[str, Any]:
+        """All arrays; None for those that are not in the file."""
+        try:
+            return {name: self._file[name][()] if name in self._file else None for name in UNITS}
+        except (OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+
+    def _read(self, number: int) -> Arrays:
+        arrays = {}
+        for name in UNITS:
+            if name in self._file:
+                ends = self._atoms if name in _PER_ATOM else self._configs
+                arrays[name] = self._file[name][ends[number] : ends[number + 1]]
+        return arrays
+
+    def _header(self) -> Header:
+        attributes = self._file.attrs
+        extra = None
+        if "extra" in self._file:
+            extra = _read_extra(self._file["extra"], str(self.path))
+            if extra.fingerprint != attributes["extra_fingerprint"]:
+                raise self._damaged("the extra configurations")
+        return Header(
+            data_fingerprint=str(attributes["data_fingerprint"]),
+            teachers=tuple(TeacherRecord(**entry) for entry in json.loads(attributes["teachers"])),
+            chunk_size=int(attributes["chunk_size"]),
+            extra=extra,
+        )
+
+    def _damaged(self, error: object) -> DataError:
+        return DataError(
+            f"'{self.path}' is not a label file or is damaged ({error}); label the data again"
+        )
 
 
-def _check_finite(where: str, arrays: object, names: tuple[str, ...]) -> None:
-    for name in names:
-        n_bad = int(np.count_nonzero(~np.isfinite(getattr(arrays, name))))
-        if n_bad:
-            raise DataError(
-                f"{n_bad} {name} {where} are not finite; check the histories of the teachers and "
-                "label the data again"
-            )
+def write(
+    path: Path, header: Header, sizes: NDArray[np.int64], chunks: Iterator[Mapping[str, Any]]
+) -> None:
+    """Write a label file.
+
+    Args:
+        path: written in place.
+        header: what the labels belong to.
+        sizes: atoms of every configuration, extra ones included.
+        chunks: arrays of each chunk, in order.
+    """
+    bounds = np.append(np.arange(0, len(sizes), header.chunk_size), len(sizes))
+    atoms = np.concatenate([[0], np.cumsum(sizes)])[bounds]
+    checksums = []
+    with h5py.File(path, "w") as file:
+        for number, arrays in enumerate(chunks):
+            checksums.append(digest(arrays))
+            for name in filter(arrays.__contains__, UNITS):
+                array = arrays[name]
+                ends = atoms if name in _PER_ATOM else bounds
+                if name not in file:
+                    file.create_dataset(name, (ends[-1], *array.shape[1:]), np.float64)
+                    file[name].attrs["unit"] = UNITS[name]
+                file[name][ends[number] : ends[number + 1]] = array
+        file["chunk_sha256"] = checksums
+        file["chunk_configs"] = bounds
+        file["chunk_atoms"] = atoms
+        if header.extra is not None:
+            _write_extra(file.create_group("extra"), header.extra)
+            file.attrs["extra_fingerprint"] = header.extra.fingerprint
+        file.attrs["ekd_labels_format"] = FORMAT
+        file.attrs["data_fingerprint"] = header.data_fingerprint
+        file.attrs["chunk_size"] = header.chunk_size
+        file.attrs["teachers"] = json.dumps([vars(teacher) for teacher in header.teachers])
+
+
+def _write_extra(group: h5py.Group, extra: Dataset) -> None:
+    for name in _EXTRA:
+        if getattr(extra, name) is not None:
+            group[name] = getattr(extra, name)
+    group["groups"] = extra.groups.astype(h5py.string_dtype())
+    group["positions"].attrs["unit"] = "Å"
+
+
+def _read_extra(group: h5py.Group, path: str) -> Dataset:
+    arrays: dict[str, Any] = {name: group[name][()] if name in group else None for name in _EXTRA}
+    n_configs = len(arrays["offsets"]) - 1
+    return Dataset(
+        **arrays,
+        energies=np.full(n_configs, np.nan),
+        groups=group["groups"].asstr()[()].astype(np.str_),
+        provenance=Provenance(path, "", "none", 0),
+    )
+
+
+def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:
+    """Refuse numbers that are not finite.
+
+    Raises:
+        DataError: there are such.
+    """
+    n_bad = int(np.count_nonzero(~np.isfinite(array)))
+    if n_bad:
+        raise DataError(
+            f"{n_bad} {name} {where} are not finite; check the teachers (of networks: their "
+            "histories) and label the data again"
+        )

@@ -1,14 +1,31 @@
-"""Train the student: true energies, mean forces of the teachers."""
+"""Train the student, or several: true energies, mean forces of the teachers, where they agree."""
 
 from __future__ import annotations
 
 import os
+import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ekd.config import HIPNNConfig, StudentConfig, TrainingConfig
+import numpy as np
+
+from ekd.config import HIPNNConfig, SpreadConfig, StudentConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, split
+from ekd.data.combine import concatenate
 from ekd.distillation.labels import Labels
-from ekd.training import TrainedModel, train
+from ekd.distillation.weights import trust
+from ekd.errors import CheckpointError
+from ekd.inference.metadata import FORMAT_RECORD
+from ekd.training import (
+    Ensemble,
+    TrainedModel,
+    load_ensemble,
+    member_directory,
+    train,
+    train_members,
+)
+from ekd.training.job import Job
 from ekd.training.progress import TrainingProgress
 
 
@@ -21,6 +38,8 @@ def distill(
     validation_fraction: float = 0.1,
     split_by: str = "configuration",
     split_seed: int = 0,
+    spread: SpreadConfig | None = None,
+    extra_energy_weight: float = 1.0,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -29,6 +48,10 @@ def distill(
 
     Split and reference energies are those of :func:`ekd.training.train_ensemble` with the same
     arguments. The validation error of the forces is the distance to the teachers' mean.
+
+    If the labels hold extra configurations, those are trained on too and never validated on: their
+    forces, and the mean energy of the teachers whose energies are at the level of the data. Where
+    no teacher's are, the forces alone.
 
     Args:
         data: true energies.
@@ -39,35 +62,190 @@ def distill(
         validation_fraction: share of the configurations that is held out.
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split.
+        spread: what follows from the spread of the teachers; None: nothing.
+        extra_energy_weight: of the teachers' mean energy of an extra configuration, beside one for
+            a true energy.
         directory: for ``checkpoint.pt`` and ``history.csv``; None keeps nothing.
         resume: continue from the checkpoint in the directory. Otherwise start anew.
         progress: show progress on standard error.
 
     Raises:
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
-        DataError: the labels were made for other data.
+        DataError: the labels were made for other data, or the teachers' spread leaves nothing to
+            learn from.
         TrainingError: the training diverged.
     """
-    labels.check(data)
-    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
     training = training or StudentConfig().training
+    lesson = prepare(
+        data,
+        labels,
+        validation_fraction=validation_fraction,
+        split_by=split_by,
+        split_seed=split_seed,
+        spread=spread,
+        extra_energy_weight=extra_energy_weight,
+    )
     name = "student"
     with TrainingProgress(training.epochs, enabled=progress) as bars:
         bars.add(name)
         bars.start(name)
         student = train(
-            data,
+            **lesson,
             model=model or HIPNNConfig(),
             training=training,
-            train_indices=train_indices,
-            validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
             seed=seed,
-            labels=labels.forces,
             directory=None if directory is None else Path(directory),
             resume=resume,
             report=lambda record: bars.update(name, record),
-            provenance={"teachers": list(labels.teacher_sha256)},
         )
         bars.finish(name)
     return student
+
+
+def distill_committee(
+    data: Dataset,
+    labels: Labels,
+    n_members: int = 4,
+    model: HIPNNConfig | None = None,
+    training: TrainingConfig | None = None,
+    seed: int = 0,
+    validation_fraction: float = 0.1,
+    split_by: str = "configuration",
+    split_seed: int = 0,
+    spread: SpreadConfig | None = None,
+    extra_energy_weight: float = 1.0,
+    directory: str | os.PathLike[str] | None = None,
+    n_workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Ensemble:
+    """Train several students that differ in their seed alone, side by side.
+
+    Each is what :func:`distill` gives with its seed. :meth:`ekd.Ensemble.export` writes all to one
+    file, of which the mean is used and the spread is an output.
+
+    Args:
+        data: true energies.
+        labels: of the teachers, for these data.
+        n_members: number of students.
+        model: architecture; None: the defaults.
+        training: schedule and loss; None: the defaults for a student.
+        seed: of the first student; the others count on from it.
+        validation_fraction: share of the configurations that is held out.
+        split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
+        split_seed: seed of the split, the same for all students.
+        spread: what follows from the spread of the teachers; None: nothing.
+        extra_energy_weight: as for :func:`distill`.
+        directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
+        n_workers: processes; None: one per core, at most one per student.
+        resume: continue from the checkpoints in the directory. Otherwise start anew.
+        progress: show progress on standard error.
+
+    Raises:
+        CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
+        ConfigError: fewer than one student or worker.
+        DataError: the labels were made for other data, or the teachers' spread leaves nothing to
+            learn from.
+        TrainingError: a training diverged, or a process was lost.
+    """
+    lesson = prepare(
+        data,
+        labels,
+        validation_fraction=validation_fraction,
+        split_by=split_by,
+        split_seed=split_seed,
+        spread=spread,
+        extra_energy_weight=extra_energy_weight,
+    )
+    with member_directory(directory) as folder:
+        job = Job(
+            **lesson,
+            model=model or HIPNNConfig(),
+            training=training or StudentConfig().training,
+            directory=folder,
+            seed=seed,
+            title="student",
+        )
+        return train_members(job, n_members, n_workers, resume, progress)
+
+
+def prepare(
+    data: Dataset,
+    labels: Labels,
+    validation_fraction: float = 0.1,
+    split_by: str = "configuration",
+    split_seed: int = 0,
+    spread: SpreadConfig | None = None,
+    extra_energy_weight: float = 1.0,
+) -> dict[str, Any]:
+    """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
+
+    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights`` and
+    ``provenance``. Arguments and errors are those of :func:`distill`.
+    """
+    labels.check(data)
+    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
+    reference_energies = fit_reference_energies(data.subset(train_indices))
+    provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
+    if labels.extra is not None:
+        extra_indices = len(data) + np.arange(len(labels.extra))
+        train_indices = np.concatenate([train_indices, extra_indices])
+        data = concatenate(data, labels.extra)
+        provenance["n_extra"] = len(labels.extra)
+    trusted = trust(data, labels, spread or SpreadConfig(), extra_energy_weight)
+    if spread is not None and spread.limit is not None:
+        provenance["n_above_limit"] = trusted.n_above
+    return {
+        "data": _with_all_energies(data, labels),
+        "train_indices": train_indices[trusted.kept[train_indices]],
+        "validation_indices": validation_indices,
+        "reference_energies": reference_energies,
+        "labels": labels.forces,
+        "weights": trusted.weights,
+        "provenance": provenance,
+    }
+
+
+def _with_all_energies(data: Dataset, labels: Labels) -> Dataset:
+    """Give extra configurations the teachers' energies; zero, of weight zero, where none counts."""
+    is_true = np.isfinite(data.energies)
+    if is_true.all():
+        return data
+    told = np.zeros(len(data)) if labels.energies is None else labels.energies
+    return replace(data, energies=np.where(is_true, data.energies, told))
+
+
+def load_students(path: str | os.PathLike[str]) -> Ensemble:
+    """Read the student or the students that a training left.
+
+    Args:
+        path: output folder of ``ekd run``; or the ``directory`` of :func:`distill` or
+            :func:`distill_committee`; or one ``checkpoint.pt``.
+
+    Raises:
+        CheckpointError: there is no student, or one is damaged or not finished.
+    """
+    path = Path(path)
+    if path.is_file() and _is_exported(path):
+        raise CheckpointError(
+            f"'{path}' is an exported model, which cannot be taken apart again; name the output "
+            "folder of the run that it comes from"
+        )
+    if path.is_file():
+        return Ensemble([TrainedModel.load(path)])
+    for folder in (path, path / "student"):
+        if (folder / "checkpoint.pt").exists():
+            return Ensemble([TrainedModel.load(folder / "checkpoint.pt")])
+        if (folder / "member-0").exists():
+            return load_ensemble(folder)
+    raise CheckpointError(
+        f"no student in '{path}' (expected student/checkpoint.pt, or student/member-0/..., or the "
+        "same without student/); name the output folder of 'ekd run', or train first"
+    )
+
+
+def _is_exported(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(f"extra/{FORMAT_RECORD}") for name in archive.namelist())

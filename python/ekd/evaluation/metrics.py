@@ -29,11 +29,12 @@ class EnergiesAndForces(Protocol):
 class Metrics:
     """Errors of the total energy per configuration (eV) and of each force component (eV/Å).
 
-    The force errors are None where the dataset has no true forces.
+    The force errors are None where the dataset has no true forces, the energy errors where the
+    energies are at another level of theory.
     """
 
-    energy_rmse: float
-    energy_mae: float
+    energy_rmse: float | None
+    energy_mae: float | None
     force_rmse: float | None = None
     force_mae: float | None = None
 
@@ -41,8 +42,15 @@ class Metrics:
 NAMES = ("energy_rmse", "energy_mae", "force_rmse", "force_mae")
 
 
-def compare(predictions: EnergiesAndForces, dataset: Dataset) -> Metrics:
+def compare(
+    predictions: EnergiesAndForces, dataset: Dataset, with_energies: bool = True
+) -> Metrics:
     """Measure predictions against the energies of a dataset, and its forces if it has them.
+
+    Args:
+        predictions: for that dataset.
+        dataset: the truth.
+        with_energies: False where the predicted energies are at another level of theory.
 
     Raises:
         DataError: the predictions were made for another dataset (the numbers of configurations
@@ -54,29 +62,24 @@ def compare(predictions: EnergiesAndForces, dataset: Dataset) -> Metrics:
             f"predictions for {found[0]} configurations with {found[1]} atoms cannot be compared "
             f"with a dataset of {len(dataset)} with {dataset.n_atoms}; predict for that dataset"
         )
-    energy_errors = predictions.energies - dataset.energies
-    if dataset.forces is None:
-        return Metrics(_rms(energy_errors), _mean_absolute(energy_errors))
-    force_errors = predictions.forces - dataset.forces
-    return Metrics(
-        _rms(energy_errors),
-        _mean_absolute(energy_errors),
-        _rms(force_errors),
-        _mean_absolute(force_errors),
-    )
+    errors: list[float | None] = [None] * 4
+    if with_energies:
+        energy_errors = predictions.energies - dataset.energies
+        errors[:2] = _rms(energy_errors), _mean_absolute(energy_errors)
+    if dataset.forces is not None:
+        force_errors = predictions.forces - dataset.forces
+        errors[2:] = _rms(force_errors), _mean_absolute(force_errors)
+    return Metrics(*errors)
 
 
 def mean(metrics: Sequence[Metrics]) -> Metrics:
-    """Average each error over several models: the accuracy to expect of any one of them."""
+    """Average each error over the models that have it: what to expect of any one of them."""
 
     def average(name: str) -> float | None:
-        values = [getattr(entry, name) for entry in metrics]
-        return None if None in values else float(np.mean(values))
+        values = [value for entry in metrics if (value := getattr(entry, name)) is not None]
+        return float(np.mean(values)) if values else None
 
-    energy_rmse, energy_mae, force_rmse, force_mae = map(average, NAMES)
-    assert energy_rmse is not None  # energies are never missing
-    assert energy_mae is not None
-    return Metrics(energy_rmse, energy_mae, force_rmse, force_mae)
+    return Metrics(*map(average, NAMES))
 
 
 def improvement(metrics: Metrics, baseline: Metrics) -> dict[str, float | None]:

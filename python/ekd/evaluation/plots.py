@@ -64,46 +64,58 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
     panels = [panel for panel in panels if getattr(student, panel[0]) is not None]
     with _axes(1, len(panels), size=(9.0, 2.6)) as (figure, axes):
         for ax, (name, label) in zip(axes, panels, strict=True):
-            entries = [*teachers, ensemble, student]
-            values = [1e3 * getattr(entry, name) for entry in entries]
             n = len(teachers)
             places = [*range(n), n + 0.6, n + 2.2]  # room for the two long names
             colors = [TEACHER] * n + [ENSEMBLE, STUDENT]
+            names = [f"T{i}" for i in range(n)] + ["ensemble", "student"]
+            entries = [getattr(entry, name) for entry in (*teachers, ensemble, student)]
+            # Of energies at another level of theory there is no error.
+            known = [i for i, value in enumerate(entries) if value is not None]
+            places, colors, names = (
+                [column[i] for i in known] for column in (places, colors, names)
+            )
+            values = [1e3 * entries[i] for i in known]
             bars = ax.bar(places, values, color=colors, width=0.76)
             ax.bar_label(bars, fmt="%.0f", padding=-13, fontsize=8, color="white", zorder=4)
-            reference = 1e3 * getattr(mean(teachers), name)
-            text = f"mean teacher {reference:.1f}"
-            ax.axhline(reference, color=INK, lw=1, ls="--", zorder=0.9, label=text)
-            names = [f"T{i}" for i in range(n)] + ["ensemble", "student"]
+            reference = getattr(mean(teachers), name)
+            if reference is not None:
+                text = f"mean teacher {1e3 * reference:.1f}"
+                ax.axhline(1e3 * reference, color=INK, lw=1, ls="--", zorder=0.9, label=text)
+                ax.legend(loc="upper right")
             ax.set_xticks(places, names, fontsize=8.5)
             ax.grid(axis="x", visible=False)
             ax.set(title=label, ylim=(0, 1.3 * max(values)))
-            ax.legend(loc="upper right")
     return figure
 
 
 def learning_curves(
-    teachers: Sequence[Mapping[str, Array]], student: Mapping[str, Array]
+    teachers: Sequence[Mapping[str, Array]], students: Sequence[Mapping[str, Array]]
 ) -> Figure:
     """Validation errors by epoch: energies of all models, forces of the student (its labels).
 
     Args:
         teachers: for each teacher, the columns of its history by name.
-        student: the same of the student.
+        students: the same of the student, or of each student of a committee.
     """
+    name = "student" if len(students) == 1 else f"{len(students)} students"
     with _axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
         for i, history in enumerate(teachers):
             label = f"{len(teachers)} teachers" if i == 0 else None
             _curve(left, history, "validation_energy_rmse", TEACHER, label, lw=1.0)
-        _curve(left, student, "validation_energy_rmse", STUDENT, "student")
+        for i, student in enumerate(students):
+            first = i == 0  # one entry in the legend for all
+            label = name if first else None
+            _curve(left, student, "validation_energy_rmse", STUDENT, label)
+            label = f"{name}, training" if first else None
+            _curve(right, student, "force_rmse", STUDENT, label, lw=1.0, ls=":")
+            label = f"{name}, validation" if first else None
+            _curve(right, student, "validation_force_rmse", STUDENT, label)
         left.set(
             title="Energy, validation",
             xlabel="epoch",
             ylabel="RMSE (meV)",
             yscale="log",
         )
-        _curve(right, student, "force_rmse", STUDENT, "student, training", lw=1.0, ls=":")
-        _curve(right, student, "validation_force_rmse", STUDENT, "student, validation")
         right.set(
             title="Forces against the teachers' mean",
             xlabel="epoch",
@@ -129,12 +141,15 @@ def energy_parity(
     Args:
         true: [n_configs] eV.
         groups: [n_configs] name of the molecule or cluster.
-        predictions: for each panel, the energies of one or more models.
+        predictions: for each panel, the energies of one or more models; panels without are left
+            out.
     """
     _, inverse = np.unique(groups, return_inverse=True)
     means = np.bincount(inverse, weights=true) / np.bincount(inverse)
     offset = means[inverse]
-    shifted = {name: [values - offset for values in all_] for name, all_ in predictions.items()}
+    shifted = {
+        name: [values - offset for values in all_] for name, all_ in predictions.items() if all_
+    }
     return _parity(true - offset, shifted, "energy − mean of its formula", "eV", "meV", size=14)
 
 
@@ -295,9 +310,10 @@ def _parity(
     low, high = everything.min(), everything.max()
     pad = 0.04 * (high - low)
     limits = (low - pad, high + pad)
+    colors = (TEACHER, ENSEMBLE, STUDENT)  # where panels are left out, it is the first ones
     with _axes(1, len(predictions), size=(9.0, 3.4)) as (figure, axes):
         for ax, (name, models), color in zip(
-            axes, predictions.items(), (TEACHER, ENSEMBLE, STUDENT), strict=False
+            axes, predictions.items(), colors[-len(predictions) :], strict=True
         ):
             rmse = np.mean([np.sqrt(np.mean((values - true) ** 2)) for values in models])
             label = f"RMSE {1e3 * rmse:.1f} {error_unit}" + (" (mean)" if len(models) > 1 else "")

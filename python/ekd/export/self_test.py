@@ -1,4 +1,4 @@
-"""The frame that travels with an exported model, and what the original network makes of it."""
+"""The frame that travels with an exported model, and what the original networks make of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from ekd.inference.evaluation import evaluate
-from ekd.models import HIPNN
+from ekd.models import Committee
 from ekd.neighbor_list import neighbor_list
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 """eV/atom for energy and virial, eV/Å for forces: rounding of sums in another order."""
 
 
-def self_test_frame(model: HIPNN, dtype: str) -> dict[str, Any]:
-    """A small triclinic crystal of all elements of the model, evaluated by the eager network.
+def self_test_frame(model: Committee, dtype: str) -> dict[str, Any]:
+    """A small triclinic crystal of all elements of the model, evaluated by the eager networks.
 
     The cell is smaller than most cutoffs, so periodic images are tested too.
     """

@@ -1,4 +1,4 @@
-"""A network as a TorchScript archive: the only place where ekd scripts and saves one."""
+"""Networks as a TorchScript archive: the only place where ekd scripts and saves any."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from ekd.export.self_test import TOLERANCE, self_test_frame
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel, run_self_test
 from ekd.inference.metadata import FORMAT, FORMAT_RECORD, METADATA_RECORD
-from ekd.models import HIPNN
+from ekd.models import HIPNN, Committee
 
 _OPERATORS = (
     "pair_weights",
@@ -32,37 +33,49 @@ _OPERATORS = (
 
 
 def export_model(
-    model: HIPNN,
+    models: HIPNN | Sequence[HIPNN],
     path: str | os.PathLike[str],
     *,
     config: HIPNNConfig,
     dtype: str = "float64",
     description: str = "",
-    provenance: dict[str, Any] | None = None,
+    portable: bool = False,
+    provenance: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Write a network to one file that ASE and LAMMPS run without ekd's model code.
+    """Write a network, or several, to one file that ASE and LAMMPS run without ekd's model code.
 
-    The file is loaded again and must pass its self-test before it takes its place.
+    Of several networks, a committee, the mean is used and the spread is an output. The file is
+    loaded again and must pass its self-test before it takes its place.
 
     Args:
-        model: the network; it is not changed.
+        models: one network, or several of one architecture, cutoff and order of elements; they
+            are not changed.
         path: target, by custom ``*.pt``.
         config: architecture, for the model card.
         dtype: "float64" or "float32", the precision in which it will run.
         description: free text for the model card.
-        provenance: where the weights come from; JSON types.
+        portable: only operations that every libtorch has, so that any program can load the file,
+            on any device. ekd's own engines are as fast with such a file as with others, as far
+            as they evaluate by kernels of their own (on the CPU).
+        provenance: where the weights come from, one dictionary of JSON types per network.
 
     Raises:
-        ConfigError: another dtype.
-        ModelFileError: the written file does not reproduce the network.
+        ConfigError: another dtype, no network, or networks that do not go together.
+        ModelFileError: the written file does not reproduce the networks.
         EKDError: the file cannot be written.
     """
     if dtype not in TOLERANCE:
         raise ConfigError(f"export dtype is '{dtype}', expected one of {', '.join(TOLERANCE)}")
-    deployed = copy.deepcopy(model).to(getattr(torch, dtype)).eval()
+    members = [models] if isinstance(models, HIPNN) else list(models)
+    _check_together(members)
+    deployed = Committee(copy.deepcopy(members)).to(getattr(torch, dtype)).eval()
     for parameter in deployed.parameters():
         parameter.requires_grad_(False)
-    metadata = _metadata(deployed, config, dtype, description, provenance or {})
+    for member in deployed.members:
+        member.use_native_ops(not portable)  # type: ignore[operator]
+    origins = list(provenance) or [{} for _ in members]
+    operators = () if portable else _OPERATORS
+    metadata = _metadata(deployed, config, dtype, description, origins, operators)
     with warnings.catch_warnings():
         # TorchScript is the format of the file, whatever comes after it in torch.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,20 +86,36 @@ def export_model(
             report = run_self_test(ExportedModel(temporary))
             if not report.passed:
                 raise ModelFileError(
-                    f"the exported model differs from the network by {report.energy:.1e} eV/atom, "
+                    f"the exported model differs from the networks by {report.energy:.1e} eV/atom, "
                     f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), expected "
                     f"below {report.tolerance:.0e}; '{os.fspath(path)}' was not written, check "
                     "the installation of torch with 'ekd check' on a file that worked"
                 )
 
 
+def _check_together(members: list[HIPNN]) -> None:
+    if not members:
+        raise ConfigError("there is no network to export; a file needs at least 1")
+    for name in ("elements", "cutoff", "feature_widths"):
+        values = [getattr(member, name) for member in members]
+        for k, value in enumerate(values):
+            if value != values[0]:
+                raise ConfigError(
+                    f"networks of one file must have the same {name}, but network {k} has "
+                    f"{value} and network 0 has {values[0]}; export them to files of their own"
+                )
+
+
 def _metadata(
-    model: HIPNN,
+    model: Committee,
     config: HIPNNConfig,
     dtype: str,
     description: str,
-    provenance: dict[str, Any],
+    provenance: list[dict[str, Any]],
+    operators: Sequence[str],
 ) -> dict[str, Any]:
+    members: list[HIPNN] = list(model.members)  # type: ignore[arg-type]
+    reference = torch.stack([member.reference_energies for member in members]).mean(0)
     symbols = [symbol(z) for z in model.elements]
     return {
         "ekd_version": _native.build_info().EKD_VERSION,
@@ -95,7 +124,7 @@ def _metadata(
         "model": {
             "architecture": "HIP-NN-TS",
             "description": description,
-            "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "n_parameters": sum(parameter.numel() for parameter in members[0].parameters()),
             "config": config.model_dump(mode="json"),
         },
         "units": {"length": "angstrom", "energy": "eV"},
@@ -106,9 +135,10 @@ def _metadata(
         "interaction_range": model.n_interactions * model.cutoff,
         "n_interactions": model.n_interactions,
         "feature_widths": list(model.feature_widths),
+        "n_members": len(members),
         "strictly_local": model.n_interactions == 1,
-        "energy_reference": dict(zip(symbols, model.reference_energies.tolist(), strict=True)),
+        "energy_reference": dict(zip(symbols, reference.tolist(), strict=True)),
         "provenance": provenance,
-        "required_ops": [str(getattr(torch.ops.ekd, name).default._schema) for name in _OPERATORS],
+        "required_ops": [str(getattr(torch.ops.ekd, name).default._schema) for name in operators],
         "self_test": self_test_frame(model, dtype),
     }

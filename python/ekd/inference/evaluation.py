@@ -1,4 +1,4 @@
-"""Energy, forces and virial of one structure, from any module of the staged protocol."""
+"""What a model predicts for one structure, and how to get it from any network by autograd."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ class Results:
         forces: (n_atoms, 3), eV/Å.
         virial: (3, 3), eV; ``-sum_p pair_vector ⊗ dE/dpair_vector``, symmetric. The stress in
             ASE's sign is ``-virial / volume``.
+        forces_std: of a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
+            eV/Å: the population standard deviation of a force component. None for one model.
+        energy_std: of a committee, population standard deviation of the energy, eV; or None.
     """
 
     energy: float
     atomic_energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
+    forces_std: NDArray[np.float64] | None = None
+    energy_std: float | None = None
 
 
 def evaluate(
@@ -39,7 +44,9 @@ def evaluate(
     pairs: NeighborList,
     device: torch.device | str = "cpu",
 ) -> Results:
-    """Evaluate a model and differentiate it with respect to every pair vector.
+    """Evaluate a network and differentiate it with respect to every pair vector.
+
+    Exported models have a faster way, see :class:`ekd.inference.ExportedModel`.
 
     Args:
         model: see :data:`AtomicEnergies`.

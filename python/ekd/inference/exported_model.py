@@ -1,9 +1,8 @@
-"""A student loaded from its exported file."""
+"""A student, or a committee of students, loaded from its exported file."""
 
 from __future__ import annotations
 
 import os
-import warnings
 
 import numpy as np
 import torch
@@ -11,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
-from ekd.inference.evaluation import Results, evaluate
+from ekd.inference.evaluation import Results
 from ekd.inference.metadata import read_metadata
-from ekd.neighbor_list import neighbor_list
+from ekd.neighbor_list import NeighborList, VerletList
 
 
 class ExportedModel:
@@ -22,13 +21,26 @@ class ExportedModel:
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
         device: torch device to evaluate on.
+        block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
+            memory of a workstation takes.
+        skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
+            moved further than half of it. For MD.
+
+    Attributes:
+        neighbors: the :class:`ekd.VerletList` that makes the lists.
 
     Raises:
         EKDError: the device cannot be used.
         ModelFileError: the file cannot be used; see :func:`ekd.inference.read_metadata`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: str | torch.device = "cpu",
+        block: int = 0,
+        skin: float = 0.0,
+    ):
         self.path = os.fspath(path)
         try:
             self.device = torch.empty(0, device=device).device
@@ -39,24 +51,10 @@ class ExportedModel:
             ) from None
         self.metadata = read_metadata(path)
         try:
-            with warnings.catch_warnings():
-                # TorchScript is the format of the file, whatever comes after it in torch.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._module = torch.jit.load(self.path, map_location=self.device)
+            self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), block)
         except RuntimeError as error:
-            raise ModelFileError(
-                f"'{self.path}' is truncated or damaged: its metadata is sound but the model does "
-                f"not load ({str(error).splitlines()[0]}); copy or export it again"
-            ) from None
-        for name in ("cutoff", "n_interactions", "feature_widths"):
-            if getattr(self._module, name, None) != getattr(self.metadata, name):
-                raise ModelFileError(
-                    f"'{self.path}' is damaged: '{name}' in its metadata is not that of the "
-                    "model; export it again"
-                )
-        self._module.eval()
-        for parameter in self._module.parameters():
-            parameter.requires_grad_(False)
+            raise ModelFileError(str(error)) from None
+        self.neighbors = VerletList(self.metadata.cutoff, skin)
         self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
@@ -82,7 +80,7 @@ class ExportedModel:
         cell: ArrayLike | None = None,
         pbc: ArrayLike | bool = False,
     ) -> Results:
-        """Energy, forces and virial of one structure.
+        """Energy, forces and virial of one structure; of a committee their mean, and the spread.
 
         Args:
             atomic_numbers: (n_atoms).
@@ -94,20 +92,27 @@ class ExportedModel:
             StructureError: no atoms, atoms on top of each other, an element the model lacks, an
                 impossible cell.
         """
-        pairs = neighbor_list(positions, self.metadata.cutoff, cell, pbc)
-        # The profiling executor would compile during the first calls and gain nothing after.
-        with torch.jit.optimized_execution(False):
-            return evaluate(self._atomic_energies, self.species(atomic_numbers), pairs, self.device)
+        pairs = self.neighbors.update(positions, cell, pbc)
+        return self.evaluate_pairs(self.species(atomic_numbers), pairs)
 
-    def _atomic_energies(
-        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_atoms: int
-    ) -> torch.Tensor:
-        """Energies stage by stage: what LAMMPS evaluates, where features cross ranks in between."""
-        features = self._module.embed(species)
-        energies = torch.zeros(n_atoms, dtype=torch.float64, device=self.device)
-        for k in range(self.metadata.n_interactions):
-            features, level = self._module.interact(
-                k, species, features, pairs, pair_vectors, n_atoms
-            )
-            energies = energies + level
-        return energies
+    def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
+        """As :meth:`evaluate`, where the pairs are known.
+
+        Args:
+            species: (n_atoms), see :meth:`species`.
+            pairs: full neighbour list within the cutoff of the model, of one structure.
+        """
+        energies, forces, virial, member_energies, forces_std = self._runtime.evaluate(
+            torch.from_numpy(species),
+            torch.from_numpy(pairs.pairs),
+            torch.from_numpy(pairs.pair_vectors),
+        )
+        several = self.metadata.n_members > 1
+        return Results(
+            energy=float(energies.sum()),
+            atomic_energies=energies.numpy(),
+            forces=forces.numpy(),
+            virial=virial.numpy(),
+            forces_std=forces_std.numpy() if several else None,
+            energy_std=float(member_energies.std(correction=0)) if several else None,
+        )

@@ -16,7 +16,7 @@ import torch
 from ekd import _native
 from ekd.errors import ModelFileError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format that this version writes; the reader's is in model_metadata.hpp."""
 
 FORMAT_RECORD = "ekd_format"
@@ -39,9 +39,10 @@ class ModelMetadata:
     interaction_range: float
     n_interactions: int
     feature_widths: list[int]
+    n_members: int
     strictly_local: bool
     energy_reference: dict[str, float]
-    provenance: dict[str, Any]
+    provenance: list[dict[str, Any]]
     required_ops: list[str]
     self_test: dict[str, Any]
 
@@ -50,7 +51,7 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     """Read and check the metadata of an exported model, without loading the model.
 
     Raises:
-        ModelFileError: no such file, not an exported model, truncated or damaged, a newer format,
+        ModelFileError: no such file, not an exported model, truncated or damaged, another format,
             operators that this build of ekd lacks.
         BuildError: ekd was built for another torch.
     """

@@ -24,7 +24,13 @@ from ekd.lammps.inputs import Run
 from ekd.lammps.logs import error_message, last_step
 
 
-def start(run: Run, n_ranks: int = 1, title: str = "LAMMPS", progress: bool = True) -> None:
+def start(
+    run: Run,
+    n_ranks: int = 1,
+    title: str = "LAMMPS",
+    progress: bool = True,
+    n_threads: int = 1,
+) -> None:
     """Run a LAMMPS script to its end, in its folder.
 
     Everything that LAMMPS prints is kept: its log beside the script, the screen in
@@ -32,9 +38,10 @@ def start(run: Run, n_ranks: int = 1, title: str = "LAMMPS", progress: bool = Tr
 
     Args:
         run: from :mod:`ekd.lammps.inputs`.
-        n_ranks: MPI ranks, each with one thread.
+        n_ranks: MPI ranks.
         title: name on the progress bar.
         progress: show the bar.
+        n_threads: threads of each rank.
 
     Raises:
         LammpsError: LAMMPS is not installed, or has failed; the message is LAMMPS's own.
@@ -46,7 +53,7 @@ def start(run: Run, n_ranks: int = 1, title: str = "LAMMPS", progress: bool = Tr
         process = subprocess.Popen(
             command,
             cwd=run.script.parent,
-            env=environment(),
+            env=environment(n_threads),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -90,8 +97,8 @@ def launcher(n_ranks: int) -> list[str]:
     return [str(mpirun), "-np", str(n_ranks), str(lmp)]
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of LAMMPS: one thread per rank, and the folder of the plugin.
+def environment(n_threads: int = 1) -> dict[str, str]:
+    """Return the environment of LAMMPS: the threads of each rank, and the folder of the plugin.
 
     An installed ekd tells LAMMPS the folder by an entry point; naming it here too serves the
     source tree, and LAMMPS loads a plugin once only.
@@ -101,7 +108,7 @@ def environment() -> dict[str, str]:
         *os.environ.get("LAMMPS_PLUGIN_PATH", "").split(os.pathsep),
     ]
     path = os.pathsep.join(folder for folder in folders if folder)
-    return {**os.environ, "OMP_NUM_THREADS": "1", "LAMMPS_PLUGIN_PATH": path}
+    return {**os.environ, "OMP_NUM_THREADS": str(n_threads), "LAMMPS_PLUGIN_PATH": path}
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

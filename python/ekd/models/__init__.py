@@ -5,8 +5,9 @@ Raises:
 """
 
 from ekd import _native
+from ekd.models.committee import Committee
 from ekd.models.hipnn import HIPNN
 
 _native.load_ops()
 
-__all__ = ["HIPNN"]
+__all__ = ["HIPNN", "Committee"]

@@ -73,7 +73,7 @@ class Interaction(torch.nn.Module):
             messages = torch.ops.ekd.message(weights, features, pairs, n_local)
         else:
             weights = reference_ops.pair_weights(pair_vectors, mu, sigma, self.cutoff, self.l_max)
-            messages = reference_ops.message(weights, features, pairs, n_local)
+            messages = reference_ops.padded_message(weights, features, pairs, n_local)
         # One product serves all components: V acts on (sensitivity, feature) of each.
         rows = n_local * self.n_components
         mixed = self.neighbors(messages.reshape(rows, self.neighbors.in_features))

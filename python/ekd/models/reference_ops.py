@@ -9,7 +9,7 @@ again a member. The others are what surrounds them in a network; their native fo
 of first and second order, as training on forces needs.
 
 The twins are short and slow: they store pairs x K x F numbers. They are the reference that the
-native kernels are tested against, and what a portable export contains.
+native kernels are tested against.
 """
 
 import math
@@ -169,3 +169,27 @@ def message_feature(
     products = torch.bmm(w.unsqueeze(1), g.index_select(0, pairs[0])).squeeze(1)
     zeros = torch.zeros([n_neighbors, g.size(2)], dtype=products.dtype, device=products.device)
     return zeros.index_add(0, pairs[1], products)
+
+
+def padded_message(
+    w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int
+) -> torch.Tensor:
+    """As :func:`message`, for pairs sorted by centre: one matrix product per centre.
+
+    Every centre gets as many slots as the one with most neighbours, empty ones filled with zeros:
+    a batch of products, fast on a GPU, that stores slots x (K + F) numbers. What a portable export
+    contains.
+    """
+    centers = pairs[0]
+    counts = torch.zeros([n_centers], dtype=torch.int64, device=w.device)
+    counts = counts.index_add(0, centers, torch.ones_like(centers))
+    n_slots = int(counts.max().item()) if n_centers > 0 else 0
+    first = counts.cumsum(0) - counts
+    order = torch.arange(centers.size(0), device=w.device)
+    slots = centers * n_slots + order - first.index_select(0, centers)
+    size = n_centers * n_slots
+    weights = torch.zeros([size, w.size(1)], dtype=w.dtype, device=w.device)
+    features = torch.zeros([size, z.size(1)], dtype=z.dtype, device=z.device)
+    weights = weights.index_copy(0, slots, w).view(n_centers, n_slots, w.size(1))
+    features = features.index_copy(0, slots, z.index_select(0, pairs[1]))
+    return torch.bmm(weights.transpose(1, 2), features.view(n_centers, n_slots, z.size(1)))

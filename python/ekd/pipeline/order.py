@@ -26,9 +26,14 @@ LEAVES: dict[str, tuple[str, ...]] = {
 }
 """What a stage writes into the output folder, and what is removed when it is done again."""
 
+UNFINISHED: dict[str, tuple[str, ...]] = {
+    "label": ("labels.h5.parts", "snapshots.parts"),
+}
+"""What a stage leaves beside that when it is interrupted, and continues from."""
+
 SECTIONS: dict[str, tuple[str, ...]] = {
     "train": ("seed", "data", "model", "teachers"),
-    "label": (),
+    "label": ("labels",),
     "distill": ("student",),
     "evaluate": ("test",),
     "export": ("export",),

@@ -6,17 +6,32 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 
 from ekd.config import Config, write_config
 from ekd.data import Dataset, load_dataset, split
-from ekd.distillation import Labels, distill, label
+from ekd.data.combine import concatenate
+from ekd.distillation import (
+    ASETeacher,
+    Labels,
+    MemberTeacher,
+    distill,
+    distill_committee,
+    label,
+    load_students,
+    perturb,
+    read_structures,
+    sample_md,
+)
+from ekd.distillation.teachers import as_teachers, predict_all
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.evaluation import compare
@@ -24,10 +39,10 @@ from ekd.files import atomic_write
 from ekd.lammps import dynamics
 from ekd.lammps.run import launcher
 from ekd.lammps.structures import molecule
-from ekd.pipeline import summary
-from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES
+from ekd.pipeline import summary, teachers
+from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES, UNFINISHED
 from ekd.pipeline.record import Existing, Record
-from ekd.training import Ensemble, TrainedModel, load_ensemble, train_ensemble
+from ekd.training import Ensemble, EnsemblePredictions, load_ensemble, train_ensemble
 
 
 class Pipeline:
@@ -93,7 +108,10 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
-        values["teachers"].pop("n_workers")
+        for name in ("teachers", "labels", "student"):
+            values.get(name, {}).pop("n_workers", None)
+        if "labels" in values:
+            values["labels"] |= teachers.identify(self.config.labels)
         if values.get("test") is not None:
             assert self.test is not None
             values["test"].update(path=None, fingerprint=self.test.fingerprint)
@@ -119,62 +137,136 @@ class Pipeline:
         )
 
     @cached_property
-    def teachers(self) -> Ensemble:
-        """The trained teachers, read from the output folder."""
+    def members(self) -> Ensemble:
+        """The teachers that are trained here, read from the output folder; perhaps none."""
+        if self.config.teachers.n_members == 0:
+            return Ensemble([])
         return load_ensemble(self.folder / "teachers")
 
     @cached_property
-    def student(self) -> TrainedModel:
-        """The trained student, read from the output folder."""
-        return TrainedModel.load(self.folder / "student" / "checkpoint.pt")
+    def teachers(self) -> list[MemberTeacher | ASETeacher]:
+        """All teachers: those that are trained here, then the others."""
+        members = as_teachers(self.members) if len(self.members) else []
+        return [*members, *self.other_teachers]
+
+    @cached_property
+    def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
+        """The teachers that the section [labels] names."""
+        return [teachers.build(section) for section in self.config.labels.teachers]
+
+    @cached_property
+    def students(self) -> Ensemble:
+        """The trained student, or students, read from the output folder."""
+        return load_students(self.folder / "student")
 
     def _train(self) -> None:
-        teachers = self.config.teachers
+        section = self.config.teachers
+        if section.n_members == 0:
+            (self.folder / "teachers").mkdir(parents=True, exist_ok=True)
+            self.console.print("no teachers to train: those in \\[labels] are all")
+            return
         train_ensemble(
             self.data,
             model=self.config.model,
-            n_members=teachers.n_members,
+            n_members=section.n_members,
             seed=self.config.seed,
-            training=teachers.training,
+            training=section.training,
             directory=self.folder / "teachers",
-            n_workers=teachers.n_workers,
+            n_workers=section.n_workers,
             resume=True,
             progress=self.progress,
             **self._split,
         )
 
     def _label(self) -> None:
+        section = self.config.labels
+        snapshots = self.folder / "snapshots.parts"
         label(
             self.teachers,
             self.data,
             path=self.folder / "labels.h5",
-            progress=self.progress,
-        )
-
-    def _distill(self) -> None:
-        distill(
-            self.data,
-            Labels.load(self.folder / "labels.h5", self.data),
-            model=self.config.student.model or self.config.model,
-            training=self.config.student.training,
-            seed=self.config.seed + self.config.teachers.n_members,
-            directory=self.folder / "student",
+            extra=self._extra(snapshots),
+            chunk_size=section.chunk_size,
+            n_workers=section.n_workers,
             resume=True,
             progress=self.progress,
-            **self._split,
         )
+        shutil.rmtree(snapshots, ignore_errors=True)
+
+    def _extra(self, snapshots: Path) -> Dataset | None:
+        """Extra configurations; those made here come from the training part alone."""
+        section, seed = self.config.labels, self.config.seed
+        training, _ = self._parts
+        extra = [read_structures(path) for path in section.structures]
+        if section.perturbed.n_copies:
+            extra.append(
+                perturb(
+                    self.data.subset(training),
+                    section.perturbed.displacement,
+                    section.perturbed.n_copies,
+                    seed,
+                )
+            )
+        if section.md.n_trajectories:
+            settings = section.md.model_dump()
+            n = min(settings.pop("n_trajectories"), len(training))
+            chosen = np.random.default_rng(seed).permutation(training)[:n]
+            extra.append(
+                sample_md(
+                    self.members,
+                    self.data.subset(chosen),
+                    **settings,
+                    seed=seed,
+                    n_workers=section.n_workers,
+                    directory=snapshots,
+                    resume=True,
+                    progress=self.progress,
+                )
+            )
+        return concatenate(*extra) if extra else None
+
+    def _distill(self) -> None:
+        student = self.config.student
+        shared: dict[str, Any] = {
+            "labels": Labels.load(self.folder / "labels.h5", self.data),
+            "model": student.model or self.config.model,
+            "training": student.training,
+            "spread": student.spread,
+            "extra_energy_weight": student.extra_energy_weight,
+            "seed": self.config.seed + self.config.teachers.n_members,
+            "directory": self.folder / "student",
+            "resume": True,
+            "progress": self.progress,
+            **self._split,
+        }
+        if student.n_members == 1:
+            distill(self.data, **shared)
+        else:
+            distill_committee(
+                self.data, n_members=student.n_members, n_workers=student.n_workers, **shared
+            )
 
     def _evaluate(self) -> None:
         truth = self.truth
-        ensemble = self.teachers.predict(truth)
-        student = self.student.predict(truth)
+        members = predict_all(self.teachers, truth)
+        counting = [teacher.use_energies for teacher in self.teachers]
+        ensemble = EnsemblePredictions.of(members)
+        if any(counting):  # others are at another level of theory
+            energies = np.stack([member.energies for member in members])[counting].mean(0)
+            ensemble = replace(ensemble, energies=energies)
+        student = self.students.predict(truth)
         result = {
             "dataset": truth.provenance.path,
             "held_out": "test set" if self.test is not None else "validation split",
             "n_configs": len(truth),
-            "teachers": [asdict(compare(member, truth)) for member in ensemble.members],
-            "ensemble": asdict(compare(ensemble, truth)),
+            "teacher_names": [teacher.name for teacher in self.teachers],
+            "teachers": [
+                asdict(compare(member, truth, with_energies))
+                for member, with_energies in zip(members, counting, strict=True)
+            ],
+            "ensemble": asdict(compare(ensemble, truth, any(counting))),
             "student": asdict(compare(student, truth)),
+            "n_students": len(self.students),
         }
         with atomic_write(self.folder / "evaluation" / "predictions.npz") as temporary:
             np.savez_compressed(
@@ -182,9 +274,9 @@ class Pipeline:
                 groups=truth.groups,
                 true_energies=truth.energies,
                 true_forces=truth.forces if truth.forces is not None else np.empty((0, 3)),
-                teacher_energies=np.stack([member.energies for member in ensemble.members]),
-                teacher_forces=np.stack([member.forces for member in ensemble.members]),
-                ensemble_energies=ensemble.energies,
+                teacher_energies=np.stack([member.energies for member in members])[counting],
+                teacher_forces=np.stack([member.forces for member in members]),
+                ensemble_energies=ensemble.energies[None][: any(counting)],
                 ensemble_forces=ensemble.forces,
                 ensemble_forces_std=ensemble.forces_std,
                 student_energies=student.energies,
@@ -193,10 +285,11 @@ class Pipeline:
         _write_json(self.folder / "evaluation" / "metrics.json", result)
 
     def _export(self) -> None:
-        self.student.export(
+        self.students.export(
             self.folder / "student.pt",
             dtype=self.config.export.dtype,
             description=self.config.export.description,
+            portable=self.config.export.portable,
         )
 
     def _lammps(self) -> None:
@@ -240,11 +333,13 @@ class Pipeline:
         """What the models are measured against: the test set, else what training held out."""
         if self.test is not None:
             return self.test
+        return self.data.subset(self._parts[1])
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Configurations of the training set that are trained on, and that are held out."""
         data = self.config.data
-        _, held_out = split(
-            self.data, data.validation_fraction, by=data.split_by, seed=data.split_seed
-        )
-        return self.data.subset(held_out)
+        return split(self.data, data.validation_fraction, by=data.split_by, seed=data.split_seed)
 
     @property
     def _split(self) -> dict[str, Any]:
@@ -256,14 +351,27 @@ class Pipeline:
         }
 
     def _outputs(self, stage: str) -> list[Path]:
-        return [self.folder / name for name in LEAVES[stage] if (self.folder / name).exists()]
+        names = (*LEAVES[stage], *UNFINISHED.get(stage, ()))
+        return [self.folder / name for name in names if (self.folder / name).exists()]
 
     def _is_done(self, stage: str) -> bool:
         return (
             self.existing is Existing.RESUME
             and self.record.is_complete(stage)
-            and len(self._outputs(stage)) == len(LEAVES[stage]) > 0
+            and len(LEAVES[stage]) > 0
+            and all((self.folder / name).exists() for name in LEAVES[stage])
+            and (stage != "label" or self._labels_are_intact)
         )
+
+    @cached_property
+    def _labels_are_intact(self) -> bool:
+        """A damaged chunk is labelled again rather than found by the student."""
+        try:
+            Labels.load(self.folder / "labels.h5")
+        except DataError as error:
+            self.console.print(f"[yellow]{escape(str(error))}[/yellow]")
+            return False
+        return True
 
     def _remove(self, stage: str) -> None:
         self.record.forget(stage)
@@ -318,9 +426,23 @@ class Pipeline:
                 f"'{self.folder / 'config.toml'}' is not of ekd's making and would be replaced; "
                 "choose another folder with --output"
             )
+        if {"label", "evaluate"} & {stage for stage in stages if not self._is_done(stage)}:
+            self._check_teachers()
         if "lammps" in stages and not self._is_done("lammps"):
             launcher(self.config.lammps.mpi_ranks)
             molecule(self.config.lammps.nve.molecule)
+
+    def _check_teachers(self) -> None:
+        elements = set(self.data.elements)
+        for path in self.config.labels.structures:
+            unknown = set(read_structures(path).elements) - elements
+            if unknown:
+                raise DataError(
+                    f"'{path}' has {', '.join(map(symbol, sorted(unknown)))}, which the training "
+                    "set lacks; the student could not learn them"
+                )
+        for teacher in self.other_teachers:
+            teacher.check(sorted(elements))
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

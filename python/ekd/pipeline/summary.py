@@ -41,10 +41,12 @@ def summarize(
     teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
     average = mean(teachers)
     return {
+        "teacher_names": evaluation["teacher_names"],
         "teachers": {name: [getattr(teacher, name) for teacher in teachers] for name in NAMES},
         "mean_teacher": {name: getattr(average, name) for name in NAMES},
         "ensemble": evaluation["ensemble"],
         "student": evaluation["student"],
+        "n_students": evaluation["n_students"],
         "improvement": improvement(Metrics(**evaluation["student"]), average),
         "nve_drift_per_atom_per_ps": nve.get("drift_per_atom_per_ps"),
         "nve_max_deviation_per_atom": nve.get("max_deviation_per_atom"),
@@ -72,9 +74,12 @@ def draw(
     with np.load(folder / "evaluation" / "predictions.npz") as file:
         predictions = dict(file)
     dynamics = dynamics or {"nve": None, "water": None}
-    n_members = len(evaluation["teachers"])
+    n_teachers = len(evaluation["teachers"])
+    histories = [
+        folder / "teachers" / f"member-{k}" / "history.csv" for k in range(n_teachers)
+    ]  # teachers that were not trained here have none
     panels = {
-        f"{n_members} teachers": "teacher",
+        f"{n_teachers} teachers": "teacher",
         "ensemble": "ensemble",
         "student": "student",
     }
@@ -82,7 +87,8 @@ def draw(
     def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
         values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
         return {
-            label: list(all_) if panels[label] == "teacher" else [all_]
+            # Of energies there are none where they are at another level of theory.
+            label: list(all_) if all_.ndim > 1 + (quantity == "forces") else [all_]
             for label, all_ in values.items()
         }
 
@@ -93,11 +99,8 @@ def draw(
             Metrics(**evaluation["student"]),
         ),
         "learning_curves": plots.learning_curves(
-            [
-                read_history(folder / "teachers" / f"member-{i}" / "history.csv")
-                for i in range(n_members)
-            ],
-            read_history(folder / "student" / "history.csv"),
+            [read_history(path) for path in histories if path.exists()],
+            _student_histories(folder / "student", evaluation["n_students"]),
         ),
         "energy_parity": plots.energy_parity(
             truth.energies, truth.groups, panel_values("energies")
@@ -105,10 +108,11 @@ def draw(
     }
     if truth.forces is not None:
         figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
-        error = predictions["ensemble_forces"] - truth.forces
-        figures["force_spread"] = plots.force_spread(
-            np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
-        )
+        if n_teachers > 1:
+            error = predictions["ensemble_forces"] - truth.forces
+            figures["force_spread"] = plots.force_spread(
+                np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
+            )
     if nve := dynamics["nve"]:
         time = np.array(nve["time"])
         figures["nve_energy"] = plots.nve_energy(
@@ -182,8 +186,8 @@ def table(summary: Mapping[str, Any]) -> Table:
         return "–" if value is None else f"{1e3 * value:.1f}"
 
     teachers = summary["teachers"]
-    for i in range(len(teachers["energy_rmse"])):
-        result.add_row(f"teacher {i}", *(milli(teachers[name][i]) for name in NAMES), style="dim")
+    for i, teacher in enumerate(summary["teacher_names"]):
+        result.add_row(teacher, *(milli(teachers[name][i]) for name in NAMES), style="dim")
     rows = (("mean teacher", "mean_teacher"), ("ensemble", "ensemble"), ("student", "student"))
     for label, key in rows:
         style = "bold" if key == "student" else None
@@ -212,6 +216,12 @@ def table(summary: Mapping[str, Any]) -> Table:
     total = sum(summary["wall_seconds"].values())
     result.add_row("wall time", f"{total:.0f}", "s", "", "")
     return result
+
+
+def _student_histories(folder: Path, n_students: int) -> list[dict[str, np.ndarray]]:
+    if n_students == 1:
+        return [read_history(folder / "history.csv")]
+    return [read_history(folder / f"member-{i}" / "history.csv") for i in range(n_students)]
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,13 @@
 """Training of single networks and of ensembles."""
 
-from ekd.training.ensemble import Ensemble, EnsemblePredictions, load_ensemble, train_ensemble
+from ekd.training.ensemble import (
+    Ensemble,
+    EnsemblePredictions,
+    load_ensemble,
+    member_directory,
+    train_ensemble,
+    train_members,
+)
 from ekd.training.loop import train
 from ekd.training.predictions import Predictions
 from ekd.training.trained import TrainedModel
@@ -11,6 +18,8 @@ __all__ = [
     "Predictions",
     "TrainedModel",
     "load_ensemble",
+    "member_directory",
     "train",
     "train_ensemble",
+    "train_members",
 ]

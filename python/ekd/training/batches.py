@@ -23,6 +23,19 @@ from ekd.neighbor_list import batched_neighbor_list
 _BATCHES_PER_GATHER = 64  # bounds the memory of a gather, and makes its cost per batch vanish
 
 
+@dataclass(frozen=True, eq=False)
+class LossWeights:
+    """How much each energy and each force counts in the loss.
+
+    Attributes:
+        energies: float64 [n_configs]; zero where a configuration has no energy to learn.
+        forces: float64 [n_atoms].
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some configurations as one graph without edges between them.
@@ -34,6 +47,8 @@ class Batch:
         config_index: int64 [n_atoms], configuration of the batch that an atom belongs to.
         energies: float64 [n_configs] eV.
         forces: [n_atoms, 3] eV/Å, or None without labels.
+        energy_weights: float64 [n_configs], or None: all one.
+        force_weights: [n_atoms, 1], or None: all one.
     """
 
     species: torch.Tensor
@@ -42,6 +57,8 @@ class Batch:
     config_index: torch.Tensor
     energies: torch.Tensor
     forces: torch.Tensor | None
+    energy_weights: torch.Tensor | None = None
+    force_weights: torch.Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -63,6 +80,7 @@ class BatchSource:
         cutoff: Å.
         dtype: of pair vectors and forces.
         forces: labels to train on, [n_atoms, 3] eV/Å.
+        weights: of energies and forces; None: all one.
 
     Raises:
         StructureError: an element that the model does not know, or a structure that no neighbour
@@ -76,6 +94,7 @@ class BatchSource:
         cutoff: float,
         dtype: torch.dtype,
         forces: NDArray[np.float64] | None = None,
+        weights: LossWeights | None = None,
     ):
         unknown = sorted(set(data.elements) - set(elements))
         if unknown:
@@ -98,6 +117,8 @@ class BatchSource:
         self._pair_vectors = found.pair_vectors.astype(numpy_dtype)
         self._energies = data.energies
         self._forces = None if forces is None else forces.astype(numpy_dtype)
+        self._energy_weights = None if weights is None else weights.energies
+        self._force_weights = None if weights is None else weights.forces.astype(numpy_dtype)
 
     @property
     def pairs_per_config(self) -> float:
@@ -134,6 +155,10 @@ class BatchSource:
         config_index = torch.from_numpy(np.repeat(position - batch_start, np.diff(atom_offsets)))
         energies = torch.from_numpy(self._energies[configs])
         forces = None if self._forces is None else torch.from_numpy(self._forces[atoms])
+        energy_weights = force_weights = None
+        if self._energy_weights is not None and self._force_weights is not None:
+            energy_weights = torch.from_numpy(self._energy_weights[configs])
+            force_weights = torch.from_numpy(self._force_weights[atoms]).unsqueeze(1)
         for start in range(0, len(configs), batch_size):
             stop = min(start + batch_size, len(configs))
             a = slice(atom_offsets[start], atom_offsets[stop])
@@ -145,6 +170,8 @@ class BatchSource:
                 config_index[a],
                 energies[start:stop],
                 None if forces is None else forces[a],
+                None if energy_weights is None else energy_weights[start:stop],
+                None if force_weights is None else force_weights[a],
             )
 
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import pickle
-import queue
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import ekd.errors
+from ekd import workers
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, split
-from ekd.errors import CheckpointError, ConfigError, EKDError, TrainingError
-from ekd.training import checkpoint, worker
+from ekd.errors import CheckpointError, ConfigError, TrainingError
+from ekd.models import HIPNN
+from ekd.training import checkpoint
 from ekd.training.batches import BatchSource
+from ekd.training.job import Job
 from ekd.training.predictions import Predictions, evaluate
 from ekd.training.progress import TrainingProgress
 from ekd.training.trained import TrainedModel
@@ -67,7 +61,7 @@ class EnsemblePredictions:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Some trained models of one cutoff and one set of elements."""
+    """Some trained models. Mostly they have one cutoff and one set of elements, but need not."""
 
     members: list[TrainedModel]
 
@@ -81,9 +75,60 @@ class Ensemble:
             StructureError: the data hold an element that the models were not trained on.
         """
         models = [member.in_float64() for member in self.members]
-        first = models[0]
-        source = BatchSource(data, first.elements, first.cutoff, torch.float64)
-        return EnsemblePredictions.of([evaluate(model, source) for model in models])
+        return EnsemblePredictions.of(evaluate_models(models, data))
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        dtype: str = "float64",
+        description: str = "",
+        portable: bool = False,
+    ) -> None:
+        """Write all members to one deployable file, a committee.
+
+        ASE and LAMMPS run the mean of the members, and give their spread. See
+        :func:`ekd.export.export_model`.
+
+        Raises:
+            ConfigError: no members, or they differ in architecture or elements.
+            EKDError: the file cannot be written.
+        """
+        from ekd.export import export_model
+
+        configs = [member.model_config.model_dump() for member in self.members]
+        for k, config in enumerate(configs):
+            for key, value in config.items():
+                if value != configs[0][key]:
+                    raise ConfigError(
+                        f"members of a committee need one architecture, but member {k} has "
+                        f"{key} = {value} and member 0 has {configs[0][key]}; train them with the "
+                        "same [model], or export them to files of their own"
+                    )
+        export_model(
+            [member.model for member in self.members],
+            path,
+            config=self.members[0].model_config if self.members else HIPNNConfig(),
+            dtype=dtype,
+            description=description,
+            portable=portable,
+            provenance=[member.provenance for member in self.members],
+        )
+
+
+def evaluate_models(models: list[HIPNN], data: Dataset) -> list[Predictions]:
+    """What float64 networks predict; those of one cutoff and order of elements share neighbours.
+
+    Raises:
+        StructureError: the data hold an element that a network does not know.
+    """
+    sources: dict[tuple[float, tuple[int, ...]], BatchSource] = {}
+    predictions = []
+    for model in models:
+        key = (model.cutoff, tuple(model.elements))
+        if key not in sources:
+            sources[key] = BatchSource(data, model.elements, model.cutoff, torch.float64)
+        predictions.append(evaluate(model, sources[key]))
+    return predictions
 
 
 def train_ensemble(
@@ -100,11 +145,9 @@ def train_ensemble(
     resume: bool = False,
     progress: bool = True,
 ) -> Ensemble:
-    """Train an ensemble in processes of one thread each.
+    """Train an ensemble in processes of one thread each, see :func:`train_members`.
 
-    Reference energies are fitted to the training part, once for all members. If a process is
-    lost or a training fails, the others are stopped; whatever had been reached is in the
-    checkpoints. The same holds for Ctrl-C.
+    Reference energies are fitted to the training part, once for all members.
 
     Args:
         data: energies; forces are not looked at.
@@ -126,34 +169,66 @@ def train_ensemble(
         StructureError: a broken structure.
         TrainingError: a training diverged, or a process was lost.
     """
+    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
+    with member_directory(directory) as folder:
+        job = Job(
+            data=data,
+            model=model or HIPNNConfig(),
+            training=training or TrainingConfig(),
+            train_indices=train_indices,
+            validation_indices=validation_indices,
+            reference_energies=fit_reference_energies(data.subset(train_indices)),
+            directory=folder,
+            seed=seed,
+        )
+        return train_members(job, n_members, n_workers, resume, progress)
+
+
+@contextlib.contextmanager
+def member_directory(directory: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """The directory, or one that is removed afterwards if there is none."""
+    if directory is not None:
+        yield Path(directory)
+        return
+    with tempfile.TemporaryDirectory(prefix="ekd-") as temporary:
+        yield Path(temporary)
+
+
+def train_members(
+    job: Job,
+    n_members: int,
+    n_workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Ensemble:
+    """Train networks that share all but their seeds, in processes of one thread each.
+
+    If a process is lost or a training fails, the others are stopped; whatever had been reached is
+    in the checkpoints. The same holds for Ctrl-C.
+
+    Args:
+        job: what they share.
+        n_members: number of networks.
+        n_workers: processes; None: one per core, at most one per member.
+        resume: continue from the checkpoints in the directory of the job. Otherwise start anew.
+        progress: show progress on standard error.
+
+    Raises:
+        EKDError: as for :func:`train_ensemble`.
+    """
     if n_members < 1:
         raise ConfigError(f"n_members is {n_members}; an ensemble needs at least 1")
     if n_workers is not None and n_workers < 1:
         raise ConfigError(f"n_workers is {n_workers}; at least 1 process is needed")
-    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    training = training or TrainingConfig()
-    with contextlib.ExitStack() as stack:
-        if directory is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))
-        job = worker.Job(
-            data=data,
-            model=model or HIPNNConfig(),
-            training=training,
-            train_indices=train_indices,
-            validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data.subset(train_indices)),
-            directory=Path(directory),
-            seed=seed,
-        )
-        members = range(n_members)
-        waiting = [k for k in members if not (resume and _is_finished(job.member_directory(k)))]
-        bars = stack.enter_context(TrainingProgress(training.epochs, enabled=progress))
+    members = range(n_members)
+    waiting = [k for k in members if not (resume and _is_finished(job.member_directory(k)))]
+    with TrainingProgress(job.training.epochs, enabled=progress) as bars:
         for k in members:
-            bars.add(_name(k))
+            bars.add(job.name(k))
             if k not in waiting:
-                bars.finish(_name(k))
+                bars.finish(job.name(k))
         if waiting:
-            n_workers = min(n_workers or _n_cores(), len(waiting))
+            n_workers = min(n_workers or workers.n_cores(), len(waiting))
             _run_workers(job, waiting, resume, n_workers, bars)
         # Every member is finished now: this reads the checkpoints, and checks that those of an
         # earlier session belong to this run.
@@ -161,7 +236,7 @@ def train_ensemble(
 
 
 def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
-    """Read the members that :func:`train_ensemble` left in a directory.
+    """Read the members that :func:`train_members` left in a directory.
 
     Raises:
         CheckpointError: there are none, or one is damaged or not finished.
@@ -172,14 +247,10 @@ def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
     )
     if not paths:
         raise CheckpointError(
-            f"no teachers in '{directory}' (expected member-0/checkpoint.pt, ...); check the "
+            f"no members in '{directory}' (expected member-0/checkpoint.pt, ...); check the "
             "path, or train first"
         )
     return Ensemble([TrainedModel.load(path) for path in paths])
-
-
-def _name(member: int) -> str:
-    return f"teacher {member}"
 
 
 def _is_finished(directory: Path) -> bool:
@@ -187,114 +258,23 @@ def _is_finished(directory: Path) -> bool:
     return path.exists() and checkpoint.load(path)["state"] is None
 
 
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Process:
-    """A worker process; what it says ends up in a queue, as (process, message or None)."""
-
-    def __init__(self, job_path: Path, events: queue.SimpleQueue[Any]) -> None:
-        self.member: int | None = None
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ekd.training.worker", str(job_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            },
-        )
-        assert self._process.stdin is not None  # both are pipes
-        assert self._process.stdout is not None
-        self._orders, self._messages = self._process.stdin, self._process.stdout
-        self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
-        self._listener.start()
-
-    def _listen(self, events: queue.SimpleQueue[Any]) -> None:
-        for line in self._messages:
-            events.put((self, json.loads(line)))
-        events.put((self, None))
-
-    def train(self, member: int, resume: bool) -> None:
-        self.member = member
-        with contextlib.suppress(BrokenPipeError):  # its end is reported by the listener
-            self._orders.write(json.dumps({"member": member, "resume": resume}) + "\n")
-            self._orders.flush()
-
-    def explain_end(self) -> str:
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().strip().splitlines()
-        last = f"; its last words: {lines[-1]}" if lines else ""
-        if code >= 0:
-            return f"its process ended with status {code}{last}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = "unknown"
-        hint = " (often: out of memory)" if name == "SIGKILL" else ""
-        return f"its process was killed by signal {-code}, {name}{hint}{last}"
-
-    def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._listener.join()  # it ends with the process
-        self._messages.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._orders.close()
-        self._errors.close()
-
-
 def _run_workers(
-    job: worker.Job, waiting: list[int], resume: bool, n_workers: int, bars: TrainingProgress
+    job: Job, waiting: list[int], resume: bool, n_workers: int, bars: TrainingProgress
 ) -> None:
-    waiting = list(waiting)
-    events: queue.SimpleQueue[tuple[_Process, dict[str, Any] | None]] = queue.SimpleQueue()
-    with _job_file(job) as job_path, contextlib.ExitStack() as stack:
-        processes = [_Process(job_path, events) for _ in range(n_workers)]
-        for process in processes:
-            stack.callback(process.stop)
-
-        def give_next(process: _Process) -> None:
-            process.member = None
-            if waiting:
-                bars.start(_name(waiting[0]))
-                process.train(waiting.pop(0), resume)
-
-        for process in processes:
-            give_next(process)
-        while any(process.member is not None for process in processes):
-            process, message = events.get()
-            if process.member is None:
-                continue  # it had nothing left to do
-            if message is None:
-                raise TrainingError(
-                    f"{_name(process.member)} was lost: {process.explain_end()}. Checkpoints in "
-                    f"'{job.directory}' are intact: train again with resume=True"
-                )
-            name = _name(message["member"])
-            if "error" in message:
-                kind: type[EKDError] = getattr(ekd.errors, message["kind"])
-                raise kind(f"{name}: {message['error']}")
-            if "record" in message:
-                bars.update(name, message["record"])
+    events = workers.run(
+        job,
+        [{"member": k, "resume": resume} for k in waiting],
+        n_workers,
+        name=lambda task: job.name(task["member"]),
+        lost=TrainingError,
+        advice=f"Checkpoints in '{job.directory}' are intact: train again with resume=True",
+    )
+    with contextlib.closing(events):
+        for event in events:
+            name = job.name(event.task["member"])
+            if event.kind == "started":
+                bars.start(name)
+            elif event.kind == "report":
+                bars.update(name, event.content)
             else:
                 bars.finish(name)
-                give_next(process)
-
-
-@contextlib.contextmanager
-def _job_file(job: worker.Job) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ekd-") as directory:
-        path = Path(directory) / "job.pkl"
-        path.write_bytes(pickle.dumps(job))
-        yield path

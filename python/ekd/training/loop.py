@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ekd.errors import DataError, TrainingError
 from ekd.files import atomic_write
 from ekd.models import HIPNN
 from ekd.training import checkpoint
-from ekd.training.batches import Batch, BatchSource
+from ekd.training.batches import Batch, BatchSource, LossWeights
 from ekd.training.losses import hierarchicality, rmse_plus_mae
 from ekd.training.optimizer import Optimizer, flatten, one_cycle
 from ekd.training.predictions import (
@@ -31,6 +30,7 @@ from ekd.training.predictions import (
     forces_from_gradient,
     pair_differences,
 )
+from ekd.training.threads import one_thread
 from ekd.training.trained import TrainedModel
 
 Record = dict[str, Any]
@@ -46,6 +46,7 @@ def train(
     reference_energies: Mapping[int, float],
     seed: int,
     labels: NDArray[np.float64] | None = None,
+    weights: LossWeights | None = None,
     directory: Path | None = None,
     resume: bool = False,
     report: Callable[[Record], None] | None = None,
@@ -66,6 +67,7 @@ def train(
         reference_energies: eV by atomic number; its keys are the elements of the model.
         seed: of the initial weights and of the order of batches.
         labels: forces to train on, [n_atoms, 3] eV/Å for all of ``data``; None: energies only.
+        weights: of energies and forces in the loss, for all of ``data``; None: all one.
         directory: for ``checkpoint.pt``, written after every epoch, and ``history.csv``.
         resume: continue from the checkpoint, where there is one; the result is bitwise that of
             a training without a break. Otherwise start anew.
@@ -105,6 +107,7 @@ def train(
             "n_validation": len(validation_indices),
             "split_sha256": _digest(train_indices, validation_indices),
             "labels_sha256": None if labels is None else _digest(labels),
+            **({} if weights is None else {"weights_sha256": _digest(*vars(weights).values())}),
             **(provenance or {}),
         },
         "elements": elements,
@@ -118,7 +121,7 @@ def train(
             return TrainedModel.from_checkpoint(stored)
 
     dtype = getattr(torch, training.dtype)
-    with _one_thread():
+    with one_thread():
         network = _new_network(model, reference_energies, elements, seed, dtype)
         averaged = _new_network(model, reference_energies, elements, seed, dtype)
         optimizer = Optimizer(
@@ -128,7 +131,7 @@ def train(
         if stored is not None:
             optimizer.restore(stored["state"])
             history = stored["history"]
-        source = BatchSource(data, elements, model.cutoff, dtype, labels)
+        source = BatchSource(data, elements, model.cutoff, dtype, labels, weights)
         for epoch in range(len(history), training.epochs):
             start = time.perf_counter()
             order = np.random.default_rng([seed, epoch]).permutation(train_indices)
@@ -183,7 +186,8 @@ def _run_epoch(
         rate = one_cycle(optimizer.step_count, n_steps, training.learning_rate)
         optimizer.step(gradient, rate)
         losses.append(loss)
-        energy_errors.append(energy_error)
+        counted = slice(None) if batch.energy_weights is None else batch.energy_weights > 0
+        energy_errors.append(energy_error[counted])
         if force_error is not None:
             force_errors.append(force_error)
     return {
@@ -204,7 +208,7 @@ def _loss(
     energies = configuration_energies(levels, batch)
     # Autograd sees the network alone. What the loss makes of its results has known slopes.
     energy_error = energies.detach() - batch.energies
-    value, slope = rmse_plus_mae(energy_error)
+    value, slope = rmse_plus_mae(energy_error, batch.energy_weights)
     loss = training.energy_weight * value
     results, slopes = [energies], [training.energy_weight * slope]
     force_error = None
@@ -214,7 +218,7 @@ def _loss(
         )
         forces = forces_from_gradient(by_pair.detach(), batch.pairs, batch.n_atoms)
         force_error = forces - expected_forces
-        value, slope = rmse_plus_mae(force_error)
+        value, slope = rmse_plus_mae(force_error, batch.force_weights)
         loss = loss + training.force_weight * value
         results.append(by_pair)
         slopes.append(training.force_weight * pair_differences(slope, batch.pairs))
@@ -262,14 +266,3 @@ def _digest(*arrays: NDArray[Any]) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: small batches gain nothing from more, and results stay bitwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,7 +9,9 @@ import torch
 _TINY = 1e-12  # under the root: no infinite slope where every error is zero
 
 
-def rmse_plus_mae(error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def rmse_plus_mae(
+    error: torch.Tensor, weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of the root mean square and the mean absolute value of all elements, with its slope.
 
     Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the
@@ -17,14 +19,22 @@ def rmse_plus_mae(error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     Args:
         error: of any shape, without a gradient.
+        weights: of the elements in both means, of a shape that broadcasts; None: all one. Where
+            all are zero, so is the result.
 
     Returns:
         The loss, and its derivative by ``error``: written out, it costs half of what autograd
         takes for it, and training steps are short.
     """
-    root = (error.square().mean() + _TINY).sqrt()
-    slope = (error / root + error.sign()) / error.numel()
-    return root + error.abs().mean(), slope
+    if weights is None:
+        root = (error.square().mean() + _TINY).sqrt()
+        slope = (error / root + error.sign()) / error.numel()
+        return root + error.abs().mean(), slope
+    weights = weights.expand_as(error)
+    share = weights / (weights.sum() + _TINY)
+    root = ((share * error.square()).sum() + _TINY).sqrt()
+    slope = share * (error / root + error.sign())
+    return root + (share * error.abs()).sum(), slope
 
 
 def hierarchicality(levels: list[torch.Tensor], n_configs: int) -> torch.Tensor:

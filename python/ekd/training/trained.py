@@ -29,7 +29,7 @@ class TrainedModel:
     Attributes:
         model: in the precision of the training.
         model_config: architecture.
-        training_config: how it was trained.
+        training_config: how it was trained; None: not by ekd.
         provenance: data, split, seed, and for a student its teachers; plain JSON types.
         history: one record per epoch: ``epoch, loss, energy_rmse, energy_mae, force_rmse,
             force_mae`` (eV, eV/Å; forces against the labels, None without), the four errors once
@@ -39,7 +39,7 @@ class TrainedModel:
 
     model: HIPNN
     model_config: HIPNNConfig
-    training_config: TrainingConfig
+    training_config: TrainingConfig | None
     provenance: dict[str, Any]
     history: list[dict[str, Any]]
 
@@ -67,7 +67,11 @@ class TrainedModel:
         return copy.deepcopy(self.model).double()
 
     def export(
-        self, path: str | os.PathLike[str], dtype: str = "float64", description: str = ""
+        self,
+        path: str | os.PathLike[str],
+        dtype: str = "float64",
+        description: str = "",
+        portable: bool = False,
     ) -> None:
         """Write the deployable file; see :func:`ekd.export.export_model`."""
         from ekd.export import export_model
@@ -78,7 +82,8 @@ class TrainedModel:
             config=self.model_config,
             dtype=dtype,
             description=description,
-            provenance=self.provenance,
+            portable=portable,
+            provenance=[self.provenance],
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -87,7 +92,7 @@ class TrainedModel:
             path,
             {
                 "model_config": self.model_config.model_dump(),
-                "training_config": self.training_config.model_dump(),
+                "training_config": self.training_config and self.training_config.model_dump(),
                 "provenance": self.provenance,
                 "elements": self.model.elements,
                 "history": self.history,
@@ -116,12 +121,13 @@ class TrainedModel:
     def from_checkpoint(cls, contents: Mapping[str, Any]) -> TrainedModel:
         """Build the model from the contents of a checkpoint (see :mod:`.checkpoint`)."""
         model_config = HIPNNConfig(**contents["model_config"])
-        training_config = TrainingConfig(**contents["training_config"])
+        settings = contents["training_config"]
+        training_config = None if settings is None else TrainingConfig(**settings)
         weights = contents["model"]
         reference_energies = weights["reference_energies"].tolist()
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
             model = HIPNN(model_config, contents["elements"], reference_energies)
-        model.to(getattr(torch, training_config.dtype)).load_state_dict(weights)
+        model.to(weights["blocks.0.energy.weight"].dtype).load_state_dict(weights)
         return cls(
             model, model_config, training_config, contents["provenance"], contents["history"]
         )

@@ -12,7 +12,7 @@ import pytest
 from ekd import _native
 from ekd.lammps import plugin
 from lammps_runs import RunLammps
-from models import future_format
+from models import other_format
 
 BOX = """
 units {units}
@@ -109,9 +109,9 @@ def test_truncated_model(run_lammps: RunLammps, model_folder: Path, tmp_path: Pa
 
 
 def test_newer_format(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    future_format(model_folder / "1-float64.pt", tmp_path / "future.pt")
+    other_format(model_folder / "1-float64.pt", tmp_path / "future.pt")
     run = run_lammps(script("future.pt"))
-    assert "'future.pt' has model format 2" in run.error
+    assert "'future.pt' has model format 3" in run.error
 
 
 # ---- another torch, another LAMMPS ----------------------------------------------------------

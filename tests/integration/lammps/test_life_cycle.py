@@ -192,6 +192,28 @@ def test_two_instances_add_up(run_lammps: RunLammps, model_folder: Path, n_ranks
 
 
 @pytest.mark.usefixtures("box")
+def test_two_instances_side_by_side(run_lammps: RunLammps, model_folder: Path) -> None:
+    """Oxygen for one model, hydrogen for another: each as if the others were not there."""
+    a, b = model_folder / "2-float64.pt", model_folder / "3-float64.pt"
+    text = script(
+        a,
+        f"pair_coeff * * ekd 2 {b} NULL H NULL NULL\n"
+        "pair_coeff 1 2*4 zero\npair_coeff 2 3*4 zero\npair_coeff 3*4 3*4 zero\n"
+        "run 0 post no\n",
+        style="hybrid ekd ekd zero 5.0",
+        coefficients=f"* * ekd 1 {a} O NULL NULL NULL",
+    )
+    parts = [
+        script(
+            model, f"group out type {other}\ndelete_atoms group out compress no\nrun 0 post no\n"
+        )
+        for model, other in ((a, 2), (b, 1))
+    ]
+    expected = sum(state(run_lammps, part) for part in parts)
+    assert_same(state(run_lammps, text, 2), expected)
+
+
+@pytest.mark.usefixtures("box")
 @pytest.mark.parametrize("n_ranks", [1, 2])
 def test_types_of_another_style_do_not_count(
     run_lammps: RunLammps, model_folder: Path, n_ranks: int
@@ -229,6 +251,15 @@ def test_nofdotr_and_a_second_pair_style_command(run_lammps: RunLammps, model_fo
     assert_same(state(run_lammps, script(model, again + MOVE)), expected)
     kept = "pair_style ekd block 10\n"  # LAMMPS keeps the coefficients of the same style
     assert_same(state(run_lammps, script(model, kept + MOVE)), expected)
+
+
+@pytest.mark.usefixtures("box")
+def test_cleared_and_loaded_again(run_lammps: RunLammps, model_folder: Path) -> None:
+    """Another model in between leaves no trace."""
+    model = model_folder / "2-float64.pt"
+    again = "\nclear\n" + script(model)
+    between = script(model_folder / "3-float64.pt", style="ekd ghosts wide") + again
+    assert_same(state(run_lammps, between, 2), reference(run_lammps, script(model)))
 
 
 @pytest.mark.usefixtures("box")
@@ -305,17 +336,26 @@ def test_moving_boxes(run_lammps: RunLammps, model_folder: Path, fix: str) -> No
 
 
 @pytest.mark.usefixtures("box")
-def test_minimization_and_box_relaxation(run_lammps: RunLammps, model_folder: Path) -> None:
-    body = """
+@pytest.mark.parametrize("relax", ["iso 0.0", "aniso 1000.0", "tri 0.0"])
+def test_minimization_and_box_relaxation(
+    run_lammps: RunLammps, model_folder: Path, relax: str
+) -> None:
+    """Downhill, and on two ranks the same way as on one with wide ghosts."""
+    body = f"""
+change_box all triclinic
 run 0 post no
 print "before $(pe:%20.15g)"
-fix relax all box/relax iso 0.0 vmax 0.001
-minimize 0 1e-3 20 100
-print "after $(pe:%20.15g)"
+fix relax all box/relax {relax} vmax 0.001
+minimize 0 1e-3 5 20
 """
-    run = run_lammps(script(model_folder / "2-float64.pt", body), 2)
+    model = model_folder / "2-float64.pt"
+    run = run_lammps(script(model, body), 2)
     assert run.returncode == 0, run.screen[-3000:]
-    assert run.printed("after")[0] < run.printed("before")[0]
+    found = run.printed("state")
+    assert found[0] < run.printed("before")[0]
+    expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
+    # Line searches feed rounding back, as thermostats do.
+    assert_same(np.array(found), expected, rtol=1e-8)
 
 
 @pytest.mark.usefixtures("box")
@@ -392,8 +432,14 @@ variable seconds equal cpu
 fix log all print 1 "${seconds}" file times screen no
 run 60 post no
 """
-    run = run_lammps(script(model_folder / "2-float64.pt", body))
-    assert run.returncode == 0, run.screen[-3000:]
-    times = np.diff(np.loadtxt(run.folder / "times", skiprows=1))
-    # The bound says "no compilation", which takes hundreds of steps' time, whatever the machine.
-    assert times[:5].max() < 30 * np.median(times[20:])
+    ratios = []
+    for _ in range(3):
+        run = run_lammps(script(model_folder / "2-float64.pt", body))
+        assert run.returncode == 0, run.screen[-3000:]
+        times = np.diff(np.loadtxt(run.folder / "times", skiprows=1))
+        ratios.append(times[:5].max() / np.median(times[20:]))
+        # The bound says "no compilation", which takes hundreds of steps' time, whatever the
+        # machine. What else the machine does may disturb a run; a stall comes back in every one.
+        if ratios[-1] < 30:
+            return
+    raise AssertionError(ratios)

@@ -6,15 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ekd.cli import app, quickstart, stages
-from ekd.config import load_config
+from ekd.config import HIPNNConfig, TrainingConfig, load_config
+from ekd.data import Dataset
+from ekd.distillation import Labels, distill
+from ekd.distillation.labels import TeacherRecord
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
-VERBS += ["inspect", "check", "quickstart"]
+VERBS += ["committee", "inspect", "check", "quickstart", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 
@@ -134,6 +138,47 @@ def test_check_fails_where_the_model_predicts_something_else(
     assert result.exit_code == 1
     assert "1.0e-03" in result.output
     assert "FAIL" in result.output
+
+
+def test_committee_of_several_runs(runner: CliRunner, small_dataset: Dataset) -> None:
+    labels = Labels(
+        energies=small_dataset.energies,
+        energies_std=np.zeros(len(small_dataset)),
+        member_energies=small_dataset.energies[:, None],
+        forces=np.zeros_like(small_dataset.positions),
+        forces_std=np.zeros(small_dataset.n_atoms),
+        data_fingerprint=small_dataset.fingerprint,
+        teachers=(TeacherRecord("a", "a" * 64, True),),
+    )
+    model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
+    for seed in (0, 1):
+        distill(
+            small_dataset,
+            labels,
+            model,
+            TrainingConfig(epochs=1),
+            seed=seed,
+            directory=f"run-{seed}/student",
+            progress=False,
+        )
+    command = ["committee", "run-0", "run-1", "--output", "committee.pt", "--dtype", "float32"]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "done: committee.pt, 2 students" in result.output
+    assert "n_members" in runner.invoke(app, ["inspect", "committee.pt"]).output
+    shown = runner.invoke(app, ["inspect", "committee.pt", "--json"]).output
+    assert '"n_members": 2' in shown
+    assert '"dtype": "float32"' in shown
+    checked = runner.invoke(app, ["check", "committee.pt"])
+    assert checked.exit_code == 0
+    assert "PASS" in checked.output
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 1
+    assert "'committee.pt' already exists; add --overwrite" in refused.output
+    assert runner.invoke(app, [*command, "--overwrite"]).exit_code == 0
+    lost = runner.invoke(app, ["committee", "run-0", "run-2", "--output", "other.pt"])
+    assert lost.exit_code == 1
+    assert "no student in 'run-2'" in lost.output
 
 
 @pytest.mark.parametrize("verb", ["inspect", "check"])

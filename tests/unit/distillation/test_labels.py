@@ -1,4 +1,4 @@
-"""Labels: what they hold, and that they cannot be used with the wrong data."""
+"""Label files: what they hold, that damage is found, and that they fit their data alone."""
 
 from __future__ import annotations
 
@@ -8,103 +8,140 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
-from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.config import HIPNNConfig
 from ekd.data import Dataset
-from ekd.distillation import Labels, distill, label
+from ekd.distillation import Labels, distill, label, perturb
+from ekd.distillation.labels import UNITS
 from ekd.errors import DataError
-from ekd.models import HIPNN
-from ekd.training import Ensemble, TrainedModel
+from untrained import ensemble
 
-MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
-ELEMENTS = [1, 6, 7, 8]
-
-
-def teacher(seed: int) -> TrainedModel:
-    """An untrained network is as good as any for what is tested here."""
-    torch.manual_seed(seed)
-    model = HIPNN(MODEL, ELEMENTS, [-13.0, -1030.0, -1480.0, -2040.0])
-    return TrainedModel(model, MODEL, TrainingConfig(epochs=1), {}, [])
+CHUNK = 10
 
 
 @pytest.fixture(scope="module")
-def teachers() -> Ensemble:
-    """Three members."""
-    return Ensemble([teacher(seed) for seed in range(3)])
+def labels(small_dataset: Dataset) -> Labels:
+    """Of the small dataset, in five chunks."""
+    return label(ensemble(), small_dataset, chunk_size=CHUNK, n_workers=1, progress=False)
 
 
-@pytest.fixture(scope="module")
-def labels(teachers: Ensemble, small_dataset: Dataset) -> Labels:
-    """Of the small dataset."""
-    return label(teachers, small_dataset, progress=False)
+@pytest.fixture
+def path(labels: Labels, small_dataset: Dataset, tmp_path: Path) -> Path:
+    labels.save(tmp_path / "labels.h5", small_dataset)
+    return tmp_path / "labels.h5"
 
 
-def test_labels_are_mean_and_spread(
-    labels: Labels, teachers: Ensemble, small_dataset: Dataset
-) -> None:
-    expected = teachers.predict(small_dataset)
-    for name in ("energies", "energies_std", "forces", "forces_std"):
-        np.testing.assert_array_equal(getattr(labels, name), getattr(expected, name))
-    assert labels.forces.shape == small_dataset.positions.shape
-    assert labels.forces_std.shape == (small_dataset.n_atoms,)
-    assert labels.n_members == 3
-    assert labels.data_fingerprint == small_dataset.fingerprint
-    assert labels.teacher_sha256 == tuple(member.sha256 for member in teachers.members)
-    assert len(set(labels.teacher_sha256)) == 3
+def assert_equal(found: Labels, expected: Labels) -> None:
+    for name in UNITS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    assert found.teachers == expected.teachers
 
 
-def test_file_round_trip(
-    labels: Labels, teachers: Ensemble, small_dataset: Dataset, tmp_path: Path
-) -> None:
-    path = tmp_path / "labels.h5"
-    label(teachers, small_dataset, path, progress=False)
-    loaded = Labels.load(path, small_dataset)
-    for name in ("energies", "energies_std", "forces", "forces_std"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(labels, name))
-    assert loaded.teacher_sha256 == labels.teacher_sha256
+def test_file_round_trip(labels: Labels, small_dataset: Dataset, path: Path) -> None:
+    assert_equal(Labels.load(path, small_dataset), labels)
     with h5py.File(path) as file:
-        assert file["forces"].attrs["unit"] == "eV/Å"
+        assert {name: file[name].attrs["unit"] for name in UNITS} == UNITS
+        assert file["chunk_configs"][:].tolist() == [0, 10, 20, 30, 40, 43]
+        assert len(file["chunk_sha256"]) == 5
 
 
-def test_labels_of_other_data(labels: Labels, small_dataset: Dataset, tmp_path: Path) -> None:
-    labels.save(tmp_path / "labels.h5")
+def test_save_writes_what_label_writes(
+    labels: Labels, small_dataset: Dataset, path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.h5"
+    label(ensemble(), small_dataset, other, chunk_size=CHUNK, n_workers=1, progress=False)
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_extra_configurations_are_in_the_file(
+    small_dataset: Dataset, test_dataset: Dataset, tmp_path: Path
+) -> None:
+    extra = perturb(test_dataset.subset(np.arange(12)), 0.03, seed=1)
+    path = tmp_path / "labels.h5"
+    labels = label(
+        ensemble(), small_dataset, path, extra, chunk_size=CHUNK, n_workers=1, progress=False
+    )
+    loaded = Labels.load(path, small_dataset)
+    assert_equal(loaded, labels)
+    assert loaded.extra is not None
+    assert len(loaded.forces) == small_dataset.n_atoms + extra.n_atoms
+    for name in ("positions", "atomic_numbers", "offsets", "groups"):
+        np.testing.assert_array_equal(getattr(loaded.extra, name), getattr(extra, name))
+    assert np.isnan(loaded.extra.energies).all()
+    expected = ensemble().predict(extra).forces
+    np.testing.assert_allclose(loaded.forces[small_dataset.n_atoms :], expected, atol=1e-12)
+    loaded.save(tmp_path / "again.h5", small_dataset)
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+def test_labels_of_other_data(labels: Labels, small_dataset: Dataset, path: Path) -> None:
     other = small_dataset.subset(np.arange(10))
     for use in (
-        lambda: Labels.load(tmp_path / "labels.h5", other),
-        lambda: distill(other, labels, MODEL, progress=False),
+        lambda: Labels.load(path, other),
+        lambda: labels.save(path, other),
+        lambda: distill(other, labels, HIPNNConfig(), progress=False),
     ):
         with pytest.raises(DataError, match="the labels were made for other data"):
             use()
 
 
-def test_file_that_is_missing_damaged_or_something_else(
-    labels: Labels, training_file: Path, tmp_path: Path
-) -> None:
+def test_file_that_is_missing_or_something_else(training_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "labels.h5"
     with pytest.raises(DataError, match="not found; check the path, or label the data"):
         Labels.load(path)
     path.write_bytes(b"not HDF5")
     with pytest.raises(DataError, match="is not a label file or is damaged"):
         Labels.load(path)
-    with pytest.raises(DataError, match="label format None, expected 1"):
+    with pytest.raises(DataError, match="label format None, expected 2"):
         Labels.load(training_file)
-    labels.save(path)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_changed_number_is_found(path: Path, name: str) -> None:
     with h5py.File(path, "r+") as file:
-        del file["forces"]
+        file[name][25] += 1e-9  # an atom of chunk 0, or a configuration of chunk 2
+    number = 0 if name.startswith("forces") else 2
+    with pytest.raises(DataError, match=rf"1 of 5 chunks .* damaged \(the first is {number}\)"):
+        Labels.load(path)
+
+
+@pytest.mark.parametrize("name", ["forces", "member_energies"])
+def test_missing_array_is_found(path: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(DataError, match="5 of 5 chunks"):
+        Labels.load(path)
+
+
+@pytest.mark.parametrize("name", ["chunk_sha256", "chunk_atoms"])
+def test_damaged_header_is_found(path: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
     with pytest.raises(DataError, match="is not a label file or is damaged"):
         Labels.load(path)
 
 
-def test_numbers_that_are_not_finite(
-    labels: Labels, small_dataset: Dataset, tmp_path: Path
-) -> None:
+def test_changed_extra_structure_is_found(small_dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "labels.h5"
+    extra = small_dataset.subset([3, 4])
+    label(ensemble(), small_dataset, path, extra, n_workers=1, progress=False)
+    with h5py.File(path, "r+") as file:
+        file["extra/positions"][0, 0] += 1e-9
+    with pytest.raises(DataError, match=r"damaged \('.*' is not|damaged \(the extra"):
+        Labels.load(path)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
+def test_file_cut_short(path: Path, fraction: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(DataError, match="damaged"):
+        Labels.load(path)
+
+
+def test_numbers_that_are_not_finite(labels: Labels, small_dataset: Dataset, path: Path) -> None:
     forces = labels.forces.copy()
     forces[3, 1] = np.nan
-    replace(labels, forces=forces).save(tmp_path / "labels.h5")
+    replace(labels, forces=forces).save(path, small_dataset)
     with pytest.raises(DataError, match=r"1 forces in .* are not finite"):
-        Labels.load(tmp_path / "labels.h5")
-    broken = teacher(0)
-    torch.nn.init.constant_(broken.model.blocks[0].energy.bias, torch.inf)
-    with pytest.raises(DataError, match="43 energies of teacher 0 are not finite"):
-        label(Ensemble([broken]), small_dataset, progress=False)
+        Labels.load(path)

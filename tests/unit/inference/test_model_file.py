@@ -11,7 +11,7 @@ import torch
 
 from ekd.errors import EKDError, ModelFileError
 from ekd.inference import ExportedModel, read_metadata
-from models import future_format, random_model, rewritten
+from models import other_format, random_model, rewritten
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def test_metadata_is_complete(exported: Path) -> None:
     assert metadata.feature_widths == [4, 8]
     assert metadata.energy_reference["O"] == -2041.8
     assert metadata.strictly_local
+    assert metadata.n_members == 1
     assert len(metadata.self_test["forces"]) == len(metadata.self_test["atomic_numbers"])
 
 
@@ -104,12 +105,16 @@ def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [("2", r"has model format 2, but ekd .* reads formats up to 1; update ekd"), ("one", "'one'")],
+    [
+        ("3", r"has model format 3, but ekd .* reads format 2; update ekd"),
+        ("1", r"has model format 1, which ekd .* no longer reads; export the model again with"),
+        ("one", "'one'"),
+    ],
 )
-def test_newer_or_impossible_format(
+def test_newer_older_or_impossible_format(
     exported: Path, tmp_path: Path, number: str, message: str
 ) -> None:
-    path = future_format(exported, tmp_path / "future.pt", number)
+    path = other_format(exported, tmp_path / "future.pt", number)
     with pytest.raises(ModelFileError, match=message):
         read_metadata(path)
 
@@ -130,6 +135,9 @@ def test_newer_or_impossible_format(
         ({"feature_widths": [4]}, "feature_widths does not have"),
         ({"feature_widths": [4, 8.5]}, "'feature_widths' in the metadata holds 8.5"),
         ({"feature_widths": [5, 8]}, "not the number of elements"),
+        ({"n_members": 0, "provenance": []}, "n_members is below 1"),
+        ({"n_members": "two"}, "'n_members' in the metadata has type string"),
+        ({"n_members": 2}, "provenance does not have n_members entries"),
         ({"strictly_local": False}, "strictly_local contradicts"),
         ({"self_test": {}}, "'self_test' in the metadata cannot be read"),
         ({"required_ops": ["message, please"]}, "holds 'message, please', which is no operator"),
@@ -153,6 +161,9 @@ def test_unsound_metadata(
 def test_metadata_that_contradict_the_model(exported: Path, tmp_path: Path) -> None:
     path = with_metadata(exported, tmp_path / "other.pt", cutoff=2.0, interaction_range=2.0)
     with pytest.raises(ModelFileError, match="'cutoff' in its metadata is not that of the model"):
+        ExportedModel(path)
+    path = with_metadata(exported, tmp_path / "more.pt", n_members=2, provenance=[{}, {}])
+    with pytest.raises(ModelFileError, match="'n_members' in its metadata is not that of the"):
         ExportedModel(path)
 
 

@@ -52,6 +52,7 @@ def test_ranks_have_one_thread_and_know_the_plugin() -> None:
     environment = run.environment()
     assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["LAMMPS_PLUGIN_PATH"].endswith("ekd/lib")
+    assert run.environment(n_threads=3)["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_script_runs_in_its_folder(tmp_path: Path) -> None:

@@ -69,3 +69,19 @@ def test_no_pairs(name: str) -> None:
         args[index] = args[index][:0]
     result = getattr(reference_ops, name)(*args)
     assert result.abs().sum() == 0
+
+
+def test_padded_form() -> None:
+    args = arguments("message", torch.float64)
+    expected = reference_ops.message(*args)
+    found = reference_ops.padded_message(*args)
+    torch.testing.assert_close(found, expected, **tolerance("kernel", torch.float64).bounds)
+    assert torch.autograd.gradcheck(reference_ops.padded_message, args)
+
+
+@pytest.mark.parametrize("n_centers", [0, 2])
+def test_padded_form_without_pairs(n_centers: int) -> None:
+    w, z, pairs, _ = arguments("message", torch.float64)
+    found = reference_ops.padded_message(w[:0], z, pairs[:, :0], n_centers)
+    assert found.shape == (n_centers, K, F)
+    assert not found.any()

@@ -130,9 +130,11 @@ def results(tmp_path: Path, test_dataset: Dataset) -> Results:
         "lammps_minus_ase": {"energy": 1e-15, "force": 2e-13, "pressure": 3e-12},
     }
     evaluation = {
+        "teacher_names": ["teacher 0", "teacher 1", "calculator"],
         "teachers": [asdict(compare(teacher, truth)) for teacher in teachers],
         "ensemble": asdict(compare(ensemble, truth)),
         "student": asdict(compare(student, truth)),
+        "n_students": 1,
     }
     return Results(folder, truth, evaluation, dynamics)
 
@@ -190,6 +192,40 @@ def test_report_without_true_forces(results: Results) -> None:
     html = results.report(None)
     assert "force RMSE" not in html
     assert html.count("data:image/png;base64,") == 3
+
+
+def test_teacher_at_another_level_of_theory(results: Results) -> None:
+    """Its forces are compared, its energies are not."""
+    results.evaluation["teachers"][2].update(energy_rmse=None, energy_mae=None)
+    path = results.folder / "evaluation" / "predictions.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **(arrays | {"teacher_energies": arrays["teacher_energies"][:2]}))
+    (results.folder / "teachers" / "member-2" / "history.csv").unlink()
+    html = results.report(None)
+    assert "<td>calculator</td><td>–</td>" in html
+    assert html.count("data:image/png;base64,") == 5
+    content = summary.summarize(results.evaluation, None, SECONDS)
+    energies = [entry["energy_rmse"] for entry in results.evaluation["teachers"][:2]]
+    assert content["mean_teacher"]["energy_rmse"] == pytest.approx(np.mean(energies))
+
+
+def test_no_teacher_at_the_level_of_the_data(results: Results) -> None:
+    for entry in (*results.evaluation["teachers"], results.evaluation["ensemble"]):
+        entry.update(energy_rmse=None, energy_mae=None)
+    path = results.folder / "evaluation" / "predictions.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    none = np.empty((0, len(results.truth)))
+    np.savez(path, **(arrays | {"teacher_energies": none, "ensemble_energies": none}))
+    html = results.report(None)
+    assert html.count("data:image/png;base64,") == 5
+    assert "not comparable with the mean teacher" in html
+    content = summary.summarize(results.evaluation, None, SECONDS)
+    assert content["mean_teacher"]["energy_rmse"] is None
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(summary.table(content))
+    assert "calculator" in console.export_text()
 
 
 def test_table_for_the_terminal(results: Results) -> None:

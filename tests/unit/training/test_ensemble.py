@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from ekd import workers
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, split
 from ekd.errors import CheckpointError, ConfigError, StructureError, TrainingError
@@ -99,15 +100,15 @@ def test_killed_worker(
 ) -> None:
     """The second member's process is killed: one clear error, and no process stays behind."""
     started: list[subprocess.Popen[str]] = []
-    give = ensemble._Process.train
+    begin = workers._Process.begin
 
-    def give_and_kill(process: ensemble._Process, member: int, resume: bool) -> None:
-        give(process, member, resume)
+    def begin_and_kill(process: workers._Process, task: dict[str, Any]) -> None:
+        begin(process, task)
         started.append(process._process)
-        if member == 1:
+        if task["member"] == 1:
             process._process.kill()
 
-    monkeypatch.setattr(ensemble._Process, "train", give_and_kill)
+    monkeypatch.setattr(workers._Process, "begin", begin_and_kill)
     message = r"teacher 1 was lost: .* killed by signal 9, SIGKILL .*train again with resume=True"
     with pytest.raises(TrainingError, match=message):
         run(small_dataset, tmp_path, training=LONG, n_workers=2)
@@ -143,7 +144,7 @@ def test_numbers_of_members_and_workers(small_dataset: Dataset) -> None:
 
 
 def test_no_teachers_to_load(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no teachers in .*expected member-0/checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no members in .*expected member-0/checkpoint"):
         load_ensemble(tmp_path)
 
 

@@ -15,11 +15,13 @@ def test_rmse_plus_mae() -> None:
     assert rmse_plus_mae(error)[0].item() == pytest.approx(2.5 + 1.75)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [(1,), (7, 3)])
-def test_slope_of_rmse_plus_mae(shape: tuple[int, ...]) -> None:
+def test_slope_of_rmse_plus_mae(shape: tuple[int, ...], weighted: bool) -> None:
     torch.manual_seed(0)
     error = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    value, slope = rmse_plus_mae(error)
+    weights = torch.rand(shape[:1] + (1,) * (len(shape) - 1)).double() if weighted else None
+    value, slope = rmse_plus_mae(error, weights)
     (expected,) = torch.autograd.grad(value, error)
     torch.testing.assert_close(slope, expected, **tolerance("kernel").bounds)
 

@@ -1,0 +1,641 @@
+// Compiled once per instruction set; see simd.hpp, and the header for what is computed.
+#include "ekd/hipnn_kernels.hpp"
+
+#include "simd.hpp"
+
+namespace {
+
+using ekd::kMaxComponents;
+using ekd::kWindowBins;
+using ekd::StagePairs;
+template <class T>
+using Weights = ekd::StageWeights<T>;
+
+constexpr std::int64_t kTile = 48;  // atoms that are taken through the layers together
+
+template <class T>
+std::int64_t whole_vectors(std::int64_t n) {
+  return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+// ---- pairs ----------------------------------------------------------------------------------
+
+// What the kernels need to know of some pairs that share an atom.
+template <class T>
+struct PairScratch {
+  PairScratch(const Weights<T>& w, std::int64_t n)
+      : capacity(whole_vectors<T>(n)),
+        inverse_r(capacity),
+        envelope(capacity),
+        envelope_slope(capacity),
+        unit(3 * capacity),
+        tensors(kMaxComponents * capacity),
+        s(w.padded_sensitivities * capacity),
+        slope(w.padded_sensitivities * capacity),
+        begin(capacity),
+        end(capacity) {}
+
+  std::int64_t capacity;
+  Scratch<T> inverse_r;              // [n]
+  Scratch<T> envelope;               // [n], cos²(pi r / 2R)
+  Scratch<T> envelope_slope;         // [n], d/dr
+  Scratch<T> unit;                   // [3, capacity], direction
+  Scratch<T> tensors;                // [n, kMaxComponents]
+  Scratch<T> s;                      // [n, padded_sensitivities], inside the window
+  Scratch<T> slope;                  // [n, padded_sensitivities], ds/dr
+  Scratch<std::int16_t> begin, end;  // [n], window
+};
+
+// `pair_of(k)` is the index of the k-th pair.
+template <class T, bool kSlopes, class PairOf>
+EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::int64_t n,
+                               PairOf pair_of, PairScratch<T>& scratch) {
+  T* const x = scratch.unit;
+  T* const y = x + scratch.capacity;
+  T* const z = y + scratch.capacity;
+  for (std::int64_t k = 0; k < n; ++k) {
+    const double* r = vectors + 3 * pair_of(k);
+    x[k] = static_cast<T>(r[0]);
+    y[k] = static_cast<T>(r[1]);
+    z[k] = static_cast<T>(r[2]);
+  }
+  for (std::int64_t k = n; k < whole_vectors<T>(n); ++k) x[k] = y[k] = z[k] = w.cutoff;
+  const T to_angle = T(1.57079632679489661923) / w.cutoff;
+  const T to_bin = T(kWindowBins) / w.cutoff;
+  for (std::int64_t k = 0; k < n; k += kLanes<T>) {
+    const Vector<T> vx = load(x + k), vy = load(y + k), vz = load(z + k);
+    const Vector<T> square = vx * vx + vy * vy + vz * vz;
+    const Vector<T> r = root<T>(square);
+    const Vector<T> inverse = T(1) / r;
+    store(x + k, vx * inverse);
+    store(y + k, vy * inverse);
+    store(z + k, vz * inverse);
+    store<T>(scratch.inverse_r + k, inverse);
+    // cos(pi r / 2R) is the sine of what is missing to a right angle.
+    const Vector<T> zero{};
+    const auto inside = r < w.cutoff;
+    const Vector<T> angle = (broadcast<T>(w.cutoff) - r) * to_angle;
+    Vector<T> sine, cosine;
+    sine_cosine<T>(larger(angle, zero), sine, cosine);
+    store<T>(scratch.envelope + k, inside ? sine * sine : zero);
+    if (kSlopes)
+      store<T>(scratch.envelope_slope + k, inside ? T(-2) * to_angle * sine * cosine : zero);
+    const Vector<T> bin = smaller(r * to_bin, broadcast<T>(kWindowBins - 1));
+    for (int lane = 0; lane < kLanes<T>; ++lane) {
+      const auto b = static_cast<std::int64_t>(bin[lane]);
+      scratch.begin[k + lane] = w.window_begin[b];
+      scratch.end[k + lane] = w.window_end[b];
+    }
+  }
+  for (std::int64_t k = 0; k < n; ++k) {
+    T* tensor = scratch.tensors + k * kMaxComponents;
+    const T ux = x[k], uy = y[k], uz = z[k];
+    tensor[0] = 1;
+    tensor[1] = ux;
+    tensor[2] = uy;
+    tensor[3] = uz;
+    tensor[4] = ux * ux - T(1.0 / 3);
+    tensor[5] = ux * uy;
+    tensor[6] = ux * uz;
+    tensor[7] = uy * uy - T(1.0 / 3);
+    tensor[8] = uy * uz;
+  }
+  for (std::int64_t k = 0; k < n; ++k) {
+    const T inverse = scratch.inverse_r[k];
+    const T cut = scratch.envelope[k];
+    const T cut_slope = kSlopes ? scratch.envelope_slope[k] : T(0);
+    const std::int64_t row = k * w.padded_sensitivities;
+    for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
+         v += kLanes<T>) {
+      const Vector<T> sigma = load(w.sigma + v);
+      const Vector<T> u = (inverse - load(w.inverse_mu + v)) * sigma;
+      const Vector<T> bell = exponential<T>(T(-0.5) * u * u);
+      store<T>(scratch.s + row + v, bell * cut);
+      if (kSlopes)
+        store<T>(scratch.slope + row + v,
+                 bell * (u * sigma * (inverse * inverse * cut) + cut_slope));
+    }
+  }
+}
+
+// Adds dE/d(vector) of one pair, from dE/dr and dE/d(tensor component).
+template <class T, int C>
+EKD_INLINE void add_pair_gradient(const T* u, std::int64_t stride, T inverse_r, T radial,
+                                  const T* angular, double* out) {
+  T direction[3] = {0, 0, 0};  // dE/d(unit vector)
+  const T x = u[0], y = u[stride], z = u[2 * stride];
+  if (C >= 4) {
+    direction[0] += angular[1];
+    direction[1] += angular[2];
+    direction[2] += angular[3];
+  }
+  if (C >= 9) {
+    direction[0] += 2 * x * angular[4] + y * angular[5] + z * angular[6];
+    direction[1] += x * angular[5] + 2 * y * angular[7] + z * angular[8];
+    direction[2] += x * angular[6] + y * angular[8];
+  }
+  const T along = direction[0] * x + direction[1] * y + direction[2] * z;
+  // The part along the vector is its length's.
+  const T factor = radial - along * inverse_r;
+  out[0] += factor * x + direction[0] * inverse_r;
+  out[1] += factor * y + direction[1] * inverse_r;
+  out[2] += factor * z + direction[2] * inverse_r;
+}
+
+std::int64_t most_pairs(const std::int64_t* offsets, std::int64_t begin, std::int64_t end) {
+  std::int64_t most = 0;
+  for (std::int64_t i = begin; i < end; ++i)
+    if (offsets[i + 1] - offsets[i] > most) most = offsets[i + 1] - offsets[i];
+  return most;
+}
+
+std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+// ---- the interaction of species -------------------------------------------------------------
+
+template <class T, int C>
+void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
+                 std::int64_t begin, std::int64_t end, T* mixed) {
+  const std::int64_t per_species = w.padded_sensitivities;
+  const std::int64_t depth = w.mix.rows;  // (species, padded sensitivity)
+  Scratch<T> messages(kTile * C * depth);
+  PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t rows = least(kTile, end - tile);
+    std::memset(messages, 0, sizeof(T) * rows * C * depth);
+    for (std::int64_t i = tile; i < tile + rows; ++i) {
+      const std::int64_t first = pairs.row_offsets[i];
+      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      describe_pairs<T, false>(
+          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
+      T* message = messages + (i - tile) * C * depth;
+      for (std::int64_t k = 0; k < n; ++k) {
+        const T* s = scratch.s + k * per_species;
+        const T* tensor = scratch.tensors + k * kMaxComponents;
+        T* to = message + species[pairs.neighbors[first + k]] * per_species;
+        for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
+             v += kLanes<T>) {
+          const Vector<T> value = load(s + v);
+#pragma GCC unroll 9
+          for (int c = 0; c < C; ++c)
+            store(to + c * depth + v, load(to + c * depth + v) + tensor[c] * value);
+        }
+      }
+    }
+    multiply<T>(rows * C, messages, depth, w.mix, mixed + (tile - begin) * C * w.padded, w.padded);
+  }
+}
+
+template <class T, int C>
+void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
+                           const std::int64_t* species, const T* gradient, std::int64_t begin,
+                           std::int64_t end, double* pair_gradients) {
+  const std::int64_t per_species = w.padded_sensitivities;
+  const std::int64_t stride = w.mix_transposed.columns;
+  Scratch<T> messages(kTile * C * stride);
+  PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t rows = least(kTile, end - tile);
+    multiply<T>(rows * C, gradient + (tile - begin) * C * w.padded, w.padded, w.mix_transposed,
+                messages, stride);
+    for (std::int64_t i = tile; i < tile + rows; ++i) {
+      const std::int64_t first = pairs.row_offsets[i];
+      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      describe_pairs<T, true>(
+          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
+      const T* message = messages + (i - tile) * C * stride;
+      for (std::int64_t k = 0; k < n; ++k) {
+        const T* s = scratch.s + k * per_species;
+        const T* slope = scratch.slope + k * per_species;
+        const T* tensor = scratch.tensors + k * kMaxComponents;
+        const T* from = message + species[pairs.neighbors[first + k]] * per_species;
+        Vector<T> radial{};
+        Vector<T> angular[C] = {};
+        for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
+             v += kLanes<T>) {
+          const Vector<T> value = load(s + v);
+          Vector<T> total = load(from + v);
+#pragma GCC unroll 9
+          for (int c = 1; c < C; ++c) {
+            const Vector<T> m = load(from + c * stride + v);
+            total += tensor[c] * m;
+            angular[c] += value * m;
+          }
+          radial += load(slope + v) * total;
+        }
+        T sums[C];
+        for (int c = 1; c < C; ++c) sums[c] = sum<T>(angular[c]);
+        add_pair_gradient<T, C>(scratch.unit + k, scratch.capacity, scratch.inverse_r[k],
+                                sum<T>(radial), sums, pair_gradients + 3 * (first + k));
+      }
+    }
+  }
+}
+
+// ---- later interactions ---------------------------------------------------------------------
+
+// Rows of atoms anywhere in the table, one after the other.
+template <class T>
+void collect(const T* table, std::int64_t width, const std::int64_t* atoms, std::int64_t n,
+             T* rows) {
+  for (std::int64_t k = 0; k < n; ++k)
+    std::memcpy(rows + k * width, table + atoms[k] * width, sizeof(T) * width);
+}
+
+template <class T>
+std::int64_t furthest(const std::int16_t* reach, const std::int64_t* atoms, std::int64_t n) {
+  std::int64_t most = 0;
+  for (std::int64_t k = 0; k < n; ++k)
+    if (reach[atoms[k]] > most) most = reach[atoms[k]];
+  return most;
+}
+
+template <class T>
+void project(const Weights<T>& w, const T* features, const std::int64_t* atoms, std::int64_t begin,
+             std::int64_t end, const std::int16_t* reach, const std::int64_t* q_rows, T* q) {
+  const std::int64_t per_atom = w.n_sensitivities * w.padded;
+  Scratch<T> rows(kTile * w.width_in);
+  Scratch<T> products(kTile * per_atom);
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t n = least(kTile, end - tile);
+    const std::int64_t columns = furthest<T>(reach, atoms + tile, n) * w.padded;
+    collect(features, w.width_in, atoms + tile, n, static_cast<T*>(rows));
+    multiply_part<T>(n, rows, w.width_in, w.mix, w.width_in, columns, products, per_atom);
+    for (std::int64_t k = 0; k < n; ++k)
+      std::memcpy(q + q_rows[atoms[tile + k]] * per_atom, products + k * per_atom,
+                  sizeof(T) * columns);
+  }
+}
+
+// NV vectors of features, from `feature` on, of one centre.
+template <class T, int C, int NV>
+EKD_INLINE void mix_features(const PairScratch<T>& scratch, std::int64_t n_sensitivities,
+                             std::int64_t padded, const T* const* q, std::int64_t n,
+                             std::int64_t feature, T* mixed) {
+  Vector<T> sums[C][NV] = {};
+  for (std::int64_t k = 0; k < n; ++k) {
+    const T* s = scratch.s + k * n_sensitivities;
+    const T* tensor = scratch.tensors + k * kMaxComponents;
+    Vector<T> t[NV] = {};
+    for (std::int64_t v = scratch.begin[k]; v < scratch.end[k]; ++v) {
+      const T* row = q[k] + v * padded + feature;
+#pragma GCC unroll 4
+      for (int f = 0; f < NV; ++f) t[f] += s[v] * load(row + f * kLanes<T>);
+    }
+#pragma GCC unroll 9
+    for (int c = 0; c < C; ++c)
+#pragma GCC unroll 4
+      for (int f = 0; f < NV; ++f) sums[c][f] += (c == 0 ? T(1) : tensor[c]) * t[f];
+  }
+#pragma GCC unroll 9
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 4
+    for (int f = 0; f < NV; ++f) store(mixed + c * padded + feature + f * kLanes<T>, sums[c][f]);
+}
+
+template <class T, int C>
+void mix_neighbors(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* q_rows,
+                   const T* q, std::int64_t begin, std::int64_t end, T* mixed) {
+  // As many features at a time as keep C sums of each in registers.
+  constexpr int kWide = EKD_VECTOR_BYTES == 64 ? (C <= 4 ? 4 : 2) : 2;
+  const std::int64_t per_atom = w.n_sensitivities * w.padded;
+  const std::int64_t most = most_pairs(pairs.row_offsets, begin, end);
+  PairScratch<T> scratch(w, most);
+  Scratch<const T*> rows(most);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t first = pairs.row_offsets[i];
+    const std::int64_t n = pairs.row_offsets[i + 1] - first;
+    describe_pairs<T, false>(
+        w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
+    for (std::int64_t k = 0; k < n; ++k)
+      rows[k] = q + q_rows[pairs.neighbors[first + k]] * per_atom;
+    T* out = mixed + (i - begin) * C * w.padded;
+    std::int64_t f = 0;
+    for (; f + kWide * kLanes<T> <= w.padded; f += kWide * kLanes<T>)
+      mix_features<T, C, kWide>(scratch, w.padded_sensitivities, w.padded, rows, n, f, out);
+    for (; f < w.padded; f += kLanes<T>)
+      mix_features<T, C, 1>(scratch, w.padded_sensitivities, w.padded, rows, n, f, out);
+  }
+}
+
+// One pair, NV vectors of features: adds to its gradient sums and to dE/dq of its neighbour.
+template <class T, int C, int NV>
+EKD_INLINE void differentiate_features(const T* s, const T* slope, std::int64_t v_begin,
+                                       std::int64_t v_end, const T* tensor, const T* q,
+                                       const T* gradient, std::int64_t padded, T* q_gradient,
+                                       Vector<T>& radial, Vector<T>* angular) {
+  Vector<T> t[NV] = {}, t_slope[NV] = {};
+  for (std::int64_t v = v_begin; v < v_end; ++v)
+#pragma GCC unroll 4
+    for (int f = 0; f < NV; ++f) {
+      const Vector<T> value = load(q + v * padded + f * kLanes<T>);
+      t[f] += s[v] * value;
+      t_slope[f] += slope[v] * value;
+    }
+  Vector<T> u[NV];
+#pragma GCC unroll 4
+  for (int f = 0; f < NV; ++f) u[f] = load(gradient + f * kLanes<T>);
+#pragma GCC unroll 9
+  for (int c = 1; c < C; ++c)
+#pragma GCC unroll 4
+    for (int f = 0; f < NV; ++f) {
+      const Vector<T> g = load(gradient + c * padded + f * kLanes<T>);
+      u[f] += tensor[c] * g;
+      angular[c] += t[f] * g;
+    }
+#pragma GCC unroll 4
+  for (int f = 0; f < NV; ++f) radial += t_slope[f] * u[f];
+  for (std::int64_t v = v_begin; v < v_end; ++v)
+#pragma GCC unroll 4
+    for (int f = 0; f < NV; ++f) {
+      T* to = q_gradient + v * padded + f * kLanes<T>;
+      store(to, load(to) + s[v] * u[f]);
+    }
+}
+
+template <class T, int C>
+void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
+                             const std::int64_t* q_rows, const T* q, const T* gradient,
+                             const std::int64_t* atoms, const std::int16_t* reach,
+                             std::int64_t begin, std::int64_t end, double* pair_gradients,
+                             T* gradient_in) {
+  constexpr int kWide = EKD_VECTOR_BYTES == 64 ? 4 : 2;
+  constexpr std::int64_t kAtoms = 2 * kRows;  // few enough that their dE/dq stays in the cache
+  const std::int64_t per_atom = w.n_sensitivities * w.padded;
+  const std::int64_t width = w.mix_transposed.columns;  // F_in, padded
+  std::int64_t most = 0;
+  for (std::int64_t k = begin; k < end; ++k) {
+    const std::int64_t n = pairs.column_offsets[atoms[k] + 1] - pairs.column_offsets[atoms[k]];
+    if (n > most) most = n;
+  }
+  PairScratch<T> scratch(w, most);
+  Scratch<T> q_gradients(kAtoms * per_atom);
+  Scratch<T> products(kAtoms * width);
+  for (std::int64_t tile = begin; tile < end; tile += kAtoms) {
+    const std::int64_t n_atoms = least(kAtoms, end - tile);
+    const std::int64_t depth = furthest<T>(reach, atoms + tile, n_atoms) * w.padded;
+    for (std::int64_t a = 0; a < n_atoms; ++a) {
+      const std::int64_t j = atoms[tile + a];
+      T* const q_gradient = q_gradients + a * per_atom;
+      const T* const q_row = q + q_rows[j] * per_atom;
+      std::memset(q_gradient, 0, sizeof(T) * depth);
+      const std::int64_t* list = pairs.by_neighbor + pairs.column_offsets[j];
+      const std::int64_t n = pairs.column_offsets[j + 1] - pairs.column_offsets[j];
+      describe_pairs<T, true>(
+          w, pairs.vectors, n, [=](std::int64_t k) { return list[k]; }, scratch);
+      for (std::int64_t k = 0; k < n; ++k) {
+        const T* g = gradient + pairs.centers[list[k]] * C * w.padded;
+        const T* s = scratch.s + k * w.padded_sensitivities;
+        const T* slope = scratch.slope + k * w.padded_sensitivities;
+        const T* tensor = scratch.tensors + k * kMaxComponents;
+        Vector<T> radial{};
+        Vector<T> angular[C] = {};
+        std::int64_t f = 0;
+        for (; f + kWide * kLanes<T> <= w.padded; f += kWide * kLanes<T>)
+          differentiate_features<T, C, kWide>(s, slope, scratch.begin[k], scratch.end[k], tensor,
+                                              q_row + f, g + f, w.padded, q_gradient + f, radial,
+                                              angular);
+        for (; f < w.padded; f += kLanes<T>)
+          differentiate_features<T, C, 1>(s, slope, scratch.begin[k], scratch.end[k], tensor,
+                                          q_row + f, g + f, w.padded, q_gradient + f, radial,
+                                          angular);
+        T sums[C];
+        for (int c = 1; c < C; ++c) sums[c] = sum<T>(angular[c]);
+        add_pair_gradient<T, C>(scratch.unit + k, scratch.capacity, scratch.inverse_r[k],
+                                sum<T>(radial), sums, pair_gradients + 3 * list[k]);
+      }
+    }
+    multiply_part<T>(n_atoms, q_gradients, per_atom, w.mix_transposed, depth, width, products,
+                     width);
+    for (std::int64_t a = 0; a < n_atoms; ++a)
+      for (std::int64_t f = 0; f < w.width_in; ++f)
+        gradient_in[atoms[tile + a] * w.width_in + f] += products[a * width + f];
+  }
+}
+
+// ---- the layers of an atom ------------------------------------------------------------------
+
+// Rows of a tile; every array is [kTile, W].
+template <class T>
+struct LayerScratch {
+  LayerScratch(const Weights<T>& w, bool slopes)
+      : inner(kTile * w.padded),
+        features(kTile * w.padded),
+        first_slope(slopes ? kTile * w.padded : 0),
+        slopes(slopes ? w.n_layers * kTile * w.padded : 0) {}
+  Scratch<T> inner, features, first_slope, slopes;
+};
+
+template <class T>
+EKD_INLINE Vector<T> squared_norm(const T* a, std::int64_t padded, int rank) {
+  Vector<T> total{};
+  if (rank == 1) {
+    for (int c = 1; c < 4; ++c) {
+      const Vector<T> value = load(a + c * padded);
+      total += value * value;
+    }
+    return total;
+  }
+  // Of the full 3 x 3 tensor, with zz = -xx - yy put in.
+  for (int c = 4; c < 9; ++c) {
+    const Vector<T> value = load(a + c * padded);
+    total += value * value;
+  }
+  return T(2) * (total + load(a + 4 * padded) * load(a + 7 * padded));
+}
+
+// softplus of a tile in place; its slope where wanted.
+template <class T>
+void apply_softplus(T* values, std::int64_t n, T* slopes) {
+  for (std::int64_t k = 0; k < n; k += kLanes<T>) {
+    Vector<T> value, slope;
+    softplus<T>(load(values + k), value, slope);
+    store(values + k, value);
+    if (slopes != nullptr) store(slopes + k, slope);
+  }
+}
+
+// From A (of these centres) to the features that leave, for `rows` centres from `tile` on.
+// Energies are added to.
+template <class T>
+void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* features,
+                    const T* mixed, std::int64_t tile, std::int64_t rows, bool slopes,
+                    LayerScratch<T>& scratch, double* energies) {
+  const std::int64_t W = w.padded;
+  T* const pre = scratch.inner;
+  T* const z = scratch.features;
+  if (!w.of_species)
+    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.center, pre, W, w.center_bias);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* a = mixed + row * w.n_components * W;
+    const T* begin = w.of_species ? w.center_rows + species[tile + row] * W : pre + row * W;
+    for (std::int64_t f = 0; f < W; f += kLanes<T>) {
+      Vector<T> value = load(begin + f) + load(a + f);
+      for (int rank = 1; rank * rank < w.n_components; ++rank)
+        value += load(w.tensor_scales + (rank - 1) * W + f) *
+                 root<T>(squared_norm(a + f, W, rank) + w.cusp);
+      store(pre + row * W + f, value);
+    }
+  }
+  apply_softplus<T>(pre, rows * W, slopes ? static_cast<T*>(scratch.first_slope) : nullptr);
+  multiply<T>(rows, pre, W, w.outer, z, W, w.outer_bias);
+  if (w.of_species) {
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t f = 0; f < W; ++f)
+        z[row * W + f] += w.skip_rows[species[tile + row] * W + f];
+  } else if (w.skip.data != nullptr) {
+    multiply<T>(rows, features + tile * w.width_in, w.width_in, w.skip, z, W, nullptr, Into::kAdd);
+  } else {
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t f = 0; f < w.width_in; ++f)
+        z[row * W + f] += features[(tile + row) * w.width_in + f];
+  }
+  for (std::int64_t layer = 0; layer < w.n_layers; ++layer) {
+    const auto& weights = w.layers[layer];
+    multiply<T>(rows, z, W, weights.inner, pre, W, weights.inner_bias);
+    apply_softplus<T>(pre, rows * W, slopes ? scratch.slopes + layer * kTile * W : nullptr);
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t f = 0; f < W; ++f) z[row * W + f] += weights.outer_bias[f];
+    multiply<T>(rows, pre, W, weights.outer, z, W, nullptr, Into::kAdd);
+  }
+  if (energies == nullptr) return;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    Vector<T> total{};
+    for (std::int64_t f = 0; f < W; f += kLanes<T>)
+      total += load(z + row * W + f) * load(w.energy + f);
+    energies[tile + row] += static_cast<double>(sum<T>(total) + w.energy_bias);
+  }
+}
+
+template <class T>
+void activate(const Weights<T>& w, const std::int64_t* species, const T* features, const T* mixed,
+              std::int64_t begin, std::int64_t end, T* features_out, double* energies) {
+  LayerScratch<T> scratch(w, false);
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t rows = least(kTile, end - tile);
+    layers_forward(w, species, features, mixed + (tile - begin) * w.n_components * w.padded, tile,
+                   rows, false, scratch, energies);
+    for (std::int64_t row = 0; row < rows; ++row)
+      std::memcpy(features_out + (tile + row) * w.width_out, scratch.features + row * w.padded,
+                  sizeof(T) * w.width_out);
+  }
+}
+
+template <class T>
+void backpropagate(const Weights<T>& w, const std::int64_t* species, const T* features,
+                   const double* seeds, const T* gradient_out, std::int64_t begin, std::int64_t end,
+                   T* mixed, double* energies, T* gradient_in) {
+  const std::int64_t W = w.padded;
+  const std::int64_t width = w.center_transposed.columns;  // F_in, padded
+  LayerScratch<T> scratch(w, true);
+  Scratch<T> entering(kTile * width);
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t rows = least(kTile, end - tile);
+    T* const tile_mixed = mixed + (tile - begin) * w.n_components * W;
+    layers_forward(w, species, features, tile_mixed, tile, rows, true, scratch, energies);
+    T* const g = scratch.features;  // dE/dz
+    T* const h = scratch.inner;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const T seed = static_cast<T>(seeds[tile + row]);
+      for (std::int64_t f = 0; f < W; ++f) g[row * W + f] = seed * w.energy[f];
+      if (gradient_out != nullptr)
+        for (std::int64_t f = 0; f < w.width_out; ++f)
+          g[row * W + f] += gradient_out[(tile + row) * w.width_out + f];
+    }
+    for (std::int64_t layer = w.n_layers - 1; layer >= 0; --layer) {
+      const auto& weights = w.layers[layer];
+      const T* slope = scratch.slopes + layer * kTile * W;
+      multiply<T>(rows, g, W, weights.outer_transposed, h, W);
+      for (std::int64_t k = 0; k < rows * W; ++k) h[k] *= slope[k];
+      multiply<T>(rows, h, W, weights.inner_transposed, g, W, nullptr, Into::kAdd);
+    }
+    multiply<T>(rows, g, W, w.outer_transposed, h, W);
+    for (std::int64_t k = 0; k < rows * W; ++k) h[k] *= scratch.first_slope[k];
+    if (gradient_in != nullptr) {
+      multiply<T>(rows, h, W, w.center_transposed, entering, width);
+      if (w.skip_transposed.data != nullptr)
+        multiply<T>(rows, g, W, w.skip_transposed, entering, width, nullptr, Into::kAdd);
+      for (std::int64_t row = 0; row < rows; ++row)
+        for (std::int64_t f = 0; f < w.width_in; ++f)
+          gradient_in[(tile + row) * w.width_in + f] =
+              entering[row * width + f] +
+              (w.skip_transposed.data == nullptr ? g[row * W + f] : T(0));
+    }
+    for (std::int64_t row = 0; row < rows; ++row) {
+      T* a = tile_mixed + row * w.n_components * W;
+      for (std::int64_t f = 0; f < W; f += kLanes<T>) {
+        const Vector<T> pre = load(h + row * W + f);
+        if (w.n_components >= 4) {
+          const Vector<T> factor =
+              pre * load(w.tensor_scales + f) / root<T>(squared_norm(a + f, W, 1) + w.cusp);
+          for (int c = 1; c < 4; ++c) store(a + c * W + f, load(a + c * W + f) * factor);
+        }
+        if (w.n_components >= 9) {
+          const Vector<T> factor =
+              pre * load(w.tensor_scales + W + f) / root<T>(squared_norm(a + f, W, 2) + w.cusp);
+          const Vector<T> xx = load(a + 4 * W + f);
+          const Vector<T> yy = load(a + 7 * W + f);
+          store(a + 4 * W + f, (xx + xx + yy) * factor);
+          store(a + 7 * W + f, (yy + yy + xx) * factor);
+          for (int c = 5; c < 9; ++c) {
+            if (c == 7) continue;
+            const Vector<T> value = load(a + c * W + f);
+            store(a + c * W + f, (value + value) * factor);
+          }
+        }
+        store(a + f, pre);
+      }
+    }
+  }
+}
+
+// ---- the table ------------------------------------------------------------------------------
+
+template <class T>
+void mix(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
+         const std::int64_t* q_rows, const T* q, std::int64_t begin, std::int64_t end, T* mixed) {
+  const auto run = [&](auto of_species, auto of_features) {
+    if (w.of_species)
+      of_species(w, pairs, species, begin, end, mixed);
+    else
+      of_features(w, pairs, q_rows, q, begin, end, mixed);
+  };
+  if (w.n_components == 1) run(mix_species<T, 1>, mix_neighbors<T, 1>);
+  if (w.n_components == 4) run(mix_species<T, 4>, mix_neighbors<T, 4>);
+  if (w.n_components == 9) run(mix_species<T, 9>, mix_neighbors<T, 9>);
+}
+
+template <class T>
+void differentiate(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
+                   const std::int64_t* q_rows, const T* q, const T* gradient,
+                   const std::int64_t* atoms, const std::int16_t* reach, std::int64_t begin,
+                   std::int64_t end, double* pair_gradients, T* gradient_in) {
+  const auto run = [&](auto of_species, auto of_features) {
+    if (w.of_species)
+      of_species(w, pairs, species, gradient, begin, end, pair_gradients);
+    else
+      of_features(w, pairs, q_rows, q, gradient, atoms, reach, begin, end, pair_gradients,
+                  gradient_in);
+  };
+  if (w.n_components == 1) run(differentiate_species<T, 1>, differentiate_neighbors<T, 1>);
+  if (w.n_components == 4) run(differentiate_species<T, 4>, differentiate_neighbors<T, 4>);
+  if (w.n_components == 9) run(differentiate_species<T, 9>, differentiate_neighbors<T, 9>);
+}
+
+}  // namespace
+
+// Constants: nothing of this file runs before its instruction set was chosen.
+#define EKD_JOIN(a, b) a##b
+#define EKD_NAME(prefix, isa) EKD_JOIN(prefix, isa)
+#define EKD_TEXT(isa) EKD_QUOTED(isa)
+#define EKD_QUOTED(isa) #isa
+#define EKD_TABLE(T, prefix)                                                    \
+  extern const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA);                       \
+  constinit const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA){                    \
+      EKD_TEXT(EKD_ISA), kLanes<T>,        kPanel<T>,       project<T>, mix<T>, \
+      activate<T>,       backpropagate<T>, differentiate<T>};
+
+namespace ekd {
+EKD_TABLE(float, hipnn_float_)
+EKD_TABLE(double, hipnn_double_)
+}  // namespace ekd

@@ -1,0 +1,540 @@
+#include "hipnn_network.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ekd/hipnn_kernels.hpp"
+#include "zbl.hpp"
+
+namespace ekd {
+namespace {
+
+// ---- weights --------------------------------------------------------------------------------
+
+// "a.b.c" of a module.
+c10::IValue find(const torch::jit::Module& module, const std::string& path) {
+  const auto dot = path.find('.');
+  if (dot == std::string::npos) return module.attr(path);
+  return find(module.attr(path.substr(0, dot)).toModule(), path.substr(dot + 1));
+}
+
+template <class T>
+std::vector<T> numbers(const torch::jit::Module& module, const std::string& path) {
+  const torch::Tensor flat = find(module, path)
+                                 .toTensor()
+                                 .detach()
+                                 .to(torch::kCPU, c10::CppTypeToScalarType<T>::value)
+                                 .contiguous();
+  return {flat.const_data_ptr<T>(), flat.const_data_ptr<T>() + flat.numel()};
+}
+
+// The weights of one stage and the memory that they point into.
+template <class T>
+class Stage {
+ public:
+  Stage(const torch::jit::Module& block, std::int64_t l_max, double cutoff, double cusp, bool first,
+        const HipnnKernels<T>& kernels)
+      : kernels_(kernels) {
+    const auto weight = [&](const std::string& name) { return numbers<T>(block, name); };
+    const std::vector<T> outer = weight("outer.weight");
+    const std::vector<T> center = weight("interaction.center.weight");
+    const auto F = static_cast<std::int64_t>(weight("outer.bias").size());
+    const auto F_in = static_cast<std::int64_t>(center.size()) / F;
+    const std::int64_t W = padded(F, kernels.panel);
+    w.of_species = first;
+    w.width_in = F_in;
+    w.width_out = F;
+    w.padded = W;
+    w.n_components = (l_max + 1) * (l_max + 1);
+    w.cutoff = static_cast<T>(cutoff);
+    w.cusp = static_cast<T>(cusp);
+    set_sensitivities(weight("interaction.sensitivities.mu"),
+                      weight("interaction.sensitivities.sigma"), cutoff);
+
+    // V, its sensitivities in our order.
+    const std::vector<T> V = weight("interaction.neighbors.weight");
+    const std::int64_t S = w.n_sensitivities;
+    const std::int64_t SP = w.padded_sensitivities;
+    const auto V_of = [&](std::int64_t f, std::int64_t s, std::int64_t f_in) {
+      return V[(f * S + order_[s]) * F_in + f_in];
+    };
+    if (first) {
+      const auto at = [&](std::int64_t row, std::int64_t f) {
+        return f < F && row % SP < S ? V_of(f, row % SP, row / SP) : T(0);
+      };
+      w.mix = pack(F_in * SP, W, at);
+      w.mix_transposed =
+          pack(W, F_in * SP, [&](auto k, auto n) { return n < F_in * SP ? at(n, k) : T(0); });
+    } else {
+      const auto at = [&](std::int64_t f_in, std::int64_t column) {
+        return column % W < F ? V_of(column % W, column / W, f_in) : T(0);
+      };
+      w.mix = pack(F_in, S * W, at);
+      w.mix_transposed =
+          pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
+    }
+
+    w.tensor_scales = rows(weight("interaction.tensor_scales"), l_max, F);
+    w.outer_bias = rows(weight("outer.bias"), 1, F);
+    w.outer = linear(outer, F, F, false);
+    w.outer_transposed = linear(outer, F, F, true);
+    const bool skips = block.attr("skip").toModule().hasattr("weight");
+    const std::vector<T> skip = skips ? weight("skip.weight") : std::vector<T>();
+    const std::vector<T> center_bias = weight("interaction.center.bias");
+    if (first) {
+      // One-hot features pick a column.
+      std::vector<T> center_rows(F_in * F), skip_rows(F_in * F, T(0));
+      for (std::int64_t s = 0; s < F_in; ++s)
+        for (std::int64_t f = 0; f < F; ++f) {
+          center_rows[s * F + f] = center[f * F_in + s] + center_bias[f];
+          skip_rows[s * F + f] = skips ? skip[f * F_in + s] : T(s == f);
+        }
+      w.center_rows = rows(center_rows, F_in, F);
+      w.skip_rows = rows(skip_rows, F_in, F);
+    } else {
+      w.center_bias = rows(center_bias, 1, F);
+      w.center = linear(center, F, F_in, false, true);
+      w.center_transposed = linear(center, F, F_in, true, true);
+      if (skips) {
+        w.skip = linear(skip, F, F_in, false, true);
+        w.skip_transposed = linear(skip, F, F_in, true, true);
+      }
+    }
+    for (const auto& layer : block.attr("atom_layers").toModule().children()) {
+      const auto inner = numbers<T>(layer, "inner.weight");
+      const auto outer_layer = numbers<T>(layer, "outer.weight");
+      layers_.push_back({linear(inner, F, F, false), linear(inner, F, F, true),
+                         linear(outer_layer, F, F, false), linear(outer_layer, F, F, true),
+                         rows(numbers<T>(layer, "inner.bias"), 1, F),
+                         rows(numbers<T>(layer, "outer.bias"), 1, F)});
+    }
+    w.layers = layers_.data();
+    w.n_layers = static_cast<std::int64_t>(layers_.size());
+    w.energy = rows(weight("energy.weight"), 1, F);
+    w.energy_bias = weight("energy.bias")[0];
+  }
+
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  StageWeights<T> w{};
+
+  // How many sensitivities the pairs of an atom feel if none is shorter than `nearest`.
+  std::int16_t reach(double nearest) const {
+    const auto bin = static_cast<std::int64_t>(nearest / w.cutoff * kWindowBins - 0.01);
+    return reach_[std::clamp<std::int64_t>(bin, 0, kWindowBins - 1)];
+  }
+
+ private:
+  static std::int64_t padded(std::int64_t n, std::int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+  }
+
+  const T* keep(std::vector<T> values) {
+    kept_.push_back(std::move(values));
+    return kept_.back().data();
+  }
+
+  // n rows of width F, padded.
+  const T* rows(const std::vector<T>& values, std::int64_t n, std::int64_t F) {
+    std::vector<T> out(std::max<std::int64_t>(1, n) * w.padded, T(0));
+    for (std::int64_t row = 0; row < n; ++row)
+      std::copy_n(values.begin() + row * F, F, out.begin() + row * w.padded);
+    return keep(std::move(out));
+  }
+
+  template <class At>
+  PackedMatrix<T> pack(std::int64_t n_rows, std::int64_t n_columns, At at) {
+    const std::int64_t panel = kernels_.panel;
+    const std::int64_t columns = padded(n_columns, panel);
+    std::vector<T> data(n_rows * columns);
+    for (std::int64_t c = 0; c < columns; ++c)
+      for (std::int64_t r = 0; r < n_rows; ++r)
+        data[c / panel * panel * n_rows + r * panel + c % panel] =
+            c < n_columns ? static_cast<T>(at(r, c)) : T(0);
+    return {keep(std::move(data)), n_rows, columns};
+  }
+
+  // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. What is inside
+  // the stage has padded rows; the features that enter it have not.
+  PackedMatrix<T> linear(const std::vector<T>& weight, std::int64_t n_out, std::int64_t n_in,
+                         bool transposed, bool enters = false) {
+    const auto at = [&](std::int64_t from, std::int64_t to) {
+      return from < n_in && to < n_out ? weight[to * n_in + from] : T(0);
+    };
+    const std::int64_t in = enters ? n_in : w.padded;
+    if (transposed) return pack(w.padded, in, [&](auto k, auto n) { return at(n, k); });
+    return pack(in, w.padded, at);
+  }
+
+  // Ascending in 1/mu, so that those which a distance excites are neighbours; and for bins of the
+  // distance, which they are.
+  void set_sensitivities(const std::vector<T>& mu, const std::vector<T>& sigma, double cutoff) {
+    const auto n = static_cast<std::int64_t>(mu.size());
+    order_.resize(n);
+    std::iota(order_.begin(), order_.end(), 0);
+    std::sort(order_.begin(), order_.end(),
+              [&](auto a, auto b) { return T(1) / mu[a] < T(1) / mu[b]; });
+    w.n_sensitivities = n;
+    w.padded_sensitivities = padded(n, kernels_.lanes);
+    std::vector<T> inverse(w.padded_sensitivities, T(0)), width(w.padded_sensitivities, T(0));
+    for (std::int64_t s = 0; s < n; ++s) {
+      inverse[s] = T(1) / mu[order_[s]];
+      width[s] = sigma[order_[s]];
+    }
+    // Where exp(-x²/2) is below a quarter of the rounding error of one.
+    const double limit =
+        std::sqrt(-2.0 * std::log(0.25 * static_cast<double>(std::numeric_limits<T>::epsilon())));
+    window_begin_.assign(kWindowBins, static_cast<std::int16_t>(n));
+    window_end_.assign(kWindowBins, 0);
+    for (std::int64_t bin = 0; bin < kWindowBins; ++bin) {
+      // A little wider than the bin: its index is rounded in precision T.
+      const double near = cutoff * (bin - 0.01) / kWindowBins;
+      const double far = cutoff * (bin + 1.01) / kWindowBins;
+      for (std::int64_t s = 0; s < n; ++s) {
+        const double reach = limit / std::max(std::abs(static_cast<double>(width[s])), 1e-300);
+        const double center = static_cast<double>(inverse[s]);
+        const bool too_far = 1.0 / far > center + reach;
+        const bool too_near = near > 0.0 && 1.0 / near < center - reach;
+        if (too_far || too_near) continue;
+        window_begin_[bin] =
+            std::min<std::int16_t>(window_begin_[bin], static_cast<std::int16_t>(s));
+        window_end_[bin] = static_cast<std::int16_t>(s + 1);
+      }
+      if (window_end_[bin] == 0) window_begin_[bin] = 0;
+    }
+    reach_ = window_end_;
+    for (std::int64_t bin = kWindowBins - 1; bin-- > 0;)
+      reach_[bin] = std::max(reach_[bin], reach_[bin + 1]);
+    w.inverse_mu = keep(std::move(inverse));
+    w.sigma = keep(std::move(width));
+    w.window_begin = window_begin_.data();
+    w.window_end = window_end_.data();
+  }
+
+  const HipnnKernels<T>& kernels_;
+  std::vector<std::int64_t> order_;
+  std::vector<std::int16_t> window_begin_, window_end_, reach_;
+  std::vector<AtomLayerWeights<T>> layers_;
+  std::vector<std::vector<T>> kept_;
+};
+
+// ---- memory ---------------------------------------------------------------------------------
+
+// Grows and never shrinks, and is not cleared: from step to step a simulation needs the same.
+template <class T>
+class Workspace {
+ public:
+  T* reserve(std::int64_t n) {
+    if (n > size_) {
+      data_.reset();
+      data_.reset(new T[n]);
+      size_ = n;
+    }
+    return data_.get();
+  }
+  T* data() const { return data_.get(); }
+
+ private:
+  std::unique_ptr<T[]> data_;
+  std::int64_t size_ = 0;
+};
+
+// Most memory for q, if the user sets no block.
+constexpr std::int64_t kMostBytes = std::int64_t(2) << 30;
+// Atoms that are taken from pairs to gradients in one go, where the model allows it: what they
+// need stays in the cache.
+constexpr std::int64_t kChunk = 48;
+
+// ---- evaluation -----------------------------------------------------------------------------
+
+template <class T>
+class HipnnNetwork : public Network {
+ public:
+  HipnnNetwork(const torch::jit::Module& module, std::int64_t block)
+      : kernels_(hipnn_kernels<T>()), block_(block) {
+    const auto l_max = module.attr("l_max").toInt();
+    const double cutoff = module.attr("cutoff").toDouble();
+    for (const auto& part : module.attr("blocks").toModule().children()) {
+      const double cusp = find(part, "interaction.cusp").toDouble();
+      stages_.push_back(
+          std::make_unique<Stage<T>>(part, l_max, cutoff, cusp, stages_.empty(), kernels_));
+    }
+    mixed_.resize(stages_.size());
+    q_.resize(stages_.size());
+    for (const auto& stage : stages_)
+      row_size_ = std::max(row_size_, stage->w.n_sensitivities * stage->w.padded);
+    reference_ = numbers<double>(module, "reference_energies");
+    if (!module.attr("zbl").isNone()) repulsion_.emplace(module.attr("zbl").toModule());
+  }
+
+  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange) override {
+    torch::NoGradGuard no_grad;
+    set_pairs(graph);
+    const std::int64_t n = graph.n_centers;
+    const auto options = torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value);
+    torch::Tensor energies = torch::empty({n}, torch::kFloat64);
+    torch::Tensor gradients = torch::zeros({n_pairs_, 3}, torch::kFloat64);
+    energies_ = energies.template mutable_data_ptr<double>();
+    gradients_ = gradients.template mutable_data_ptr<double>();
+    seeds_.assign(n, 0.0);
+    std::fill_n(seeds_.begin(), graph.n_owned, 1.0);
+    for (std::int64_t i = 0; i < n; ++i) energies_[i] = reference_[species_[i]];
+    if (repulsion_) {
+      parallel(n, [&](std::int64_t begin, std::int64_t end) {
+        repulsion_->add(offsets_.data(), pairs_.neighbors, pairs_.vectors, species_, seeds_.data(),
+                        begin, end, energies_, gradients_);
+      });
+    }
+
+    const std::size_t last = stages_.size() - 1;
+    std::vector<torch::Tensor> features(stages_.size());  // that enter each interaction
+    for (std::size_t k = 0; k < last; ++k) {
+      const auto& w = stages_[k]->w;
+      torch::Tensor out = torch::empty({n, w.width_out}, options);
+      T* const to = out.template mutable_data_ptr<T>();
+      mix(k, rows(features[k]), [&](std::int64_t begin, std::int64_t end, T* mixed) {
+        kernels_.activate(w, species_, rows(features[k]), mixed, begin, end, to, energies_);
+      });
+      features[k + 1] = exchange.forward(out).contiguous();
+    }
+
+    torch::Tensor gradient_out;  // dE/d(features that leave), [n_centers, F]
+    for (std::size_t k = last + 1; k-- > 0;) {
+      const auto& w = stages_[k]->w;
+      torch::Tensor gradient_in;  // dE/d(features that enter), [n_atoms, F_in]
+      if (k > 0) gradient_in = torch::zeros({n_atoms_, w.width_in}, options);
+      T* const to = k > 0 ? gradient_in.template mutable_data_ptr<T>() : nullptr;
+      const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
+        kernels_.backpropagate(w, species_, rows(features[k]), seeds_.data(), rows(gradient_out),
+                               begin, end, mixed, k == last ? energies_ : nullptr, to);
+        if (k == 0)
+          kernels_.differentiate(w, pairs_, species_, nullptr, nullptr, mixed, nullptr, nullptr,
+                                 begin, end, gradients_, nullptr);
+      };
+      if (k == last)
+        mix(k, rows(features[k]), back);
+      else
+        each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
+          back(begin, end, mixed_[k].data() + begin * w.n_components * w.padded);
+        });
+      if (k == 0) break;
+      differentiate(k, rows(features[k]), to);
+      gradient_out = exchange.reverse(gradient_in).contiguous();
+    }
+    return {energies.narrow(0, 0, graph.n_owned), gradients};
+  }
+
+ private:
+  template <class Run>
+  static void parallel(std::int64_t n, Run run) {
+    at::parallel_for(0, n, kChunk, [&](std::int64_t begin, std::int64_t end) { run(begin, end); });
+  }
+
+  // Chunks small enough that what is computed of one stays in the cache.
+  template <class Run>
+  static void each_chunk(std::int64_t first, std::int64_t end, Run run) {
+    parallel(end - first, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t begin = first + from; begin < first + to; begin += kChunk)
+        run(begin, std::min(begin + kChunk, first + to));
+    });
+  }
+
+  static const T* rows(const torch::Tensor& tensor) {
+    return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
+  }
+
+  bool several() const { return stages_.size() > 1; }
+
+  // Offsets of the sorted pairs, and for later interactions the pairs of each neighbour.
+  void set_pairs(const AtomGraph& graph) {
+    graph_ = graph;
+    graph_.species = graph.species.contiguous();
+    graph_.centers = graph.centers.contiguous();
+    graph_.neighbors = graph.neighbors.contiguous();
+    graph_.pair_vectors = graph.pair_vectors.contiguous();
+    species_ = graph_.species.template const_data_ptr<std::int64_t>();
+    n_atoms_ = graph_.species.size(0);
+    n_pairs_ = graph_.centers.size(0);
+    const std::int64_t n = graph.n_centers;
+    pairs_.centers = graph_.centers.template const_data_ptr<std::int64_t>();
+    pairs_.neighbors = graph_.neighbors.template const_data_ptr<std::int64_t>();
+    pairs_.vectors = graph_.pair_vectors.template const_data_ptr<double>();
+    offsets_.assign(n + 1, 0);
+    for (std::int64_t p = 0, previous = 0; p < n_pairs_; ++p) {
+      const std::int64_t i = pairs_.centers[p];
+      TORCH_CHECK(
+          i >= previous && i < n && pairs_.neighbors[p] >= 0 && pairs_.neighbors[p] < n_atoms_,
+          "pairs must be sorted by centre and count within the atoms; found centre ", i, " after ",
+          previous, " and neighbour ", pairs_.neighbors[p], " of ", n_atoms_, " atoms at pair ", p);
+      previous = i;
+      ++offsets_[i + 1];
+    }
+    std::partial_sum(offsets_.begin(), offsets_.end(), offsets_.begin());
+    pairs_.row_offsets = offsets_.data();
+    if (several()) set_columns();
+  }
+
+  void set_columns() {
+    columns_.assign(n_atoms_ + 1, 0);
+    for (std::int64_t p = 0; p < n_pairs_; ++p) ++columns_[pairs_.neighbors[p] + 1];
+    std::partial_sum(columns_.begin(), columns_.end(), columns_.begin());
+    std::int64_t* const by_neighbor = by_neighbor_.reserve(n_pairs_);
+    std::vector<std::int64_t> next(columns_.begin(), columns_.end() - 1);
+    for (std::int64_t p = 0; p < n_pairs_; ++p) by_neighbor[next[pairs_.neighbors[p]]++] = p;
+    pairs_.column_offsets = columns_.data();
+    pairs_.by_neighbor = by_neighbor;
+
+    // Atoms that are neighbours of any, those that are evaluated here first, then ghosts by how
+    // many of their sensitivities are asked for: far ones are felt by few.
+    reach_.assign(n_atoms_, 0);
+    std::vector<double> nearest(n_atoms_, 0.0);
+    parallel(n_atoms_, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t j = begin; j < end; ++j) {
+        double square = std::numeric_limits<double>::infinity();
+        for (std::int64_t k = columns_[j]; k < columns_[j + 1]; ++k) {
+          const double* r = pairs_.vectors + 3 * by_neighbor[k];
+          square = std::min(square, r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+        }
+        nearest[j] = std::sqrt(square);
+      }
+    });
+    for (std::int64_t j = 0; j < n_atoms_; ++j)
+      for (std::size_t k = 1; columns_[j] < columns_[j + 1] && k < stages_.size(); ++k)
+        reach_[j] = std::max(reach_[j], stages_[k]->reach(nearest[j]));
+    neighbors_.clear();
+    for (std::int64_t j = 0; j < n_atoms_; ++j)
+      if (columns_[j] < columns_[j + 1]) neighbors_.push_back(j);
+    const auto ghosts = std::lower_bound(neighbors_.begin(), neighbors_.end(), graph_.n_centers);
+    std::stable_sort(ghosts, neighbors_.end(),
+                     [&](auto a, auto b) { return reach_[a] < reach_[b]; });
+  }
+
+  // Interaction k up to the sums over neighbours; `act(begin, end, mixed)` takes them from there.
+  template <class Act>
+  void mix(std::size_t k, const T* features, Act act) {
+    const auto& w = stages_[k]->w;
+    const std::int64_t size = w.n_components * w.padded;
+    const bool keep = several();  // for the way back
+    T* const kept = keep ? mixed_[k].reserve(graph_.n_centers * size) : nullptr;
+    const auto run = [&](std::int64_t first, std::int64_t end) {
+      each_chunk(first, end, [&](std::int64_t from, std::int64_t to) {
+        std::unique_ptr<T[]> own(keep ? nullptr : new T[kChunk * size]);
+        T* const mixed = keep ? kept + from * size : own.get();
+        kernels_.mix(w, pairs_, species_, q_rows_.data(), q_[k].data(), from, to, mixed);
+        act(from, to, mixed);
+      });
+    };
+    if (w.of_species) return run(0, graph_.n_centers);
+    const std::int64_t block = block_size();
+    for (std::int64_t first = 0; first < graph_.n_centers; first += block) {
+      const std::int64_t end = std::min(first + block, graph_.n_centers);
+      if (block >= graph_.n_centers)
+        project(k, features, neighbors_);
+      else
+        project(k, features, neighbors_of(first, end));
+      run(first, end);
+    }
+  }
+
+  // Back through the sum over neighbours of a later interaction.
+  void differentiate(std::size_t k, const T* features, T* gradient_in) {
+    const auto run = [&](const std::vector<std::int64_t>& atoms) {
+      parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
+        kernels_.differentiate(stages_[k]->w, pairs_, species_, q_rows_.data(), q_[k].data(),
+                               mixed_[k].data(), atoms.data(), reach_.data(), begin, end,
+                               gradients_, gradient_in);
+      });
+    };
+    const std::int64_t block = block_size();
+    if (block >= graph_.n_centers) return run(neighbors_);  // q is still there
+    for (std::size_t first = 0; first < neighbors_.size(); first += block) {
+      const std::vector<std::int64_t> atoms(
+          neighbors_.begin() + first,
+          neighbors_.begin() +
+              std::min(first + static_cast<std::size_t>(block), neighbors_.size()));
+      project(k, features, atoms);
+      run(atoms);
+    }
+  }
+
+  void project(std::size_t k, const T* features, const std::vector<std::int64_t>& atoms) {
+    const auto& w = stages_[k]->w;
+    const auto n = static_cast<std::int64_t>(atoms.size());
+    T* const q = q_[k].reserve(n * w.n_sensitivities * w.padded);
+    q_rows_.resize(n_atoms_);
+    for (std::int64_t row = 0; row < n; ++row) q_rows_[atoms[row]] = row;
+    parallel(n, [&](std::int64_t begin, std::int64_t end) {
+      kernels_.project(w, features, atoms.data(), begin, end, reach_.data(), q_rows_.data(), q);
+    });
+  }
+
+  std::vector<std::int64_t> neighbors_of(std::int64_t first, std::int64_t end) {
+    std::vector<bool> marked(n_atoms_, false);
+    std::vector<std::int64_t> atoms;
+    for (std::int64_t p = offsets_[first]; p < offsets_[end]; ++p) {
+      const std::int64_t j = pairs_.neighbors[p];
+      if (!marked[j]) atoms.push_back(j);
+      marked[j] = true;
+    }
+    return atoms;
+  }
+
+  // Centres whose neighbours' q is in memory at a time.
+  std::int64_t block_size() const {
+    const std::int64_t n = std::max<std::int64_t>(1, graph_.n_centers);
+    if (block_ > 0) return block_;
+    const std::int64_t most = kMostBytes / (row_size_ * static_cast<std::int64_t>(sizeof(T)));
+    // A block reaches out to several times its own size.
+    return static_cast<std::int64_t>(neighbors_.size()) <= most
+               ? n
+               : std::max<std::int64_t>(1, most / 4);
+  }
+
+  const HipnnKernels<T>& kernels_;
+  std::int64_t block_;
+  std::vector<std::unique_ptr<Stage<T>>> stages_;
+  std::int64_t row_size_ = 1;  // of q
+  std::vector<double> reference_;
+  std::optional<Repulsion> repulsion_;
+
+  // Of the evaluation that is under way.
+  AtomGraph graph_;
+  StagePairs pairs_{};
+  std::int64_t n_atoms_ = 0;
+  std::int64_t n_pairs_ = 0;
+  const std::int64_t* species_ = nullptr;
+  double* energies_ = nullptr;
+  double* gradients_ = nullptr;
+  std::vector<double> seeds_;
+  std::vector<std::int64_t> offsets_, columns_;
+  Workspace<std::int64_t> by_neighbor_;
+  std::vector<std::int16_t> reach_;
+  std::vector<std::int64_t> neighbors_;  // atoms that are neighbours of any
+  std::vector<std::int64_t> q_rows_;     // [n_atoms]
+  std::vector<Workspace<T>> mixed_, q_;  // by interaction
+};
+
+}  // namespace
+
+bool is_hipnn(const torch::jit::Module& module) {
+  const auto name = module.type()->name();
+  if (!name) return false;
+  const std::string& full = name->qualifiedName();
+  return full.find("ekd.models.hipnn.") != std::string::npos && name->name() == "HIPNN";
+}
+
+std::unique_ptr<Network> make_hipnn_network(const torch::jit::Module& module,
+                                            torch::ScalarType dtype, std::int64_t block) {
+  if (dtype == torch::kFloat32) return std::make_unique<HipnnNetwork<float>>(module, block);
+  return std::make_unique<HipnnNetwork<double>>(module, block);
+}
+
+}  // namespace ekd

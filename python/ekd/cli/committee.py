@@ -1,0 +1,61 @@
+"""The verb that makes one file of several students."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ekd.errors import EKDError
+
+
+class Dtype(StrEnum):
+    """Precision in which the file will run."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("committee")(committee)
+
+
+def committee(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Output folders of runs, or checkpoints of students."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, *.pt.")
+    ],
+    dtype: Annotated[Dtype, typer.Option(help="Precision in MD.")] = Dtype.float64,
+    description: Annotated[str, typer.Option(help="Free text for the model card.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write the students of several runs to one file, whose mean is used in MD.
+
+    How far the students disagree is an output: of `pair_style ekd` through `fix pair` and
+    `compute pair`, of the ASE calculator as `forces_std` and `energy_std`. The students need one
+    architecture and the same elements. A run with `[student] n_members = 4` trains such students
+    itself, and its `student.pt` is a committee.
+
+    **Examples**
+
+        ekd committee run-a run-b run-c --output committee.pt
+
+        ekd committee run/student/member-0/checkpoint.pt other-run -o committee.pt --dtype float32
+    """
+    from ekd.distillation import load_students
+    from ekd.training import Ensemble
+
+    if output.exists() and not overwrite:
+        raise EKDError(
+            f"'{output}' already exists; add --overwrite to replace it, or choose another --output"
+        )
+    students = Ensemble([member for run in runs for member in load_students(run).members])
+    students.export(output, dtype=dtype.value, description=description)
+    Console().print(f"done: {output}, {len(students)} students", soft_wrap=True, highlight=False)

@@ -1,0 +1,259 @@
+"""Configurations beyond the data: the teachers label them, and the student learns from them too.
+
+None has a true energy; the datasets that are made here have NaN in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import units
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from ekd import workers
+from ekd.data import Dataset, Provenance
+from ekd.data.combine import concatenate
+from ekd.distillation.parts import Arrays, Parts
+from ekd.errors import ConfigError, DataError
+from ekd.models import HIPNN
+from ekd.neighbor_list import batched_neighbor_list
+from ekd.training import Ensemble
+from ekd.training.ensemble import evaluate_models
+from ekd.training.threads import one_thread
+
+CLOSEST = 0.4
+"""Å; atoms that come closer have fallen into a hole of the potential."""
+
+LARGEST_FORCE = 100.0
+"""eV/Å; beyond it the same is true."""
+
+
+def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0) -> Dataset:
+    """Copies of configurations with every atom displaced at random.
+
+    Args:
+        data: structures, best those of the training part alone: a copy of a held-out one would
+            tell the student about it.
+        displacement: standard deviation of each component, Å.
+        n_copies: of every configuration.
+        seed: of the displacements.
+
+    Raises:
+        ConfigError: no copy, or a displacement that is not positive.
+    """
+    if n_copies < 1 or not displacement > 0:
+        raise ConfigError(
+            f"{n_copies} copies displaced by {displacement} Å; at least 1 copy and a positive "
+            "displacement are needed"
+        )
+    random = np.random.default_rng(seed)
+    shape = data.positions.shape
+    return concatenate(
+        *(
+            _moved(data, data.positions + random.normal(scale=displacement, size=shape))
+            for _ in range(n_copies)
+        )
+    )
+
+
+def read_structures(path: str | os.PathLike[str]) -> Dataset:
+    """Read structures from any file that ASE reads; energies and forces in it are ignored.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or has no structures.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"structure file '{path}' not found; check the path")
+    try:
+        frames = list(ase.io.iread(path, index=":"))
+    except Exception as error:  # each of ASE's formats fails in its own way
+        raise DataError(
+            f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give extended XYZ "
+            "or another format of ASE"
+        ) from None
+    if not frames or any(len(frame) == 0 for frame in frames):
+        raise DataError(f"'{path}' has {'an empty structure' if frames else 'no structures'}")
+    pbc = np.array([frame.pbc for frame in frames])
+    return Dataset(
+        atomic_numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
+        positions=np.concatenate([frame.positions for frame in frames]),
+        offsets=np.concatenate([[0], np.cumsum([len(frame) for frame in frames])]),
+        energies=np.full(len(frames), np.nan),
+        groups=np.array([frame.get_chemical_formula() for frame in frames]),
+        provenance=Provenance(str(path), "", "none", 0),
+        cells=np.array([frame.cell.array for frame in frames]) if pbc.any() else None,
+        pbc=pbc if pbc.any() else None,
+    )
+
+
+def sample_md(
+    teachers: Ensemble,
+    data: Dataset,
+    n_snapshots: int = 10,
+    interval: float = 0.02,
+    temperature: float = 300.0,
+    timestep: float = 0.5e-3,
+    friction: float = 10.0,
+    seed: int = 0,
+    chunk_size: int = 100,
+    n_workers: int | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Snapshots of Langevin dynamics with the mean forces of an ensemble.
+
+    Every configuration starts one trajectory, and all of a chunk move together. The integrator is
+    BAOAB (Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013)). A trajectory ends
+    early where atoms come closer than 0.4 Å or forces exceed 100 eV/Å: there the teachers know
+    nothing, and no snapshot is taken.
+
+    Args:
+        teachers: networks of ekd.
+        data: where trajectories start, best in the training part alone.
+        n_snapshots: of every trajectory.
+        interval: ps between them.
+        temperature: K.
+        timestep: ps.
+        friction: 1/ps.
+        seed: of velocities and thermostat.
+        chunk_size: trajectories per chunk.
+        n_workers: processes; None: one per core.
+        directory: for finished chunks; None keeps nothing. Remove it when the result is safe.
+        resume: continue from the chunks in the directory, with the same result bit by bit.
+        progress: show progress on standard error, if it is a terminal.
+
+    Raises:
+        ConfigError: a number that must be positive is not.
+        DataError: the chunks in the directory belong to something else, or every trajectory ended
+            before its first snapshot.
+        StructureError: the data hold an element that the teachers do not know.
+        TeacherError: a process was lost.
+    """
+    settings = {
+        "n_snapshots": n_snapshots,
+        "interval": interval,
+        "temperature": temperature,
+        "timestep": timestep,
+        "friction": friction,
+        "chunk_size": chunk_size,
+    }
+    wrong = [f"{name} = {value}" for name, value in settings.items() if not value > 0]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)}; expected a positive number")
+    plan: dict[str, Any] = {
+        **settings,
+        "seed": seed,
+        "data": data.fingerprint,
+        "teachers": [model.sha256 for model in teachers.members],
+    }
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))
+        parts = Parts(directory, plan, resume)
+        job = _Dynamics(teachers, data, parts, plan)
+        chunks = range(-(-len(data) // chunk_size))
+        parts.complete(
+            job,
+            [len(job.chunk(number)) for number in chunks],
+            n_workers,
+            name="trajectories",
+            progress=progress,
+        )
+        snapshots = []
+        for number in chunks:
+            arrays, start = parts.load(number), job.chunk(number)
+            for positions, running in zip(arrays["positions"], arrays["running"], strict=True):
+                if running.any():
+                    snapshots.append(_moved(start, positions).subset(running))
+    if not snapshots:
+        raise DataError(
+            "every trajectory of the ensemble ended before its first snapshot; lower temperature "
+            "or interval, or train the teachers longer"
+        )
+    return concatenate(*snapshots)
+
+
+@dataclass(frozen=True)
+class _Dynamics:
+    """Trajectories, for the worker processes."""
+
+    teachers: Ensemble
+    data: Dataset
+    parts: Parts
+    plan: dict[str, Any]
+
+    def chunk(self, number: int) -> Dataset:
+        size = int(self.plan["chunk_size"])
+        return self.data.subset(np.arange(number * size, min((number + 1) * size, len(self.data))))
+
+    def run(self, number: int, report: workers.Report) -> None:
+        random = np.random.default_rng([int(self.plan["seed"]), number])
+        with one_thread():
+            models = [member.in_float64() for member in self.teachers.members]
+            self.parts.save(number, _trajectories(models, self.chunk(number), self.plan, random))
+
+
+def _trajectories(
+    models: list[HIPNN], start: Dataset, plan: dict[str, Any], random: np.random.Generator
+) -> Arrays:
+    """Positions [n_snapshots, n_atoms, 3] Å, and which configurations run, [.., n_configs]."""
+    step = plan["timestep"] * 1e3 * units.fs
+    n_between = max(1, round(plan["interval"] / plan["timestep"]))
+    masses = atomic_masses[start.atomic_numbers][:, None]
+    thermal = np.sqrt(units.kB * plan["temperature"] / masses)
+    decay = np.exp(-plan["friction"] * plan["timestep"])
+    noise = np.sqrt(1 - decay**2)
+    shape = start.positions.shape
+
+    positions = start.positions.copy()
+    velocities = thermal * random.normal(size=shape)
+    running = np.ones(len(start), dtype=bool)
+    forces = _mean_forces(models, start, positions)
+    saved_positions, saved_running = [], []
+    for count in range(1, n_between * int(plan["n_snapshots"]) + 1):
+        before = positions
+        velocities = velocities + 0.5 * step * forces / masses
+        positions = positions + 0.5 * step * velocities
+        velocities = decay * velocities + noise * thermal * random.normal(size=shape)
+        positions = positions + 0.5 * step * velocities
+        running &= ~_too_close(start, positions)
+        # A trajectory that has ended stays where it was, so that the others can go on.
+        positions = np.where(running[start.config_index][:, None], positions, before)
+        forces = _mean_forces(models, start, positions)
+        tame = np.abs(forces) < LARGEST_FORCE  # false too where they are not finite
+        running &= np.logical_and.reduceat(tame.all(axis=1), start.offsets[:-1])
+        moving = running[start.config_index][:, None]
+        forces = np.where(moving, forces, 0.0)
+        velocities = np.where(moving, velocities + 0.5 * step * forces / masses, 0.0)
+        if count % n_between == 0:
+            saved_positions.append(positions)
+            saved_running.append(running.copy())
+    return {"positions": np.stack(saved_positions), "running": np.stack(saved_running)}
+
+
+def _mean_forces(
+    models: list[HIPNN], data: Dataset, positions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    predictions = evaluate_models(models, replace(data, positions=positions))
+    mean: NDArray[np.float64] = np.mean([p.forces for p in predictions], axis=0)
+    return mean
+
+
+def _too_close(data: Dataset, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether any two atoms of a configuration are, [n_configs]."""
+    found = batched_neighbor_list(positions, data.offsets, CLOSEST, data.cells, data.pbc)
+    return np.diff(found.pair_offsets) > 0
+
+
+def _moved(data: Dataset, positions: NDArray[np.float64]) -> Dataset:
+    return replace(data, positions=positions, energies=np.full(len(data), np.nan), forces=None)

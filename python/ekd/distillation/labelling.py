@@ -1,0 +1,183 @@
+"""Ask teachers about structures: in chunks, in parallel, and so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd import workers
+from ekd.data import Dataset
+from ekd.data.combine import concatenate
+from ekd.distillation import labels as label_file
+from ekd.distillation.labels import Header, LabelFile, Labels, TeacherRecord, require_finite
+from ekd.distillation.parts import Arrays, Parts, require_same_plan
+from ekd.distillation.teachers import (
+    ASETeacher,
+    MemberTeacher,
+    TeacherLike,
+    as_teachers,
+    predict_all,
+)
+from ekd.errors import ConfigError
+from ekd.files import atomic_write
+from ekd.training.threads import one_thread
+
+CHUNK_SIZE = 500
+
+
+def label(
+    teachers: TeacherLike | Iterable[TeacherLike],
+    data: Dataset,
+    path: str | os.PathLike[str] | None = None,
+    extra: Dataset | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    n_workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Labels:
+    """Evaluate teachers on the data, in float64, chunk by chunk.
+
+    Every finished chunk is kept in ``PATH.parts`` with a checksum until the label file is complete.
+    Whatever ends the process, the same call with ``resume=True`` continues, and leaves the same
+    file bit by bit; so does any number of workers.
+
+    Args:
+        teachers: an ensemble, or any mixture of ensembles, trained models and
+            :class:`ASETeacher`. Forces are averaged over all of them; energies over those that are
+            at the level of theory of the data (networks, unless they say otherwise).
+        data: structures to label.
+        path: HDF5 file to write; None keeps the labels in memory.
+        extra: configurations beyond the data, which the student learns from too; see
+            :func:`perturb`, :func:`sample_md` and :func:`read_structures`.
+        chunk_size: configurations per chunk: a kill costs each process at most that much work.
+            Calculators of ASE are made anew for every chunk, so that no chunk depends on another.
+        n_workers: processes; None: one per core. One works in this process.
+        resume: continue what was interrupted, and keep every intact chunk of a file at ``path``.
+            Otherwise start anew; an existing file is replaced at the end.
+        progress: show progress on standard error, if it is a terminal.
+
+    Raises:
+        ConfigError: a chunk size or a number of workers below one.
+        DataError: a prediction is not finite, or what is there to resume was made with other
+            teachers, data or chunks.
+        StructureError: the data hold an element that a teacher does not know.
+        TeacherError: a teacher cannot be loaded or fails, or a process was lost.
+    """
+    for name, value in (("chunk_size", chunk_size), ("n_workers", n_workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; at least 1 is needed")
+    chosen = as_teachers(teachers)
+    extra = None if extra is None else _without_energies(extra)
+    elements = sorted({*data.elements, *(() if extra is None else extra.elements)})
+    for teacher in chosen:
+        teacher.check(elements)
+    header = Header(
+        data.fingerprint,
+        tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in chosen),
+        chunk_size,
+        extra,
+    )
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))) / "labels"
+        path = Path(path)
+        folder = parts_folder(path)
+        there = {}
+        if resume and path.exists() and not Parts.begun(folder):
+            there = _intact_chunks(path, header)
+        parts = Parts(folder, header.plan, resume)
+        for number, arrays in there.items():
+            parts.save(number, arrays)
+        job = _Job(chosen, data, extra, chunk_size, parts)
+        sizes = job.sizes
+        chunks = range(-(-len(sizes) // chunk_size))
+        parts.complete(
+            job,
+            [min(chunk_size, len(sizes) - number * chunk_size) for number in chunks],
+            n_workers,
+            name="labels",
+            progress=progress,
+        )
+        # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
+        complete = folder / path.name
+        label_file.write(complete, header, sizes, map(parts.load, chunks))
+        with atomic_write(path) as temporary:
+            complete.replace(temporary)
+        parts.remove()
+        return Labels.load(path, data)
+
+
+def parts_folder(path: str | os.PathLike[str]) -> Path:
+    """Where the finished chunks of an unfinished label file are."""
+    return Path(path).with_name(f"{Path(path).name}.parts")
+
+
+def _without_energies(extra: Dataset) -> Dataset:
+    """Energies of extra configurations are the teachers' to say; true ones belong to the data."""
+    return dataclasses.replace(extra, energies=np.full(len(extra), np.nan), forces=None)
+
+
+def _intact_chunks(path: Path, header: Header) -> dict[int, Arrays]:
+    """What can be kept of a label file that is there already."""
+    with LabelFile(path) as file:
+        require_same_plan(f"the labels in '{path}'", file.header.plan, header.plan)
+        intact = [number for number in range(file.n_chunks) if file.is_intact(number)]
+        return {number: file.chunk(number) for number in intact}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Labelling, for the worker processes."""
+
+    teachers: list[MemberTeacher | ASETeacher]
+    data: Dataset
+    extra: Dataset | None
+    chunk_size: int
+    parts: Parts
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Atoms of every configuration, extra ones at the end."""
+        sizes = [part.n_atoms_per_config for part in (self.data, self.extra) if part is not None]
+        return np.concatenate(sizes)
+
+    def run(self, number: int, report: workers.Report) -> None:
+        first = number * self.chunk_size
+        self.parts.save(number, _evaluate(self.teachers, self._chunk(first), first))
+
+    def _chunk(self, first: int) -> Dataset:
+        """Part of the data, of the extra configurations, or of both; the whole is never joined."""
+        n_data = len(self.data)
+        chosen = np.arange(first, min(first + self.chunk_size, len(self.sizes)))
+        of_data, of_extra = chosen[chosen < n_data], chosen[chosen >= n_data] - n_data
+        parts = [self.data.subset(of_data)] if len(of_data) else []
+        if self.extra is not None and len(of_extra):
+            parts.append(self.extra.subset(of_extra))
+        return concatenate(*parts)
+
+
+def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int) -> Arrays:
+    with one_thread():
+        predictions = predict_all(teachers, data, first)
+    for teacher, predicted in zip(teachers, predictions, strict=True):
+        for name in ("energies", "forces"):
+            require_finite(f"of {teacher.name}", name, getattr(predicted, name))
+    energies = np.stack([predicted.energies for predicted in predictions])
+    forces = np.stack([predicted.forces for predicted in predictions])
+    arrays = {
+        "member_energies": energies.T,
+        "forces": forces.mean(0),
+        "forces_std": np.sqrt(forces.var(0).mean(-1)),
+    }
+    counting = energies[[teacher.use_energies for teacher in teachers]]
+    if len(counting):
+        arrays |= {"energies": counting.mean(0), "energies_std": counting.std(0)}
+    return arrays

@@ -1,0 +1,314 @@
+"""Teachers: networks of ekd, and whatever ASE can calculate with."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from ekd.data import Dataset
+from ekd.elements import atomic_number, symbol
+from ekd.errors import StructureError, TeacherError
+from ekd.files import sha256
+from ekd.training import Ensemble, TrainedModel
+from ekd.training.ensemble import evaluate_models
+from ekd.training.predictions import Predictions
+
+
+class Teacher(Protocol):
+    """Predicts energies and forces, and says who it is."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that determines its predictions, as far as ekd can know."""
+
+    @property
+    def use_energies(self) -> bool:
+        """Whether its energies are at the level of theory of the data, and count in their mean."""
+
+    def check(self, elements: Sequence[int]) -> None:
+        """Find out, before any work is done, whether it can work on these atomic numbers."""
+
+    def predict(self, data: Dataset, first: int = 0) -> Predictions:
+        """Evaluate configurations, which errors count from ``first``."""
+
+
+@dataclass(frozen=True, eq=False)
+class MemberTeacher:
+    """A network of ekd: trained here, or imported.
+
+    Attributes:
+        model: the network.
+        use_energies: whether its energies are at the level of theory of the data.
+        name: for people.
+    """
+
+    model: TrainedModel
+    use_energies: bool = True
+    name: str = "network"
+
+    @property
+    def sha256(self) -> str:
+        """That of the network."""
+        return self.model.sha256
+
+    def check(self, elements: Sequence[int]) -> None:
+        """Compare the elements of the network with those of the data.
+
+        Raises:
+            StructureError: the network lacks one.
+        """
+        _check_elements(self.name, self.model.model.elements, elements)
+
+    def predict(self, data: Dataset, first: int = 0) -> Predictions:
+        """Evaluate in float64."""
+        return self.model.predict(data)
+
+
+@dataclass(frozen=True, eq=False)
+class ASETeacher:
+    """A calculator of ASE, made anew for every chunk of configurations.
+
+    >>> teacher = ASETeacher("ase.calculators.emt:EMT", {"asap_cutoff": True})
+    >>> teacher.name
+    'ase.calculators.emt:EMT asap_cutoff=True'
+
+    Attributes:
+        calculator: ``module:Class``, or ``module:function`` of a function that returns a
+            calculator.
+        arguments: keyword arguments for it, plain JSON values.
+        files: further keyword arguments, which are paths; the contents of the files are part of
+            the identity of the teacher.
+        elements: symbols of the elements that it knows, where it would not refuse others itself;
+            None: it does.
+        use_energies: whether its energies are at the level of theory of the data. Forces always
+            count, energies only then.
+        folder: searched for the module before everything else.
+        label: name for people; empty: made from the calculator and its arguments.
+    """
+
+    calculator: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    elements: Sequence[str] | None = None
+    use_energies: bool = False
+    folder: str | os.PathLike[str] | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """``label``, or the calculator and its arguments."""
+        files = {key: Path(path).name for key, path in self.files.items()}
+        words = [f"{key}={value}" for key, value in {**self.arguments, **files}.items()]
+        return self.label or " ".join([self.calculator, *words])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of calculator, arguments, contents of the files, and the version of the module.
+
+        The version is that of the package it was installed with; of a module that no package
+        brought, the SHA-256 of its source.
+        """
+        try:
+            identity = {
+                "calculator": self.calculator,
+                "arguments": dict(self.arguments),
+                "files": {key: sha256(path) for key, path in self.files.items()},
+                "version": self._version(),
+            }
+            return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        except TypeError as error:
+            raise TeacherError(
+                f"the arguments of the teacher '{self.calculator}' are not plain values ({error}); "
+                "give numbers, strings, lists and tables, and objects from a function of your own "
+                "that returns the calculator"
+            ) from None
+        except OSError as error:
+            raise TeacherError(
+                f"a file of the teacher '{self.calculator}' cannot be read: {error}"
+            ) from None
+
+    def make(self) -> Calculator:
+        """Make the calculator.
+
+        Raises:
+            TeacherError: the module or the class is not found, the class does not take the
+                arguments, or what it makes is no calculator with energies and forces.
+        """
+        module = self._module()
+        _, _, attribute = self.calculator.partition(":")
+        maker = module
+        for part in attribute.split("."):
+            maker = getattr(maker, part, None)
+        if not callable(maker):
+            known = [key for key, value in vars(module).items() if isinstance(value, type)]
+            raise TeacherError(
+                f"module '{module.__name__}' has no class or function '{attribute}'; its classes "
+                f"are {', '.join(sorted(known)) or 'none'}"
+            )
+        files = {key: os.fspath(path) for key, path in self.files.items()}
+        try:
+            calculator = maker(**self.arguments, **files)
+        except Exception as error:  # code of others: anything may happen
+            raise TeacherError(
+                f"'{self.calculator}' cannot be made with the arguments "
+                f"{ {**self.arguments, **files} }: {type(error).__name__}: {error}"
+            ) from error
+        has = list(getattr(calculator, "implemented_properties", []))
+        if not callable(getattr(calculator, "get_forces", None)) or not {"energy", "forces"} <= {
+            *has
+        }:
+            raise TeacherError(
+                f"'{self.calculator}' makes a {type(calculator).__name__} that provides "
+                f"{', '.join(has) or 'nothing'}; a teacher needs an ASE calculator with energy and "
+                "forces"
+            )
+        return calculator
+
+    def check(self, elements: Sequence[int]) -> None:
+        """Make the calculator once, and compare the elements, if they are given.
+
+        Raises:
+            StructureError: the data hold an element that is not among ``elements``.
+            TeacherError: as for :meth:`make`, or a file is missing.
+        """
+        if self.elements is not None:
+            _check_elements(self.name, [atomic_number(s) for s in self.elements], elements)
+        self.sha256  # noqa: B018  # reads the files
+        self._can_be_made  # noqa: B018
+
+    @cached_property
+    def _can_be_made(self) -> bool:
+        self.make()
+        return True
+
+    def predict(self, data: Dataset, first: int = 0) -> Predictions:
+        """Calculate one configuration after the other.
+
+        Raises:
+            TeacherError: the calculator fails, or returns forces of a wrong shape.
+        """
+        calculator = self.make()
+        energies = np.empty(len(data))
+        forces = np.empty((data.n_atoms, 3))
+        for index in range(len(data)):
+            atoms = data.atoms(index)
+            atoms.calc = calculator
+            try:
+                energies[index] = atoms.get_potential_energy()
+                found = np.asarray(atoms.get_forces())
+                if found.shape != atoms.positions.shape:
+                    raise ValueError(f"forces of shape {found.shape} for {len(atoms)} atoms")
+                forces[data.offsets[index] : data.offsets[index + 1]] = found
+            except Exception as error:  # code of others: anything may happen
+                raise TeacherError(
+                    f"the teacher '{self.name}' fails on configuration {first + index} "
+                    f"({atoms.get_chemical_formula()}): {type(error).__name__}: {error}; leave out "
+                    "configurations that it cannot calculate, or another teacher"
+                ) from error
+        return Predictions(energies, forces)
+
+    def _module(self) -> Any:
+        name, colon, attribute = self.calculator.partition(":")
+        if not (name and colon and attribute):
+            raise TeacherError(
+                f"the teacher '{self.calculator}' names no calculator; write 'module:Class', e.g. "
+                "'ase.calculators.emt:EMT'"
+            )
+        if self.folder is not None and os.fspath(self.folder) not in sys.path:
+            sys.path.insert(0, os.fspath(self.folder))
+        try:
+            return importlib.import_module(name)
+        except Exception as error:  # an import runs code of others
+            where = "" if self.folder is None else f" beside the configuration in '{self.folder}',"
+            raise TeacherError(
+                f"the module '{name}' of the teacher '{self.calculator}' cannot be imported "
+                f"({type(error).__name__}: {error}); install its package, or put the module{where} "
+                "on PYTHONPATH"
+            ) from error
+
+    def _version(self) -> str:
+        module = self._module()
+        package = module.__name__.partition(".")[0]
+        distributions = _distributions().get(package, [])
+        if distributions:
+            return ", ".join(f"{d} {importlib.metadata.version(d)}" for d in sorted(distributions))
+        source = getattr(module, "__file__", None)
+        return sha256(source) if source and Path(source).is_file() else "unknown"
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """What packages brought which modules; asked once, because it looks at all of them."""
+    return importlib.metadata.packages_distributions()
+
+
+TeacherLike: TypeAlias = "Ensemble | TrainedModel | MemberTeacher | ASETeacher"
+
+
+def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTeacher | ASETeacher]:
+    """Flatten ensembles, and wrap networks.
+
+    Raises:
+        TeacherError: something is no teacher, or there is none.
+    """
+    found: list[MemberTeacher | ASETeacher] = []
+    if isinstance(teachers, (Ensemble, TrainedModel, MemberTeacher, ASETeacher)):
+        teachers = [teachers]
+    for teacher in teachers:
+        if isinstance(teacher, Ensemble):
+            found += [_member(model, len(found) + k) for k, model in enumerate(teacher.members)]
+        elif isinstance(teacher, TrainedModel):
+            found.append(_member(teacher, len(found)))
+        elif isinstance(teacher, (MemberTeacher, ASETeacher)):
+            found.append(teacher)
+        else:
+            raise TeacherError(
+                f"a {type(teacher).__name__} is no teacher; give ensembles, trained models, or "
+                "calculators as ekd.ASETeacher('module:Class', {...})"
+            )
+    if not found:
+        raise TeacherError("there is no teacher; give at least one")
+    return found
+
+
+def predict_all(
+    teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int = 0
+) -> list[Predictions]:
+    """Ask every teacher, in their order."""
+    members = [teacher for teacher in teachers if isinstance(teacher, MemberTeacher)]
+    # Together, because they share neighbour lists.
+    together = iter(evaluate_models([teacher.model.in_float64() for teacher in members], data))
+    return [
+        next(together) if isinstance(teacher, MemberTeacher) else teacher.predict(data, first)
+        for teacher in teachers
+    ]
+
+
+def _member(model: TrainedModel, index: int) -> MemberTeacher:
+    return MemberTeacher(model, name=f"teacher {index}")
+
+
+def _check_elements(name: str, known: Sequence[int], wanted: Sequence[int]) -> None:
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise StructureError(
+            f"the data hold {', '.join(map(symbol, unknown))}, but {name} knows only "
+            f"{', '.join(map(symbol, sorted(known)))}; leave out those configurations, or the "
+            "teacher"
+        )

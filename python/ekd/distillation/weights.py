@@ -1,0 +1,81 @@
+"""How much a student trusts what its teachers say, by how far they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.config import SpreadConfig
+from ekd.data import Dataset
+from ekd.distillation.labels import Labels
+from ekd.errors import DataError
+from ekd.training.batches import LossWeights
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What a student learns from.
+
+    Attributes:
+        weights: in the loss; None: all one.
+        kept: configurations to train on, Boolean [n_configs].
+        n_above: configurations whose spread exceeds the limit.
+    """
+
+    weights: LossWeights | None
+    kept: NDArray[np.bool_]
+    n_above: int
+
+
+def configuration_spread(data: Dataset, labels: Labels) -> NDArray[np.float64]:
+    """Root mean square over the atoms of a configuration of ``forces_std``, [n_configs] eV/Å."""
+    squares = np.add.reduceat(labels.forces_std**2, data.offsets[:-1])
+    spread: NDArray[np.float64] = np.sqrt(squares / data.n_atoms_per_config)
+    return spread
+
+
+def trust(
+    data: Dataset, labels: Labels, spread: SpreadConfig, extra_energy_weight: float = 1.0
+) -> Trust:
+    """Turn the spread of the teachers into weights.
+
+    Args:
+        data: extra configurations included; those have NaN for an energy.
+        labels: for all of them.
+        spread: the settings.
+        extra_energy_weight: of the teachers' mean energy of extra configurations.
+
+    Raises:
+        DataError: no configuration with a true energy is left.
+    """
+    n_configs = len(data)
+    of_config, of_atom, kept = np.ones(n_configs), np.ones(data.n_atoms), np.full(n_configs, True)
+    n_above = 0
+    if spread.limit is not None:
+        found = configuration_spread(data, labels)
+        above = found > spread.limit
+        n_above = int(above.sum())
+        if spread.above_limit == "down-weight":
+            of_config[above] = (spread.limit / found[above]) ** 2
+        elif spread.above_limit == "drop-forces":
+            of_config[above] = 0.0
+        else:
+            kept = ~above
+    if spread.scale is not None:
+        of_atom = 1 / (1 + (labels.forces_std / spread.scale) ** 2)
+
+    is_true = np.isfinite(data.energies)
+    if not (kept & is_true).any():
+        raise DataError(
+            f"the teachers' spread exceeds spread.limit = {spread.limit} eV/Å in every "
+            "configuration, so that nothing is left to learn from; raise it, or choose "
+            "above_limit = 'down-weight'"
+        )
+    if is_true.all() and spread.scale is None and (of_config == 1).all():
+        return Trust(None, kept, n_above)
+    known = np.full(n_configs, labels.energies is not None)
+    of_energy = np.where(is_true, 1.0, extra_energy_weight * known * of_config)
+    weights = LossWeights(of_energy, of_atom * of_config[data.config_index])
+    return Trust(weights, kept, n_above)

@@ -1,0 +1,220 @@
+"""Worker processes that share a job and work off its tasks.
+
+They are started as ``python -m ekd.workers JOB``, not by :mod:`multiprocessing`: a start of one's
+own runs nothing of the user's script again, so that a script needs no ``__main__`` guard. Tasks
+arrive on standard input, one JSON value per line; what a task reports and its end leave on standard
+output, one JSON object per line. The end of the input, or of the parent, ends a worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import ekd.errors
+from ekd.errors import EKDError
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Job(Protocol):
+    """What the tasks share; it is pickled once and read by every process."""
+
+    def run(self, task: Any, report: Report) -> None:
+        """Do a task, a JSON value; ``report`` hands a JSON object to the parent."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a task.
+
+    Attributes:
+        task: the task.
+        kind: ``started``, ``report`` or ``done``.
+        content: of a report.
+    """
+
+    task: Any
+    kind: str
+    content: dict[str, Any]
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    job: Job,
+    tasks: Sequence[Any],
+    n_workers: int,
+    name: Callable[[Any], str],
+    lost: type[EKDError],
+    advice: str,
+) -> Generator[Event, None, None]:
+    """Work off tasks, in their order, in processes of one thread each.
+
+    When a task fails, a process is lost, or the caller stops listening (use
+    :func:`contextlib.closing`), all processes are stopped.
+
+    Args:
+        job: what the tasks share.
+        tasks: JSON values.
+        n_workers: number of processes.
+        name: what errors call a task.
+        lost: error to raise when a process ends before its task.
+        advice: what to do then.
+
+    Raises:
+        EKDError: a task failed; with the class and the message of its error.
+    """
+    waiting = list(tasks)
+    events: queue.SimpleQueue[tuple[_Process, dict[str, Any] | None]] = queue.SimpleQueue()
+    with _job_file(job) as path, contextlib.ExitStack() as stack:
+        processes = [_Process(path, events) for _ in range(min(n_workers, len(waiting)))]
+        for process in processes:
+            stack.callback(process.stop)
+        idle = list(processes)
+        while waiting or len(idle) < len(processes):
+            while idle and waiting:
+                process = idle.pop(0)
+                process.begin(waiting.pop(0))
+                yield Event(process.task, "started", {})
+            process, message = events.get()
+            if process in idle:
+                continue  # it had nothing left to do
+            if message is None:
+                raise lost(f"{name(process.task)} was lost: {process.explain_end()}. {advice}")
+            if "error" in message:
+                kind: type[EKDError] = getattr(ekd.errors, message["kind"])
+                raise kind(f"{name(process.task)}: {message['error']}")
+            if "report" in message:
+                yield Event(process.task, "report", message["report"])
+            else:
+                yield Event(process.task, "done", {})
+                idle.append(process)
+
+
+class _Process:
+    """A worker process; what it says ends up in a queue, as (process, message or None)."""
+
+    def __init__(self, job_path: Path, events: queue.SimpleQueue[Any]) -> None:
+        self.task: Any = None
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ekd.workers", str(job_path), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            },
+        )
+        assert self._process.stdin is not None  # both are pipes
+        assert self._process.stdout is not None
+        self._orders, self._messages = self._process.stdin, self._process.stdout
+        self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, events: queue.SimpleQueue[Any]) -> None:
+        for line in self._messages:
+            events.put((self, json.loads(line)))
+        events.put((self, None))
+
+    def begin(self, task: Any) -> None:
+        self.task = task
+        with contextlib.suppress(BrokenPipeError):  # its end is reported by the listener
+            self._orders.write(json.dumps(task) + "\n")
+            self._orders.flush()
+
+    def explain_end(self) -> str:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        last = f"; its last words: {lines[-1]}" if lines else ""
+        if code >= 0:
+            return f"its process ended with status {code}{last}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "unknown"
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        return f"its process was killed by signal {-code}, {name}{hint}{last}"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._listener.join()  # it ends with the process
+        self._messages.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.close()
+        self._errors.close()
+
+
+@contextlib.contextmanager
+def _job_file(job: Job) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ekd-") as directory:
+        path = Path(directory) / "job.pkl"
+        path.write_bytes(pickle.dumps(job))
+        yield path
+
+
+def main(job_path: str, parent: int) -> None:
+    """Do tasks until the input ends."""
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # Standard output carries the protocol: whatever else prints goes to standard error.
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    job: Job = pickle.loads(Path(job_path).read_bytes())
+    for line in sys.stdin:
+        if not _do(job, json.loads(line), channel):
+            return
+
+
+def _do(job: Job, task: Any, channel: TextIO) -> bool:
+    def send(**message: Any) -> None:
+        print(json.dumps(message), file=channel)
+
+    try:
+        job.run(task, lambda content: send(report=content))
+        send(done=True)
+    except EKDError as error:
+        send(error=str(error), kind=type(error).__name__)
+        return False
+    return True
+
+
+def _end_with(parent: int) -> None:
+    """A killed parent cannot say goodbye: do not work on for nobody."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], int(sys.argv[2]))
+    except BrokenPipeError:  # the parent is gone
+        os._exit(1)
