@@ -1,9 +1,11 @@
-"""One training epoch on the data that ship with ekd, as a task that two can do."""
+"""Training on the data that ship with ekd, as a task that two can do, and how ekd does it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +14,24 @@ from numpy.typing import NDArray
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, load_dataset, split
 from ekd.models import HIPNN
-from ekd.training import loop
 from ekd.training.batches import BatchSource
-from ekd.training.optimizer import Optimizer, flatten
-from ekd.training.threads import one_thread
+from ekd.training.loop import train
+from ekd.training.steps import evaluate_step
 
 DATA = Path(__file__).parents[2] / "examples" / "data" / "ccsdt_chno.h5"
 ENERGY = "ccsd(t)_ccpvdz.energy"
 BATCH_SIZE = 32
+EPOCHS = 3
+"""Of one training of ekd, the fastest of which counts: the first ones warm up."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained: one pass over the training part, in float32.
+    """What is trained, in float32.
 
     Attributes:
         chosen: configurations of the training part.
+        held_out: one configuration: what validation takes is not measured.
         reference_energies: eV by atomic number.
         forces: labels, [n_atoms, 3] eV/Å; made up, for the time does not depend on them.
         with_forces: whether they are part of the loss.
@@ -35,6 +39,7 @@ class Task:
 
     data: Dataset
     chosen: NDArray[np.int64]
+    held_out: NDArray[np.int64]
     reference_energies: dict[int, float]
     forces: NDArray[np.float64]
     config: HIPNNConfig
@@ -44,6 +49,11 @@ class Task:
     def elements(self) -> list[int]:
         """In the order of the species."""
         return sorted(self.reference_energies)
+
+    @property
+    def labels(self) -> NDArray[np.float64] | None:
+        """The forces that are part of the loss."""
+        return self.forces if self.with_forces else None
 
     def network(self) -> HIPNN:
         """The same weights at every call."""
@@ -55,39 +65,35 @@ class Task:
 def shipped_task(config: HIPNNConfig, with_forces: bool) -> Task:
     """The training part of the shipped data."""
     data = load_dataset(DATA, ENERGY)
-    chosen, _ = split(data, 0.1)
+    chosen, held_out = split(data, 0.1)
     forces = np.random.default_rng(0).normal(size=data.positions.shape)
     energies = fit_reference_energies(data.subset(chosen))
-    return Task(data, chosen, energies, forces, config, with_forces)
+    return Task(data, chosen, held_out[:1], energies, forces, config, with_forces)
 
 
-class Epochs:
-    """Epochs of :func:`ekd.training.train`, validation left out."""
+def rate_of_ekd(task: Task) -> float:
+    """Configurations per second of a training by ekd, as it reports them itself."""
+    records: list[dict[str, Any]] = []
+    report: Callable[[dict[str, Any]], None] = records.append
+    train(
+        task.data,
+        model=task.config,
+        training=TrainingConfig(batch_size=BATCH_SIZE, epochs=EPOCHS),
+        train_indices=task.chosen,
+        validation_indices=task.held_out,
+        reference_energies=task.reference_energies,
+        seed=0,
+        labels=task.labels,
+        report=report,
+    )
+    return max(float(record["configs_per_second"]) for record in records)
 
-    def __init__(self, task: Task):
-        self.task = task
-        self.network = task.network()
-        self.training = TrainingConfig(batch_size=BATCH_SIZE)
-        self.optimizer = Optimizer(
-            flatten(self.network),
-            flatten(task.network()),
-            self.training.ema_decay,
-            self.training.gradient_clip,
-        )
-        labels = task.forces if task.with_forces else None
-        cutoff = task.config.cutoff
-        self.source = BatchSource(task.data, task.elements, cutoff, torch.float32, labels)
 
-    def epoch(self) -> None:
-        """One pass over the training part, with the threads that a training takes."""
-        self.optimizer.step_count = 0  # the schedule is one of many epochs: never at its end
-        order = np.random.default_rng(0).permutation(self.task.chosen)
-        with one_thread():
-            loop._run_epoch(self.network, self.source, order, self.optimizer, self.training)
-
-    def loss_and_gradient(self) -> tuple[float, float]:
-        """Loss of the first configurations, and the norm of its gradient."""
-        (batch,) = self.source.batches(np.sort(self.task.chosen)[:BATCH_SIZE], BATCH_SIZE)
-        parameters = list(self.network.parameters())
-        loss, gradient, *_ = loop._loss(self.network, parameters, batch, self.training)
-        return loss.item(), gradient.norm().item()
+def loss_and_gradient(task: Task) -> tuple[float, float]:
+    """Loss of the first configurations, and the norm of its gradient."""
+    source = BatchSource(task.data, task.elements, task.config.cutoff, torch.float32, task.labels)
+    (batch,) = source.batches(np.sort(task.chosen)[:BATCH_SIZE], BATCH_SIZE)
+    network = task.network()
+    parameters = list(network.parameters())
+    step = evaluate_step(network, parameters, batch, TrainingConfig(), BATCH_SIZE)
+    return step.loss.item(), step.gradient.norm().item()

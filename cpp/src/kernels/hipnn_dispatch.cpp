@@ -1,5 +1,5 @@
 #include "ekd/hipnn_kernels.hpp"
-#include "instruction_set.hpp"
+#include "ekd/instruction_set.hpp"
 
 namespace ekd {
 

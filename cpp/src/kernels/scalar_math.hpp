@@ -8,7 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "instruction_set.hpp"
+#include "kernel.hpp"
 
 namespace ekd::math {
 

@@ -1,4 +1,4 @@
-"""Adam on one flat vector, its learning rate, and the running average of the weights.
+"""Adam on one flat vector, and the running average of the weights.
 
 A network here has some thirty small parameters. With one vector that they are all views of,
 clipping, Adam and averaging are a few operations per step, and the state of a training is a few
@@ -7,36 +7,14 @@ vectors that a checkpoint stores.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.optim.adam import adam
 
-_WARM_UP = 0.2
-_FIRST, _LAST = 1 / 25, 1e-3
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, as in the paper
 _TINY = 1e-6  # under the norm of a gradient, which may vanish
-
-
-def one_cycle(step: int, n_steps: int, peak: float) -> float:
-    """Learning rate of a step: cosine from peak/25 to the peak, then cosine to peak/1000.
-
-    Smith and Topin, arXiv:1708.07120. The rise takes the first fifth. A pure function of the
-    step, so that a resumed training goes on exactly where it stopped.
-
-    Args:
-        step: 0 to n_steps - 1.
-        n_steps: steps of the whole training.
-        peak: highest rate.
-    """
-    top = _WARM_UP * (n_steps - 1)
-    if step < top:
-        start, end, position = _FIRST, 1.0, step / top
-    else:
-        start, end, position = 1.0, _LAST, (step - top) / max(n_steps - 1 - top, 1.0)
-    return peak * (end + 0.5 * (start - end) * (1 + math.cos(math.pi * position)))
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
@@ -71,7 +49,11 @@ class Optimizer:
         self.clip = clip
         zeros = torch.zeros_like(weights)
         # By the names that torch.optim.Adam has for them in its own state.
-        self._adam = {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+        self._adam = {
+            "step": torch.zeros((), dtype=torch.float32, device=weights.device),
+            "exp_avg": zeros,
+            "exp_avg_sq": zeros.clone(),
+        }
 
     def step(self, gradient: torch.Tensor, learning_rate: float) -> None:
         """Take one step along a gradient, a vector like the weights."""
@@ -97,6 +79,11 @@ class Optimizer:
         )
         self.average.lerp_(self.weights, max(1 - self.decay, 1 / self.step_count))
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that a step changes, to be overwritten in place."""
+        return [self.weights, self.average, self._adam["exp_avg"], self._adam["exp_avg_sq"]]
+
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to continue bitwise."""
         return {
@@ -111,4 +98,5 @@ class Optimizer:
         self.step_count = state["step_count"]
         self.weights.copy_(state["weights"])
         self.average.copy_(state["average"])
-        self._adam = {name: tensor.clone() for name, tensor in state["adam"].items()}
+        for name, tensor in self._adam.items():
+            tensor.copy_(state["adam"][name])

@@ -1,15 +1,7 @@
-// One source, three instruction sets: which of them the processor takes.
+// Kernels from one source for every instruction set.
 #pragma once
 
-namespace ekd {
-
-enum class InstructionSet { kPortable, kAvx2, kAvx512 };
-
-// The best that the processor has, or less where EKD_SIMD=avx2 or EKD_SIMD=portable in the
-// environment asks for less.
-InstructionSet instruction_set();
-
-}  // namespace ekd
+#include "ekd/instruction_set.hpp"
 
 // A kernel takes on the instruction set of the function that it is inlined into; what is not
 // inlined, such as functions of the library, stays for any processor.
