@@ -141,9 +141,7 @@ def currents(
         for i, (x, y, z) in enumerate(velocities.tolist())
     ]
     run = run_lammps(
-        SCRIPT.format(
-            newton=newton, boundary=boundary, style=style, velocities="\n".join(lines)
-        ),
+        SCRIPT.format(newton=newton, boundary=boundary, style=style, velocities="\n".join(lines)),
         n_ranks,
     )
     assert run.returncode == 0, run.screen[-3000:]
