@@ -91,7 +91,7 @@ class CopiesCalculator(Calculator):
         """[n_copies] eV, of the last evaluation"""
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Nothing but positions ever changes: ASE's own look at everything costs more than a step."""
+        """Positions are all that changes: ASE's look at everything costs more than a step."""
         if self.atoms is None:
             return list(all_changes)
         return [] if np.array_equal(self.atoms.positions, atoms.positions) else ["positions"]

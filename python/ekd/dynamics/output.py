@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from rich.table import Table
 
 from ekd.dynamics.failures import KINDS
@@ -260,7 +261,9 @@ def drift_curves(result: Stability) -> Figure:
                         label=label if rows else None,
                     )
             ax.set(title=title, xlabel="time step (fs)", ylabel=unit, xscale="log", yscale="log")
-            plain_log(ax.xaxis)
+            steps = sorted({1e3 * row.timestep for row in result.drift})
+            ax.set_xticks(steps, [f"{step:g}" for step in steps])
+            ax.xaxis.set_minor_locator(NullLocator())
             plain_log(ax.yaxis)
         axes[0].legend(fontsize=7.5)
     return figure
