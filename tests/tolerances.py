@@ -51,6 +51,14 @@ _TABLE = {
     "constants": {
         "float64": Tolerance(1e-7, 0.0, "ASE takes its constants from CODATA 2014"),
     },
+    "processes": {
+        "float64": Tolerance(1e-8, 0.0, "sums over two processes, through some tens of steps"),
+    },
+    "migration": {
+        "float64": Tolerance(
+            1e-8, 1e-8, "other orders of sums, other processors, through training"
+        ),
+    },
     "least_squares": {
         "float64": Tolerance(1e-9, 1e-9, "eps times the condition of a composition matrix, 1e3"),
     },

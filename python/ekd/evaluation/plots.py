@@ -92,6 +92,35 @@ def learning_curves(
     return figure
 
 
+def training_curves(
+    histories: Sequence[Mapping[str, Array]], name: str, color: str = TEACHER
+) -> Figure:
+    """Training and validation errors by epoch; of forces too if they were trained on.
+
+    Args:
+        histories: of every model, the columns of its history by name.
+        name: of the models.
+        color: of the curves.
+    """
+    panels = [("energy", "Energy", "meV"), ("force", "Forces against the labels", "meV/Å")]
+    panels = [
+        panel
+        for panel in panels
+        if any(np.isfinite(history[f"{panel[0]}_rmse"]).any() for history in histories)
+    ]
+    with _axes(1, len(panels), size=(4.5 * len(panels), 3.2)) as (figure, axes):
+        for ax, (quantity, title, unit) in zip(axes, panels, strict=True):
+            for i, history in enumerate(histories):
+                labels = (f"{name}, training", f"{name}, validation") if i == 0 else (None, None)
+                _curve(ax, history, f"{quantity}_rmse", color, labels[0], lw=1.0, ls=":")
+                _curve(ax, history, f"validation_{quantity}_rmse", color, labels[1])
+            ax.set(title=title, xlabel="epoch", ylabel=f"RMSE ({unit})", yscale="log")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _plain_log(ax.yaxis)
+            ax.legend()
+    return figure
+
+
 def energy_parity(
     true: Array, groups: NDArray[np.str_], predictions: Mapping[str, Sequence[Array]]
 ) -> Figure:

@@ -168,7 +168,7 @@ def write(
         figures=figures,
         dynamics=dynamics,
         provenance=_provenance(folder, training_set, truth),
-        config=(folder / "config.toml").read_text(encoding="utf-8"),
+        config=(folder / "config.resolved.toml").read_text(encoding="utf-8"),
     )
     write_report(report, folder / "report.html")
     with atomic_write(folder / "summary.json") as temporary:

@@ -1,4 +1,4 @@
-"""Adam on one flat vector, its learning rate, and the running average of the weights.
+"""Adam on one flat vector, and the running average of the weights.
 
 A network here has some thirty small parameters. With one vector that they are all views of,
 clipping, Adam and averaging are a few operations per step, and the state of a training is a few
@@ -7,33 +7,10 @@ vectors that a checkpoint stores.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-
-_WARM_UP = 0.2
-_FIRST, _LAST = 1 / 25, 1e-3
-
-
-def one_cycle(step: int, n_steps: int, peak: float) -> float:
-    """Learning rate of a step: cosine from peak/25 to the peak, then cosine to peak/1000.
-
-    Smith and Topin, arXiv:1708.07120. The rise takes the first fifth. A pure function of the
-    step, so that a resumed training goes on exactly where it stopped.
-
-    Args:
-        step: 0 to n_steps - 1.
-        n_steps: steps of the whole training.
-        peak: highest rate.
-    """
-    top = _WARM_UP * (n_steps - 1)
-    if step < top:
-        start, end, position = _FIRST, 1.0, step / top
-    else:
-        start, end, position = 1.0, _LAST, (step - top) / max(n_steps - 1 - top, 1.0)
-    return peak * (end + 0.5 * (start - end) * (1 + math.cos(math.pi * position)))
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
@@ -76,6 +53,12 @@ class Optimizer:
         self._adam.param_groups[0]["lr"] = learning_rate
         self._adam.step()
         self.average.lerp_(self.weights, max(1 - self.decay, 1 / self.step_count))
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that a step changes, to be overwritten in place."""
+        adam = self._adam.state[self.weights]
+        return [self.weights, self.average, adam["exp_avg"], adam["exp_avg_sq"]]
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to continue bitwise."""
