@@ -108,7 +108,7 @@ def training_curves(
         for panel in panels
         if any(np.isfinite(history[f"{panel[0]}_rmse"]).any() for history in histories)
     ]
-    with _axes(1, len(panels), size=(4.5 * len(panels), 3.2)) as (figure, axes):
+    with styled_axes(1, len(panels), size=(4.5 * len(panels), 3.2)) as (figure, axes):
         for ax, (quantity, title, unit) in zip(axes, panels, strict=True):
             for i, history in enumerate(histories):
                 labels = (f"{name}, training", f"{name}, validation") if i == 0 else (None, None)
@@ -116,7 +116,7 @@ def training_curves(
                 _curve(ax, history, f"validation_{quantity}_rmse", color, labels[1])
             ax.set(title=title, xlabel="epoch", ylabel=f"RMSE ({unit})", yscale="log")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _plain_log(ax.yaxis)
+            plain_log(ax.yaxis)
             ax.legend()
     return figure
 

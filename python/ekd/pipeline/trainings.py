@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
-from ekd.evaluation import plots
+from ekd.evaluation import plots, style
 from ekd.files import atomic_write
 from ekd.training import TrainedModel
 from ekd.training.schedules import best_epoch
@@ -37,21 +37,21 @@ def conclude(
         held_out: configurations that none was trained on; the parity plots show some of them.
         labels: forces that were trained on, [n_atoms, 3] eV/Å; with them ``force_parity.png``.
     """
-    color = plots.TEACHER if title == "teacher" else plots.STUDENT
+    color = style.TEACHER if title == "teacher" else style.STUDENT
     name = title if len(models) == 1 else f"{len(models)} {title}s"
     curves = plots.training_curves([_columns(model.history) for model in models], name, color)
-    plots.save(curves, folder / "learning_curves.png")
+    style.save(curves, folder / "learning_curves.png")
     shown = np.sort(np.random.default_rng(0).permutation(held_out)[:_MOST])
     truth = data.subset(shown)
     predictions = [model.predict(truth) for model in models]
     energies = {name: [predicted.energies for predicted in predictions]}
     figure = plots.energy_parity(truth.energies, truth.groups, energies)
-    plots.save(figure, folder / "energy_parity.png")
+    style.save(figure, folder / "energy_parity.png")
     if labels is not None:
         rows = [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
         forces = {name: [predicted.forces for predicted in predictions]}
         figure = plots.force_parity(labels[np.concatenate(rows)], forces)
-        plots.save(figure, folder / "force_parity.png")
+        style.save(figure, folder / "force_parity.png")
     with atomic_write(folder / "summary.json") as temporary:
         content = {"members": [_describe(model) for model in models]}
         temporary.write_text(json.dumps(content, indent=1) + "\n")
