@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ekd.config import Config, load_config
-from ekd.evaluation import plots
+from ekd.evaluation import plots, style
 from ekd.pipeline.record import Existing
 from ekd.pipeline.stages import Pipeline
 
@@ -117,7 +117,7 @@ def warm_up() -> None:
     torch.optim.Adam([torch.zeros(1)])
     history = {name: np.ones(1) for name in ("epoch", "energy_rmse", "validation_energy_rmse")}
     figure = plots.training_curves([{**history, "force_rmse": np.array([np.nan])}], "warm-up")
-    plots.save(figure, Path("warm-up.png"))
+    style.save(figure, Path("warm-up.png"))
 
 
 def main() -> None:

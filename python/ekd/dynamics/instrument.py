@@ -199,10 +199,13 @@ def _structures(
 ) -> dict[str, Atoms]:
     if isinstance(structures, Mapping):
         return dict(structures)
-    if isinstance(structures, (str, os.PathLike, Atoms, StructureConfig)):
-        structures = [structures]
+    entries: list[StructureLike] = (
+        [structures]
+        if isinstance(structures, (str, os.PathLike, Atoms, StructureConfig))
+        else list(structures)
+    )
     found: dict[str, Atoms] = {}
-    for entry in structures:
+    for entry in entries:
         if isinstance(entry, Atoms):
             new = {entry.get_chemical_formula(): entry}
         elif isinstance(entry, StructureConfig):

@@ -135,14 +135,14 @@ def terminal_tables(result: Stability) -> list[Table]:
             "failed",
         ):
             table.add_column(name, justify="right")
-        for row in result.drift:
+        for one in result.drift:
             table.add_row(
-                row.structure,
-                row.model,
-                f"{1e3 * row.timestep:g}",
-                "–" if row.drift is None else f"{1e6 * row.drift:.3g}",
-                "–" if row.fluctuation is None else f"{1e6 * row.fluctuation:.3g}",
-                f"{row.n_failed} of {row.n_runs}",
+                one.structure,
+                one.model,
+                f"{1e3 * one.timestep:g}",
+                "–" if one.drift is None else f"{1e6 * one.drift:.3g}",
+                "–" if one.fluctuation is None else f"{1e6 * one.fluctuation:.3g}",
+                f"{one.n_failed} of {one.n_runs}",
             )
         tables.append(table)
     return tables
@@ -206,16 +206,16 @@ def survival_curves(result: Stability) -> Figure:
                         continue
                     found = row.result
                     time = np.concatenate([[0.0], found.times])
-                    curves = [
+                    share, low, high = (
                         100 * np.concatenate([[1.0], curve])
                         for curve in (found.shares, found.band_low, found.band_high)
-                    ]
-                    ax.step(time, curves[0], where="post", color=colors[model], label=model)
+                    )
+                    ax.step(time, share, where="post", color=colors[model], label=model)
                     ax.fill_between(
-                        time, *curves[1:], step="post", color=colors[model], alpha=0.15, lw=0
+                        time, low, high, step="post", color=colors[model], alpha=0.15, lw=0
                     )
                     ends = sorted({o.time for o in row.outcomes if o.failure is None})
-                    at = [float(np.interp(t, time, curves[0])) for t in ends]
+                    at = [float(np.interp(t, time, share)) for t in ends]
                     ax.plot(ends, at, "|", color=colors[model], ms=9, mew=1.6)
             ax.set(
                 title=f"{temperature:g} K",

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +240,12 @@ def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
                 counter.add(whole_now - shown)
                 shown = whole_now
 
+        def told_by(number: int, content: dict[str, Any]) -> None:
+            advance(number, content["ps"])
+
         if n_workers < 2:
             for number in missing:
-                runs.run(number, lambda content, number=number: advance(number, content["ps"]))
+                runs.run(number, partial(told_by, number))
                 advance(number, None)
             return
         events = workers.run(

@@ -49,7 +49,9 @@ class ModelPredictions:
 class EvaluatedModel(Protocol):
     """A model under evaluation; it can be sent to worker processes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For people."""
 
     @property
     def sha256(self) -> str:
@@ -175,6 +177,7 @@ class FileModel:
     Attributes:
         name: for people.
         path: of the file.
+        use_energies: whether its energies are at the level of theory of the data.
     """
 
     name: str
