@@ -41,7 +41,10 @@ def write(result: Stability, folder: Path) -> None:
             for outcome in row.outcomes
         ],
     )
-    write_csv(folder / "tables" / "survival.csv", [survival_record(row) for row in result.survival])
+    write_csv(
+        folder / "tables" / "survival.csv",
+        [survival_record(result, row) for row in result.survival],
+    )
     write_csv(folder / "tables" / "drift.csv", [asdict(row) for row in result.drift])
     with atomic_write(folder / "tables" / "survival.tex") as temporary:
         temporary.write_text(survival_latex(result), encoding="utf-8")
@@ -67,15 +70,16 @@ def summary(result: Stability) -> dict[str, Any]:
             for name, atoms in result.structures.items()
         },
         "settings": settings,
-        "survival": [survival_record(row) for row in result.survival],
+        "survival": [survival_record(result, row) for row in result.survival],
         "drift": [asdict(row) for row in result.drift],
         "seconds": dict(result.seconds),
     }
 
 
-def survival_record(row: SurvivalRow) -> dict[str, Any]:
+def survival_record(result: Stability, row: SurvivalRow) -> dict[str, Any]:
     """One row as plain values; a time that nobody knows, because it is too long, is None."""
     found = row.result
+    ratio, is_limit = result.ratio(row) or (None, False)
     return {
         "structure": row.structure,
         "temperature_K": row.temperature,
@@ -88,8 +92,16 @@ def survival_record(row: SurvivalRow) -> dict[str, Any]:
         "median_high_ps": found.high,
         "mean_ps": found.mean_time,
         "longest_ps": found.longest,
+        "median_over_single": ratio,
+        "median_over_single_is_lower_limit": is_limit,
         **{f"failed_{kind}": row.failures.get(kind, 0) for kind in KINDS},
     }
+
+
+def ratio_text(result: Stability, row: SurvivalRow) -> str:
+    """``3.1``, or ``> 3.1`` where it is a lower limit; – where it is not known."""
+    found = result.ratio(row)
+    return "–" if found is None else f"{'> ' if found[1] else ''}{found[0]:.3g}"
 
 
 def failures_text(row: SurvivalRow) -> str:
@@ -106,6 +118,8 @@ def terminal_tables(result: Stability) -> list[Table]:
             table.add_column(name, justify="right" if name == "K" else "left")
         for name in ("runs", "failed", "median time to failure\nps [95 %]", "mean\nps"):
             table.add_column(name, justify="right")
+        if result.baseline is not None:
+            table.add_column("× single", justify="right")
         table.add_column("failures")
         previous = None
         for row in ordered(result):
@@ -121,6 +135,7 @@ def terminal_tables(result: Stability) -> list[Table]:
                 str(row.result.n_failed),
                 row.result.median_text,
                 f"{row.result.mean_time:.3g}",
+                *([ratio_text(result, row)] if result.baseline is not None else []),
                 failures_text(row),
             )
         tables.append(table)
@@ -300,6 +315,7 @@ def _report(result: Stability, figures: list[dict[str, Any]]) -> str:
                 "n_failed": row.result.n_failed,
                 "median": row.result.median_text,
                 "mean": f"{row.result.mean_time:.3g}",
+                "ratio": ratio_text(result, row),
                 "failures": failures_text(row),
             }
         )

@@ -37,10 +37,12 @@ class Runner:
     Attributes:
         row: of the tables; runs of all single teachers count in one.
         model: what runs.
+        is_member: whether it is a single member of an ensemble.
     """
 
     row: str
     model: EvaluatedModel
+    is_member: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def plan(
             prefix, colon, _ = model.name.rpartition(": ")
             single = model.members_name if model.members_name != "member" else f"{model.name}, one"
             runners += [
-                Runner(f"{prefix}{colon}{single}", TeacherModel(teacher.name, (teacher,)))
+                Runner(f"{prefix}{colon}{single}", TeacherModel(teacher.name, (teacher,)), True)
                 for teacher in model.teachers[: config.n_teachers]
             ]
         runners.append(Runner(model.name, model))
