@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
@@ -28,9 +29,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)  # the rename itself must outlive a power cut
+        sync(path.parent)  # the rename itself must outlive a power cut
     except OSError as error:
         raise EKDError(
             f"cannot write '{path}': {error}; check the folder, its permissions and free space"
@@ -40,13 +41,36 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let one process at a time into the block; the others wait. A kill sets the next one free.
+
+    Args:
+        path: of a file that is made for this, and removed in the end.
+    """
+    while True:
+        with Path(path).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if os.fstat(lock.fileno()).st_ino != Path(path).stat().st_ino:
+                    continue  # the one before has removed it, and another one may hold a new one
+            except FileNotFoundError:
+                continue
+            try:
+                yield
+            finally:
+                Path(path).unlink(missing_ok=True)
+            return
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: str | os.PathLike[str]) -> None:
+    """Wait until a file, or the names in a folder, would outlive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Energy units in eV (CODATA 2018). Each reader converts once, on the way in."""
+"""Units of energy in eV and of length in Å (CODATA 2018). Each reader converts once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ KJ_PER_MOL = 1e3 / (_AVOGADRO * _ELEMENTARY_CHARGE)
 KCAL_PER_MOL = 4.184 * KJ_PER_MOL
 """eV per kcal/mol (thermochemical calorie, 4.184 J)."""
 
+BOHR = 0.529177210903
+"""Å per Bohr."""
+
 _ENERGY_UNITS = {
     "eV": 1.0,
     "meV": 1e-3,
@@ -23,6 +26,15 @@ _ENERGY_UNITS = {
     "Ha": HARTREE,
     "kcal/mol": KCAL_PER_MOL,
     "kJ/mol": KJ_PER_MOL,
+}
+
+_LENGTH_UNITS = {
+    "Å": 1.0,
+    "Angstrom": 1.0,
+    "Ang": 1.0,
+    "A": 1.0,
+    "Bohr": BOHR,
+    "nm": 10.0,
 }
 
 
@@ -39,3 +51,18 @@ def energy_unit(name: str) -> float:
         if name.casefold() == known.casefold():
             return size
     raise DataError(f"unknown energy unit '{name}'; use one of {', '.join(_ENERGY_UNITS)}")
+
+
+def length_unit(name: str) -> float:
+    """Return the size of a unit of length in Å; upper and lower case are the same.
+
+    Raises:
+        DataError: the unit is unknown.
+
+    >>> length_unit("bohr")
+    0.529177210903
+    """
+    for known, size in _LENGTH_UNITS.items():
+        if name.casefold() == known.casefold():
+            return size
+    raise DataError(f"unknown unit of length '{name}'; use one of {', '.join(_LENGTH_UNITS)}")

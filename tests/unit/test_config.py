@@ -163,8 +163,8 @@ def test_paths_of_labels_count_from_the_file(tmp_path: Path) -> None:
 def test_required_keys() -> None:
     with pytest.raises(ConfigError, match=r"'data' is required; add \[data\]"):
         validate_config({}, base="/base")
-    with pytest.raises(ConfigError, match=r"'data\.energy' is required; add energy = \.\.\."):
-        validate_config({"data": {"path": "x.h5"}}, base="/base")
+    with pytest.raises(ConfigError, match=r"'data\.path' is required; add path = \.\.\."):
+        validate_config({"data": {"energy": "e"}}, base="/base")
 
 
 def test_every_problem_is_listed() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,24 @@ def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc" * 100_000)
     assert sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_exclusive_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    """Eight processes add to a number that they read first; a lost update would show."""
+    counter, lock = tmp_path / "counter", tmp_path / "lock"
+    counter.write_text("0")
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom ekd.files import exclusive\n"
+        "counter = Path(sys.argv[1])\n"
+        "for _ in range(20):\n"
+        "    with exclusive(sys.argv[2]):\n"
+        "        number = int(counter.read_text())\n"
+        "        time.sleep(0.001)\n"
+        "        counter.write_text(str(number + 1))\n"
+    )
+    command = [sys.executable, "-c", script, str(counter), str(lock)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    processes = [subprocess.Popen(command, env=environment) for _ in range(8)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 8
+    assert counter.read_text() == "160"
+    assert not lock.exists()

@@ -38,6 +38,19 @@ def test_unknown_unit_names_the_known() -> None:
         units.energy_unit("Rydberg")
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("Å", 1.0), ("Ang", 1.0), ("angstrom", 1.0), ("bohr", ase.units.Bohr), ("nm", ase.units.nm)],
+)
+def test_length_units_agree_with_ase(name: str, size: float) -> None:
+    assert units.length_unit(name) == pytest.approx(size, rel=tolerance("constants").rtol)
+
+
+def test_unknown_length_names_the_known() -> None:
+    with pytest.raises(DataError, match=r"unknown unit of length 'pm'; use one of Å, .*Bohr, nm"):
+        units.length_unit("pm")
+
+
 def test_symbols_round_trip() -> None:
     assert [symbol(number) for number in (1, 6, 7, 8)] == ["H", "C", "N", "O"]
     assert all(atomic_number(symbol(number)) == number for number in range(1, 119))

@@ -9,27 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.dataset import Dataset
+from ekd.data.mapped import chain
 
 
 def concatenate(first: Dataset, *others: Dataset) -> Dataset:
     """The configurations of several datasets, one after the other; provenance is that of the first.
 
     Forces are kept only where all have them. If one has periodic cells, the others get
-    configurations that are periodic in no direction.
+    configurations that are periodic in no direction. What is mapped from disk stays there.
     """
     parts = [first, *others]
     starts = np.cumsum([0, *(part.n_atoms for part in parts)])
     offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
 
     def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
+        return chain([getattr(part, name) for part in parts])
 
     def joined_cells(name: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any] | None:
         arrays = [getattr(part, name) for part in parts]
         if all(array is None for array in arrays):
             return None
         blank: list[NDArray[Any]] = [np.zeros((len(part), *shape), dtype) for part in parts]
-        return np.concatenate([b if a is None else a for a, b in zip(arrays, blank, strict=True)])
+        return chain([b if a is None else a for a, b in zip(arrays, blank, strict=True)])
 
     return replace(
         first,

@@ -5,14 +5,28 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 
+from ekd.data import mapped
 from ekd.elements import symbol
 from ekd.errors import DataError
+
+FINGERPRINTED = (
+    ("offsets", "<i8"),
+    ("atomic_numbers", "<i8"),
+    ("positions", "<f8"),
+    ("energies", "<f8"),
+    ("cells", "<f8"),
+    ("pbc", "|b1"),
+)
+"""Arrays of :attr:`Dataset.fingerprint`, in their order, as they are hashed."""
+
+_ROWS = 1_000_000  # atoms that are looked at in one go
 
 
 @dataclass(frozen=True)
@@ -22,11 +36,12 @@ class Provenance:
     path: str
     """The file that was read."""
     sha256: str
-    """Checksum of that file."""
+    """Checksum of that file; of a prepared file the one of its content."""
     level_of_theory: str
     """As the file states it, otherwise the key of the energy."""
     n_dropped: int
-    """Configurations of the file that have no energy under the key."""
+    """Configurations of the file that have no energy under the key; of a prepared file all that
+    were left out of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +49,14 @@ class Dataset:
     """Structures with energies, and forces where they are known.
 
     The atoms of configuration ``c`` are rows ``offsets[c]`` to ``offsets[c + 1]`` of the arrays
-    per atom.
+    per atom. These arrays may be mapped from a file instead of being in memory: nothing changes
+    but the memory they take.
 
     Raises:
         DataError: there is no configuration, or the arrays disagree in shape.
     """
 
-    atomic_numbers: NDArray[np.int64]
+    atomic_numbers: NDArray[np.integer[Any]]
     """[n_atoms]"""
     positions: NDArray[np.float64]
     """[n_atoms, 3] Å"""
@@ -100,16 +116,24 @@ class Dataset:
     @cached_property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, in rising order."""
-        return tuple(int(number) for number in np.unique(self.atomic_numbers))
+        found = [np.unique(part) for part in mapped.row_blocks(self.atomic_numbers)]
+        return tuple(int(number) for number in np.unique(np.concatenate(found)))
 
     @cached_property
     def composition(self) -> NDArray[np.int64]:
         """[n_configs, n_elements] atoms of each element, columns as in ``elements``."""
-        species = np.searchsorted(self.elements, self.atomic_numbers)
         n_elements = len(self.elements)
-        flat = self.config_index * n_elements + species
-        counts = np.bincount(flat, minlength=len(self) * n_elements)
-        return counts.reshape(len(self), n_elements)
+        counts = np.zeros((len(self), n_elements), dtype=np.int64)
+        step = max(1, _ROWS * len(self) // self.n_atoms)
+        for first in range(0, len(self), step):
+            sizes = self.n_atoms_per_config[first : first + step]
+            start = self.offsets[first]
+            numbers = self.atomic_numbers[start : start + sizes.sum()]
+            flat = np.repeat(np.arange(len(sizes)), sizes) * n_elements
+            flat += np.searchsorted(self.elements, numbers)
+            found = np.bincount(flat, minlength=len(sizes) * n_elements)
+            counts[first : first + step] = found.reshape(-1, n_elements)
+        return counts
 
     @cached_property
     def formulas(self) -> NDArray[np.str_]:
@@ -131,17 +155,24 @@ class Dataset:
         Forces are left out: reading true forces too does not make labels invalid.
         """
         digest = hashlib.sha256()
-        for array, kind in (
-            (self.offsets, "<i8"),
-            (self.atomic_numbers, "<i8"),
-            (self.positions, "<f8"),
-            (self.energies, "<f8"),
-            (self.cells, "<f8"),
-            (self.pbc, "|b1"),
-        ):
+        for name, kind in FINGERPRINTED:
+            array = getattr(self, name)
             if array is not None:
-                digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+                for part in mapped.row_blocks(array):
+                    digest.update(np.ascontiguousarray(part, dtype=kind).data)
         return digest.hexdigest()
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the arrays per atom stay on disk."""
+        return mapped.is_mapped(self.positions)
+
+    def read_ahead(self, configs: NDArray[np.int64]) -> None:
+        """Say which configurations are needed next; of use only where arrays are mapped."""
+        starts, stops = self.offsets[configs], self.offsets[configs + 1]
+        mapped.read_ahead(self.positions, starts, stops)
+        mapped.read_ahead(self.atomic_numbers, starts, stops)
+        mapped.read_ahead(self.cells, configs, configs + 1)
 
     def subset(self, indices: ArrayLike) -> Dataset:
         """Return the configurations of an index array or Boolean mask, in that order."""
@@ -171,3 +202,9 @@ class Dataset:
             cell=None if self.cells is None else self.cells[index],
             pbc=None if self.pbc is None else self.pbc[index],
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return mapped.detach(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(mapped.attach(state))

@@ -86,6 +86,7 @@ def label(
         extra,
     )
     with contextlib.ExitStack() as stack:
+        keeping = path is not None
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))) / "labels"
         path = Path(path)
@@ -112,7 +113,7 @@ def label(
         with atomic_write(path) as temporary:
             complete.replace(temporary)
         parts.remove()
-        return Labels.load(path, data)
+        return Labels.load(path, data, stream=None if keeping else False)
 
 
 def parts_folder(path: str | os.PathLike[str]) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data import Dataset, Provenance
+from ekd.data.mapped import Reference, row_blocks
 from ekd.distillation.parts import Arrays, digest
 from ekd.errors import DataError
 from ekd.files import atomic_write
@@ -131,17 +132,26 @@ class Labels:
             write(temporary, header, sizes, chunks)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], data: Dataset | None = None) -> Labels:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        data: Dataset | None = None,
+        stream: bool | None = None,
+    ) -> Labels:
         """Read a label file, and check every chunk of it.
 
         Args:
             path: written by :func:`ekd.distillation.label` or :meth:`save`.
             data: if given, the labels must have been made for them.
+            stream: map the labels of atoms from disk instead of reading them into memory. None:
+                where the data are mapped.
 
         Raises:
             DataError: the file is missing, is no label file, is damaged, holds numbers that are
                 not finite, or was made for other data.
         """
+        if stream is None:
+            stream = data is not None and data.is_mapped
         with LabelFile(path) as file:
             header = file.header
             damaged = [number for number in range(file.n_chunks) if not file.is_intact(number)]
@@ -152,7 +162,7 @@ class Labels:
                     "others"
                 )
             labels = cls(
-                **file.everything(),
+                **file.everything(mapped=stream),
                 teachers=header.teachers,
                 data_fingerprint=header.data_fingerprint,
                 extra=header.extra,
@@ -246,12 +256,21 @@ class LabelFile:
         except (OSError, KeyError, RuntimeError):
             return False
 
-    def everything(self) -> dict[str, Any]:
-        """All arrays; None for those that are not in the file."""
+    def everything(self, mapped: bool = False) -> dict[str, Any]:
+        """All arrays, those per atom mapped if asked for; None for those not in the file."""
+        arrays: dict[str, Any] = dict.fromkeys(UNITS)
         try:
-            return {name: self._file[name][()] if name in self._file else None for name in UNITS}
+            for name in filter(self._file.__contains__, UNITS):
+                array = self._file[name]
+                offset = array.id.get_offset() if mapped and name in _PER_ATOM else None
+                if offset is None:
+                    arrays[name] = array[()]
+                else:
+                    place = Reference.to(self.path, array.dtype, array.shape, offset)
+                    arrays[name] = place.open()
         except (OSError, RuntimeError) as error:
             raise self._damaged(error) from None
+        return arrays
 
     def _read(self, number: int) -> Arrays:
         arrays = {}
@@ -342,7 +361,7 @@ def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:
     Raises:
         DataError: there are such.
     """
-    n_bad = int(np.count_nonzero(~np.isfinite(array)))
+    n_bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in row_blocks(array))
     if n_bad:
         raise DataError(
             f"{n_bad} {name} {where} are not finite; check the teachers (of networks: their "

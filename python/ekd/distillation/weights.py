@@ -13,6 +13,8 @@ from ekd.distillation.labels import Labels
 from ekd.errors import DataError
 from ekd.training.batches import LossWeights
 
+_ATOMS = 1_000_000  # looked at in one go
+
 
 @dataclass(frozen=True, eq=False)
 class Trust:
@@ -31,8 +33,12 @@ class Trust:
 
 def configuration_spread(data: Dataset, labels: Labels) -> NDArray[np.float64]:
     """Root mean square over the atoms of a configuration of ``forces_std``, [n_configs] eV/Å."""
-    squares = np.add.reduceat(labels.forces_std**2, data.offsets[:-1])
-    spread: NDArray[np.float64] = np.sqrt(squares / data.n_atoms_per_config)
+    step, squares = max(1, _ATOMS * len(data) // data.n_atoms), []
+    for first in range(0, len(data), step):  # labels may be mapped, and larger than memory
+        offsets = data.offsets[first : first + step + 1]
+        here = labels.forces_std[offsets[0] : offsets[-1]]
+        squares.append(np.add.reduceat(here**2, offsets[:-1] - offsets[0]))
+    spread: NDArray[np.float64] = np.sqrt(np.concatenate(squares) / data.n_atoms_per_config)
     return spread
 
 
@@ -51,7 +57,7 @@ def trust(
         DataError: no configuration with a true energy is left.
     """
     n_configs = len(data)
-    of_config, of_atom, kept = np.ones(n_configs), np.ones(data.n_atoms), np.full(n_configs, True)
+    of_config, kept = np.ones(n_configs), np.full(n_configs, True)
     n_above = 0
     if spread.limit is not None:
         found = configuration_spread(data, labels)
@@ -63,8 +69,6 @@ def trust(
             of_config[above] = 0.0
         else:
             kept = ~above
-    if spread.scale is not None:
-        of_atom = 1 / (1 + (labels.forces_std / spread.scale) ** 2)
 
     is_true = np.isfinite(data.energies)
     if not (kept & is_true).any():
@@ -77,5 +81,7 @@ def trust(
         return Trust(None, kept, n_above)
     known = np.full(n_configs, labels.energies is not None)
     of_energy = np.where(is_true, 1.0, extra_energy_weight * known * of_config)
-    weights = LossWeights(of_energy, of_atom * of_config[data.config_index])
-    return Trust(weights, kept, n_above)
+    of_atom = np.repeat(of_config, data.n_atoms_per_config)
+    if spread.scale is not None:
+        of_atom *= 1 / (1 + (labels.forces_std / spread.scale) ** 2)
+    return Trust(LossWeights(of_energy, of_atom), kept, n_above)

@@ -1,12 +1,14 @@
-"""Batches of configurations, assembled from arrays that are computed once per dataset.
+"""Batches of configurations, cut from arrays that are gathered for many batches at a time.
 
 A step on a few dozen small molecules takes milliseconds, so nothing may be done per
-configuration in Python: neighbour lists are made once, in one call, and the batches of an epoch
-are slices of arrays that are gathered for many batches at a time.
+configuration in Python. Neighbour lists are kept where those of all configurations are small;
+otherwise they are made for a gather at a time, so that memory does not grow with the dataset. The
+batches are the same, to the last bit.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +18,20 @@ import torch
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
+from ekd.data.mapped import read_ahead
 from ekd.elements import symbol
 from ekd.errors import StructureError
-from ekd.neighbor_list import batched_neighbor_list
+from ekd.neighbor_list import batched_neighbor_list, neighbor_list
+from ekd.training.sampling import cut_by_count
 
-_BATCHES_PER_GATHER = 64  # bounds the memory of a gather, and makes its cost per batch vanish
+_BATCHES_PER_GATHER = 64  # makes the cost of a gather per batch vanish
+_PAIRS_PER_GATHER = 500_000  # bounds its memory
+_KEPT_BYTES = 2**28  # of the neighbour lists of a whole dataset, in each process that trains
+_NUMPY: dict[torch.dtype, type[np.floating[Any]]] = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
+_SAMPLE = 1000  # configurations whose pairs are counted to foresee those of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +81,15 @@ class Batch:
         """Configurations of the batch."""
         return len(self.energies)
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; itself if it is there."""
+        if self.species.device == device:
+            return self
+        values: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in vars(self).items()
+        }
+        return Batch(**values)
+
 
 class BatchSource:
     """A dataset with its neighbour list, ready to be cut into batches.
@@ -84,7 +104,7 @@ class BatchSource:
 
     Raises:
         StructureError: an element that the model does not know, or a structure that no neighbour
-            list can be made for.
+            list can be made for; of a large dataset found only when its turn comes.
     """
 
     def __init__(
@@ -102,65 +122,76 @@ class BatchSource:
                 f"the data hold {', '.join(map(symbol, unknown))}, but the model knows only "
                 f"{', '.join(map(symbol, elements))}; train a model on data with all elements"
             )
-        order = np.argsort(elements)
-        known = np.asarray(elements)[order]
-        found = batched_neighbor_list(data.positions, data.offsets, cutoff, data.cells, data.pbc)
         self.dtype = dtype
         self.n_configs = len(data)
-        self._atom_offsets = data.offsets
-        self._pair_offsets = found.pair_offsets
-        self._species = order[np.searchsorted(known, data.atomic_numbers)]
-        n_pairs = np.diff(found.pair_offsets)
-        # Atoms are counted from the start of their configuration: it moves from batch to batch.
-        self._pairs = found.pairs - np.repeat(data.offsets[:-1], n_pairs)
-        numpy_dtype = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
-        self._pair_vectors = found.pair_vectors.astype(numpy_dtype)
-        self._energies = data.energies
-        self._forces = None if forces is None else forces.astype(numpy_dtype)
-        self._energy_weights = None if weights is None else weights.energies
-        self._force_weights = None if weights is None else weights.forces.astype(numpy_dtype)
-
-    @property
-    def pairs_per_config(self) -> float:
-        """Mean number of directed pairs."""
-        return len(self._pair_vectors) / self.n_configs
+        self._data = data
+        self._numpy_dtype = _NUMPY[dtype]
+        self._species_of = np.zeros(max(elements) + 1, dtype=np.int64)
+        self._species_of[list(elements)] = np.arange(len(elements))
+        self._forces = forces
+        self._weights = weights
+        lists = _Lists(data, cutoff, self._numpy_dtype)
+        self._lists: _Lists | _KeptLists = lists
+        sample = np.unique(np.linspace(0, self.n_configs - 1, _SAMPLE).astype(np.int64))
+        self.pairs_per_config = lists.take(sample).pairs.shape[1] / len(sample)
+        """Mean number of directed pairs; of a large dataset the mean over a sample."""
+        if self.pairs_per_config * self.n_configs * lists.bytes_per_pair <= _KEPT_BYTES:
+            self._lists = _KeptLists(lists, self.n_configs)
+            self.pairs_per_config = self._lists.n_pairs / self.n_configs
 
     def energies(self, configs: NDArray[np.int64]) -> NDArray[np.float64]:
         """Energies of configurations, [len(configs)] eV."""
-        return self._energies[configs]
+        return np.asarray(self._data.energies[configs])
 
     def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating[Any]] | None:
         """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å; None without labels."""
         if self._forces is None:
             return None
-        return self._forces[_rows(self._atom_offsets, configs)[0]]
+        atoms = _rows(self._data.offsets, configs)[0]
+        return self._forces[atoms].astype(self._numpy_dtype)
 
-    def batches(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        """Cut configurations, in the order given, into batches; the last may be smaller."""
-        step = batch_size * _BATCHES_PER_GATHER
-        for start in range(0, len(configs), step):
-            yield from self._gather(configs[start : start + step], batch_size)
+    def batches(self, configs: NDArray[np.int64], cut: int | NDArray[np.int64]) -> Iterator[Batch]:
+        """Cut configurations, in the order given, into batches.
 
-    def _gather(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        atoms, atom_offsets = _rows(self._atom_offsets, configs)
-        pairs, pair_offsets = _rows(self._pair_offsets, configs)
+        Args:
+            configs: of all batches.
+            cut: size of a batch, of which the last may be smaller; or the bounds of the batches in
+                ``configs``, [n_batches + 1] from 0 to n. Batches may then be empty.
+        """
+        bounds = cut_by_count(len(configs), cut) if isinstance(cut, int) else cut
+        n_batches = len(bounds) - 1
+        pairs_per_batch = len(configs) * self.pairs_per_config / max(n_batches, 1)
+        step = max(1, min(_BATCHES_PER_GATHER, int(_PAIRS_PER_GATHER / max(pairs_per_batch, 1.0))))
+        parts = [bounds[first : first + step + 1] for first in range(0, n_batches, step)]
+        for part, following in zip(parts, [*parts[1:], None], strict=True):
+            if following is not None:
+                coming = configs[following[0] : following[-1]]
+                self._data.read_ahead(coming)
+                offsets = self._data.offsets
+                read_ahead(self._forces, offsets[coming], offsets[coming + 1])
+            yield from self._gather(configs[part[0] : part[-1]], part - part[0])
+
+    def _gather(self, configs: NDArray[np.int64], bounds: NDArray[np.int64]) -> Iterator[Batch]:
+        atoms, atom_offsets = _rows(self._data.offsets, configs)
+        lists = self._lists.take(configs)
+        pair_offsets = lists.offsets
         position = np.arange(len(configs))
-        batch_start = position - position % batch_size
+        batch_start = np.repeat(bounds[:-1], np.diff(bounds))
         first_atom = atom_offsets[:-1] - atom_offsets[batch_start]
-        species = torch.from_numpy(self._species[atoms])
-        pair_indices = torch.from_numpy(
-            self._pairs[:, pairs] + np.repeat(first_atom, np.diff(pair_offsets))
-        )
-        pair_vectors = torch.from_numpy(self._pair_vectors[pairs])
+        species = torch.from_numpy(self._species_of[self._data.atomic_numbers[atoms]])
+        pair_indices = torch.from_numpy(lists.pairs + np.repeat(first_atom, np.diff(pair_offsets)))
+        pair_vectors = torch.from_numpy(lists.pair_vectors)
         config_index = torch.from_numpy(np.repeat(position - batch_start, np.diff(atom_offsets)))
-        energies = torch.from_numpy(self._energies[configs])
-        forces = None if self._forces is None else torch.from_numpy(self._forces[atoms])
+        energies = torch.from_numpy(self._data.energies[configs])
+        forces = None
+        if self._forces is not None:
+            forces = torch.from_numpy(self._forces[atoms].astype(self._numpy_dtype))
         energy_weights = force_weights = None
-        if self._energy_weights is not None and self._force_weights is not None:
-            energy_weights = torch.from_numpy(self._energy_weights[configs])
-            force_weights = torch.from_numpy(self._force_weights[atoms]).unsqueeze(1)
-        for start in range(0, len(configs), batch_size):
-            stop = min(start + batch_size, len(configs))
+        if self._weights is not None:
+            energy_weights = torch.from_numpy(self._weights.energies[configs])
+            of_atoms = self._weights.forces[atoms].astype(self._numpy_dtype)
+            force_weights = torch.from_numpy(of_atoms).unsqueeze(1)
+        for start, stop in itertools.pairwise(bounds.tolist()):
             a = slice(atom_offsets[start], atom_offsets[stop])
             p = slice(pair_offsets[start], pair_offsets[stop])
             yield Batch(
@@ -173,6 +204,84 @@ class BatchSource:
                 None if energy_weights is None else energy_weights[start:stop],
                 None if force_weights is None else force_weights[a],
             )
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Neighbours of some configurations: atoms are counted from the start of their configuration.
+
+    Attributes:
+        pairs: [2, n_pairs] of any integer type.
+        pair_vectors: [n_pairs, 3] Å.
+        offsets: int64 [n_configs + 1].
+    """
+
+    pairs: NDArray[np.integer[Any]]
+    pair_vectors: NDArray[np.floating[Any]]
+    offsets: NDArray[np.int64]
+
+
+class _Lists:
+    """Neighbour lists, made when they are asked for."""
+
+    def __init__(self, data: Dataset, cutoff: float, dtype: type[np.floating[Any]]) -> None:
+        self._data = data
+        self._cutoff = cutoff
+        self._dtype = dtype
+        self.bytes_per_pair = 2 * 4 + 3 * np.dtype(dtype).itemsize
+
+    def take(self, configs: NDArray[np.int64]) -> _Pairs:
+        if len(configs) == 0:  # of a process that has nothing to do in these batches
+            return _Pairs(
+                np.empty((2, 0), np.int32), np.empty((0, 3), self._dtype), np.zeros(1, np.int64)
+            )
+        data = self._data
+        atoms, offsets = _rows(data.offsets, configs)
+        cells = None if data.cells is None else data.cells[configs]
+        pbc = None if data.pbc is None else data.pbc[configs]
+        try:
+            found = batched_neighbor_list(data.positions[atoms], offsets, self._cutoff, cells, pbc)
+        except StructureError as error:
+            raise StructureError(self._located(configs) or str(error)) from None
+        first_atom = np.repeat(offsets[:-1], np.diff(found.pair_offsets))
+        return _Pairs(
+            (found.pairs - first_atom).astype(np.int32),
+            found.pair_vectors.astype(self._dtype),
+            found.pair_offsets,
+        )
+
+    def _located(self, configs: NDArray[np.int64]) -> str | None:
+        """What is wrong with the first of some configurations that something is wrong with."""
+        data = self._data
+        for config in configs:
+            rows = slice(int(data.offsets[config]), int(data.offsets[config + 1]))
+            cell = None if data.cells is None else data.cells[config]
+            pbc = False if data.pbc is None else data.pbc[config]
+            try:
+                neighbor_list(data.positions[rows], self._cutoff, cell, pbc)
+            except StructureError as error:
+                return f"configuration {config} of '{data.provenance.path}': {error}"
+        return None
+
+
+class _KeptLists:
+    """The lists of a whole dataset, made once."""
+
+    def __init__(self, lists: _Lists, n_configs: int) -> None:
+        step = 10_000
+        parts = [
+            lists.take(np.arange(start, min(start + step, n_configs)))
+            for start in range(0, n_configs, step)
+        ]
+        self._pairs = np.concatenate([part.pairs for part in parts], axis=1)
+        self._pair_vectors = np.concatenate([part.pair_vectors for part in parts])
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.n_pairs = int(self._offsets[-1])
+
+    def take(self, configs: NDArray[np.int64]) -> _Pairs:
+        rows, offsets = _rows(self._offsets, configs)
+        return _Pairs(self._pairs[:, rows], self._pair_vectors[rows], offsets)
 
 
 def _rows(

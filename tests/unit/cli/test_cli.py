@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from ekd.cli import app, quickstart, stages
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
-from ekd.data import Dataset
+from ekd.data import Dataset, load_dataset
 from ekd.distillation import Labels, distill
 from ekd.distillation.labels import TeacherRecord
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
-VERBS += ["committee", "inspect", "check", "quickstart", "import-hippynn"]
+VERBS += ["stability", "committee", "inspect", "check", "quickstart", "prepare", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 
@@ -113,6 +113,47 @@ def test_interruption_names_the_way_on(runner: CliRunner, monkeypatch: pytest.Mo
     result = runner.invoke(app, ["run", "config.toml"])
     assert result.exit_code == 130
     assert "--resume continues" in result.output
+
+
+def test_prepare(runner: CliRunner, test_file: Path) -> None:
+    command = ["prepare", str(test_file), "--energy", "ccsd(t)_ccpvdz.energy", "-o", "test.h5"]
+    result = runner.invoke(app, [*command, "--forces", "ccsd(t)_ccpvdz.forces"])
+    assert result.exit_code == 0, result.output
+    assert "93 of 14 formulas" in result.output
+    assert "picture: test.png" in result.output
+    assert load_dataset("test.h5").forces is not None
+    assert runner.invoke(app, [*command, "--forces", "ccsd(t)_ccpvdz.forces"]).exit_code == 0
+
+    result = runner.invoke(app, command)
+    assert result.exit_code == 1
+    assert "'test.h5' exists and has other inputs or options" in result.output
+    result = runner.invoke(app, [*command, "--overwrite", "--drop-outliers", "--min-distance", "1"])
+    assert result.exit_code == 0, result.output
+    assert "dropped" in result.output
+    assert len(load_dataset("test.h5")) < 93
+    result = runner.invoke(app, [*command, "--overwrite", "--min-distance", "3"])
+    assert "look: 0 energies and 93 contacts are far from all others" in result.output
+
+
+def test_prepare_two_files_with_two_keys(runner: CliRunner, test_file: Path) -> None:
+    np.savez("x.npz", R=np.arange(12.0).reshape(2, 2, 3), z=[1, 1], E=[-31.0, -30.0], e_unit="eV")
+    command = ["prepare", str(test_file), "x.npz", "-o", "both.h5", "--quiet"]
+    command += ["--energy", "ccsd(t)_ccpvdz.energy", "--energy", "E", "--level-of-theory", "mixed"]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert len(load_dataset("both.h5")) == 95
+
+
+def test_prepare_interrupted(
+    runner: CliRunner, test_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ekd.preparation.prepare_dataset", interrupt)
+    result = runner.invoke(app, ["prepare", str(test_file), "-o", "x.h5"])
+    assert result.exit_code == 130
+    assert "interrupted; the same command goes on from here" in result.output
 
 
 def test_inspect_and_check(runner: CliRunner, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from ekd.config import HIPNNConfig, SpreadConfig, StudentConfig, TrainingConfig
 from ekd.data import Dataset
-from ekd.distillation import Labels, distill, distill_committee, load_students, perturb
+from ekd.distillation import Labels, distill, distill_committee, label, load_students, perturb
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import CheckpointError, ConfigError
 from ekd.inference import ExportedModel, read_metadata
 from ekd.training import Ensemble, TrainedModel
+from streaming import streamed
+from untrained import ensemble
 
 MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
 TRAINING = TrainingConfig(epochs=2, batch_size=8)
@@ -106,6 +108,25 @@ def test_extra_configurations_teach_and_are_not_validated_on(
     alone = student(None)
     assert alone.sha256 == student(told, extra_energy_weight=0.0).sha256
     assert len({alone.sha256, first.sha256, student(told + 1.0).sha256, plain.sha256}) == 4
+
+
+def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Path) -> None:
+    """Data and labels on disk, extra configurations and worker processes included: bitwise."""
+    teachers, extra = ensemble(2), perturb(small_dataset.subset([0, 5, 9]), 0.1)
+    spread = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
+
+    def students(data: Dataset, name: str) -> list[str]:
+        path = tmp_path / f"{name}.h5"
+        settings = {"extra": extra, "n_workers": 1, "progress": False}
+        labels = label(teachers, data, path, chunk_size=20, **settings)  # type: ignore[arg-type]
+        assert isinstance(labels.forces, np.memmap) == data.is_mapped
+        settings = {"spread": spread, "n_workers": 2, "progress": False}
+        committee = distill_committee(data, labels, 2, MODEL, TRAINING, **settings)  # type: ignore[arg-type]
+        return [member.sha256 for member in committee.members]
+
+    expected = students(small_dataset, "memory")
+    assert students(streamed(small_dataset, tmp_path / "data.h5"), "streamed") == expected
+    assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "streamed.h5").read_bytes()
 
 
 def test_spread_decides_what_is_learned(

@@ -1,0 +1,173 @@
+"""The verb ``prepare``: data files of any format to one that is checked and quick to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ekd.cli.options import Quiet, continues_by_itself
+
+_HELP = """
+Convert data files to one prepared file, look at what is in it, and draw a picture of it.
+
+**Formats**, by suffix and content: the HDF5 release of ANI-1x and ANI-1ccx; HDF5 of pyanitools
+(ANI-1, ANI-2x, COMP6); `.npz` of sGDML and MD17; extended XYZ and everything else that ASE reads;
+prepared files, to merge them. Configurations without an energy are left out and counted. Energies
+and lengths are converted to eV and Å here, once.
+
+**What comes out**: one HDF5 file, compressed, with checksums, that `ekd.load_dataset` and `[data]
+path` of a configuration take without keys or units; a `.png` with histograms beside it; and a
+summary: elements, sizes, energies, duplicates, outliers, closest contacts, and whether the forces
+belong to the energies. Nothing is dropped that you did not ask for.
+
+Forces of COMP6 (version 1) are gradients by mistake of its authors: `--gradients` turns their sign.
+
+**Interrupted**, even by kill -9 or a power cut, the same command goes on where it was. Run again
+after its end, it shows the summary.
+
+**Examples**
+
+    ekd prepare ani1x-release.h5 --energy "ccsd(t)_cbs.energy" -o ani1ccx.h5
+
+    ekd prepare gdb11_*.h5 --forces forces --gradients -o comp6.h5
+
+    ekd prepare aspirin_ccsd.npz --drop-duplicates --drop-outliers -o aspirin.h5
+
+    ekd prepare water.extxyz OUTCAR --energy energy --forces forces -o water.h5
+
+    ekd prepare a.h5 b.npz --energy my.energy --energy E --level-of-theory "MP2" -o ab.h5
+
+In Python: `ekd.prepare_dataset`. Formats, units and the layout of the file: docs/data.md.
+"""
+
+_EACH = " Once for all inputs, or once for each."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("prepare", help=_HELP)(prepare)
+
+
+def prepare(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="One data file or several.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The prepared file, *.h5.", show_default=False)
+    ],
+    energy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Key of the energy. Default: `energies` in files of pyanitools, `E` in .npz, "
+            "`energy` in formats of ASE." + _EACH,
+        ),
+    ] = None,
+    forces: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Key of the forces. Default: no forces." + _EACH),
+    ] = None,
+    energy_unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UNIT",
+            help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: Hartree in HDF5, eV in formats of "
+            "ASE, what the file says in .npz." + _EACH,
+        ),
+    ] = None,
+    length_unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UNIT",
+            help="Angstrom, Bohr or nm. Default: Å, or what an .npz says." + _EACH,
+        ),
+    ] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="The forces are gradients: turn their sign.")
+    ] = False,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A format of ASE, where the suffix does not tell." + _EACH
+        ),
+    ] = None,
+    level_of_theory: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
+    ] = None,
+    drop_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--drop-duplicates",
+            help="Keep one configuration of every geometry. Molecules are the same if all "
+            "distances agree to 1e-4 Å, periodic cells if cell and positions do.",
+        ),
+    ] = False,
+    drop_outliers: Annotated[
+        bool,
+        typer.Option(
+            "--drop-outliers", help="Drop energies and contacts beyond the next two limits."
+        ),
+    ] = False,
+    outlier_deviations: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            help="Largest distance of an energy per atom from the median of its formula, in robust "
+            "standard deviations.",
+        ),
+    ] = 20.0,
+    min_distance: Annotated[
+        float, typer.Option(metavar="Å", help="Smallest distance between two atoms.")
+    ] = 0.4,
+    drop_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--drop-incomplete",
+            help="Drop what has an energy but not all else: forces that were asked for, finite "
+            "positions, a proper cell. Without it such configurations stop the command.",
+        ),
+    ] = False,
+    compression: Annotated[
+        bool,
+        typer.Option(
+            help="Without compression the file is larger and can be streamed as it is; a "
+            "compressed one is unpacked beside itself first."
+        ),
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output of other inputs or options.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read, check and write; see the help."""
+    from ekd.preparation import prepare_dataset
+
+    console = Console()
+    with continues_by_itself():
+        summary = prepare_dataset(
+            inputs,
+            output,
+            energy or None,
+            forces or None,
+            energy_unit or None,
+            length_unit=length_unit or None,
+            gradients=gradients,
+            format=format or None,
+            level_of_theory=level_of_theory,
+            drop_duplicates=drop_duplicates,
+            drop_outliers=drop_outliers,
+            drop_incomplete=drop_incomplete,
+            outlier_deviations=outlier_deviations,
+            min_distance=min_distance,
+            compress=compression,
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+    console.print(summary.table())
+    for warning in summary.warnings:
+        console.print(f"[bold yellow]look:[/] {warning}", highlight=False, soft_wrap=True)
+    console.print(f"picture: {output.with_suffix('.png')}", soft_wrap=True, highlight=False)

@@ -1,0 +1,104 @@
+"""``load_dataset``: one call for every format, into memory or streamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ekd.data import prepared
+from ekd.data.dataset import Dataset, Provenance
+from ekd.data.readers import Block, Request, join, open_source
+from ekd.data.readers.prepared import PreparedSource
+from ekd.data.readers.source import flat_cells, incomplete, no_energies
+from ekd.errors import DataError
+from ekd.files import sha256
+
+
+def load_dataset(
+    path: str | os.PathLike[str],
+    energy: str | None = None,
+    forces: str | None = None,
+    energy_unit: str | None = None,
+    *,
+    length_unit: str | None = None,
+    gradients: bool = False,
+    format: str | None = None,
+    stream: bool | None = None,
+) -> Dataset:
+    """Read a dataset and convert it to eV and Å.
+
+    Configurations without a finite energy under the key are dropped and counted in
+    ``provenance.n_dropped``.
+
+    Args:
+        path: a file made by ``ekd prepare``; HDF5 in the layout of ANI-1x/ANI-1ccx or of
+            pyanitools (ANI-1, COMP6); ``.npz`` of sGDML; extended XYZ or any format of ASE.
+        energy: key of the energy, e.g. ``ccsd(t)_cbs.energy``. None: ``energies`` in the layout of
+            pyanitools, ``E`` in ``.npz``, ``energy`` in formats of ASE. A prepared file needs none.
+        forces: key of the forces; None: energies alone. A prepared file has those it has.
+        energy_unit: unit of the energy; None: Hartree in HDF5, eV in formats of ASE, in ``.npz``
+            what the file says.
+        length_unit: of positions and cells; None: Å, in ``.npz`` what the file says. Forces are
+            in the unit of the energy per unit of length.
+        gradients: the key of the forces holds gradients of the energy: turn their sign.
+        format: name of a format of ASE; None: by suffix and content.
+        stream: map the arrays of a prepared file from disk instead of reading them into memory.
+            None: where they are larger than 1 GiB. Results are the same. A compressed file is
+            unpacked beside itself first, once, as ``NAME.unpacked.h5``.
+
+    Raises:
+        DataError: the file is missing or not readable, a key or unit is unknown, no configuration
+            has the energy, one that has it lacks forces that were asked for, or shapes disagree.
+    """
+    path = Path(path)
+    request = Request(energy, forces, energy_unit, length_unit, gradients, format)
+    source = open_source(path, request)
+    if isinstance(source, PreparedSource):
+        return prepared.load(path, stream)
+    if stream:
+        raise DataError(f"'{path}' cannot be streamed as it is; run 'ekd prepare {path}' first")
+    blocks = list(source.blocks())
+    n_read = sum(block.n_read for block in blocks)
+    if n_read == 0:
+        raise DataError(f"'{path}' has no configurations")
+    block = join(blocks)
+    if len(block) == 0:
+        raise no_energies(path, source.energy_key, n_read)
+    _check(path, block, forces)
+    return Dataset(
+        atomic_numbers=block.atomic_numbers,
+        positions=block.positions,
+        offsets=np.concatenate([[0], np.cumsum(block.sizes)]).astype(np.int64),
+        energies=block.energies,
+        groups=block.groups,
+        provenance=Provenance(str(path), sha256(path), source.level_of_theory, n_read - len(block)),
+        forces=block.forces,
+        cells=block.cells,
+        pbc=block.pbc,
+    )
+
+
+def _check(path: Path, block: Block, forces: str | None) -> None:
+    """Refuse values that would only fail much later, as a NaN loss."""
+    if (block.sizes == 0).any():
+        raise DataError(f"'{path}' has a configuration without atoms; remove it")
+    if not np.isfinite(block.positions).all():
+        raise DataError(
+            f"'{path}' has positions that are not finite; remove those configurations, or run "
+            "'ekd prepare' with --drop-incomplete"
+        )
+    if block.forces is not None and (bad := incomplete(block.forces, block.sizes)).any():
+        raise DataError(
+            f"{int(bad.sum())} of {len(block)} configurations with an energy in '{path}' have no "
+            f"finite '{forces}'; leave the forces out, remove those configurations, or run 'ekd "
+            "prepare' with --drop-incomplete"
+        )
+    if block.cells is not None and block.pbc is not None:
+        flat = flat_cells(block.cells, block.pbc)
+        if flat.any():
+            raise DataError(
+                f"'{path}' has {int(flat.sum())} periodic configurations whose lattice vectors "
+                "are missing or lie in one plane; give 'Lattice' or set pbc=\"F F F\""
+            )

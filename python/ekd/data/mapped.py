@@ -1,0 +1,184 @@
+"""Arrays that stay on disk: the operating system reads what is touched and drops what is not.
+
+Such an array travels to another process as a reference to its file, so that any number of worker
+processes share one copy in the page cache.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.errors import DataError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An array in a file, by its place there."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    """bytes before the array"""
+    size: int
+    """of the file, with ``mtime_ns`` what tells that it is still the same"""
+    mtime_ns: int
+
+    @classmethod
+    def to(
+        cls, path: str | os.PathLike[str], dtype: Any, shape: tuple[int, ...], offset: int
+    ) -> Reference:
+        """Refer to an array of a file as it is now."""
+        absolute = Path(path).absolute()
+        found = absolute.stat()
+        kind = np.dtype(dtype).str
+        return cls(str(absolute), kind, shape, offset, found.st_size, found.st_mtime_ns)
+
+    def open(self) -> np.memmap[Any, Any]:
+        """Map the array, read-only.
+
+        Raises:
+            DataError: the file is gone, or another one than it was.
+        """
+        try:
+            found = Path(self.path).stat()
+            if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+                raise DataError(f"'{self.path}' has changed while it was in use; start again")
+            return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        except OSError as error:
+            raise DataError(f"'{self.path}' cannot be mapped: {error}; start again") from None
+
+
+class Chained:
+    """Arrays of rows one after the other, some of them mapped, that are never joined as a whole.
+
+    It stands in for an array where only ``len``, ``shape``, ``dtype`` and a choice of rows, by
+    number, slice, mask or array of indices, are asked for. Any other use reads all into memory.
+
+    Args:
+        parts: at least one, that agree in all but their length.
+    """
+
+    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.dtype = np.result_type(*(part.dtype for part in parts))
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice | NDArray[Any]) -> NDArray[Any]:
+        if isinstance(rows, (int, np.integer)):
+            row: NDArray[Any] = self[rows : rows + 1][0]
+            return row
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                stop = max(start, stop)
+                return np.concatenate(
+                    [part[_within(part, start - first, stop - first)] for part, first in self]
+                )
+            rows = np.arange(start, stop, step)
+        rows = np.arange(len(self))[rows] if rows.dtype == bool else rows
+        result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number, (part, first) in enumerate(self):
+            mine = owner == number
+            result[mine] = part[rows[mine] - first]
+        return result
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], int]]:
+        """Every part, and the row that it starts with."""
+        return zip(self._parts, self._starts[:-1].tolist(), strict=True)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_parts": [_detached(part) for part in self._parts]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _parts=[_attached(part) for part in state["_parts"]])
+
+
+def _within(part: NDArray[Any], start: int, stop: int) -> slice:
+    return slice(min(max(start, 0), len(part)), min(max(stop, 0), len(part)))
+
+
+def chain(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Join arrays: in memory if all are there, otherwise as a :class:`Chained` in their place."""
+    if any(is_mapped(part) for part in parts):
+        return cast("NDArray[Any]", Chained(parts))
+    return np.concatenate(parts)
+
+
+def is_mapped(array: object) -> bool:
+    """Whether an array as a whole, no view of a part of one, is mapped, or has a part that is."""
+    return isinstance(array, Chained) or _is_whole(array)
+
+
+def _is_whole(array: object) -> TypeGuard[np.memmap[Any, Any]]:
+    return isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+
+
+def row_blocks(array: NDArray[Any], n_rows: int = 1_000_000) -> Iterator[NDArray[Any]]:
+    """The rows of an array, so many at a time."""
+    for start in range(0, len(array), n_rows):
+        yield array[start : start + n_rows]
+
+
+def read_ahead(
+    array: NDArray[Any] | None, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> None:
+    """Have the operating system read these ranges of rows in the background.
+
+    Does nothing for an array in memory.
+    """
+    if isinstance(array, Chained):
+        for part, start in array:
+            mine = (starts >= start) & (starts < start + len(part))
+            read_ahead(part, starts[mine] - start, stops[mine] - start)
+        return
+    if not _is_whole(array) or len(starts) == 0:
+        return
+    file: Any = array.base
+    row = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+    lead = array.offset % mmap.ALLOCATIONGRANULARITY  # numpy maps from a page on
+    first = (lead + starts * row) // mmap.PAGESIZE
+    last = (lead + stops * row - 1) // mmap.PAGESIZE
+    for page in np.unique(np.stack([first, last], axis=1), axis=0):
+        start, stop = (int(number) * mmap.PAGESIZE for number in (page[0], page[1] + 1))
+        file.madvise(mmap.MADV_WILLNEED, start, min(stop, len(file)) - start)
+
+
+def detach(state: dict[str, Any]) -> dict[str, Any]:
+    """Replace mapped arrays by references, for pickling."""
+    return {name: _detached(value) for name, value in state.items()}
+
+
+def attach(state: dict[str, Any]) -> dict[str, Any]:
+    """Map again what :func:`detach` replaced.
+
+    Raises:
+        DataError: a file is gone or has changed.
+    """
+    return {name: _attached(value) for name, value in state.items()}
+
+
+def _detached(value: Any) -> Any:
+    if not _is_whole(value) or value.filename is None:
+        return value
+    return Reference.to(value.filename, value.dtype, value.shape, value.offset)
+
+
+def _attached(value: Any) -> Any:
+    return value.open() if isinstance(value, Reference) else value

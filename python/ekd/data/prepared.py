@@ -1,0 +1,327 @@
+"""The file that ``ekd prepare`` writes: one indexed HDF5 of flat arrays. See docs/data.md.
+
+Compressed it is small and is read into memory; unpacked its arrays lie in the file as they do in
+memory, and are mapped instead of read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
+from ekd.data.mapped import Reference
+from ekd.errors import DataError
+from ekd.files import exclusive, sync
+
+FORMAT = 1
+
+STREAM_ABOVE = 2**30
+"""bytes per atom arrays may take in memory before they are mapped instead"""
+
+_STORED = {
+    "offsets": ("<i8", ""),
+    "atomic_numbers": ("|u1", ""),
+    "positions": ("<f8", "Å"),
+    "energies": ("<f8", "eV"),
+    "cells": ("<f8", "Å"),
+    "pbc": ("|u1", ""),
+    "forces": ("<f8", "eV/Å"),
+    "group_index": ("<i4", ""),
+}
+_MAPPED = ("atomic_numbers", "positions", "forces", "cells")
+_CHUNK_BYTES = 2**20
+_COPY_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a prepared file says about itself without its arrays being read.
+
+    Attributes:
+        n_configs: configurations in the file.
+        n_atoms: atoms of all of them.
+        has_forces: whether forces are stored.
+        unpacked: whether the arrays can be mapped.
+        fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the content.
+        content_sha256: SHA-256 over the same arrays, the forces and the groups.
+        level_of_theory: of the energies.
+        n_dropped: configurations of the sources that are not in the file.
+        preparation: sources, options and summary, see docs/data.md.
+    """
+
+    n_configs: int
+    n_atoms: int
+    has_forces: bool
+    unpacked: bool
+    fingerprint: str
+    content_sha256: str
+    level_of_theory: str
+    n_dropped: int
+    preparation: dict[str, Any]
+
+
+def is_prepared(file: h5py.File) -> bool:
+    """Whether an open HDF5 file is one of these, of any format number."""
+    return "ekd_dataset_format" in file.attrs
+
+
+def read_header(path: Path) -> Header:
+    """Read what the file says about itself.
+
+    Raises:
+        DataError: it is missing, no prepared file, damaged, or of a format of the future.
+    """
+    with opened(path) as file:
+        return _header(file)
+
+
+def load(path: Path, stream: bool | None = None, progress: bool = True) -> Dataset:
+    """Read a prepared file, or map its arrays.
+
+    Args:
+        path: the file.
+        stream: map the arrays per atom instead of reading them; a compressed file is unpacked
+            beside itself first, once. None: where they take more than :data:`STREAM_ABOVE` bytes.
+        progress: show the progress of unpacking on standard error, if it is a terminal.
+
+    Raises:
+        DataError: the file is damaged, or the unpacked copy cannot be written.
+    """
+    header = read_header(path)
+    if stream is None:
+        per_atom = 25 + (24 if header.has_forces else 0)
+        stream = header.n_atoms * per_atom > STREAM_ABOVE
+    place = _unpacked(path, header, progress) if stream and not header.unpacked else path
+    with opened(place) as file:
+        arrays: dict[str, Any] = {name: _array(file, name, stream) for name in _STORED}
+        names = np.array(group_names(file), dtype=np.str_)
+    if (pbc := arrays["pbc"]) is not None:
+        arrays["pbc"] = pbc.astype(bool)
+    if not stream:
+        arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.int64)
+    dataset = Dataset(
+        groups=names[arrays.pop("group_index")],
+        provenance=Provenance(
+            str(path), header.content_sha256, header.level_of_theory, header.n_dropped
+        ),
+        **arrays,
+    )
+    if stream:
+        # A cached property: what is mapped need not be read as a whole for it.
+        vars(dataset)["fingerprint"] = header.fingerprint
+    elif dataset.fingerprint != header.fingerprint:
+        raise DataError(
+            f"'{path}' has the fingerprint {dataset.fingerprint[:12]}, but was written with "
+            f"{header.fingerprint[:12]}: it is damaged; prepare it again"
+        )
+    return dataset
+
+
+def write(
+    path: Path,
+    columns: Mapping[str, Iterable[NDArray[Any]]],
+    shapes: Mapping[str, tuple[int, ...]],
+    group_names: list[str],
+    level_of_theory: str,
+    n_dropped: int,
+    preparation: Mapping[str, Any],
+    compress: bool = True,
+    advance: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Write a file from arrays that come piece by piece; not atomic, the caller renames.
+
+    Args:
+        path: the file, replaced if it exists.
+        columns: pieces of every array by name, rows in order.
+        shapes: of every array.
+        group_names: of the groups that ``group_index`` counts.
+        level_of_theory: of the energies.
+        n_dropped: configurations that were left out.
+        preparation: JSON types.
+        compress: chunked with gzip and a checksum of every chunk; otherwise contiguous.
+        advance: called with the number of bytes after each piece.
+    """
+    kinds = dict(FINGERPRINTED)
+    fingerprint, content = hashlib.sha256(), hashlib.sha256()
+    # Aligned, so that a mapped array is one that numpy can use at full speed.
+    options = {"alignment_threshold": 1, "alignment_interval": 64}
+    with h5py.File(path, "w", **({} if compress else options)) as file:
+        # In the order of the fingerprint, the rest after it.
+        for name in sorted(columns, key=[*kinds, *_STORED].index):
+            dataset = _create(file, name, shapes[name], compress)
+            row = 0
+            for piece in columns[name]:
+                dataset[row : row + len(piece)] = piece
+                row += len(piece)
+                advance(dataset.dtype.itemsize * piece.size)
+                canonical = np.ascontiguousarray(piece, dtype=kinds.get(name, _STORED[name][0]))
+                content.update(canonical.data)
+                if name in kinds:
+                    fingerprint.update(canonical.data)
+            assert row == len(dataset), f"{name}: {row} rows of {len(dataset)}"
+        names = [name.encode() for name in group_names]
+        file.create_dataset("group_names", data=names, dtype=h5py.string_dtype())
+        content.update("\0".join(group_names).encode())
+        file.attrs.update(
+            {
+                "ekd_dataset_format": FORMAT,
+                "fingerprint": fingerprint.hexdigest(),
+                "content_sha256": content.hexdigest(),
+                "level_of_theory": level_of_theory,
+                "n_dropped": n_dropped,
+                "preparation": json.dumps(preparation),
+            }
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a prepared file for reading; what goes wrong inside is said to be its damage.
+
+    Raises:
+        DataError: it is missing, no prepared file, damaged, or of a format of the future.
+    """
+    with _blamed_on(path), h5py.File(path, "r") as file:
+        found = file.attrs.get("ekd_dataset_format")
+        if found is None:
+            raise DataError(f"'{path}' was not made by 'ekd prepare'")
+        if found != FORMAT:
+            raise DataError(
+                f"'{path}' has dataset format {found}, and this ekd reads format {FORMAT}; "
+                "update ekd, or prepare the data again"
+            )
+        yield file
+
+
+@contextmanager
+def _blamed_on(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise DataError(f"'{path}' is damaged ({error}); prepare it again") from None
+
+
+def _header(file: h5py.File) -> Header:
+    attributes = file.attrs
+    return Header(
+        n_configs=len(file["energies"]),
+        n_atoms=len(file["positions"]),
+        has_forces="forces" in file,
+        unpacked=file["positions"].chunks is None,
+        fingerprint=str(attributes["fingerprint"]),
+        content_sha256=str(attributes["content_sha256"]),
+        level_of_theory=str(attributes["level_of_theory"]),
+        n_dropped=int(attributes["n_dropped"]),
+        preparation=json.loads(attributes["preparation"]),
+    )
+
+
+def _create(file: h5py.File, name: str, shape: tuple[int, ...], compress: bool) -> h5py.Dataset:
+    kind, unit = _STORED[name]
+    row = np.dtype(kind).itemsize * int(np.prod(shape[1:], dtype=np.int64))
+    chunks = (min(max(1, _CHUNK_BYTES // row), max(shape[0], 1)), *shape[1:])
+    packing = (
+        {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        | {"fletcher32": True}
+        if compress
+        else {}
+    )
+    dataset = file.create_dataset(name, shape=shape, dtype=kind, **packing)
+    if unit:
+        dataset.attrs["unit"] = unit
+    return dataset
+
+
+def _array(file: h5py.File, name: str, stream: bool) -> NDArray[Any] | None:
+    if name not in file:
+        return None
+    dataset = file[name]
+    if stream and name in _MAPPED:
+        offset = dataset.id.get_offset()
+        return Reference.to(file.filename, dataset.dtype, dataset.shape, offset).open()
+    return np.asarray(dataset[()])
+
+
+def _unpacked(path: Path, header: Header, progress: bool) -> Path:
+    """The unpacked copy beside a compressed file, written if it is not there already."""
+    copy = path.with_name(f"{path.stem}.unpacked{path.suffix}")
+    if _is_copy(copy, header):
+        return copy
+    partial = path.with_name(f".{copy.name}.partial")
+    try:
+        # The members of a cluster array start at the same moment: one writes, the others wait.
+        with exclusive(path.with_name(f".{copy.name}.lock")):
+            if not _is_copy(copy, header):
+                _unpack(path, partial, header, progress)
+                sync(partial)
+                partial.replace(copy)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the unpacked copy '{copy}' that streaming needs: {error}; prepare the "
+            "data with --no-compression, or move them to a folder with space"
+        ) from None
+    return copy
+
+
+def _unpack(path: Path, target: Path, header: Header, progress: bool) -> None:
+    console = Console(stderr=True)
+    with (
+        h5py.File(path, "r") as file,
+        Progress(console=console, disable=not (progress and console.is_terminal)) as bar,
+    ):
+        datasets = {name: file[name] for name in _STORED if name in file}
+        task = bar.add_task(f"unpacking {path.name}", total=sum(map(_nbytes, datasets.values())))
+
+        def pieces(dataset: h5py.Dataset) -> Iterator[NDArray[Any]]:
+            step = max(1, _COPY_BYTES * len(dataset) // max(_nbytes(dataset), 1))
+            for start in range(0, len(dataset), step):
+                with _blamed_on(path):
+                    piece = dataset[start : start + step]
+                yield piece
+
+        write(
+            target,
+            {name: pieces(dataset) for name, dataset in datasets.items()},
+            {name: dataset.shape for name, dataset in datasets.items()},
+            group_names(file),
+            header.level_of_theory,
+            header.n_dropped,
+            header.preparation,
+            compress=False,
+            advance=lambda n_bytes: bar.advance(task, n_bytes),
+        )
+
+
+def row_bytes(name: str) -> int:
+    """Bytes of one row of an array, as it is stored."""
+    width = {"positions": 3, "forces": 3, "cells": 9, "pbc": 3}.get(name, 1)
+    return np.dtype(_STORED[name][0]).itemsize * width
+
+
+def group_names(file: h5py.File) -> list[str]:
+    """Names of the groups that ``group_index`` of an open prepared file counts."""
+    return [name.decode() for name in file["group_names"][()]]
+
+
+def _nbytes(dataset: h5py.Dataset) -> int:
+    return int(dataset.dtype.itemsize * dataset.size)
+
+
+def _is_copy(path: Path, header: Header) -> bool:
+    try:
+        found = read_header(path)
+    except DataError:
+        return False
+    return found.unpacked and found.content_sha256 == header.content_sha256

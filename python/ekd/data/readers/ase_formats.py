@@ -1,0 +1,146 @@
+"""Extended XYZ and every other format that ASE reads, frame by frame.
+
+The energy is a key of the frame or a result of its calculator, the forces an array of the frame or
+such a result: ASE moves well-known keys such as ``energy`` and ``forces`` into a calculator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+from numpy.typing import NDArray
+
+from ekd.data.readers.source import (
+    Block,
+    Request,
+    Source,
+    check_numbers,
+    mismatch,
+    units,
+    unknown_key,
+)
+from ekd.errors import DataError
+
+_FRAMES_PER_BLOCK = 1000
+_NAMES = {"extxyz": "extended XYZ"}
+
+
+class ASESource(Source):
+    """A file of frames.
+
+    Raises:
+        DataError: ASE does not know the format.
+    """
+
+    def __init__(self, path: Path, request: Request) -> None:
+        self.path = path
+        self.energy_key = request.energy or "energy"
+        self.level_of_theory = self.energy_key
+        self.n_configs = None
+        self._forces_key = request.forces
+        self.has_forces = request.forces is not None
+        self._units = units(request, energy="eV")
+        self._format = request.format or _format_of(path)
+        if self._format not in ioformats:
+            raise DataError(
+                f"ASE has no format '{self._format}'; 'ase info --formats' lists what it has"
+            )
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """See :meth:`Source.blocks`."""
+        frames = self._frames(start)
+        present: dict[str, set[str]] = {"energy": set(), "forces": set()}
+        n_read = 0
+        while chunk := list(islice(frames, _FRAMES_PER_BLOCK)):
+            n_read += len(chunk)
+            yield self._block(chunk, present)
+        if start == 0 and n_read:
+            for key, names in zip(
+                (self.energy_key, self._forces_key), present.values(), strict=True
+            ):
+                if key is not None and key not in names:
+                    raise unknown_key(self.path, key, names)
+
+    def _frames(self, start: int) -> Iterator[Atoms]:
+        single = ioformats[self._format].single  # such formats take no index
+        try:
+            index = ":" if single else f"{start}:"
+            frames = ase.io.iread(self.path, index=index, format=self._format)
+            yield from islice(frames, start if single else 0, None)
+        except Exception as error:  # every parser of ASE has its own way to fail
+            name = _NAMES.get(self._format, f"'{self._format}'")
+            raise DataError(
+                f"'{self.path}' cannot be read as {name}: {type(error).__name__}: {error}"
+            ) from None
+
+    def _block(self, frames: list[Atoms], present: dict[str, set[str]]) -> Block:
+        energies, kept, forces = [], [], []
+        for frame in frames:
+            results = dict(frame.calc.results) if frame.calc is not None else {}
+            scalars, arrays = results | frame.info, results | frame.arrays
+            present["energy"].update(scalars)
+            present["forces"].update(arrays)
+            energy = self._number(scalars.get(self.energy_key, np.nan))
+            if np.isfinite(energy):
+                kept.append(frame)
+                energies.append(energy)
+                if self._forces_key is not None:
+                    forces.append(self._vectors(arrays.get(self._forces_key), len(frame)))
+        in_ev, in_angstrom, force = self._units
+        numbers = np.concatenate([np.zeros(0), *(frame.numbers for frame in kept)]).astype(np.int64)
+        check_numbers(self.path, numbers)
+        pbc = np.array([frame.pbc for frame in kept], dtype=bool).reshape(-1, 3)
+        cells = np.array([frame.cell.array for frame in kept]).reshape(-1, 3, 3)
+        none = np.zeros((0, 3))
+        return Block(
+            n_read=len(frames),
+            sizes=np.array([len(frame) for frame in kept], dtype=np.int64),
+            atomic_numbers=numbers,
+            positions=np.concatenate([none, *(frame.positions for frame in kept)]) * in_angstrom,
+            energies=np.array(energies) * in_ev,
+            groups=np.array([frame.symbols.get_chemical_formula() for frame in kept], np.str_),
+            forces=None if self._forces_key is None else np.concatenate([none, *forces]) * force,
+            cells=cells * in_angstrom if pbc.any() else None,
+            pbc=pbc if pbc.any() else None,
+        )
+
+    def _number(self, value: Any) -> float:
+        if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+            raise DataError(
+                f"'{self.energy_key}' in '{self.path}' is {value!r} in one frame; expected a number"
+            )
+        return float(value)
+
+    def _vectors(self, value: Any, n_atoms: int) -> NDArray[np.float64]:
+        if value is None:
+            return np.full((n_atoms, 3), np.nan)
+        vectors = np.asarray(value)
+        if vectors.shape != (n_atoms, 3) or vectors.dtype.kind not in "fi":
+            key, expected = str(self._forces_key), f"({n_atoms}, 3)"
+            raise mismatch(self.path, "one frame", key, vectors.shape, expected)
+        return vectors.astype(np.float64)
+
+
+def _format_of(path: Path) -> str:
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        return "extxyz"
+    try:
+        found = str(filetype(str(path)))
+    except UnknownFileTypeError:
+        found = ""
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from None
+    if found not in ioformats:  # ASE falls back on the suffix
+        raise DataError(
+            f"'{path}' has the suffix '{path.suffix}', and neither ekd nor ASE knows what it is; "
+            "expected HDF5 (.h5, .hdf5, .hdf), .npz, .xyz, .extxyz, or a format of ASE: name it "
+            "with format=, 'ase info --formats' lists them"
+        )
+    return found

@@ -1,0 +1,50 @@
+"""Which reader reads a file: by suffix, and HDF5 by what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ekd.data.prepared import is_prepared
+from ekd.data.readers import hdf5_groups, sgdml
+from ekd.data.readers.ani_release import AniReleaseSource
+from ekd.data.readers.ase_formats import ASESource
+from ekd.data.readers.prepared import PreparedSource
+from ekd.data.readers.pyanitools import PyanitoolsSource
+from ekd.data.readers.sgdml import SGDMLSource
+from ekd.data.readers.source import Request, Source
+from ekd.errors import DataError
+
+
+def open_source(path: Path, request: Request) -> Source:
+    """Open a file of any known format.
+
+    Raises:
+        DataError: the file is missing or of no known format, or the request does not fit it.
+    """
+    if not path.exists():
+        raise DataError(f"data file '{path}' not found; check the path")
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder; name the files in it")
+    suffix = path.suffix.lower()
+    if request.format is None and suffix in hdf5_groups.SUFFIXES:
+        return _hdf5(path, request)
+    if request.format is None and suffix in sgdml.SUFFIXES:
+        return SGDMLSource(path, request)
+    return ASESource(path, request)
+
+
+def _hdf5(path: Path, request: Request) -> Source:
+    with hdf5_groups.opened(path) as file:
+        if is_prepared(file):
+            return PreparedSource(path, request)
+        first = next(hdf5_groups.molecule_groups(file), None)
+        names = set() if first is None else set(first)
+    if not names:
+        raise DataError(
+            f"'{path}' has no group with 'coordinates'; expected one group per formula or molecule "
+            "with 'coordinates', 'atomic_numbers' or 'species', and properties (ANI-1x/ANI-1ccx or "
+            "pyanitools layout), or a file made by 'ekd prepare'"
+        )
+    if "species" in names and "atomic_numbers" not in names:
+        return PyanitoolsSource(path, request)
+    return AniReleaseSource(path, request)

@@ -1,0 +1,191 @@
+"""What every reader has in common: the request, the blocks it yields, and its errors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.errors import DataError
+from ekd.units import energy_unit, length_unit
+
+ATOMS_PER_BLOCK = 200_000
+"""Readers split what is larger: some tens of MB, whatever the size of the file."""
+
+_STRUCTURE = {"atomic_numbers", "coordinates", "species", "numbers", "positions", "R", "z"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read from a file, and in which units it is. None: as the format has it."""
+
+    energy: str | None = None
+    """key of the energy"""
+    forces: str | None = None
+    """key of the forces; None: energies alone"""
+    energy_unit: str | None = None
+    length_unit: str | None = None
+    gradients: bool = False
+    """the key of the forces holds gradients, whose sign is turned"""
+    format: str | None = None
+    """name of a format of ASE; None: by suffix and content"""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some configurations of a file, in eV and Å. Those without an energy are left out."""
+
+    n_read: int
+    """configurations of the file that the block stands for, with those left out"""
+    sizes: NDArray[np.int64]
+    """[n_configs] atoms of each"""
+    atomic_numbers: NDArray[np.int64]
+    """[n_atoms]"""
+    positions: NDArray[np.float64]
+    """[n_atoms, 3] Å"""
+    energies: NDArray[np.float64]
+    """[n_configs] eV"""
+    groups: NDArray[np.str_]
+    """[n_configs] name of the HDF5 group, or chemical formula"""
+    forces: NDArray[np.float64] | None = None
+    """[n_atoms, 3] eV/Å; NaN where a configuration has none; None if none were asked for"""
+    cells: NDArray[np.float64] | None = None
+    """[n_configs, 3, 3] Å; None: no configuration is periodic"""
+    pbc: NDArray[np.bool_] | None = None
+    """[n_configs, 3]; None exactly where ``cells`` is"""
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+
+class Source(ABC):
+    """A file that can be read block by block.
+
+    Attributes:
+        path: the file.
+        energy_key: key of the energy that is read.
+        level_of_theory: as the file states it, otherwise the key of the energy.
+        has_forces: whether its blocks have forces.
+        n_configs: configurations of the file, with those that have no energy; None: not known
+            before all are read.
+    """
+
+    path: Path
+    energy_key: str
+    level_of_theory: str
+    has_forces: bool
+    n_configs: int | None
+
+    @abstractmethod
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """Yield all configurations but the first ``start`` ones, in the order of the file.
+
+        Raises:
+            DataError: the file is damaged, or something in it has not the expected shape.
+        """
+
+
+def units(request: Request, energy: str, length: str = "Å") -> tuple[float, float, float]:
+    """Factors for energies (to eV), lengths (to Å), forces (to eV/Å); defaults of the format.
+
+    Raises:
+        DataError: a unit is unknown.
+    """
+    in_ev = energy_unit(request.energy_unit or energy)
+    in_angstrom = length_unit(request.length_unit or length)
+    return in_ev, in_angstrom, (-1.0 if request.gradients else 1.0) * in_ev / in_angstrom
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """Several blocks as one; at least one."""
+
+    def rows(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(block, name) for block in blocks])
+
+    periodic = any(block.pbc is not None for block in blocks)
+    none = np.zeros((0, 3))
+    return Block(
+        n_read=sum(block.n_read for block in blocks),
+        sizes=rows("sizes"),
+        atomic_numbers=rows("atomic_numbers"),
+        positions=rows("positions"),
+        energies=rows("energies"),
+        groups=rows("groups"),
+        forces=np.concatenate([none if b.forces is None else b.forces for b in blocks])
+        if any(block.forces is not None for block in blocks)
+        else None,
+        cells=np.concatenate([cells_of(block) for block in blocks]) if periodic else None,
+        pbc=np.concatenate([pbc_of(block) for block in blocks]) if periodic else None,
+    )
+
+
+def cells_of(block: Block) -> NDArray[np.float64]:
+    """Cells, zero where nothing is periodic: [n_configs, 3, 3] Å."""
+    return np.zeros((len(block), 3, 3)) if block.cells is None else block.cells
+
+
+def pbc_of(block: Block) -> NDArray[np.bool_]:
+    """Periodic directions of every configuration: [n_configs, 3]."""
+    return np.zeros((len(block), 3), dtype=bool) if block.pbc is None else block.pbc
+
+
+def rows_per_block(n_atoms: int) -> int:
+    """Configurations of this size in a block."""
+    return max(1, ATOMS_PER_BLOCK // max(n_atoms, 1))
+
+
+def config_ranges(
+    offsets: NDArray[np.int64], start: int = 0, n_atoms: int = ATOMS_PER_BLOCK
+) -> Iterator[tuple[int, int]]:
+    """Ranges of configurations of at most so many atoms, or of one that has more."""
+    n_configs = len(offsets) - 1
+    while start < n_configs:
+        stop = int(np.searchsorted(offsets, offsets[start] + n_atoms, "right")) - 1
+        stop = min(max(stop, start + 1), n_configs)
+        yield start, stop
+        start = stop
+
+
+def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
+    """Refuse what is not an atomic number.
+
+    Raises:
+        DataError: one is outside of 1 to 118.
+    """
+    bad = numbers[(numbers < 1) | (numbers > 118)]
+    if len(bad):
+        raise DataError(f"'{path}' has an atom of atomic number {bad[0]}; expected 1 to 118")
+
+
+def incomplete(vectors: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[n_configs] whether a configuration has a vector that is not finite."""
+    bad = ~np.isfinite(vectors).all(axis=1)
+    config = np.repeat(np.arange(len(sizes)), sizes)
+    return np.bincount(config[bad], minlength=len(sizes)) > 0
+
+
+def flat_cells(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[n_configs] whether the lattice vectors of the periodic directions are linearly dependent."""
+    periodic = np.nan_to_num(np.where(pbc[:, :, None], cells, 0.0))
+    return np.asarray(np.linalg.matrix_rank(periodic) < pbc.sum(axis=1))
+
+
+def unknown_key(path: Path, key: str, present: Iterable[str]) -> DataError:
+    """The error of a key that the file does not have."""
+    known = ", ".join(sorted(set(present) - _STRUCTURE)) or "none"
+    return DataError(f"'{path}' has no key '{key}'; its keys are: {known}")
+
+
+def no_energies(path: Path, key: str, n_configs: int) -> DataError:
+    """The error of a file in which no configuration has the energy."""
+    return DataError(f"all {n_configs} values of '{key}' in '{path}' are missing or NaN")
+
+
+def mismatch(path: Path, where: str, key: str, found: object, expected: str) -> DataError:
+    """The error of an array of an unexpected shape."""
+    return DataError(f"'{key}' of {where} in '{path}' has shape {found}; expected {expected}")

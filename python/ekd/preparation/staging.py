@@ -1,0 +1,205 @@
+"""Flat arrays on disk that grow block by block and survive a kill.
+
+Every array is a file that is only ever appended to. A journal says how many bytes of each are
+valid, and how far the sources have been read; it is replaced in one step after the arrays are
+safely on disk. Whatever was written after the last journal is cut off by the next process, which
+goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.data.readers import Block
+from ekd.errors import DataError
+from ekd.files import sync
+
+SECONDS_PER_COMMIT = 2.0
+"""The most work, about, that a kill costs."""
+
+_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "sizes": ("<i8", ()),
+    "atomic_numbers": ("|u1", ()),
+    "positions": ("<f8", (3,)),
+    "energies": ("<f8", ()),
+    "group_index": ("<i4", ()),
+    "cells": ("<f8", (3, 3)),
+    "pbc": ("|b1", (3,)),
+    "forces": ("<f8", (3,)),
+}
+
+
+class Staging:
+    """The arrays of a preparation under way; a context, within which no other process has them.
+
+    Args:
+        folder: where they are; what another request left there is removed.
+        request: JSON types; what the arrays depend on.
+        has_forces: whether forces are kept.
+
+    Attributes:
+        source: index of the source that is being read.
+        n_read: configurations of that source that have been read.
+        dropped: configurations without an energy, by source.
+        group_names: in the order of their first configuration.
+
+    Raises:
+        DataError: another process is at work in the folder.
+    """
+
+    def __init__(self, folder: Path, request: Mapping[str, Any], has_forces: bool) -> None:
+        self.folder = folder
+        self.source = 0
+        self.n_read = 0
+        self.dropped: list[int] = []
+        self.group_names: list[str] = []
+        self._groups: dict[str, int] = {}
+        self._request = json.loads(json.dumps(request))
+        self._has_forces = has_forces
+        self._files: dict[str, BinaryIO] = {}
+        self._lengths = dict.fromkeys(_ARRAYS, 0)
+        self._committed = time.monotonic()
+
+    def __enter__(self) -> Staging:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise DataError(
+                f"another process is preparing data in '{self.folder}'; wait until it is done"
+            ) from None
+        if not self._restore():
+            self._clear()
+        for name in _ARRAYS:
+            file = (self.folder / name).open("ab")
+            file.truncate(self._lengths[name])
+            self._files[name] = file
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+        self._lock.close()  # and with it unlocks
+
+    def append(self, block: Block) -> None:
+        """Add a block of the source that is being read."""
+        n_configs, n_atoms = len(block), len(block.positions)
+        index = [self._group(str(name)) for name in block.groups]
+        forces = block.forces
+        if self._has_forces and forces is None:
+            forces = np.full((n_atoms, 3), np.nan)
+        arrays = {
+            "sizes": block.sizes,
+            "atomic_numbers": block.atomic_numbers,
+            "positions": block.positions,
+            "energies": block.energies,
+            "group_index": np.array(index),
+            "cells": block.cells,
+            "pbc": block.pbc,
+            "forces": forces if self._has_forces else None,
+        }
+        for name, array in arrays.items():
+            kind, shape = _ARRAYS[name]
+            if array is not None:
+                self._files[name].write(np.ascontiguousarray(array, dtype=kind).data)
+                self._lengths[name] += array.size * np.dtype(kind).itemsize
+            elif name != "forces":  # no cells: zeros, which take no room in a sparse file
+                self._files[name].flush()
+                row = np.dtype((kind, shape)).itemsize
+                self._lengths[name] += n_configs * row
+                self._files[name].truncate(self._lengths[name])
+        self.n_read += block.n_read
+        self._count_dropped(block.n_read - n_configs)
+        self._commit_if_due()
+
+    def next_source(self) -> None:
+        """The source is read to its end."""
+        self._count_dropped(0)
+        self.source += 1
+        self.n_read = 0
+        self._commit_if_due()
+
+    def commit(self) -> None:
+        """Put everything so far beyond the reach of a kill."""
+        for file in self._files.values():
+            file.flush()
+            sync(file.name)
+        state = {
+            "request": self._request,
+            "source": self.source,
+            "n_read": self.n_read,
+            "dropped": self.dropped,
+            "group_names": self.group_names,
+            "lengths": self._lengths,
+        }
+        temporary = self.folder / "journal.new"
+        temporary.write_text(json.dumps(state))
+        sync(temporary)
+        temporary.replace(self.folder / "journal.json")
+        sync(self.folder)
+        self._committed = time.monotonic()
+
+    def array(self, name: str) -> NDArray[Any]:
+        """All rows of an array so far, mapped; of cells and pbc zeros where nothing is periodic."""
+        kind, shape = _ARRAYS[name]
+        self._files[name].flush()
+        n_rows = self._lengths[name] // np.dtype((kind, shape)).itemsize
+        if n_rows == 0:  # nothing can be mapped
+            return np.zeros((0, *shape), dtype=kind)
+        return np.memmap(self.folder / name, kind, "r", shape=(n_rows, *shape))
+
+    def remove(self) -> None:
+        """Delete the folder; the preparation is done."""
+        shutil.rmtree(self.folder)
+
+    def _commit_if_due(self) -> None:
+        if time.monotonic() - self._committed >= SECONDS_PER_COMMIT:
+            self.commit()
+
+    def _group(self, name: str) -> int:
+        if name not in self._groups:
+            self._groups[name] = len(self.group_names)
+            self.group_names.append(name)
+        return self._groups[name]
+
+    def _count_dropped(self, n_dropped: int) -> None:
+        self.dropped += [0] * (self.source + 1 - len(self.dropped))
+        self.dropped[self.source] += n_dropped
+
+    def _restore(self) -> bool:
+        try:
+            state = json.loads((self.folder / "journal.json").read_text())
+            if state["request"] != self._request:
+                return False
+            lengths = {name: int(state["lengths"][name]) for name in _ARRAYS}
+            if any((self.folder / name).stat().st_size < lengths[name] for name in _ARRAYS):
+                return False
+            self.source, self.n_read = state["source"], state["n_read"]
+            self.dropped, self.group_names = state["dropped"], state["group_names"]
+        except (OSError, ValueError, KeyError):
+            return False  # nothing there, or not ours: start anew
+        self._lengths = lengths
+        self._groups = {name: index for index, name in enumerate(self.group_names)}
+        return True
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                path.unlink()

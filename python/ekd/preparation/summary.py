@@ -1,0 +1,151 @@
+"""What a prepared file holds, for people: as a table, and as JSON in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in a prepared file, and what was found on the way; plain JSON types.
+
+    Attributes:
+        path: the prepared file.
+        fingerprint: of its content.
+        level_of_theory: of the energies.
+        n_configs: configurations in the file.
+        n_atoms: their atoms.
+        n_formulas: different chemical formulas.
+        n_periodic: configurations with periodic directions.
+        elements: atoms of every element, by symbol.
+        sizes: atoms per configuration: smallest, mean, largest.
+        energies: total energies: smallest, largest (eV).
+        reference_energies: fitted by least squares, by symbol (eV).
+        residuals: (energy - reference energies) per atom: smallest, root mean square, largest (eV).
+        contacts: smallest distance by pair of elements, as ``C-H`` (Å).
+        forces: root mean square and largest component (eV/Å); None without forces.
+        work: ``ratio``, ``correlation`` and ``n_pairs``: energy differences of neighbouring
+            configurations against the work of the forces; None where nothing can be compared.
+        found: configurations among those read by what is peculiar about them: ``duplicates``,
+            ``conflicting_duplicates`` (energies differ by more than 10 meV), ``energy_outliers``,
+            ``short_contacts``.
+        dropped: configurations of the sources that are not in the file, by reason: ``no_energy``,
+            ``incomplete``, ``outliers``, ``duplicates``.
+    """
+
+    path: str
+    fingerprint: str
+    level_of_theory: str
+    n_configs: int
+    n_atoms: int
+    n_formulas: int
+    n_periodic: int
+    elements: dict[str, int]
+    sizes: tuple[int, float, int]
+    energies: tuple[float, float]
+    reference_energies: dict[str, float]
+    residuals: tuple[float, float, float]
+    contacts: dict[str, float]
+    forces: tuple[float, float] | None
+    work: dict[str, float] | None
+    found: dict[str, int]
+    dropped: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, but for the path."""
+        content = asdict(self)
+        del content["path"], content["fingerprint"]
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], path: str, fingerprint: str) -> Summary:
+        """What :meth:`to_json` made."""
+        lists = {key: tuple(value) for key, value in content.items() if isinstance(value, list)}
+        return cls(path=path, fingerprint=fingerprint, **{**content, **lists})
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be looked at before training, each with what to do."""
+        return list(_warnings(self))
+
+    def table(self) -> Table:
+        """Return it as a table for the terminal."""
+        table = Table(title=self.path, title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, value in _rows(self):
+            table.add_row(name, value)
+        return table
+
+
+def _rows(summary: Summary) -> list[tuple[str, str]]:
+    smallest, mean, largest = summary.sizes
+    low, rms, high = summary.residuals
+    dropped = {name: number for name, number in summary.dropped.items() if number}
+    rows = [
+        ("configurations", f"{summary.n_configs:,} of {summary.n_formulas:,} formulas"),
+        ("atoms", f"{summary.n_atoms:,}: {_list(summary.elements, '{:,}')}"),
+        ("atoms per configuration", f"{smallest} to {largest}, mean {mean:.1f}"),
+        ("level of theory", summary.level_of_theory),
+        ("total energy", f"{summary.energies[0]:.3f} to {summary.energies[1]:.3f} eV"),
+        ("reference energies", f"{_list(summary.reference_energies, '{:.3f}')} eV"),
+        ("residual per atom", f"{low:.3f} to {high:.3f}, RMS {rms:.3f} eV"),
+        ("closest contacts", f"{_list(summary.contacts, '{:.2f}')} Å" if summary.contacts else "–"),
+    ]
+    if summary.n_periodic:
+        rows.append(("periodic", f"{summary.n_periodic:,}"))
+    if summary.forces is None:
+        rows.append(("forces", "none"))
+    else:
+        rms, largest_force = summary.forces
+        rows.append(("forces", f"RMS {rms:.3f}, largest {largest_force:.3f} eV/Å"))
+    if summary.work is not None:
+        ratio, correlation = summary.work["ratio"], summary.work["correlation"]
+        rows.append(
+            ("energy change / work of forces", f"{ratio:.3f}, correlation {correlation:.3f}")
+        )
+    rows.append(("found", _list(summary.found, "{:,}")))
+    rows.append(("dropped", _list(dropped, "{:,}") or "nothing"))
+    rows.append(("fingerprint", summary.fingerprint))
+    return rows
+
+
+def _warnings(summary: Summary) -> list[str]:
+    warnings = []
+    found, dropped = summary.found, summary.dropped
+    if found["duplicates"] and not dropped["duplicates"]:
+        warnings.append(
+            f"{found['duplicates']:,} configurations repeat an earlier geometry and may end up on "
+            "both sides of a split: --drop-duplicates"
+        )
+    if found["conflicting_duplicates"]:
+        warnings.append(
+            f"{found['conflicting_duplicates']:,} duplicates have another energy than the first of "
+            "their kind: are all energies at one level of theory?"
+        )
+    n_outliers = found["energy_outliers"] + found["short_contacts"]
+    if n_outliers and not dropped["outliers"]:
+        warnings.append(
+            f"{found['energy_outliers']:,} energies and {found['short_contacts']:,} contacts are "
+            "far from all others: look at the picture, or --drop-outliers"
+        )
+    work = summary.work
+    if work is not None and abs(work["correlation"]) > 0.7:
+        if work["ratio"] < 0:
+            warnings.append(
+                "energies rise along the forces: the file holds gradients; add --gradients"
+            )
+        elif not 0.5 < work["ratio"] < 2:
+            warnings.append(
+                f"energy differences are {work['ratio']:.3g} times the work of the forces: are "
+                "both in the same unit?"
+            )
+    return warnings
+
+
+def _list(values: Mapping[str, float], form: str) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {form.format(v)}" for name, v in values.items())

@@ -1,0 +1,24 @@
+"""Most tests prepare data many times and look at no picture: drawing it would be all their time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ekd.preparation import picture
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Requested by a test that wants the picture."""
+
+
+@pytest.fixture(autouse=True)
+def _not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+
+        def draw(analysis: object, min_distance: float, title: str, path: Path) -> None:
+            path.write_bytes(b"no picture")
+
+        monkeypatch.setattr(picture, "draw", draw)
