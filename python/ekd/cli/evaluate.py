@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ekd.cli.options import Overwrite, Quiet, Resume, existing, load
+from ekd.cli.options import Overwrite, Quiet, Resume, continues_by_itself, existing, load
 
 if TYPE_CHECKING:
     from ekd.evaluation.settings import EvaluationConfig, SetConfig
@@ -232,17 +232,18 @@ def _sets(
 def _run(config: EvaluationConfig, quiet: bool) -> None:
     from ekd.evaluation import evaluate
 
-    result = evaluate(
-        config.models,
-        config.sets,
-        config.curves,
-        output=config.output,
-        windows=config.windows,
-        units=config.units,
-        same_level=config.same_level,
-        n_workers=config.n_workers,
-        progress=not quiet,
-    )
+    with continues_by_itself():
+        result = evaluate(
+            config.models,
+            config.sets,
+            config.curves,
+            output=config.output,
+            windows=config.windows,
+            units=config.units,
+            same_level=config.same_level,
+            n_workers=config.n_workers,
+            progress=not quiet,
+        )
     console = Console()
     for table in result.tables():
         console.print(table)

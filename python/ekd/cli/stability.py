@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ekd.cli.evaluate import is_data
-from ekd.cli.options import Quiet
+from ekd.cli.options import Quiet, continues_by_itself
 
 if TYPE_CHECKING:
     from ekd.dynamics import StabilityConfig
@@ -148,13 +148,14 @@ def _config(
 def _run(config: StabilityConfig, quiet: bool) -> None:
     from ekd.dynamics import stability as run
 
-    result = run(
-        config.models,
-        config.structures,
-        output=config.output,
-        config=config,
-        progress=not quiet,
-    )
+    with continues_by_itself():
+        result = run(
+            config.models,
+            config.structures,
+            output=config.output,
+            config=config,
+            progress=not quiet,
+        )
     console = Console()
     for table in result.tables():
         console.print(table)

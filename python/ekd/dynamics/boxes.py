@@ -102,7 +102,7 @@ def run_drift(
             )
         else:
             totals = tables[1]["TotEng"]
-            outcomes.append(drift_of(seed, timestep, every * timestep, totals, len(atoms)))
+            outcomes.append(drift_of(seed, timestep, every * timestep, totals.tolist(), len(atoms)))
         report(drift.equilibration + drift.duration)
     return outcomes
 

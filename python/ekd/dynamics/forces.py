@@ -90,6 +90,12 @@ class CopiesCalculator(Calculator):
         self.energies = np.zeros(n_copies)
         """[n_copies] eV, of the last evaluation"""
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Positions are all that changes: ASE's look at everything costs more than a step."""
+        if self.atoms is None:
+            return list(all_changes)
+        return [] if np.array_equal(self.atoms.positions, atoms.positions) else ["positions"]
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -112,13 +118,10 @@ class CopiesCalculator(Calculator):
             energies, found = self._evaluate(positions, alive)
             self.energies[alive] = energies
             forces[alive] = found
-            for k in alive:
-                if self.lost[k] is None and not (
-                    np.isfinite(self.energies[k]) and np.isfinite(forces[k]).all()
-                ):
-                    self._lose(k, "numbers")
-                if self.lost[k] is not None:
-                    forces[k] = 0.0
+            finite = np.isfinite(self.energies) & np.isfinite(forces).all(axis=(1, 2))
+            for k in np.flatnonzero(~finite):
+                self._lose(int(k), "numbers")
+            forces[[lost is not None for lost in self.lost]] = 0.0
         self.results = {
             "energy": float(np.nan_to_num(self.energies).sum()),
             "forces": forces.reshape(-1, 3),

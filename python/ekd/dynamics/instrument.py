@@ -89,6 +89,7 @@ class Stability:
         structures: by name.
         survival: of every structure, temperature and model; with several structures also of all.
         drift: of every structure, time step and model.
+        baseline: row that medians are compared with, single members of an ensemble; or None.
         seconds: that the runs took, of one core, by model.
     """
 
@@ -97,7 +98,28 @@ class Stability:
     structures: Mapping[str, Atoms]
     survival: list[SurvivalRow]
     drift: list[DriftRow]
+    baseline: str | None
     seconds: Mapping[str, float]
+
+    def ratio(self, row: SurvivalRow) -> tuple[float, bool] | None:
+        """Median of a row over that of the baseline, same structure and temperature.
+
+        Returns:
+            the ratio, and whether it is a lower limit, because more than half of the runs of the
+            row survive; None where the baseline has no median, or is the row itself.
+        """
+        for other in self.survival:
+            if (other.structure, other.temperature, other.model) == (
+                row.structure,
+                row.temperature,
+                self.baseline,
+            ):
+                median = other.result.median
+                if median is None or other is row:
+                    return None
+                own = row.result.median
+                return (row.result.longest if own is None else own) / median, own is None
+        return None
 
     def tables(self) -> list[Any]:
         """Tables of :mod:`rich`."""
@@ -187,6 +209,7 @@ def stability(
         drift=[
             _drift_row(key, outcomes, engines[key[0], key[2]]) for key, outcomes in drifts.items()
         ],
+        baseline=next((r.row for r in runs.runners if r.is_member), None),
         seconds=seconds,
     )
     if output is not None:
@@ -199,10 +222,13 @@ def _structures(
 ) -> dict[str, Atoms]:
     if isinstance(structures, Mapping):
         return dict(structures)
-    if isinstance(structures, (str, os.PathLike, Atoms, StructureConfig)):
-        structures = [structures]
+    entries: list[StructureLike] = (
+        [structures]
+        if isinstance(structures, (str, os.PathLike, Atoms, StructureConfig))
+        else list(structures)
+    )
     found: dict[str, Atoms] = {}
-    for entry in structures:
+    for entry in entries:
         if isinstance(entry, Atoms):
             new = {entry.get_chemical_formula(): entry}
         elif isinstance(entry, StructureConfig):

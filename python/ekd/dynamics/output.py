@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from rich.table import Table
 
 from ekd.dynamics.failures import KINDS
@@ -40,7 +41,10 @@ def write(result: Stability, folder: Path) -> None:
             for outcome in row.outcomes
         ],
     )
-    write_csv(folder / "tables" / "survival.csv", [survival_record(row) for row in result.survival])
+    write_csv(
+        folder / "tables" / "survival.csv",
+        [survival_record(result, row) for row in result.survival],
+    )
     write_csv(folder / "tables" / "drift.csv", [asdict(row) for row in result.drift])
     with atomic_write(folder / "tables" / "survival.tex") as temporary:
         temporary.write_text(survival_latex(result), encoding="utf-8")
@@ -66,15 +70,16 @@ def summary(result: Stability) -> dict[str, Any]:
             for name, atoms in result.structures.items()
         },
         "settings": settings,
-        "survival": [survival_record(row) for row in result.survival],
+        "survival": [survival_record(result, row) for row in result.survival],
         "drift": [asdict(row) for row in result.drift],
         "seconds": dict(result.seconds),
     }
 
 
-def survival_record(row: SurvivalRow) -> dict[str, Any]:
+def survival_record(result: Stability, row: SurvivalRow) -> dict[str, Any]:
     """One row as plain values; a time that nobody knows, because it is too long, is None."""
     found = row.result
+    ratio, is_limit = result.ratio(row) or (None, False)
     return {
         "structure": row.structure,
         "temperature_K": row.temperature,
@@ -87,8 +92,16 @@ def survival_record(row: SurvivalRow) -> dict[str, Any]:
         "median_high_ps": found.high,
         "mean_ps": found.mean_time,
         "longest_ps": found.longest,
+        "median_over_single": ratio,
+        "median_over_single_is_lower_limit": is_limit,
         **{f"failed_{kind}": row.failures.get(kind, 0) for kind in KINDS},
     }
+
+
+def ratio_text(result: Stability, row: SurvivalRow) -> str:
+    """``3.1``, or ``> 3.1`` where it is a lower limit; – where it is not known."""
+    found = result.ratio(row)
+    return "–" if found is None else f"{'> ' if found[1] else ''}{found[0]:.3g}"
 
 
 def failures_text(row: SurvivalRow) -> str:
@@ -105,6 +118,8 @@ def terminal_tables(result: Stability) -> list[Table]:
             table.add_column(name, justify="right" if name == "K" else "left")
         for name in ("runs", "failed", "median time to failure\nps [95 %]", "mean\nps"):
             table.add_column(name, justify="right")
+        if result.baseline is not None:
+            table.add_column("× single", justify="right")
         table.add_column("failures")
         previous = None
         for row in ordered(result):
@@ -120,6 +135,7 @@ def terminal_tables(result: Stability) -> list[Table]:
                 str(row.result.n_failed),
                 row.result.median_text,
                 f"{row.result.mean_time:.3g}",
+                *([ratio_text(result, row)] if result.baseline is not None else []),
                 failures_text(row),
             )
         tables.append(table)
@@ -134,14 +150,14 @@ def terminal_tables(result: Stability) -> list[Table]:
             "failed",
         ):
             table.add_column(name, justify="right")
-        for row in result.drift:
+        for one in result.drift:
             table.add_row(
-                row.structure,
-                row.model,
-                f"{1e3 * row.timestep:g}",
-                "–" if row.drift is None else f"{1e6 * row.drift:.3g}",
-                "–" if row.fluctuation is None else f"{1e6 * row.fluctuation:.3g}",
-                f"{row.n_failed} of {row.n_runs}",
+                one.structure,
+                one.model,
+                f"{1e3 * one.timestep:g}",
+                "–" if one.drift is None else f"{1e6 * one.drift:.3g}",
+                "–" if one.fluctuation is None else f"{1e6 * one.fluctuation:.3g}",
+                f"{one.n_failed} of {one.n_runs}",
             )
         tables.append(table)
     return tables
@@ -205,16 +221,16 @@ def survival_curves(result: Stability) -> Figure:
                         continue
                     found = row.result
                     time = np.concatenate([[0.0], found.times])
-                    curves = [
+                    share, low, high = (
                         100 * np.concatenate([[1.0], curve])
                         for curve in (found.shares, found.band_low, found.band_high)
-                    ]
-                    ax.step(time, curves[0], where="post", color=colors[model], label=model)
+                    )
+                    ax.step(time, share, where="post", color=colors[model], label=model)
                     ax.fill_between(
-                        time, *curves[1:], step="post", color=colors[model], alpha=0.15, lw=0
+                        time, low, high, step="post", color=colors[model], alpha=0.15, lw=0
                     )
                     ends = sorted({o.time for o in row.outcomes if o.failure is None})
-                    at = [float(np.interp(t, time, curves[0])) for t in ends]
+                    at = [float(np.interp(t, time, share)) for t in ends]
                     ax.plot(ends, at, "|", color=colors[model], ms=9, mew=1.6)
             ax.set(
                 title=f"{temperature:g} K",
@@ -260,7 +276,9 @@ def drift_curves(result: Stability) -> Figure:
                         label=label if rows else None,
                     )
             ax.set(title=title, xlabel="time step (fs)", ylabel=unit, xscale="log", yscale="log")
-            plain_log(ax.xaxis)
+            steps = sorted({1e3 * row.timestep for row in result.drift})
+            ax.set_xticks(steps, [f"{step:g}" for step in steps])
+            ax.xaxis.set_minor_locator(NullLocator())
             plain_log(ax.yaxis)
         axes[0].legend(fontsize=7.5)
     return figure
@@ -297,6 +315,7 @@ def _report(result: Stability, figures: list[dict[str, Any]]) -> str:
                 "n_failed": row.result.n_failed,
                 "median": row.result.median_text,
                 "mean": f"{row.result.mean_time:.3g}",
+                "ratio": ratio_text(result, row),
                 "failures": failures_text(row),
             }
         )

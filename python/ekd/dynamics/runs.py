@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,12 @@ class Runner:
     Attributes:
         row: of the tables; runs of all single teachers count in one.
         model: what runs.
+        is_member: whether it is a single member of an ensemble.
     """
 
     row: str
     model: EvaluatedModel
+    is_member: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def plan(
             prefix, colon, _ = model.name.rpartition(": ")
             single = model.members_name if model.members_name != "member" else f"{model.name}, one"
             runners += [
-                Runner(f"{prefix}{colon}{single}", TeacherModel(teacher.name, (teacher,)))
+                Runner(f"{prefix}{colon}{single}", TeacherModel(teacher.name, (teacher,)), True)
                 for teacher in model.teachers[: config.n_teachers]
             ]
         runners.append(Runner(model.name, model))
@@ -239,9 +242,12 @@ def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
                 counter.add(whole_now - shown)
                 shown = whole_now
 
+        def told_by(number: int, content: dict[str, Any]) -> None:
+            advance(number, content["ps"])
+
         if n_workers < 2:
             for number in missing:
-                runs.run(number, lambda content, number=number: advance(number, content["ps"]))
+                runs.run(number, partial(told_by, number))
                 advance(number, None)
             return
         events = workers.run(

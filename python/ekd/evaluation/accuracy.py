@@ -83,14 +83,14 @@ class Slice:
     Attributes:
         kind: ``all``, ``window``, ``group`` or ``element``.
         name: of the window, group or element; empty for all.
-        configs: Boolean [n_configs].
-        atoms: Boolean [n_atoms].
+        configs: numbers of its configurations; none for an element: an energy belongs to none.
+        atoms: numbers of its atoms.
     """
 
     kind: str
     name: str
-    configs: NDArray[np.bool_]
-    atoms: NDArray[np.bool_]
+    configs: NDArray[np.int64]
+    atoms: NDArray[np.int64]
 
 
 def conformers(data: Dataset) -> NDArray[np.int64]:
@@ -120,20 +120,28 @@ def slices(data: Dataset, windows: Sequence[float], by_group: bool = True) -> It
         windows: of energies above the lowest conformer, kcal/mol.
         by_group: whether groups get rows; if there is one alone, it gets none.
     """
-    everything = np.ones(len(data), dtype=bool)
-    yield Slice("all", "", everything, np.ones(data.n_atoms, dtype=bool))
+    yield Slice("all", "", np.arange(len(data)), np.arange(data.n_atoms))
     height = above_minimum(data)
     for window in windows:
-        configs = height <= window * KCAL_PER_MOL
-        yield Slice("window", f"{window:g} kcal/mol", configs, configs[data.config_index])
-    names, inverse = np.unique(data.groups, return_inverse=True)
+        configs = np.flatnonzero(height <= window * KCAL_PER_MOL)
+        yield Slice("window", f"{window:g} kcal/mol", configs, _atoms_of(data, configs))
+    names, inverse, counts = np.unique(data.groups, return_inverse=True, return_counts=True)
     if by_group and len(names) > 1:
-        for index, name in enumerate(names):
-            configs = inverse.reshape(-1) == index
-            yield Slice("group", str(name), configs, configs[data.config_index])
+        # Numbers, not masks: there may be thousands of groups.
+        order = np.argsort(inverse.reshape(-1), kind="stable")
+        for name, configs in zip(names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+            yield Slice("group", str(name), configs, _atoms_of(data, configs))
     for number in data.elements:
-        nothing = np.zeros(len(data), dtype=bool)  # an energy belongs to no element
-        yield Slice("element", symbol(number), nothing, data.atomic_numbers == number)
+        atoms = np.flatnonzero(data.atomic_numbers == number)
+        yield Slice("element", symbol(number), np.empty(0, dtype=np.int64), atoms)
+
+
+def _atoms_of(data: Dataset, configs: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = data.n_atoms_per_config[configs]
+    ends = np.cumsum(counts)
+    within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+    result: NDArray[np.int64] = np.repeat(data.offsets[configs], counts) + within
+    return result
 
 
 def measure(

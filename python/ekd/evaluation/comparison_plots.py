@@ -340,7 +340,7 @@ def scans(curves: Sequence[Curve], unit_name: str) -> Figure:
             ax.set(title=curve.name, xlabel=curve.coordinate, ylabel=f"energy ({units.energy})")
             # A model that falls into a hole must not flatten everything else.
             low, high = reference.min(), reference.max()
-            room = 0.6 * (high - low) or 1.0
+            room = (high - low) or 1.0
             bottom, top = ax.get_ylim()
             ax.set_ylim(max(bottom, low - room), min(top, high + room))
         for ax in axes[len(curves) :]:

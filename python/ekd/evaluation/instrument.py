@@ -316,7 +316,8 @@ def _rows_of(
             ) -> dict[str, Errors]:
                 return measure(part, truth, molecule, energies, forces, use_energies)
 
-            if title := _members_title(model):
+            # Of single members there are no rows by group: there may be thousands of groups.
+            if (title := _members_title(model)) and part.kind != "group":
                 # Energies and forces apart: of a mixed ensemble only some energies count.
                 each = [errors(one, None) for one in _members(found.member_energies)]
                 entries.append((title, _mean(each)))
@@ -329,7 +330,7 @@ def _rows_of(
                 truth.provenance.level_of_theory,
                 part.kind,
                 part.name,
-                int(part.configs.sum()),
+                len(part.configs),
                 title,
                 quantity,
                 value,

@@ -49,7 +49,9 @@ class ModelPredictions:
 class EvaluatedModel(Protocol):
     """A model under evaluation; it can be sent to worker processes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For people."""
 
     @property
     def sha256(self) -> str:
@@ -175,6 +177,7 @@ class FileModel:
     Attributes:
         name: for people.
         path: of the file.
+        use_energies: whether its energies are at the level of theory of the data.
     """
 
     name: str
@@ -240,7 +243,7 @@ class FileModel:
         forces = np.empty((data.n_atoms, 3))
         several = self.n_members > 1
         energies_std = np.empty(len(data)) if several else None
-        forces_std = np.empty(data.n_atoms) if several else None
+        forces_std: Array | None = None
         # The spread of the energy is one number per call: a committee takes one at a time.
         for start, stop in _calls(found.pair_offsets, 0 if several else _PAIRS_PER_CALL):
             atoms = slice(data.offsets[start], data.offsets[stop])
@@ -248,8 +251,10 @@ class FileModel:
             bounds = data.offsets[start:stop] - data.offsets[start]
             energies[start:stop] = np.add.reduceat(results.atomic_energies, bounds)
             forces[atoms] = results.forces
-            if energies_std is not None and forces_std is not None:
+            if energies_std is not None:
                 energies_std[start] = results.energy_std
+            if results.forces_std is not None:  # whatever it is that estimates them
+                forces_std = np.empty(data.n_atoms) if forces_std is None else forces_std
                 forces_std[atoms] = results.forces_std
         return ModelPredictions(energies, forces, energies_std, forces_std)
 

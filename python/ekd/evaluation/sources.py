@@ -119,11 +119,13 @@ def _is_run(path: Path | None) -> bool:
 
 
 def _open(model: ModelLike, name: str, several_runs: bool) -> list[EvaluatedModel]:
-    if isinstance(model, (TeacherModel, FileModel)):
+    if isinstance(model, TeacherModel):
+        return [replace(model, name=name or model.name)]
+    if isinstance(model, FileModel):
         return [replace(model, name=name or model.name)]
     if isinstance(model, ExportedModel):
-        path = Path(model.path)
-        return [FileModel(name or path.stem, path)]
+        file = Path(model.path)
+        return [FileModel(name or file.stem, file)]
     if isinstance(model, (Ensemble, TrainedModel, MemberTeacher, ASETeacher)):
         teachers = tuple(as_teachers(model))
         default = "ensemble" if len(teachers) > 1 else teachers[0].name
@@ -131,8 +133,7 @@ def _open(model: ModelLike, name: str, several_runs: bool) -> list[EvaluatedMode
     if isinstance(model, ModelConfig) and model.calculator is not None:
         teacher = from_config(model)
         return [TeacherModel(name or teacher.name, (teacher,))]
-    path = _path(model)
-    if path is None:
+    if (path := _path(model)) is None:
         raise ConfigError(
             f"a {type(model).__name__} is no model; give a path, a trained model, an ensemble, or "
             "a calculator as ekd.ASETeacher('module:Class', {...})"

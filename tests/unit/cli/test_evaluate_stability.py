@@ -106,3 +106,18 @@ def test_stability_of_a_student(runner: CliRunner, run_folder: Path) -> None:
     assert Path("stability/report.html").exists()
     again = runner.invoke(app, [*command, "--overwrite"])
     assert again.exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "stability"])
+def test_interruption(
+    runner: CliRunner, run_folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ekd.evaluation.instrument.predict_everything", interrupt)
+    monkeypatch.setattr("ekd.dynamics.instrument.complete", interrupt)
+    ase.io.write("w.xyz", water(0))
+    result = runner.invoke(app, [verb, "run", *(["w.xyz"] if verb == "stability" else [])])
+    assert result.exit_code == 130
+    assert "interrupted; the same command goes on from here" in result.output

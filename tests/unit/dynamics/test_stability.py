@@ -11,10 +11,12 @@ import pytest
 
 import ekd
 from ekd.distillation import ASETeacher
-from ekd.dynamics import Stability, runs
-from ekd.dynamics.instrument import ALL
+from ekd.dynamics import Stability, StabilityConfig, StructureConfig, runs, survival
+from ekd.dynamics.instrument import ALL, SurvivalRow
+from ekd.dynamics.output import ratio_text
 from ekd.dynamics.settings import load_stability_config
 from ekd.errors import ConfigError, DataError, StructureError
+from ekd.evaluation import ModelConfig
 from systems import water
 from untrained import ensemble, teacher
 
@@ -46,6 +48,7 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         if (r.structure, r.temperature, r.model) == ("H2O", 300.0, "springs")
     ]
     assert pushed.failures == {"bond": 2}
+    assert result.baseline == "committee, one"
     assert {(row.structure, row.model) for row in result.drift} == {
         (s, m) for s in ("H2O", "CH4") for m in result.models
     }
@@ -151,3 +154,18 @@ def test_configuration_that_is_wrong(text: str, words: str, tmp_path: Path) -> N
     (tmp_path / "stability.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_stability_config(tmp_path / "stability.toml")
+
+
+def test_ratio_of_medians() -> None:
+    """Single members fail after 1 and 3 ps; the others after 6 ps, or not within 8."""
+    runs_of = {"one": [1.0, 3.0], "other": [6.0, 6.0], "best": [8.0, 8.0]}
+    rows = [
+        SurvivalRow("H2O", 300.0, name, "ASE", [], survival(times, [t < 8 for t in times]))
+        for name, times in runs_of.items()
+    ]
+    config = StabilityConfig(
+        models=[ModelConfig(path=Path("x"))], structures=[StructureConfig(molecule="H2O")]
+    )
+    result = Stability(config, list(runs_of), {}, rows, [], "one", {})
+    assert [result.ratio(row) for row in rows] == [None, (6.0, False), (8.0, True)]
+    assert [ratio_text(result, row) for row in rows] == ["–", "6", "> 8"]

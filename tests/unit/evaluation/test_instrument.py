@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from ekd.evaluation.comparison_plots import parity
 from ekd.evaluation.models import FileModel, TeacherModel
 from ekd.evaluation.settings import load_evaluation_config
 from ekd.evaluation.sources import open_data, open_models, parse_model
+from ekd.units import HARTREE
 from models import random_committee, random_model
 from tolerances import tolerance
 from untrained import ensemble, teacher
@@ -332,3 +335,48 @@ def test_sets_take_names_and_levels(test_file: Path) -> None:
     ((name, data),) = open_data(entry).items()
     assert name == "mine"
     assert data.provenance.level_of_theory == "CCSD(T)"
+
+
+def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> None:
+    """Each file is a row, all of them together another; forces are gradients there."""
+    student = teacher(0)
+    water = truth.atoms(int(np.flatnonzero(truth.groups == "H2O")[0]))
+    moved = np.stack([water.positions * scale for scale in (1.0, 1.02, 1.3)])
+    for k, name in enumerate(("s66x8", "drugbank")):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            group = file.create_group("set/molecule0")
+            group["species"] = np.array([symbol.encode() for symbol in water.symbols])
+            group["coordinates"] = moved
+            group["energies"] = np.array([-76.4, -76.39, -76.0]) + 0.001 * k  # 0.4 Ha: 251 kcal/mol
+            group["forces"] = np.full(moved.shape, 0.01 * (k + 1))
+    sets = [
+        SetConfig(
+            path=tmp_path / f"{name}.h5", forces="forces", gradients=True, level_of_theory="ωB97X"
+        )
+        for name in ("s66x8", "drugbank")
+    ]
+    result = ekd.evaluate({"student": student}, sets, progress=False)
+    assert {row.dataset for row in result.rows} == {"s66x8", "drugbank", "all sets"}
+    assert {row.level_of_theory for row in result.rows} == {"ωB97X"}
+    (window,) = result.select("s66x8", quantity="force", kind="window")
+    assert window.n_configs == 2
+    (force,) = result.select("drugbank", quantity="force")
+    data = open_data(sets)["drugbank"]
+    assert data.forces is not None
+    assert data.forces[0, 0] == pytest.approx(-0.02 * HARTREE)
+    expected = student.predict(data).forces + 0.02 * HARTREE
+    assert force.errors.rmse == pytest.approx(np.sqrt(np.mean(expected**2)))
+    (joined,) = result.select("all sets", quantity="relative_energy")
+    assert joined.errors.n == 6  # three pairs in each file, none across files
+
+
+def test_files_in_the_docs_are_valid(tmp_path: Path) -> None:
+    from ekd.dynamics.settings import load_stability_config
+
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    evaluation, stability = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "evaluation.toml").write_text(evaluation)
+    (tmp_path / "stability.toml").write_text(stability)
+    config = load_evaluation_config(tmp_path / "evaluation.toml")
+    assert [curve.zero for curve in config.curves] == ["minimum", "end"]
+    assert load_stability_config(tmp_path / "stability.toml").drift.bath_timestep == 0.00025
