@@ -13,7 +13,7 @@ import h5py
 import pytest
 import torch
 
-N_KILLS = 6
+N_KILLS = 5
 
 CONFIG = """
 output = "run"
