@@ -25,7 +25,7 @@ from rich.console import Console
 
 from common import machine
 from ekd.errors import LammpsError
-from ekd.evaluation import plots
+from ekd.evaluation import style
 from ekd.evaluation.stability import Drift, energy_drift, intact_waters
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel
@@ -150,7 +150,7 @@ def plot(series: dict[str, Series]) -> Figure:
     """Total energy against time."""
     figure = Figure(figsize=(7.0, 3.2), constrained_layout=True)
     axes = figure.subplots()
-    for (name, found), color in zip(series.items(), (plots.STUDENT, plots.ENSEMBLE), strict=True):
+    for (name, found), color in zip(series.items(), (style.STUDENT, style.ENSEMBLE), strict=True):
         axes.plot(found.time, 1e6 * found.energy, lw=0.7, color=color, label=f"precision {name}")
         line = found.drift.slope * (found.time - found.time.mean()) + found.energy.mean()
         axes.plot(found.time, 1e6 * line, lw=1.6, color=color)
@@ -258,7 +258,7 @@ def main() -> None:
     Console().print("\n".join(lines), markup=False, soft_wrap=True)
     if options.write:
         image = options.write.with_suffix(".png")
-        plots.save(plot(series), image)
+        style.save(plot(series), image)
         lines += ["", f"![Total energy against time]({image.name})"]
         with atomic_write(options.write) as temporary:
             temporary.write_text("\n".join(lines) + "\n")

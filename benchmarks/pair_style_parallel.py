@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import warm_up
 from common import machine
 from domain_work import Work, count_work
-from ekd.evaluation import plots
+from ekd.evaluation import style
 from ekd.files import atomic_write
 from pair_style_runs import (
     SKIN,
@@ -251,7 +251,7 @@ def plot(domains: Sequence[Domain]) -> Figure:
     """Work and time with wide ghosts, relative to staged exchange."""
     figure = Figure(figsize=(8.4, 3.3), constrained_layout=True)
     work, time = figure.subplots(1, 2)
-    colors = (plots.STUDENT, plots.ENSEMBLE, plots.TARGET)
+    colors = (style.STUDENT, style.ENSEMBLE, style.TARGET)
     for n, color in zip(sorted({d.n_interactions for d in domains}), colors, strict=False):
         mine = [d for d in domains if d.n_interactions == n]
         sizes = [d.n_atoms for d in mine]
@@ -260,11 +260,11 @@ def plot(domains: Sequence[Domain]) -> Figure:
         least = [d.wide.least_pairs / d.staged.pairs for d in mine]
         work.plot(sizes, least, "o:", color=color, mfc="white")
         time.plot(sizes, [d.ratio for d in mine], "o-", color=color, label=label)
-    work.plot([], [], "o-", color=plots.INK, label="evaluated")
-    work.plot([], [], "o:", color=plots.INK, mfc="white", label="at least")
+    work.plot([], [], "o-", color=style.INK, label="evaluated")
+    work.plot([], [], "o:", color=style.INK, mfc="white", label="at least")
     sizes = sorted({d.n_atoms for d in domains})
     for axes, title in ((work, "pairs"), (time, "time per step")):
-        axes.axhline(1.0, color=plots.INK, lw=1, ls="--")
+        axes.axhline(1.0, color=style.INK, lw=1, ls="--")
         axes.set(
             xscale="log", yscale="log", xlabel="atoms of a rank", ylabel=f"{title}, wide / staged"
         )
@@ -409,7 +409,7 @@ def main() -> None:
     lines = page(results, options, where)
     Console().print("\n".join(lines), markup=False, soft_wrap=True)
     if options.write:
-        plots.save(plot(results.domains), _image(options))
+        style.save(plot(results.domains), _image(options))
         with atomic_write(options.write) as temporary:
             temporary.write_text("\n".join(lines) + "\n")
 

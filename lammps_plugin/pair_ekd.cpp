@@ -45,8 +45,8 @@ PairEKD::PairEKD(LAMMPS* lmp) : Pair(lmp) {
   single_enable = 0;
   one_coeff = 1;
   manybody_flag = 1;
-  // Set anew when the model is known.
-  centroidstressflag = CENTROID_NOTAVAIL;
+  // Set anew when the model is known. pair_style hybrid asks before, see init_style.
+  centroidstressflag = CENTROID_AVAIL;
   // The virial is summed over pairs below, in every case: with newton on or off, under hybrid
   // styles and with pair_modify nofdotr.
   no_virial_fdotr_compute = 1;
@@ -252,6 +252,9 @@ void PairEKD::init_style() {
     force->pair->comm_forward = std::max(force->pair->comm_forward, comm_forward);
     force->pair->comm_reverse = std::max(force->pair->comm_reverse, comm_reverse);
     force->pair->comm_reverse_off = std::max(force->pair->comm_reverse_off, comm_reverse_off);
+    // It has what its styles have, and gathers their centroid virials.
+    if (centroidstressflag == CENTROID_NOTAVAIL)
+      force->pair->centroidstressflag = CENTROID_NOTAVAIL;
   }
 }
 

@@ -27,6 +27,10 @@ _TABLE = {
         "float64": Tolerance(1e-10, 1e-10, "the same sums in another order, on values near one"),
         "float32": Tolerance(1e-5, 1e-5, "as above: about a hundred roundings of 6e-8"),
     },
+    "message": {
+        "float64": Tolerance(1e-10, 1e-10, "as above, of some hundred products"),
+        "float32": Tolerance(1e-4, 1e-4, "as above, of some hundred products"),
+    },
     "runtime": {
         "float64": Tolerance(1e-12, 1e-12, "the same sums in another order; atol for small forces"),
         "float32": Tolerance(1e-4, 1e-4, "as above, in single precision, through whole networks"),
@@ -50,6 +54,14 @@ _TABLE = {
     },
     "constants": {
         "float64": Tolerance(1e-7, 0.0, "ASE takes its constants from CODATA 2014"),
+    },
+    "processes": {
+        "float64": Tolerance(1e-8, 0.0, "sums over two processes, through some tens of steps"),
+    },
+    "migration": {
+        "float64": Tolerance(
+            1e-8, 1e-8, "other orders of sums, other processors, through training"
+        ),
     },
     "least_squares": {
         "float64": Tolerance(1e-9, 1e-9, "eps times the condition of a composition matrix, 1e3"),

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from ekd.distillation import perturb as perturb
     from ekd.distillation import read_structures as read_structures
     from ekd.distillation import sample_md as sample_md
+    from ekd.dynamics import StabilityConfig as StabilityConfig
+    from ekd.dynamics import stability as stability
     from ekd.errors import EKDError as EKDError
+    from ekd.evaluation import CurveConfig as CurveConfig
+    from ekd.evaluation import SetConfig as SetConfig
+    from ekd.evaluation import as_calculator as as_calculator
+    from ekd.evaluation import evaluate as evaluate
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
     from ekd.neighbor_list import VerletList as VerletList
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "ASETeacher": "distillation",
     "Config": "config",
+    "CurveConfig": "evaluation",
     "Dataset": "data",
     "EKDCalculator": "calculator",
     "EKDError": "errors",
@@ -59,12 +66,16 @@ _PUBLIC = {
     "HIPNNConfig": "config",
     "Labels": "distillation",
     "MemberTeacher": "distillation",
+    "SetConfig": "evaluation",
     "SpreadConfig": "config",
+    "StabilityConfig": "dynamics",
     "TrainedModel": "training",
     "TrainingConfig": "config",
     "VerletList": "neighbor_list",
+    "as_calculator": "evaluation",
     "distill": "distillation",
     "distill_committee": "distillation",
+    "evaluate": "evaluation",
     "from_hippynn": "interop",
     "label": "distillation",
     "load_config": "config",
@@ -75,6 +86,7 @@ _PUBLIC = {
     "prepare_dataset": "preparation",
     "read_structures": "distillation",
     "sample_md": "distillation",
+    "stability": "dynamics",
     "train_ensemble": "training",
 }
 

@@ -112,11 +112,35 @@ class HIPNNConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How one network is trained: Adam, one-cycle learning rate, loss RMSE + MAE."""
+    """How one network is trained: Adam, loss RMSE + MAE. See docs/training.md."""
 
-    epochs: int = Field(100, ge=1, description="passes over the training set")
+    epochs: int = Field(
+        100, ge=1, description="passes over the training set; the most, if it stops early"
+    )
     batch_size: int = Field(32, ge=1, description="configurations per step")
-    learning_rate: float = Field(1e-2, gt=0, description="peak of the one-cycle schedule")
+    batch_atoms: int | None = Field(
+        None,
+        ge=1,
+        description="atoms per step at most, instead of batch_size: steps of one size where "
+        "molecules differ in theirs",
+    )
+    learning_rate: float = Field(1e-2, gt=0, description="peak of the schedule")
+    schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = Field(
+        "one-cycle",
+        description="'one-cycle': up for a fifth of the steps, then down to a thousandth; "
+        "'cosine': down to a thousandth; 'plateau': down when the validation loss stops falling",
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="of every reduction of the rate")
+    plateau_patience: int = Field(
+        10, ge=0, description="epochs without a lower validation loss before a reduction"
+    )
+    early_stopping: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a lower validation loss"
+    )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="weights that are kept: of the last epoch or of the best validation loss",
+    )
     energy_weight: float = Field(1.0, ge=0, description="weight of RMSE + MAE of the energy")
     force_weight: float = Field(
         1.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
@@ -124,11 +148,20 @@ class TrainingConfig(Section):
     hierarchicality_weight: float = Field(
         0.0, ge=0, description="weight of the hierarchicality of the energy terms"
     )
+    l2_weight: float = Field(
+        0.0, ge=0, description="weight of the sum of squares of all parameters"
+    )
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept"
     )
     gradient_clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of training")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the network is trained")
+    checkpoint_minutes: float = Field(
+        10.0,
+        gt=0,
+        description="between checkpoints within an epoch; one is written after each",
+    )
 
 
 class StudentTrainingConfig(TrainingConfig):
@@ -137,14 +170,59 @@ class StudentTrainingConfig(TrainingConfig):
     epochs: int = Field(200, ge=1, description="passes over the training set")
 
 
+class MemberConfig(Section):
+    """What one member of an ensemble has of its own."""
+
+    seed: int | None = Field(None, ge=0, description="None: that of the first member, counted on")
+    model: dict[str, Any] = Field({}, description="keys of [model] with other values")
+    training: dict[str, Any] = Field({}, description="keys of [teachers.training], likewise")
+
+    def apply(
+        self, model: HIPNNConfig, training: TrainingConfig
+    ) -> tuple[HIPNNConfig, TrainingConfig]:
+        """The settings of this member, made of those of all.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type or an impossible value.
+        """
+        return (
+            type(model)(**(model.model_dump() | self.model)),
+            type(training)(**(training.model_dump() | self.training)),
+        )
+
+
 class TeachersConfig(Section):
-    """The ensemble that is trained: members differ in their seed alone."""
+    """The ensemble that is trained. Members differ in their seed, and in more if asked to."""
 
     n_members: int = Field(
         8, ge=0, description="number of teachers to train; 0: those in [labels] are all"
     )
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    splits: Literal["shared", "k-fold", "bootstrap"] = Field(
+        "shared",
+        description="'shared': all learn from the training part; 'k-fold': each leaves out a fold "
+        "of it, and is validated on that; 'bootstrap': each draws from it with replacement",
+    )
+    n_folds: int | None = Field(None, ge=2, description="of 'k-fold'; None: one per member")
     training: TrainingConfig = TrainingConfig()
+    overrides: list[MemberConfig] = Field(
+        [], description="what single members have of their own, in the order of the members"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TeachersConfig:
+        if len(self.overrides) > self.n_members:
+            raise ValueError(
+                f"{len(self.overrides)} sections [[teachers.overrides]] for n_members = "
+                f"{self.n_members}; remove some, or train more members"
+            )
+        if self.n_folds is not None and self.splits != "k-fold":
+            raise ValueError(
+                f"n_folds = {self.n_folds} belongs to splits = 'k-fold', found '{self.splits}'"
+            )
+        if self.splits == "k-fold" and (self.n_folds or self.n_members) < 2:
+            raise ValueError("splits = 'k-fold' needs at least 2 folds; set n_folds")
+        return self
 
 
 class TeacherConfig(Section):
@@ -307,6 +385,9 @@ class Config(Section):
 
     output: FilePath = Field(Path("run"), description="folder of everything that is written")
     seed: int = Field(0, ge=0, description="seed of the first teacher; others count on from it")
+    tensorboard: bool = Field(
+        False, description="write logs for TensorBoard beside every history; needs its package"
+    )
     data: DataConfig
     test: TestConfig | None = None
     model: HIPNNConfig = HIPNNConfig()
@@ -329,6 +410,13 @@ class Config(Section):
                 "labels.md.n_trajectories: MD runs with teachers that are trained here; set "
                 "teachers.n_members, or give snapshots as labels.structures"
             )
+        for k, member in enumerate(self.teachers.overrides):
+            try:
+                member.apply(self.model, self.teachers.training)
+            except ConfigError as error:
+                raise ValueError(
+                    f"[[teachers.overrides]] number {k}, counted from 0: {error}"
+                ) from None
         return self
 
 
@@ -339,16 +427,30 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         ConfigError: the file is missing, is not TOML, or fails validation. Every problem is
             listed, each with the key, the value found and what was expected.
     """
+    return validate_config(read_toml(path), base=Path(path).parent, source=f"'{path}'")
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file, whatever is in it.
+
+    Raises:
+        ConfigError: the file is missing, cannot be read, or is not TOML.
+    """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"configuration file '{path}' not found; check the path") from None
     except OSError as error:
         raise ConfigError(f"configuration file '{path}' cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
-    return validate_config(raw, base=path.parent, source=f"'{path}'")
+
+
+def located(path: Path, base: str | os.PathLike[str]) -> Path:
+    """A path that counts from ``base``, as an absolute one."""
+    # Not resolve(): a link that the user wrote stays a link.
+    return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
 
 
 def validate_config(
@@ -364,27 +466,23 @@ def validate_config(
     except ValidationError as error:
         raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
 
-    def located(path: Path) -> Path:
-        # Not resolve(): a link that the user wrote stays a link.
-        return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
-
     def teacher(section: TeacherConfig) -> TeacherConfig:
-        files = {key: located(path) for key, path in section.files.items()}
-        checkpoint = section.checkpoint and located(section.checkpoint)
-        folder = located(section.folder)
+        files = {key: located(path, base) for key, path in section.files.items()}
+        checkpoint = section.checkpoint and located(section.checkpoint, base)
+        folder = located(section.folder, base)
         return section.model_copy(
             update={"files": files, "checkpoint": checkpoint, "folder": folder}
         )
 
-    data = config.data.model_copy(update={"path": located(config.data.path)})
-    test = config.test and config.test.model_copy(update={"path": located(config.test.path)})
+    data = config.data.model_copy(update={"path": located(config.data.path, base)})
+    test = config.test and config.test.model_copy(update={"path": located(config.test.path, base)})
     labels = config.labels.model_copy(
         update={
             "teachers": [teacher(section) for section in config.labels.teachers],
-            "structures": [located(path) for path in config.labels.structures],
+            "structures": [located(path, base) for path in config.labels.structures],
         }
     )
-    output = located(config.output)
+    output = located(config.output, base)
     return config.model_copy(
         update={"data": data, "test": test, "labels": labels, "output": output}
     )
@@ -398,6 +496,22 @@ def write_config(config: Config, path: str | os.PathLike[str]) -> None:
     settings = config.model_dump(mode="json", exclude_none=True)
     with atomic_write(path) as temporary:
         temporary.write_text(tomli_w.dumps(settings), encoding="utf-8")
+
+
+RESOLVED = "config.resolved.toml"
+"""The settings of a run, defaults included, in its output folder."""
+
+
+def config_of_run(folder: str | os.PathLike[str]) -> Config | None:
+    """The settings that a run has left in its output folder; None if it has left none.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    for name in (RESOLVED, "config.toml"):  # the second by versions before format 2 of checkpoints
+        if (Path(folder) / name).exists():
+            return load_config(Path(folder) / name)
+    return None
 
 
 def _explain_all(error: ValidationError, root: type[Section]) -> str:

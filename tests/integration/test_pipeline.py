@@ -50,6 +50,9 @@ duration = 0.01
 """
 
 
+LEFT_BESIDE = ("learning_curves.png", "energy_parity.png", "summary.json")
+
+
 def shorten(source: Path, target: Path, n: int) -> None:
     """Copy a dataset with the first ``n`` configurations of each system."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
@@ -88,8 +91,10 @@ def change(config: Config, **sections: dict[str, object]) -> Config:
 
 
 def test_folder_has_everything(config: Config) -> None:
-    expected = ["config.toml", "labels.h5", "student.pt", "report.html", "summary.json"]
+    expected = ["config.resolved.toml", "labels.h5", "student.pt", "report.html", "summary.json"]
     expected += ["teachers/member-1/history.csv", "student/checkpoint.pt", "plots/accuracy.png"]
+    expected += [f"teachers/{name}" for name in LEFT_BESIDE]
+    expected += [f"student/{name}" for name in (*LEFT_BESIDE, "force_parity.png")]
     expected += ["lammps/nve/nve.log", "lammps/water/rdf.dat", "lammps/comparison/water-2.in"]
     assert [name for name in expected if not (config.output / name).exists()] == []
 
@@ -136,7 +141,7 @@ def test_several_students_become_a_committee(config: Config, tmp_path: Path) -> 
 
 
 def test_written_configuration_gives_the_same_run(config: Config) -> None:
-    again = load_config(config.output / "config.toml")
+    again = load_config(config.output / "config.resolved.toml")
     assert again == config
 
 
@@ -145,7 +150,7 @@ def test_complete_stages_are_kept(config: Config) -> None:
     Pipeline(config, Existing.RESUME, progress=False).run(STAGES[:-1])
     after = {path: path.stat().st_mtime_ns for path in config.output.rglob("*.*")}
     changed = {path.name for path in after if after[path] != before.get(path)}
-    assert changed == {"config.toml"}
+    assert changed == {"config.resolved.toml"}
 
 
 def test_existing_results_are_not_touched(config: Config) -> None:
@@ -185,14 +190,6 @@ def test_missing_stage_is_named(config: Config, tmp_path: Path) -> None:
         Pipeline(elsewhere, progress=False).run(["label"])
 
 
-def test_foreign_configuration_file_is_not_replaced(config: Config, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text("mine")
-    elsewhere = config.model_copy(update={"output": tmp_path})
-    with pytest.raises(ConfigError, match="is not of ekd's making"):
-        Pipeline(elsewhere, progress=False).run(["train"])
-    assert (tmp_path / "config.toml").read_text() == "mine"
-
-
 def test_what_would_fail_late_fails_early(config: Config, tmp_path: Path) -> None:
     elsewhere = config.model_copy(update={"output": tmp_path / "new"})
     nve = config.lammps.nve.model_copy(update={"molecule": "unobtainium"})
@@ -217,7 +214,7 @@ def test_one_stage_from_the_command_line(config: Config, runner: CliRunner) -> N
 
 
 def test_run_from_the_command_line_ends_with_the_table(config: Config, runner: CliRunner) -> None:
-    path = str(config.output / "config.toml")
+    path = str(config.output / "config.resolved.toml")
     result = runner.invoke(app, ["run", path, "--resume"])
     assert result.exit_code == 0, result.output
     assert "train: complete, kept" in result.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ekd.data import Dataset, split
+from ekd.data import Dataset, folds, split
 from ekd.errors import DataError
 
 
@@ -69,3 +69,25 @@ def test_too_few(small_dataset: Dataset) -> None:
 def test_unknown_way(small_dataset: Dataset) -> None:
     with pytest.raises(DataError, match="cannot split by 'molecule'; expected 'configuration' or"):
         split(small_dataset, 0.1, by="molecule")
+
+
+@pytest.mark.parametrize("by", ["configuration", "formula"])
+def test_folds_are_parts_of_about_one_size(training_dataset: Dataset, by: str) -> None:
+    indices = split(training_dataset, 0.1, by=by)[0]
+    parts = folds(training_dataset, indices, 4, by=by)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), indices)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= (1 if by == "configuration" else max(sizes) / 2)
+    if by == "formula":
+        seen = [set(training_dataset.formulas[part]) for part in parts]
+        assert sum(map(len, seen)) == len(set.union(*seen))
+    other = folds(training_dataset, indices, 4, by=by, seed=1)
+    assert any(len(a) != len(b) or (a != b).any() for a, b in zip(parts, other, strict=True))
+
+
+def test_too_many_folds(small_dataset: Dataset) -> None:
+    indices = np.arange(5)
+    with pytest.raises(DataError, match="5 configurations cannot be divided into 6 folds"):
+        folds(small_dataset, indices, 6)
+    with pytest.raises(DataError, match=r"formulas cannot be divided into 6 folds; expected 2 to"):
+        folds(small_dataset, indices, 6, by="formula")

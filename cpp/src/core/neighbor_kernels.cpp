@@ -1,8 +1,9 @@
 // Compiled without contraction to fused multiply-add: every instruction set gives the same bits.
 #include "neighbor_kernels.hpp"
 
-#include <cstdlib>
 #include <cstring>
+
+#include "ekd/instruction_set.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
@@ -45,6 +46,60 @@ EKD_SIMD Selection select_portable(const Candidates& candidates, const Point& ce
 }
 
 #ifdef EKD_X86_64
+// Bytes of the 32-bit numbers that a mask of four names, one after the other: AVX2 has no
+// instruction that packs them.
+struct PackTable {
+  alignas(16) std::uint8_t bytes[16][16];
+
+  constexpr PackTable() : bytes{} {
+    for (int mask = 0; mask < 16; ++mask) {
+      int to = 0;
+      for (int lane = 0; lane < 4; ++lane)
+        if ((mask >> lane) & 1)
+          for (int byte = 0; byte < 4; ++byte)
+            bytes[mask][to++] = static_cast<std::uint8_t>(4 * lane + byte);
+      while (to < 16) bytes[mask][to++] = 0x80;
+    }
+  }
+};
+constexpr PackTable kPack;
+
+__attribute__((target("arch=x86-64-v3"))) Selection select_avx2(const Candidates& candidates,
+                                                                const Point& center, double cutoff,
+                                                                double overlap,
+                                                                std::int32_t* neighbors) {
+  const __m256d cutoff2 = _mm256_set1_pd(cutoff * cutoff);
+  const __m256d overlap2 = _mm256_set1_pd(overlap * overlap);
+  const __m256d cx = _mm256_set1_pd(center.xyz[0]);
+  const __m256d cy = _mm256_set1_pd(center.xyz[1]);
+  const __m256d cz = _mm256_set1_pd(center.xyz[2]);
+  Selection found;
+  for (std::int64_t k = 0; k < candidates.size; k += 4) {
+    const __m256d dx = _mm256_sub_pd(_mm256_loadu_pd(candidates.x.data() + k), cx);
+    const __m256d dy = _mm256_sub_pd(_mm256_loadu_pd(candidates.y.data() + k), cy);
+    const __m256d dz = _mm256_sub_pd(_mm256_loadu_pd(candidates.z.data() + k), cz);
+    const __m256d squared = _mm256_add_pd(
+        _mm256_add_pd(_mm256_mul_pd(dx, dx), _mm256_mul_pd(dy, dy)), _mm256_mul_pd(dz, dz));
+    const std::int64_t left = candidates.size - k;
+    const unsigned valid = left >= 4 ? 0xfU : (1U << left) - 1U;
+    const unsigned near =
+        valid &
+        static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(squared, cutoff2, _CMP_LT_OQ)));
+    const unsigned overlapping =
+        valid &
+        static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(squared, overlap2, _CMP_LT_OQ)));
+    const unsigned hits = near & ~overlapping;
+    const __m128i slots =
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(candidates.slots.data() + k));
+    const __m128i order = _mm_load_si128(reinterpret_cast<const __m128i*>(kPack.bytes[hits]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(neighbors + found.n_neighbors),
+                     _mm_shuffle_epi8(slots, order));
+    found.n_neighbors += __builtin_popcount(hits);
+    found.n_overlapping += __builtin_popcount(overlapping);
+  }
+  return found;
+}
+
 __attribute__((target("arch=x86-64-v4"))) Selection select_avx512(const Candidates& candidates,
                                                                   const Point& center,
                                                                   double cutoff, double overlap,
@@ -81,9 +136,8 @@ using Select = Selection (*)(const Candidates&, const Point&, double, double, st
 
 Select best_select() {
 #ifdef EKD_X86_64
-  // For tests: what a processor without AVX-512 runs.
-  const bool portable = std::getenv("EKD_PORTABLE_KERNELS") != nullptr;
-  if (!portable && __builtin_cpu_supports("x86-64-v4")) return select_avx512;
+  if (instruction_set() == InstructionSet::kAvx512) return select_avx512;
+  if (instruction_set() == InstructionSet::kAvx2) return select_avx2;
 #endif
   return select_portable;
 }

@@ -28,8 +28,9 @@ struct PairScratch {
         inverse_r(capacity),
         envelope(capacity),
         envelope_slope(capacity),
-        unit(3 * capacity),
         tensors(kMaxComponents * capacity),
+        radial(capacity),
+        angular(kMaxComponents * capacity),
         s(w.padded_sensitivities * capacity),
         slope(w.padded_sensitivities * capacity),
         begin(capacity),
@@ -39,20 +40,23 @@ struct PairScratch {
   Scratch<T> inverse_r;              // [n]
   Scratch<T> envelope;               // [n], cos²(pi r / 2R)
   Scratch<T> envelope_slope;         // [n], d/dr
-  Scratch<T> unit;                   // [3, capacity], direction
-  Scratch<T> tensors;                // [n, kMaxComponents]
+  Scratch<T> tensors;                // [kMaxComponents, capacity], the first row is not set
+  Scratch<T> radial;                 // [n], dE/dr
+  Scratch<T> angular;                // [kMaxComponents, capacity], dE/d(tensor component)
   Scratch<T> s;                      // [n, padded_sensitivities], inside the window
   Scratch<T> slope;                  // [n, padded_sensitivities], ds/dr
   Scratch<std::int16_t> begin, end;  // [n], window
 };
 
 // `pair_of(k)` is the index of the k-th pair.
-template <class T, bool kSlopes, class PairOf>
+template <class T, int C, bool kSlopes, class PairOf>
 EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::int64_t n,
                                PairOf pair_of, PairScratch<T>& scratch) {
-  T* const x = scratch.unit;
-  T* const y = x + scratch.capacity;
-  T* const z = y + scratch.capacity;
+  // The components of rank 1 are the unit vector.
+  const std::int64_t capacity = scratch.capacity;
+  T* const x = scratch.tensors + capacity;
+  T* const y = x + capacity;
+  T* const z = y + capacity;
   for (std::int64_t k = 0; k < n; ++k) {
     const double* r = vectors + 3 * pair_of(k);
     x[k] = static_cast<T>(r[0]);
@@ -67,10 +71,19 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::
     const Vector<T> square = vx * vx + vy * vy + vz * vz;
     const Vector<T> r = root<T>(square);
     const Vector<T> inverse = T(1) / r;
-    store(x + k, vx * inverse);
-    store(y + k, vy * inverse);
-    store(z + k, vz * inverse);
+    const Vector<T> ux = vx * inverse, uy = vy * inverse, uz = vz * inverse;
+    store(x + k, ux);
+    store(y + k, uy);
+    store(z + k, uz);
     store<T>(scratch.inverse_r + k, inverse);
+    if (C >= 9) {
+      T* const rank_2 = scratch.tensors + 4 * capacity + k;
+      store<T>(rank_2, ux * ux - T(1.0 / 3));
+      store<T>(rank_2 + capacity, ux * uy);
+      store<T>(rank_2 + 2 * capacity, ux * uz);
+      store<T>(rank_2 + 3 * capacity, uy * uy - T(1.0 / 3));
+      store<T>(rank_2 + 4 * capacity, uy * uz);
+    }
     // cos(pi r / 2R) is the sine of what is missing to a right angle.
     const Vector<T> zero{};
     const auto inside = r < w.cutoff;
@@ -86,19 +99,6 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::
       scratch.begin[k + lane] = w.window_begin[b];
       scratch.end[k + lane] = w.window_end[b];
     }
-  }
-  for (std::int64_t k = 0; k < n; ++k) {
-    T* tensor = scratch.tensors + k * kMaxComponents;
-    const T ux = x[k], uy = y[k], uz = z[k];
-    tensor[0] = 1;
-    tensor[1] = ux;
-    tensor[2] = uy;
-    tensor[3] = uz;
-    tensor[4] = ux * ux - T(1.0 / 3);
-    tensor[5] = ux * uy;
-    tensor[6] = ux * uz;
-    tensor[7] = uy * uy - T(1.0 / 3);
-    tensor[8] = uy * uz;
   }
   for (std::int64_t k = 0; k < n; ++k) {
     const T inverse = scratch.inverse_r[k];
@@ -118,28 +118,60 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::
   }
 }
 
-// Adds dE/d(vector) of one pair, from dE/dr and dE/d(tensor component).
+// The components of rank 1 and 2 of pair k, each in a register of its own.
 template <class T, int C>
-EKD_INLINE void add_pair_gradient(const T* u, std::int64_t stride, T inverse_r, T radial,
-                                  const T* angular, double* out) {
-  T direction[3] = {0, 0, 0};  // dE/d(unit vector)
-  const T x = u[0], y = u[stride], z = u[2 * stride];
-  if (C >= 4) {
-    direction[0] += angular[1];
-    direction[1] += angular[2];
-    direction[2] += angular[3];
+EKD_INLINE void read_tensor(const PairScratch<T>& scratch, std::int64_t k, T* tensor) {
+#pragma GCC unroll 9
+  for (int c = 1; c < C; ++c) tensor[c] = scratch.tensors[c * scratch.capacity + k];
+}
+
+// What pair k feels, summed over features: kept for add_pair_gradients.
+template <class T, int C>
+EKD_INLINE void keep_sums(PairScratch<T>& scratch, std::int64_t k, Vector<T> radial,
+                          const Vector<T>* angular) {
+  scratch.radial[k] = sum<T>(radial);
+#pragma GCC unroll 9
+  for (int c = 1; c < C; ++c) scratch.angular[c * scratch.capacity + k] = sum<T>(angular[c]);
+}
+
+// Adds dE/d(vector) of n pairs, from dE/dr and dE/d(tensor component).
+template <class T, int C, class PairOf>
+EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, std::int64_t n, PairOf pair_of,
+                                   double* pair_gradients) {
+  const std::int64_t capacity = scratch.capacity;
+  T* const out_x = scratch.angular;  // the row of component 0, and what is not needed any more
+  T* const out_y = scratch.envelope;
+  T* const out_z = scratch.envelope_slope;
+  for (std::int64_t k = 0; k < n; k += kLanes<T>) {
+    const Vector<T> x = load(scratch.tensors + capacity + k);
+    const Vector<T> y = load(scratch.tensors + 2 * capacity + k);
+    const Vector<T> z = load(scratch.tensors + 3 * capacity + k);
+    const auto angular = [&](int c) { return load(scratch.angular + c * capacity + k); };
+    Vector<T> to_x{}, to_y{}, to_z{};  // dE/d(unit vector)
+    if (C >= 4) {
+      to_x = angular(1);
+      to_y = angular(2);
+      to_z = angular(3);
+    }
+    if (C >= 9) {
+      to_x += T(2) * x * angular(4) + y * angular(5) + z * angular(6);
+      to_y += x * angular(5) + T(2) * y * angular(7) + z * angular(8);
+      to_z += x * angular(6) + y * angular(8);
+    }
+    const Vector<T> inverse_r = load(scratch.inverse_r + k);
+    const Vector<T> along = to_x * x + to_y * y + to_z * z;
+    // The part along the vector is its length's.
+    const Vector<T> factor = load(scratch.radial + k) - along * inverse_r;
+    store<T>(out_x + k, factor * x + to_x * inverse_r);
+    store<T>(out_y + k, factor * y + to_y * inverse_r);
+    store<T>(out_z + k, factor * z + to_z * inverse_r);
   }
-  if (C >= 9) {
-    direction[0] += 2 * x * angular[4] + y * angular[5] + z * angular[6];
-    direction[1] += x * angular[5] + 2 * y * angular[7] + z * angular[8];
-    direction[2] += x * angular[6] + y * angular[8];
+  for (std::int64_t k = 0; k < n; ++k) {
+    double* const out = pair_gradients + 3 * pair_of(k);
+    out[0] += out_x[k];
+    out[1] += out_y[k];
+    out[2] += out_z[k];
   }
-  const T along = direction[0] * x + direction[1] * y + direction[2] * z;
-  // The part along the vector is its length's.
-  const T factor = radial - along * inverse_r;
-  out[0] += factor * x + direction[0] * inverse_r;
-  out[1] += factor * y + direction[1] * inverse_r;
-  out[2] += factor * z + direction[2] * inverse_r;
 }
 
 std::int64_t most_pairs(const std::int64_t* offsets, std::int64_t begin, std::int64_t end) {
@@ -166,12 +198,13 @@ void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_
     for (std::int64_t i = tile; i < tile + rows; ++i) {
       const std::int64_t first = pairs.row_offsets[i];
       const std::int64_t n = pairs.row_offsets[i + 1] - first;
-      describe_pairs<T, false>(
+      describe_pairs<T, C, false>(
           w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
       T* message = messages + (i - tile) * C * depth;
       for (std::int64_t k = 0; k < n; ++k) {
         const T* s = scratch.s + k * per_species;
-        const T* tensor = scratch.tensors + k * kMaxComponents;
+        T tensor[C] = {1};
+        read_tensor<T, C>(scratch, k, tensor);
         T* to = message + species[pairs.neighbors[first + k]] * per_species;
         for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
              v += kLanes<T>) {
@@ -201,13 +234,14 @@ void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
     for (std::int64_t i = tile; i < tile + rows; ++i) {
       const std::int64_t first = pairs.row_offsets[i];
       const std::int64_t n = pairs.row_offsets[i + 1] - first;
-      describe_pairs<T, true>(
+      describe_pairs<T, C, true>(
           w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
       const T* message = messages + (i - tile) * C * stride;
       for (std::int64_t k = 0; k < n; ++k) {
         const T* s = scratch.s + k * per_species;
         const T* slope = scratch.slope + k * per_species;
-        const T* tensor = scratch.tensors + k * kMaxComponents;
+        T tensor[C];
+        read_tensor<T, C>(scratch, k, tensor);
         const T* from = message + species[pairs.neighbors[first + k]] * per_species;
         Vector<T> radial{};
         Vector<T> angular[C] = {};
@@ -223,11 +257,10 @@ void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
           }
           radial += load(slope + v) * total;
         }
-        T sums[C];
-        for (int c = 1; c < C; ++c) sums[c] = sum<T>(angular[c]);
-        add_pair_gradient<T, C>(scratch.unit + k, scratch.capacity, scratch.inverse_r[k],
-                                sum<T>(radial), sums, pair_gradients + 3 * (first + k));
+        keep_sums<T, C>(scratch, k, radial, angular);
       }
+      add_pair_gradients<T, C>(
+          scratch, n, [=](std::int64_t k) { return first + k; }, pair_gradients);
     }
   }
 }
@@ -275,7 +308,8 @@ EKD_INLINE void mix_features(const PairScratch<T>& scratch, std::int64_t n_sensi
   Vector<T> sums[C][NV] = {};
   for (std::int64_t k = 0; k < n; ++k) {
     const T* s = scratch.s + k * n_sensitivities;
-    const T* tensor = scratch.tensors + k * kMaxComponents;
+    T tensor[C];
+    read_tensor<T, C>(scratch, k, tensor);
     Vector<T> t[NV] = {};
     for (std::int64_t v = scratch.begin[k]; v < scratch.end[k]; ++v) {
       const T* row = q[k] + v * padded + feature;
@@ -305,7 +339,7 @@ void mix_neighbors(const Weights<T>& w, const StagePairs& pairs, const std::int6
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = pairs.row_offsets[i];
     const std::int64_t n = pairs.row_offsets[i + 1] - first;
-    describe_pairs<T, false>(
+    describe_pairs<T, C, false>(
         w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
     for (std::int64_t k = 0; k < n; ++k)
       rows[k] = q + q_rows[pairs.neighbors[first + k]] * per_atom;
@@ -381,13 +415,14 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
       std::memset(q_gradient, 0, sizeof(T) * depth);
       const std::int64_t* list = pairs.by_neighbor + pairs.column_offsets[j];
       const std::int64_t n = pairs.column_offsets[j + 1] - pairs.column_offsets[j];
-      describe_pairs<T, true>(
+      describe_pairs<T, C, true>(
           w, pairs.vectors, n, [=](std::int64_t k) { return list[k]; }, scratch);
       for (std::int64_t k = 0; k < n; ++k) {
         const T* g = gradient + pairs.centers[list[k]] * C * w.padded;
         const T* s = scratch.s + k * w.padded_sensitivities;
         const T* slope = scratch.slope + k * w.padded_sensitivities;
-        const T* tensor = scratch.tensors + k * kMaxComponents;
+        T tensor[C];
+        read_tensor<T, C>(scratch, k, tensor);
         Vector<T> radial{};
         Vector<T> angular[C] = {};
         std::int64_t f = 0;
@@ -399,11 +434,9 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
           differentiate_features<T, C, 1>(s, slope, scratch.begin[k], scratch.end[k], tensor,
                                           q_row + f, g + f, w.padded, q_gradient + f, radial,
                                           angular);
-        T sums[C];
-        for (int c = 1; c < C; ++c) sums[c] = sum<T>(angular[c]);
-        add_pair_gradient<T, C>(scratch.unit + k, scratch.capacity, scratch.inverse_r[k],
-                                sum<T>(radial), sums, pair_gradients + 3 * list[k]);
+        keep_sums<T, C>(scratch, k, radial, angular);
       }
+      add_pair_gradients<T, C>(scratch, n, [=](std::int64_t k) { return list[k]; }, pair_gradients);
     }
     multiply_part<T>(n_atoms, q_gradients, per_atom, w.mix_transposed, depth, width, products,
                      width);

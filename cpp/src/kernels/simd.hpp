@@ -26,7 +26,7 @@ struct Simd<float> {
   static constexpr float kRound = 0x1.8p23f;  // added to a number, leaves its integer part below
   static constexpr int kMantissa = 23;
   static constexpr float kLowest = -87.0f;  // of exp
-  static constexpr int kExpTerms = 8;
+  static constexpr int kExpTerms = 7;
   static constexpr int kLogTerms = 8;
   static constexpr int kSineTerms = 7;
 };
@@ -38,7 +38,7 @@ struct Simd<double> {
   static constexpr double kRound = 0x1.8p52;
   static constexpr int kMantissa = 52;
   static constexpr double kLowest = -700.0;
-  static constexpr int kExpTerms = 14;
+  static constexpr int kExpTerms = 13;
   static constexpr int kLogTerms = 17;
   static constexpr int kSineTerms = 12;
 };
@@ -107,6 +107,15 @@ EKD_INLINE V smaller(V a, V b) {
   return a < b ? a : b;
 }
 
+struct InverseFactorials {
+  double of[16];
+  constexpr InverseFactorials() : of{} {
+    double product = 1.0;
+    for (int k = 0; k < 16; product *= ++k) of[k] = 1.0 / product;
+  }
+};
+constexpr InverseFactorials kInverseFactorial;
+
 // e^x to the last digits, for x up to 80: 2^n e^y with |y| <= ln(2)/2, and Taylor's series.
 template <class T>
 EKD_INLINE Vector<T> exponential(Vector<T> x) {
@@ -120,9 +129,9 @@ EKD_INLINE Vector<T> exponential(Vector<T> x) {
     y = (x - n * T(0.693359375)) - n * T(-2.12194440054690583e-4);
   else
     y = (x - n * T(0x1.62e42fee00000p-1)) - n * T(0x1.a39ef35793c76p-33);
-  Vector<T> series = broadcast<T>(1);
+  Vector<T> series = broadcast<T>(T(kInverseFactorial.of[S::kExpTerms]));
 #pragma GCC unroll 16
-  for (int k = S::kExpTerms; k > 0; --k) series = series * (y * (T(1) / T(k))) + T(1);
+  for (int k = S::kExpTerms - 1; k >= 0; --k) series = series * y + T(kInverseFactorial.of[k]);
   typename S::Bits bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
   typename S::Bits exponent;

@@ -8,6 +8,7 @@
 
 #include "ekd/buffer.hpp"
 #include "ekd/error.hpp"
+#include "ekd/hipnn_kernels.hpp"
 #include "ekd/neighbor_list.hpp"
 
 namespace py = pybind11;
@@ -94,6 +95,9 @@ PYBIND11_MODULE(_core, module) {
            py::arg("pbc"), py::arg("n_threads"),
            "The arrays of ekd.neighbor_list.NeighborList, in its order.")
       .def_property_readonly("n_rebuilds", &ekd::VerletList::n_rebuilds);
+  module.def(
+      "instruction_set", [] { return ekd::hipnn_kernels<float>().instruction_set; },
+      "Name of the instruction set whose kernels this process runs: avx512, avx2 or portable.");
   module.def(
       "kept_bytes", [] { return ekd::BlockPool::common()->kept(); },
       "Memory of former lists that is kept for the next ones.");

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import committee, interop, model_file, prepare, quickstart, stages
+from ekd.cli import committee, interop, model_file, prepare, quickstart, stability, stages
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -65,6 +65,10 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd distill config.toml         one stage alone: train, label, distill, evaluate, ...
 
+    ekd evaluate run test.h5        errors of any models on any data, side by side
+
+    ekd stability run mol.xyz       how long they survive in molecular dynamics
+
     ekd inspect student.pt          what an exported model says about itself
 
     ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
@@ -96,6 +100,7 @@ def _program(
 
 prepare.register(app)
 stages.register(app)
+stability.register(app)
 committee.register(app)
 model_file.register(app)
 quickstart.register(app)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 if TYPE_CHECKING:
     from ekd.config import Config
@@ -31,6 +34,16 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Remove existing results of these stages and start again."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+@contextmanager
+def continues_by_itself() -> Iterator[None]:
+    """For commands that need no ``--resume``: what is done is found again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
 
 
 def existing(resume: bool, overwrite: bool) -> Existing:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ekd.cli.options import Quiet
+from ekd.cli.options import Quiet, continues_by_itself
 
 _HELP = """
 Convert data files to one prepared file, look at what is in it, and draw a picture of it.
@@ -147,7 +147,7 @@ def prepare(
     from ekd.preparation import prepare_dataset
 
     console = Console()
-    try:
+    with continues_by_itself():
         summary = prepare_dataset(
             inputs,
             output,
@@ -167,9 +167,6 @@ def prepare(
             overwrite=overwrite,
             progress=not quiet,
         )
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
     console.print(summary.table())
     for warning in summary.warnings:
         console.print(f"[bold yellow]look:[/] {warning}", highlight=False, soft_wrap=True)

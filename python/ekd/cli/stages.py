@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ekd.cli import evaluate
 from ekd.cli.options import ConfigPath, Output, Overwrite, Quiet, Resume, existing, load
 from ekd.pipeline.order import STAGES
 
@@ -22,8 +23,19 @@ _HELP = {
     "train": """
 Train the teachers on energies.
 
-Leaves `teachers/` in the output folder. A checkpoint is written after every epoch, so that
-`ekd train config.toml --resume` continues exactly where an interrupted training stopped.
+Leaves `teachers/` in the output folder: of every member the network and its history, and of all
+learning curves and a parity plot. A checkpoint is written after every epoch and within long ones,
+so that `ekd train config.toml --resume` continues exactly where an interrupted training stopped.
+
+**Examples**
+
+    ekd train config.toml --resume                  all members, one process per core
+
+    ekd train config.toml --member 3 --resume       one member, e.g. as job 3 of an array
+
+    torchrun --nproc-per-node 2 -m ekd train config.toml    each member by two processes
+
+Members can differ in seed, split and settings. All of it: docs/training.md.
 """,
     "label": """
 Ask the teachers for forces: mean and spread for every atom of the training set.
@@ -40,11 +52,6 @@ Train the student on true energies and mean forces.
 
 Leaves `student/`. Needs `ekd label`. What follows where the teachers disagree is said in
 `[student.spread]`.
-""",
-    "evaluate": """
-Measure teachers, ensemble and student against data that none has seen.
-
-Leaves `evaluation/`. Needs `ekd distill`. Without a section `[test]` the validation split is used.
 """,
     "export": """
 Write the student to `student.pt`, the file that LAMMPS and ASE run.
@@ -86,8 +93,12 @@ Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, r
 def register(app: typer.Typer) -> None:
     """Add the verbs to the program."""
     app.command("run", help=_RUN_HELP)(run)
+    own = {"export": export, "train": train}
     for name in STAGES:
-        app.command(name, help=_HELP[name])(export if name == "export" else _command(name))
+        if name == "evaluate":  # which does more than the stage: see ekd.cli.evaluate
+            evaluate.register(app)
+            continue
+        app.command(name, help=_HELP[name])(own.get(name) or _command(name))
 
 
 def run(
@@ -109,6 +120,26 @@ def run(
     execute(load(config, output), what, quiet, STAGES[begin:])
 
 
+def train(
+    config: ConfigPath,
+    output: Output = None,
+    member: Annotated[
+        int | None,
+        typer.Option(
+            "--member",
+            metavar="K",
+            help="Train this member alone, 0 to n_members - 1. Other members may be trained at the "
+            "same time, with the same output folder.",
+        ),
+    ] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train all teachers, or one."""
+    execute(load(config, output), existing(resume, overwrite), quiet, ["train"], member)
+
+
 def export(
     config: ConfigPath,
     output: Output = None,
@@ -127,13 +158,23 @@ def export(
     execute(settings, existing(resume, overwrite), quiet, ["export"])
 
 
-def execute(config: Config, what: Existing, quiet: bool, names: Sequence[str]) -> None:
-    """Run some stages and show what came out."""
+def execute(
+    config: Config, what: Existing, quiet: bool, names: Sequence[str], member: int | None = None
+) -> None:
+    """Run some stages, or the training of one teacher, and show what came out."""
     from ekd.pipeline import summary
     from ekd.pipeline.stages import Pipeline
+    from ekd.training.parallel import launched_group
 
-    pipeline = Pipeline(config, what, progress=not quiet)
-    pipeline.run(names)
+    section = config.student if list(names) == ["distill"] else config.teachers
+    with launched_group(section.training.device) as group:
+        pipeline = Pipeline(config, what, progress=not quiet, group=group)
+        if member is None:
+            pipeline.run(names)
+        else:
+            pipeline.train_member(member)
+        if group.rank > 0:
+            return
     console = Console()
     if pipeline.summary:
         console.print(summary.table(pipeline.summary))

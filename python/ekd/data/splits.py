@@ -62,3 +62,49 @@ def _whole_formulas(
             chosen.append(formula)
             room -= sizes[formula]
     return np.isin(members, chosen or [np.argmin(sizes)])
+
+
+def folds(
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    n_folds: int,
+    by: str = "configuration",
+    seed: int = 0,
+) -> list[NDArray[np.int64]]:
+    """Divide configurations into folds of about one size.
+
+    Args:
+        dataset: the data.
+        indices: the configurations to divide.
+        n_folds: number of folds.
+        by: ``configuration`` deals them out one by one, ``formula`` whole chemical formulas: each,
+            in random order, goes to the fold that is smallest so far.
+        seed: seed of the draw.
+
+    Returns:
+        The indices of every fold, each in rising order.
+
+    Raises:
+        DataError: fewer than two folds, or more folds than configurations or formulas.
+    """
+    generator = np.random.default_rng([seed, n_folds])
+    unit_of = np.arange(len(indices))
+    if by == "formula":
+        unit_of = np.unique(dataset.formulas[indices], return_inverse=True)[1]
+    n_units = int(unit_of.max()) + 1
+    if not 2 <= n_folds <= n_units:
+        kind = "formulas" if by == "formula" else "configurations"
+        raise DataError(
+            f"{n_units} {kind} cannot be divided into {n_folds} folds; expected 2 to {n_units}"
+        )
+    order = generator.permutation(n_units)
+    fold_of = np.empty(n_units, dtype=np.int64)
+    if by == "formula":
+        sizes = np.bincount(unit_of)
+        filled = np.zeros(n_folds, dtype=np.int64)
+        for unit in order:
+            fold_of[unit] = np.argmin(filled)
+            filled[fold_of[unit]] += sizes[unit]
+    else:
+        fold_of[order] = np.arange(n_units) % n_folds
+    return [indices[fold_of[unit_of] == k] for k in range(n_folds)]

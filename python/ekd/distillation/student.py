@@ -22,10 +22,12 @@ from ekd.training import (
     TrainedModel,
     load_ensemble,
     member_directory,
+    plan_members,
     train,
     train_members,
 )
 from ekd.training.job import Job
+from ekd.training.parallel import ALONE, Group
 from ekd.training.progress import TrainingProgress
 
 
@@ -75,7 +77,6 @@ def distill(
             learn from.
         TrainingError: the training diverged.
     """
-    training = training or StudentConfig().training
     lesson = prepare(
         data,
         labels,
@@ -85,18 +86,49 @@ def distill(
         spread=spread,
         extra_energy_weight=extra_energy_weight,
     )
+    return train_student(
+        lesson,
+        model=model or HIPNNConfig(),
+        training=training or StudentConfig().training,
+        seed=seed,
+        directory=None if directory is None else Path(directory),
+        resume=resume,
+        progress=progress,
+    )
+
+
+def train_student(
+    lesson: dict[str, Any],
+    *,
+    model: HIPNNConfig,
+    training: TrainingConfig,
+    seed: int,
+    directory: Path | None,
+    resume: bool,
+    progress: bool,
+    group: Group = ALONE,
+    tensorboard: bool = False,
+) -> TrainedModel:
+    """Train one student on what :func:`prepare` returns, in one process or in all of a group."""
     name = "student"
-    with TrainingProgress(training.epochs, enabled=progress) as bars:
-        bars.add(name)
+    with TrainingProgress(enabled=progress and group.rank == 0) as bars:
+        bars.add(name, training.epochs)
         bars.start(name)
+
+        def report(record: dict[str, Any]) -> None:
+            bars.update(name, record)
+
         student = train(
             **lesson,
-            model=model or HIPNNConfig(),
+            model=model,
             training=training,
             seed=seed,
-            directory=None if directory is None else Path(directory),
+            directory=directory,
             resume=resume,
-            report=lambda record: bars.update(name, record),
+            report=report,
+            report_batch=report,
+            group=group,
+            tensorboard=tensorboard,
         )
         bars.finish(name)
     return student
@@ -158,15 +190,40 @@ def distill_committee(
         extra_energy_weight=extra_energy_weight,
     )
     with member_directory(directory) as folder:
-        job = Job(
-            **lesson,
+        job = plan_committee(
+            lesson,
+            n_members,
             model=model or HIPNNConfig(),
             training=training or StudentConfig().training,
-            directory=folder,
             seed=seed,
-            title="student",
+            directory=folder,
         )
-        return train_members(job, n_members, n_workers, resume, progress)
+        return train_members(job, n_workers, resume, progress)
+
+
+def plan_committee(
+    lesson: dict[str, Any],
+    n_members: int,
+    *,
+    model: HIPNNConfig,
+    training: TrainingConfig,
+    seed: int,
+    directory: Path,
+) -> Job:
+    """Several students that learn what :func:`prepare` returns.
+
+    Raises:
+        ConfigError: fewer than one.
+    """
+    parts = {name: lesson[name] for name in ("train_indices", "validation_indices")}
+    return Job(
+        **{name: value for name, value in lesson.items() if name not in parts},
+        members=plan_members(
+            lesson["data"], n_members, model=model, training=training, seed=seed, **parts
+        ),
+        directory=directory,
+        title="student",
+    )
 
 
 def prepare(
@@ -226,7 +283,7 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
         CheckpointError: there is no student, or one is damaged or not finished.
     """
     path = Path(path)
-    if path.is_file() and _is_exported(path):
+    if path.is_file() and is_exported(path):
         raise CheckpointError(
             f"'{path}' is an exported model, which cannot be taken apart again; name the output "
             "folder of the run that it comes from"
@@ -244,7 +301,8 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
     )
 
 
-def _is_exported(path: Path) -> bool:
+def is_exported(path: Path) -> bool:
+    """Whether a file is an exported model."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from ekd.config import TeacherConfig
 from ekd.data import Dataset
 from ekd.elements import atomic_number, symbol
 from ekd.errors import StructureError, TeacherError
@@ -285,6 +286,30 @@ def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTea
     if not found:
         raise TeacherError("there is no teacher; give at least one")
     return found
+
+
+def from_config(section: TeacherConfig) -> MemberTeacher | ASETeacher:
+    """Make the teacher that a section describes; its calculator is not made yet.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged or unfinished.
+    """
+    if section.checkpoint is not None:
+        return MemberTeacher(
+            TrainedModel.load(section.checkpoint),
+            use_energies=section.use_energies is not False,
+            name=section.name or section.checkpoint.name,
+        )
+    assert section.calculator is not None  # the section has seen to it
+    return ASETeacher(
+        section.calculator,
+        section.arguments,
+        section.files,
+        elements=section.elements,
+        use_energies=section.use_energies is True,
+        folder=section.folder,
+        label=section.name or "",
+    )
 
 
 def predict_all(

@@ -1,58 +1,20 @@
-"""The plots of the report, in one style. Every function returns a figure; nothing is shown."""
+"""The plots of the report of a run. Every function returns a figure; nothing is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ekd.evaluation.metrics import Metrics, mean
-from ekd.files import atomic_write
+from ekd.evaluation.style import ENSEMBLE, INK, STUDENT, TARGET, TEACHER, plain_log, styled_axes
 
 Array = NDArray[np.float64]
-
-TEACHER = "#8a9bb0"
-ENSEMBLE = "#e08e2b"
-STUDENT = "#0b6e99"
-INK = "#22303c"
-TARGET = "#b3392f"
-
-_STYLE: dict[Any, Any] = {
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#9aa5b1",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6eaee",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-}
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, sharp enough for a high-density screen."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=170)
 
 
 def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -> Figure:
@@ -62,7 +24,7 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
         ("force_rmse", "Force RMSE (meV/Å)"),
     ]
     panels = [panel for panel in panels if getattr(student, panel[0]) is not None]
-    with _axes(1, len(panels), size=(9.0, 2.6)) as (figure, axes):
+    with styled_axes(1, len(panels), size=(9.0, 2.6)) as (figure, axes):
         for ax, (name, label) in zip(axes, panels, strict=True):
             n = len(teachers)
             places = [*range(n), n + 0.6, n + 2.2]  # room for the two long names
@@ -98,7 +60,7 @@ def learning_curves(
         students: the same of the student, or of each student of a committee.
     """
     name = "student" if len(students) == 1 else f"{len(students)} students"
-    with _axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
+    with styled_axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
         for i, history in enumerate(teachers):
             label = f"{len(teachers)} teachers" if i == 0 else None
             _curve(left, history, "validation_energy_rmse", TEACHER, label, lw=1.0)
@@ -124,9 +86,38 @@ def learning_curves(
         )
         for ax in (left, right):
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _plain_log(ax.yaxis)
+            plain_log(ax.yaxis)
             if ax.lines:
                 ax.legend()
+    return figure
+
+
+def training_curves(
+    histories: Sequence[Mapping[str, Array]], name: str, color: str = TEACHER
+) -> Figure:
+    """Training and validation errors by epoch; of forces too if they were trained on.
+
+    Args:
+        histories: of every model, the columns of its history by name.
+        name: of the models.
+        color: of the curves.
+    """
+    panels = [("energy", "Energy", "meV"), ("force", "Forces against the labels", "meV/Å")]
+    panels = [
+        panel
+        for panel in panels
+        if any(np.isfinite(history[f"{panel[0]}_rmse"]).any() for history in histories)
+    ]
+    with styled_axes(1, len(panels), size=(4.5 * len(panels), 3.2)) as (figure, axes):
+        for ax, (quantity, title, unit) in zip(axes, panels, strict=True):
+            for i, history in enumerate(histories):
+                labels = (f"{name}, training", f"{name}, validation") if i == 0 else (None, None)
+                _curve(ax, history, f"{quantity}_rmse", color, labels[0], lw=1.0, ls=":")
+                _curve(ax, history, f"validation_{quantity}_rmse", color, labels[1])
+            ax.set(title=title, xlabel="epoch", ylabel=f"RMSE ({unit})", yscale="log")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            plain_log(ax.yaxis)
+            ax.legend()
     return figure
 
 
@@ -171,7 +162,7 @@ def force_spread(error: Array, spread: Array) -> Figure:
         error: [n_atoms] eV/Å, root mean square over the components.
         spread: [n_atoms] eV/Å, standard deviation per component.
     """
-    with _axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
+    with styled_axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
         ax.scatter(1e3 * spread, 1e3 * error, s=6, color=ENSEMBLE, alpha=0.5, lw=0)
         # Medians of equally filled bins show the trend through the cloud.
         bins = np.array_split(np.argsort(spread), min(10, len(spread)))
@@ -192,8 +183,8 @@ def force_spread(error: Array, spread: Array) -> Figure:
             xscale="log",
             yscale="log",
         )
-        _plain_log(ax.xaxis)
-        _plain_log(ax.yaxis)
+        plain_log(ax.xaxis)
+        plain_log(ax.yaxis)
         ax.legend(loc="lower right")
     return figure
 
@@ -209,7 +200,7 @@ def nve_energy(time: Array, total_energy: Array, n_atoms: int, slope: float) -> 
     """
     deviation = 1e6 * (total_energy - total_energy[0]) / n_atoms
     line = 1e6 * slope * (time - time.mean()) + deviation.mean()
-    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+    with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(time, deviation, color=STUDENT, lw=0.7)
         ax.plot(time, line, color=TARGET, lw=1.4)
         ax.set(
@@ -236,7 +227,7 @@ def temperature(
         title: heading of the plot.
         equilibration: time (ps) up to which the run is not counted.
     """
-    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+    with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(time, values, color=STUDENT, lw=0.8)
         level, label = (values.mean(), "mean ") if target is None else (target, "")
         ax.axhline(level, color=INK, lw=1, ls="--", label=f"{label}{level:.0f} K")
@@ -254,7 +245,7 @@ def radial_distribution(r: Array, g: Array) -> Figure:
         r: [n_bins] Å.
         g: [n_bins].
     """
-    with _axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
+    with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(r, g, color=STUDENT)
         ax.axhline(1, color="#9aa5b1", lw=1, ls="--")
         ax.set(
@@ -267,16 +258,6 @@ def radial_distribution(r: Array, g: Array) -> Figure:
     return figure
 
 
-@contextmanager
-def _axes(
-    n_rows: int, n_columns: int, size: tuple[float, float]
-) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A styled figure that no window system and no global state of pyplot knows of."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size)
-        yield figure, list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
-
-
 def _curve(
     ax: Axes,
     history: Mapping[str, Array],
@@ -287,13 +268,6 @@ def _curve(
 ) -> None:
     if name in history and np.isfinite(history[name]).any():
         ax.plot(history["epoch"], 1e3 * history[name], color=color, label=label, **style)
-
-
-def _plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis 50, 100, 200 instead of with powers of ten."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _parity(
@@ -311,7 +285,7 @@ def _parity(
     pad = 0.04 * (high - low)
     limits = (low - pad, high + pad)
     colors = (TEACHER, ENSEMBLE, STUDENT)  # where panels are left out, it is the first ones
-    with _axes(1, len(predictions), size=(9.0, 3.4)) as (figure, axes):
+    with styled_axes(1, len(predictions), size=(9.0, 3.4)) as (figure, axes):
         for ax, (name, models), color in zip(
             axes, predictions.items(), colors[-len(predictions) :], strict=True
         ):

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ekd.files import atomic_write
 
@@ -43,9 +43,23 @@ def write_report(report: Report, path: Path) -> None:
 
 def render(report: Report) -> str:
     """Return the report as HTML."""
+    images = {name: embedded(path) for name, path in report.figures.items()}
+    return fill("report.html.j2", report=report, images=images, targets=TARGETS)
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return a template of this package, filled in."""
+
+    def source(name: str) -> str:
+        return resources.files("ekd.evaluation").joinpath(name).read_text("utf-8")
+
     # StrictUndefined: a value that the template names and nobody gives is a bug, not a blank.
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         change=_change,
@@ -56,9 +70,7 @@ def render(report: Report) -> str:
         milli=_milli,
         small=_small,
     )
-    source = resources.files("ekd.evaluation").joinpath("report.html.j2").read_text("utf-8")
-    images = {name: _embedded(path) for name, path in report.figures.items()}
-    return environment.from_string(source).render(report=report, images=images, targets=TARGETS)
+    return environment.get_template(template).render(**values)
 
 
 def formula(text: str) -> str:
@@ -77,7 +89,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _embedded(path: Path) -> str:
+def embedded(path: Path) -> str:
+    """Return an image as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 

@@ -125,6 +125,56 @@ def water(
     return Run(_write_script(folder, "water.in", variables), n_steps)
 
 
+def stability(
+    folder: Path,
+    atoms: Atoms,
+    model: Path,
+    temperature: float,
+    seed: int,
+    timestep: float,
+    friction: float,
+    check_every: int,
+    bath_steps: int,
+    hottest: float,
+    free_steps: int = 0,
+    bath_timestep: float | None = None,
+) -> Run:
+    """Write a run with a Langevin thermostat, and some steps without one after it.
+
+    Args:
+        folder: where the run is written; made if missing.
+        atoms: a structure whose cell is lower triangular.
+        model: the exported student.
+        temperature: of the thermostat, K.
+        seed: of velocities and thermostat.
+        timestep: ps.
+        friction: 1/ps.
+        check_every: steps between two frames in ``trajectory.dump`` and lines in the log.
+        bath_steps: with the thermostat.
+        hottest: K; LAMMPS stops when the temperature is higher.
+        free_steps: at constant energy, afterwards.
+        bath_timestep: ps, as long as there is a thermostat; None: the same.
+    """
+    elements = list(dict.fromkeys(atoms.symbols))
+    write_data(folder / "start.data", atoms, elements)
+    variables = {
+        "data": "start.data",
+        "boundary": [("p" if periodic else "f") for periodic in atoms.pbc],
+        "model": _relative(model, folder),
+        "elements": elements,
+        "temperature": temperature,
+        "timestep": timestep,
+        "bath_timestep": bath_timestep or timestep,
+        "damp": 1 / friction,
+        "seed": seed + 1,
+        "check_every": check_every,
+        "bath_steps": bath_steps,
+        "free_steps": free_steps,
+        "hottest": hottest,
+    }
+    return Run(_write_script(folder, "stability.in", variables), bath_steps + free_steps)
+
+
 def single_point(
     folder: Path, name: str, atoms: Atoms, model: Path, elements: Sequence[str]
 ) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,35 @@ def read_dump_frame(path: Path) -> Table:
                 if all(_is_number(row[k]) for row in rows)
             }
     raise LammpsError(f"'{path}' holds no complete frame; the run has ended too early")
+
+
+def read_dump_frames(path: Path) -> Iterator[tuple[int, Table]]:
+    """Yield all complete frames of a ``dump custom`` whose columns are numbers.
+
+    Yields:
+        time step, and columns by name.
+
+    Raises:
+        LammpsError: the file is missing.
+    """
+    try:
+        file = path.open(errors="replace")
+    except FileNotFoundError:
+        raise LammpsError(f"LAMMPS wrote no file '{path}'; run it again") from None
+    with file:
+        step, n_atoms = 0, 0
+        for line in file:
+            if line.startswith("ITEM: TIMESTEP"):
+                step = int(next(file, "0"))
+            elif line.startswith("ITEM: NUMBER OF ATOMS"):
+                n_atoms = int(next(file, "0"))
+            elif line.startswith("ITEM: ATOMS"):
+                names = line.split()[2:]
+                rows = [next(file, "").split() for _ in range(n_atoms)]
+                if any(len(row) != len(names) for row in rows):
+                    return  # the run ended while it wrote
+                columns = np.array(rows, dtype=float).T
+                yield step, dict(zip(names, columns, strict=True))
 
 
 def read_rdf(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

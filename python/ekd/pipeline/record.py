@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -43,9 +43,11 @@ class Record:
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
+    writable: bool = True
+    """Of several processes that share a stage one keeps the record."""
 
     @classmethod
-    def load(cls, path: Path) -> Record:
+    def load(cls, path: Path, writable: bool = True) -> Record:
         """Read the record; an absent file is an empty one.
 
         Raises:
@@ -53,9 +55,10 @@ class Record:
         """
         try:
             raw = json.loads(path.read_text())
-            return cls(path, {name: Entry(**entry) for name, entry in raw.items()})
+            entries = {name: Entry(**entry) for name, entry in raw.items()}
+            return cls(path, entries, writable)
         except FileNotFoundError:
-            return cls(path)
+            return cls(path, writable=writable)
         except (ValueError, TypeError, AttributeError) as error:
             raise EKDError(
                 f"'{path}' is damaged ({error}), so that nobody can tell what is complete; "
@@ -81,6 +84,11 @@ class Record:
             entry.wall_seconds = before + time.perf_counter() - start
             self._save()
 
+    def adopt(self, stage: str, settings: dict[str, Any], wall_seconds: float) -> None:
+        """Record a stage as complete that was done elsewhere."""
+        self.entries[stage] = Entry(settings, complete=True, wall_seconds=wall_seconds)
+        self._save()
+
     def forget(self, stage: str) -> None:
         """Drop a stage whose results are being removed."""
         if self.entries.pop(stage, None) is not None:
@@ -90,9 +98,18 @@ class Record:
         """Whether the stage once came to its end."""
         return stage in self.entries and self.entries[stage].complete
 
-    def differences(self, stage: str, settings: dict[str, Any]) -> list[str]:
-        """Return the settings that differ from those the stage was begun with, in words."""
+    def differences(
+        self, stage: str, settings: dict[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        """Return the settings that differ from those the stage was begun with, in words.
+
+        Args:
+            stage: name.
+            settings: of now.
+            defaults: what settings were, where the record is older than they are.
+        """
         there = self.entries[stage].settings if stage in self.entries else settings
+        there = {key: (defaults or {}).get(key) for key in settings} | there
         return [
             f"{key} = {there.get(key)!r} there, {settings.get(key)!r} now"
             for key in sorted({*there, *settings})
@@ -100,6 +117,8 @@ class Record:
         ]
 
     def _save(self) -> None:
+        if not self.writable:
+            return
         with atomic_write(self.path) as temporary:
             raw = {name: asdict(entry) for name, entry in self.entries.items()}
             temporary.write_text(json.dumps(raw, indent=1) + "\n")

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from ekd.config import Config, write_config
+from ekd.config import RESOLVED, Config, DataConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation import (
     ASETeacher,
     Labels,
     MemberTeacher,
-    distill,
-    distill_committee,
     label,
     load_students,
     perturb,
     read_structures,
     sample_md,
 )
-from ekd.distillation.teachers import as_teachers, predict_all
+from ekd.distillation.student import plan_committee, prepare, train_student
+from ekd.distillation.teachers import as_teachers, from_config, predict_all
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.evaluation import compare
@@ -39,10 +38,20 @@ from ekd.files import atomic_write
 from ekd.lammps import dynamics
 from ekd.lammps.run import launcher
 from ekd.lammps.structures import molecule
-from ekd.pipeline import summary, teachers
+from ekd.pipeline import summary, teachers, trainings
 from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES, UNFINISHED
 from ekd.pipeline.record import Existing, Record
-from ekd.training import Ensemble, EnsemblePredictions, load_ensemble, train_ensemble
+from ekd.training import (
+    Ensemble,
+    EnsemblePredictions,
+    load_ensemble,
+    plan_ensemble,
+    train_members,
+)
+from ekd.training.ensemble import is_finished
+from ekd.training.job import Job
+from ekd.training.parallel import ALONE, Group
+from ekd.training.tensorboard import require_tensorboard
 
 
 class Pipeline:
@@ -52,6 +61,7 @@ class Pipeline:
         config: from :func:`ekd.config.load_config`.
         existing: what happens to results that are already there.
         progress: show progress bars and a line per stage.
+        group: processes that share the training; the first writes all files.
     """
 
     def __init__(
@@ -59,13 +69,16 @@ class Pipeline:
         config: Config,
         existing: Existing = Existing.REFUSE,
         progress: bool = True,
+        group: Group = ALONE,
     ) -> None:
         self.config = config
         self.folder = config.output
         self.existing = existing
-        self.progress = progress
-        self.console = Console(quiet=not progress)
-        self.record = Record.load(self.folder / "stages.json")
+        self.group = group
+        self.writes = group.rank == 0
+        self.progress = progress and self.writes
+        self.console = Console(quiet=not self.progress)
+        self.record = Record.load(self.folder / "stages.json", writable=self.writes)
         self.summary: dict[str, Any] | None = None
         """Set by the stage ``report``."""
 
@@ -78,10 +91,11 @@ class Pipeline:
             EKDError: results are in the way, earlier stages are missing, or a stage fails.
         """
         stages = [stage for stage in STAGES if stage in stages]
+        self._check_processes(stages)
         for stage in stages:
             self._check(stage, coming=stages)
         self._check_inputs(stages)
-        write_config(self.config, self.folder / "config.toml")
+        self._write_config()
         actions: dict[str, Callable[[], None]] = {
             "train": self._train,
             "label": self._label,
@@ -96,10 +110,39 @@ class Pipeline:
                 self.console.print(f"[dim]{stage}: complete, kept[/dim]")
                 continue
             self.console.print(f"[bold]{stage}[/bold]")
-            if self.existing is Existing.OVERWRITE:
+            if self.existing is Existing.OVERWRITE and self.writes:
                 self._remove(stage)
             with self.record.timed(stage, self.settings(stage)):
                 actions[stage]()
+
+    def train_member(self, member: int) -> None:
+        """Train one teacher, as one job of several that share the output folder.
+
+        The stage is complete when all are; the next stage sees to it.
+
+        Raises:
+            EKDError: there is no such teacher, it is there already, or its training fails.
+        """
+        n_members = self.config.teachers.n_members
+        if not 0 <= member < n_members:
+            raise ConfigError(
+                f"there is no member {member}: teachers.n_members = {n_members}, so that members "
+                f"are 0 to {n_members - 1}"
+                if n_members
+                else "teachers.n_members = 0: there are no members to train"
+            )
+        directory = self._job.member_directory(member)
+        if directory.exists() and self.existing is Existing.REFUSE:
+            raise _in_the_way(directory)
+        if self.existing is Existing.RESUME:
+            self._require_same_settings("train")
+        self._check_inputs(["train"])
+        self._write_config()
+        if self.existing is Existing.OVERWRITE and self.writes:
+            shutil.rmtree(directory, ignore_errors=True)
+        train_members(
+            self._job, resume=True, progress=self.progress, group=self.group, only=[member]
+        )
 
     def settings(self, stage: str) -> dict[str, Any]:
         """Return everything that the result of a stage depends on, by dotted key."""
@@ -111,6 +154,8 @@ class Pipeline:
         values["data"].pop("stream")
         for name in ("teachers", "labels", "student"):
             values.get(name, {}).pop("n_workers", None)
+            for key in ("device", "checkpoint_minutes"):
+                values.get(name, {}).get("training", {}).pop(key, None)
         if "labels" in values:
             values["labels"] |= teachers.identify(self.config.labels)
         if values.get("test") is not None:
@@ -158,7 +203,7 @@ class Pipeline:
     @cached_property
     def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
         """The teachers that the section [labels] names."""
-        return [teachers.build(section) for section in self.config.labels.teachers]
+        return [from_config(section) for section in self.config.labels.teachers]
 
     @cached_property
     def students(self) -> Ensemble:
@@ -171,18 +216,34 @@ class Pipeline:
             (self.folder / "teachers").mkdir(parents=True, exist_ok=True)
             self.console.print("no teachers to train: those in \\[labels] are all")
             return
-        train_ensemble(
+        members = train_members(
+            self._job, section.n_workers, resume=True, progress=self.progress, group=self.group
+        )
+        self._conclude_teachers(members)
+
+    def _conclude_teachers(self, members: Ensemble) -> None:
+        if self.writes:
+            trainings.conclude(
+                self.folder / "teachers", members.members, "teacher", self.data, self._parts[1]
+            )
+
+    @cached_property
+    def _job(self) -> Job:
+        """The training of the teachers."""
+        section = self.config.teachers
+        job = plan_ensemble(
             self.data,
+            self.folder / "teachers",
             model=self.config.model,
             n_members=section.n_members,
             seed=self.config.seed,
             training=section.training,
-            directory=self.folder / "teachers",
-            n_workers=section.n_workers,
-            resume=True,
-            progress=self.progress,
+            splits=section.splits,
+            n_folds=section.n_folds,
+            overrides=section.overrides,
             **self._split,
         )
+        return replace(job, tensorboard=self.config.tensorboard)
 
     def _label(self) -> None:
         section = self.config.labels
@@ -232,24 +293,44 @@ class Pipeline:
         return concatenate(*extra) if extra else None
 
     def _distill(self) -> None:
-        student = self.config.student
+        student, folder = self.config.student, self.folder / "student"
+        labels = Labels.load(self.folder / "labels.h5", self.data)
+        lesson = prepare(
+            self.data,
+            labels,
+            spread=student.spread,
+            extra_energy_weight=student.extra_energy_weight,
+            **self._split,
+        )
         shared: dict[str, Any] = {
-            "labels": Labels.load(self.folder / "labels.h5", self.data),
             "model": student.model or self.config.model,
             "training": student.training,
-            "spread": student.spread,
-            "extra_energy_weight": student.extra_energy_weight,
             "seed": self.config.seed + self.config.teachers.n_members,
-            "directory": self.folder / "student",
-            "resume": True,
-            "progress": self.progress,
-            **self._split,
+            "directory": folder,
         }
         if student.n_members == 1:
-            distill(self.data, **shared)
+            students = Ensemble(
+                [
+                    train_student(
+                        lesson,
+                        **shared,
+                        resume=True,
+                        progress=self.progress,
+                        group=self.group,
+                        tensorboard=self.config.tensorboard,
+                    )
+                ]
+            )
         else:
-            distill_committee(
-                self.data, n_members=student.n_members, n_workers=student.n_workers, **shared
+            job = plan_committee(lesson, student.n_members, **shared)
+            job = replace(job, tensorboard=self.config.tensorboard)
+            students = train_members(
+                job, student.n_workers, resume=True, progress=self.progress, group=self.group
+            )
+        if self.writes:
+            held_out = self._parts[1]
+            trainings.conclude(
+                folder, students.members, "student", self.data, held_out, labels.forces
             )
 
     def _evaluate(self) -> None:
@@ -313,7 +394,7 @@ class Pipeline:
         start = time.perf_counter()
         evaluation = _read_json(self.folder / "evaluation" / "metrics.json")
         with_lammps = self.record.is_complete("lammps") and not self.record.differences(
-            "lammps", self.settings("lammps")
+            "lammps", self.settings("lammps"), _defaults()
         )
         dynamics = _read_json(self.folder / "lammps" / "results.json") if with_lammps else None
         figures = summary.draw(self.folder, evaluation, dynamics, self.truth)
@@ -392,6 +473,8 @@ class Pipeline:
         for needed in NEEDS[stage]:
             if needed in coming:
                 continue
+            if needed == "train" and not self.record.is_complete(needed):
+                self._adopt_teachers(stage)
             if not self.record.is_complete(needed):
                 raise EKDError(
                     f"'{stage}' needs the results of '{needed}', which are not in "
@@ -400,16 +483,49 @@ class Pipeline:
             self._require_same_settings(needed)
         if outputs := self._outputs(stage):
             if self.existing is Existing.REFUSE:
-                raise EKDError(
-                    f"'{outputs[0]}' already exists; add --resume to keep what is complete and "
-                    "continue, --overwrite to remove it and start again, or choose another folder "
-                    "with --output"
-                )
+                raise _in_the_way(outputs[0])
             if self.existing is Existing.RESUME:
                 self._require_same_settings(stage)
 
+    def _adopt_teachers(self, stage: str) -> None:
+        """Take over teachers that were trained one by one, once all are there."""
+        members = range(self.config.teachers.n_members)
+        folders = [self._job.member_directory(k) for k in members]
+        begun = [k for k in members if (folders[k] / "checkpoint.pt").exists()]
+        if not begun:
+            return
+        missing = [k for k in members if not is_finished(folders[k])]
+        if missing:
+            listed = ", ".join(
+                f"member {k} ({'not finished' if k in begun else 'not begun'})" for k in missing
+            )
+            raise EKDError(
+                f"'{stage}' needs all {len(members)} teachers, and in '{self.folder / 'teachers'}' "
+                f"{len(missing)} are missing: {listed}; train each with 'ekd train CONFIG "
+                "--member K --resume', or all with 'ekd train CONFIG --resume'"
+            )
+        # Reads them, and checks that they belong to this configuration and these data.
+        teachers = Ensemble([self._job.train_member(k, resume=True) for k in members])
+        seconds = [sum(record["seconds"] for record in m.history) for m in teachers.members]
+        self.record.adopt("train", self.settings("train"), max(seconds))
+        self._conclude_teachers(teachers)
+
+    def _check_processes(self, stages: Sequence[str]) -> None:
+        others = [stage for stage in stages if stage not in ("train", "distill")]
+        if self.group.n_ranks > 1 and others:
+            raise EKDError(
+                f"torchrun started {self.group.n_ranks} processes of '{others[0]}', which works in "
+                "one; only 'train' and 'distill' share their work that way. Run it without torchrun"
+            )
+
+    def _write_config(self) -> None:
+        """Leave the settings beside the results; all processes have looked at those before."""
+        self.group.barrier()
+        if self.writes:
+            write_config(self.config, self.folder / RESOLVED)
+
     def _require_same_settings(self, stage: str) -> None:
-        differences = self.record.differences(stage, self.settings(stage))
+        differences = self.record.differences(stage, self.settings(stage), _defaults())
         if differences:
             listed = "\n  ".join(differences)
             raise EKDError(
@@ -427,11 +543,8 @@ class Pipeline:
                 f"the test set has {', '.join(map(symbol, sorted(unknown)))}, which the training "
                 "set lacks; the teachers cannot know them"
             )
-        if (self.folder / "config.toml").exists() and not self.record.path.exists():
-            raise ConfigError(
-                f"'{self.folder / 'config.toml'}' is not of ekd's making and would be replaced; "
-                "choose another folder with --output"
-            )
+        if self.config.tensorboard and {"train", "distill"} & set(stages):
+            require_tensorboard()
         if {"label", "evaluate"} & {stage for stage in stages if not self._is_done(stage)}:
             self._check_teachers()
         if "lammps" in stages and not self._is_done("lammps"):
@@ -449,6 +562,20 @@ class Pipeline:
                 )
         for teacher in self.other_teachers:
             teacher.check(sorted(elements))
+
+
+def _in_the_way(path: Path) -> EKDError:
+    return EKDError(
+        f"'{path}' already exists; add --resume to keep what is complete and continue, --overwrite "
+        "to remove it and start again, or choose another folder with --output"
+    )
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Settings that a record may be too old to know."""
+    data = DataConfig(path=Path())
+    return _flatten(Config(data=data).model_dump(mode="json"))
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ekd.config import RESOLVED
 from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
 from ekd.evaluation.metrics import NAMES
 from ekd.evaluation.report import Report, formula, write_report
+from ekd.evaluation.style import save
 from ekd.files import atomic_write, sha256
 
 _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
@@ -133,7 +135,7 @@ def draw(
     paths = {}
     for name, figure in figures.items():
         paths[name] = folder / "plots" / f"{name}.png"
-        plots.save(figure, paths[name])
+        save(figure, paths[name])
     return paths
 
 
@@ -167,7 +169,7 @@ def write(
         figures=figures,
         dynamics=dynamics,
         provenance=_provenance(folder, training_set, truth),
-        config=(folder / "config.toml").read_text(encoding="utf-8"),
+        config=(folder / RESOLVED).read_text(encoding="utf-8"),
     )
     write_report(report, folder / "report.html")
     with atomic_write(folder / "summary.json") as temporary:

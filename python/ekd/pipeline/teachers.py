@@ -1,4 +1,4 @@
-"""Teachers that a configuration names beside those that are trained."""
+"""What identifies the teachers and structures that a configuration names."""
 
 from __future__ import annotations
 
@@ -6,34 +6,8 @@ import os
 from typing import Any
 
 from ekd.config import LabelsConfig, TeacherConfig
-from ekd.distillation import ASETeacher, MemberTeacher
 from ekd.errors import TeacherError
 from ekd.files import sha256
-from ekd.training import TrainedModel
-
-
-def build(section: TeacherConfig) -> MemberTeacher | ASETeacher:
-    """Make the teacher that a section describes; its calculator is not made yet.
-
-    Raises:
-        CheckpointError: the checkpoint is missing, damaged or unfinished.
-    """
-    if section.checkpoint is not None:
-        return MemberTeacher(
-            TrainedModel.load(section.checkpoint),
-            use_energies=section.use_energies is not False,
-            name=section.name or section.checkpoint.name,
-        )
-    assert section.calculator is not None  # the section has seen to it
-    return ASETeacher(
-        section.calculator,
-        section.arguments,
-        section.files,
-        elements=section.elements,
-        use_energies=section.use_energies is True,
-        folder=section.folder,
-        label=section.name or "",
-    )
 
 
 def identify(labels: LabelsConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ batches are the same, to the last bit.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from ekd.data.mapped import read_ahead
 from ekd.elements import symbol
 from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list, neighbor_list
+from ekd.training.sampling import cut_by_count
 
 _BATCHES_PER_GATHER = 64  # makes the cost of a gather per batch vanish
 _PAIRS_PER_GATHER = 500_000  # bounds its memory
@@ -78,6 +80,15 @@ class Batch:
     def n_configs(self) -> int:
         """Configurations of the batch."""
         return len(self.energies)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; itself if it is there."""
+        if self.species.device == device:
+            return self
+        values: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in vars(self).items()
+        }
+        return Batch(**values)
 
 
 class BatchSource:
@@ -139,25 +150,33 @@ class BatchSource:
         atoms = _rows(self._data.offsets, configs)[0]
         return self._forces[atoms].astype(self._numpy_dtype)
 
-    def batches(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        """Cut configurations, in the order given, into batches; the last may be smaller."""
-        pairs_per_batch = max(1.0, batch_size * self.pairs_per_config)
-        n_batches = min(_BATCHES_PER_GATHER, int(_PAIRS_PER_GATHER / pairs_per_batch))
-        step = batch_size * max(1, n_batches)
-        parts = [configs[start : start + step] for start in range(0, len(configs), step)]
+    def batches(self, configs: NDArray[np.int64], cut: int | NDArray[np.int64]) -> Iterator[Batch]:
+        """Cut configurations, in the order given, into batches.
+
+        Args:
+            configs: of all batches.
+            cut: size of a batch, of which the last may be smaller; or the bounds of the batches in
+                ``configs``, [n_batches + 1] from 0 to n. Batches may then be empty.
+        """
+        bounds = cut_by_count(len(configs), cut) if isinstance(cut, int) else cut
+        n_batches = len(bounds) - 1
+        pairs_per_batch = len(configs) * self.pairs_per_config / max(n_batches, 1)
+        step = max(1, min(_BATCHES_PER_GATHER, int(_PAIRS_PER_GATHER / max(pairs_per_batch, 1.0))))
+        parts = [bounds[first : first + step + 1] for first in range(0, n_batches, step)]
         for part, following in zip(parts, [*parts[1:], None], strict=True):
             if following is not None:
-                self._data.read_ahead(following)
+                coming = configs[following[0] : following[-1]]
+                self._data.read_ahead(coming)
                 offsets = self._data.offsets
-                read_ahead(self._forces, offsets[following], offsets[following + 1])
-            yield from self._gather(part, batch_size)
+                read_ahead(self._forces, offsets[coming], offsets[coming + 1])
+            yield from self._gather(configs[part[0] : part[-1]], part - part[0])
 
-    def _gather(self, configs: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
+    def _gather(self, configs: NDArray[np.int64], bounds: NDArray[np.int64]) -> Iterator[Batch]:
         atoms, atom_offsets = _rows(self._data.offsets, configs)
         lists = self._lists.take(configs)
         pair_offsets = lists.offsets
         position = np.arange(len(configs))
-        batch_start = position - position % batch_size
+        batch_start = np.repeat(bounds[:-1], np.diff(bounds))
         first_atom = atom_offsets[:-1] - atom_offsets[batch_start]
         species = torch.from_numpy(self._species_of[self._data.atomic_numbers[atoms]])
         pair_indices = torch.from_numpy(lists.pairs + np.repeat(first_atom, np.diff(pair_offsets)))
@@ -172,8 +191,7 @@ class BatchSource:
             energy_weights = torch.from_numpy(self._weights.energies[configs])
             of_atoms = self._weights.forces[atoms].astype(self._numpy_dtype)
             force_weights = torch.from_numpy(of_atoms).unsqueeze(1)
-        for start in range(0, len(configs), batch_size):
-            stop = min(start + batch_size, len(configs))
+        for start, stop in itertools.pairwise(bounds.tolist()):
             a = slice(atom_offsets[start], atom_offsets[stop])
             p = slice(pair_offsets[start], pair_offsets[stop])
             yield Batch(
@@ -213,6 +231,10 @@ class _Lists:
         self.bytes_per_pair = 2 * 4 + 3 * np.dtype(dtype).itemsize
 
     def take(self, configs: NDArray[np.int64]) -> _Pairs:
+        if len(configs) == 0:  # of a process that has nothing to do in these batches
+            return _Pairs(
+                np.empty((2, 0), np.int32), np.empty((0, 3), self._dtype), np.zeros(1, np.int64)
+            )
         data = self._data
         atoms, offsets = _rows(data.offsets, configs)
         cells = None if data.cells is None else data.cells[configs]

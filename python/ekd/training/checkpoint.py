@@ -3,14 +3,19 @@
 A checkpoint is a dictionary of plain types and tensors, so that reading one executes no code:
 ``format`` (integer), ``model_config``, ``training_config``, ``provenance``, ``elements``,
 ``history`` (one record per finished epoch), ``model`` (state of the averaged weights) and
-``state`` (what the next epoch needs; None when the training is finished).
+``state`` (what the next step needs; None when the training is finished): ``step_count, weights,
+average, adam`` of the optimizer, ``best`` (state of the best averaged weights, if those are to be
+kept) and ``epoch`` (how far the epoch at hand has come; None at its start).
+
+A change of any of this raises the format by one and adds a function to ``_MIGRATIONS`` that turns
+the contents of the format before into those of the new one.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,11 +23,16 @@ import torch
 from ekd.errors import CheckpointError
 from ekd.files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 
 _SETTINGS = ("model_config", "training_config", "provenance")
 # Where the data lie may change between two sessions; what they are may not.
-_MAY_DIFFER = {"provenance.data.path", "provenance.data.sha256"}
+_MAY_DIFFER = {
+    "provenance.data.path",
+    "provenance.data.sha256",
+    "training_config.device",
+    "training_config.checkpoint_minutes",
+}
 
 
 def save(path: str | os.PathLike[str], contents: dict[str, Any]) -> None:
@@ -32,11 +42,10 @@ def save(path: str | os.PathLike[str], contents: dict[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint.
+    """Read a checkpoint of this or of an older format; what is returned has this format.
 
     Raises:
-        CheckpointError: the file is missing, is no checkpoint, or has a format that this version
-            does not read.
+        CheckpointError: the file is missing, is no checkpoint, or has a newer format.
     """
     try:
         contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,12 +59,52 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             "train again"
         ) from None
     found = contents.get("format") if isinstance(contents, dict) else None
-    if found != FORMAT:
+    if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise CheckpointError(
-            f"'{path}' has checkpoint format {found}, expected {FORMAT}; use the version of ekd "
-            "that wrote it, or train again"
+            f"'{path}' has checkpoint format {found}, expected 1 to {FORMAT}; use the version of "
+            "ekd that wrote it, or train again"
         )
+    for version in range(found, FORMAT):
+        contents = _MIGRATIONS[version](contents)
     return contents
+
+
+def _from_1(contents: dict[str, Any]) -> dict[str, Any]:
+    """Settings that were fixed before; a validation loss; checkpoints within an epoch."""
+    training = contents["training_config"]
+    if training is not None:
+        training = training | {
+            "batch_atoms": None,
+            "schedule": "one-cycle",
+            "plateau_factor": 0.5,
+            "plateau_patience": 10,
+            "early_stopping": None,
+            "keep": "last",
+            "l2_weight": 0.0,
+            "device": "cpu",
+            "checkpoint_minutes": 10.0,
+        }
+
+    def with_loss(record: dict[str, Any]) -> dict[str, Any]:
+        loss = 0.0
+        for name in ("energy", "force"):
+            errors = [record[f"validation_{name}_{kind}"] for kind in ("rmse", "mae")]
+            if None not in errors:
+                loss += training[f"{name}_weight"] * sum(errors)
+        seconds = max(record["seconds"], 1e-9)
+        speed = contents["provenance"]["n_training"] / seconds
+        return record | {"validation_loss": loss, "configs_per_second": speed}
+
+    state = contents["state"]
+    return contents | {
+        "format": 2,
+        "training_config": training,
+        "history": [with_loss(record) for record in contents["history"]],
+        "state": None if state is None else state | {"best": None, "epoch": None},
+    }
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
 
 def check_same(stored: dict[str, Any], current: dict[str, Any], path: object) -> None:

@@ -1,11 +1,11 @@
-"""Ensembles: members that differ in their seed alone, trained side by side."""
+"""Ensembles: members that are trained side by side, one by one, or each by several processes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from ekd import workers
-from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.config import HIPNNConfig, MemberConfig, TrainingConfig
 from ekd.data import Dataset, fit_reference_energies, split
-from ekd.errors import CheckpointError, ConfigError, TrainingError
+from ekd.errors import CheckpointError, ConfigError, EKDError, TrainingError
 from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import BatchSource
 from ekd.training.job import Job
+from ekd.training.members import plan_members
+from ekd.training.parallel import ALONE, Group
 from ekd.training.predictions import Predictions, evaluate
 from ekd.training.progress import TrainingProgress
 from ekd.training.trained import TrainedModel
@@ -140,6 +142,9 @@ def train_ensemble(
     validation_fraction: float = 0.1,
     split_by: str = "configuration",
     split_seed: int = 0,
+    splits: str = "shared",
+    n_folds: int | None = None,
+    overrides: Sequence[MemberConfig] = (),
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -157,7 +162,12 @@ def train_ensemble(
         training: schedule and loss; None: the defaults.
         validation_fraction: share of the configurations that is held out.
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
-        split_seed: seed of the split, the same for all members.
+        split_seed: seed of the split.
+        splits: whether members learn from the same configurations: ``shared``, ``k-fold`` or
+            ``bootstrap``, see :func:`ekd.training.plan_members`.
+        n_folds: of ``k-fold``; None: one per member.
+        overrides: what the first members have of their own: seed, settings of the model and of the
+            training.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per member.
         resume: continue from the checkpoints in the directory. Otherwise start anew.
@@ -165,23 +175,64 @@ def train_ensemble(
 
     Raises:
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
-        ConfigError: fewer than one member or worker.
+        ConfigError: fewer than one member or worker, or impossible settings of a member.
+        DataError: too few data for the split.
         StructureError: a broken structure.
         TrainingError: a training diverged, or a process was lost.
     """
-    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
     with member_directory(directory) as folder:
-        job = Job(
-            data=data,
+        job = plan_ensemble(
+            data,
+            folder,
+            model=model,
+            n_members=n_members,
+            seed=seed,
+            training=training,
+            validation_fraction=validation_fraction,
+            split_by=split_by,
+            split_seed=split_seed,
+            splits=splits,
+            n_folds=n_folds,
+            overrides=overrides,
+        )
+        return train_members(job, n_workers, resume, progress)
+
+
+def plan_ensemble(
+    data: Dataset,
+    directory: Path,
+    model: HIPNNConfig | None = None,
+    n_members: int = 8,
+    seed: int = 0,
+    training: TrainingConfig | None = None,
+    validation_fraction: float = 0.1,
+    split_by: str = "configuration",
+    split_seed: int = 0,
+    splits: str = "shared",
+    n_folds: int | None = None,
+    overrides: Sequence[MemberConfig] = (),
+) -> Job:
+    """What :func:`train_ensemble` does, without doing it; arguments and errors are its."""
+    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
+    return Job(
+        data=data,
+        members=plan_members(
+            data,
+            n_members,
             model=model or HIPNNConfig(),
             training=training or TrainingConfig(),
             train_indices=train_indices,
             validation_indices=validation_indices,
-            reference_energies=fit_reference_energies(data, train_indices),
-            directory=folder,
             seed=seed,
-        )
-        return train_members(job, n_members, n_workers, resume, progress)
+            overrides=overrides,
+            splits=splits,
+            n_folds=n_folds,
+            split_by=split_by,
+            split_seed=split_seed,
+        ),
+        reference_energies=fit_reference_energies(data, train_indices),
+        directory=directory,
+    )
 
 
 @contextlib.contextmanager
@@ -196,43 +247,62 @@ def member_directory(directory: str | os.PathLike[str] | None) -> Iterator[Path]
 
 def train_members(
     job: Job,
-    n_members: int,
     n_workers: int | None = None,
     resume: bool = False,
     progress: bool = True,
+    group: Group = ALONE,
+    only: Sequence[int] | None = None,
 ) -> Ensemble:
-    """Train networks that share all but their seeds, in processes of one thread each.
+    """Train the members of a job in processes of one thread each.
 
     If a process is lost or a training fails, the others are stopped; whatever had been reached is
-    in the checkpoints. The same holds for Ctrl-C.
+    in the checkpoints. The same holds for Ctrl-C. One worker is this process.
 
     Args:
-        job: what they share.
-        n_members: number of networks.
+        job: the members.
         n_workers: processes; None: one per core, at most one per member.
         resume: continue from the checkpoints in the directory of the job. Otherwise start anew.
         progress: show progress on standard error.
+        group: processes that share each training, member after member; there are no workers then.
+        only: members to train; None: all.
+
+    Returns:
+        The members that were asked for.
 
     Raises:
         EKDError: as for :func:`train_ensemble`.
     """
-    if n_members < 1:
-        raise ConfigError(f"n_members is {n_members}; an ensemble needs at least 1")
     if n_workers is not None and n_workers < 1:
         raise ConfigError(f"n_workers is {n_workers}; at least 1 process is needed")
-    members = range(n_members)
-    waiting = [k for k in members if not (resume and _is_finished(job.member_directory(k)))]
-    with TrainingProgress(job.training.epochs, enabled=progress) as bars:
+    members = range(len(job.members)) if only is None else only
+    n_workers = min(n_workers or workers.n_cores(), len(members))
+    in_place = n_workers == 1 or group.n_ranks > 1
+    with TrainingProgress(enabled=progress and group.rank == 0) as bars:
         for k in members:
-            bars.add(job.name(k))
-            if k not in waiting:
-                bars.finish(job.name(k))
+            bars.add(job.name(k), job.members[k].training.epochs)
+        if in_place:
+            return Ensemble([_train_here(job, k, resume, bars, group) for k in members])
+        waiting = [k for k in members if not (resume and is_finished(job.member_directory(k)))]
+        for k in set(members) - set(waiting):
+            bars.finish(job.name(k))
         if waiting:
-            n_workers = min(n_workers or workers.n_cores(), len(waiting))
-            _run_workers(job, waiting, resume, n_workers, bars)
+            _run_workers(job, waiting, resume, min(n_workers, len(waiting)), bars)
         # Every member is finished now: this reads the checkpoints, and checks that those of an
         # earlier session belong to this run.
         return Ensemble([job.train_member(k, resume=True) for k in members])
+
+
+def _train_here(
+    job: Job, member: int, resume: bool, bars: TrainingProgress, group: Group
+) -> TrainedModel:
+    name = job.name(member)
+    bars.start(name)
+    try:
+        trained = job.train_member(member, resume, lambda record: bars.update(name, record), group)
+    except EKDError as error:
+        raise type(error)(f"{name}: {error}") from None
+    bars.finish(name)
+    return trained
 
 
 def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
@@ -253,7 +323,8 @@ def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
     return Ensemble([TrainedModel.load(path) for path in paths])
 
 
-def _is_finished(directory: Path) -> bool:
+def is_finished(directory: Path) -> bool:
+    """Whether the checkpoint of a member is there, and says that its training is at its end."""
     path = directory / "checkpoint.pt"
     return path.exists() and checkpoint.load(path)["state"] is None
 

@@ -1,8 +1,8 @@
-"""What the members of an ensemble share, and how one of them is trained."""
+"""An ensemble that is to be trained, and how one member of it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,39 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, mapped
 from ekd.training.batches import LossWeights
-from ekd.training.loop import train
+from ekd.training.loop import Report, train
+from ekd.training.members import Member
+from ekd.training.parallel import ALONE, Group
 from ekd.training.trained import TrainedModel
-from ekd.workers import Report
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the members of an ensemble share.
+    """An ensemble that is to be trained.
 
     Attributes:
+        members: what differs between the networks.
         directory: member k writes into ``member-k`` there.
-        seed: of member 0; member k has ``seed + k``.
         labels: forces to train on, [n_atoms, 3] eV/Å; None: energies alone.
         weights: of energies and forces in the loss; None: all one.
         provenance: what to add to that of each member.
         title: what a member is, in words: "teacher" or "student".
+        tensorboard: write logs for TensorBoard too.
     """
 
     data: Dataset
-    model: HIPNNConfig
-    training: TrainingConfig
-    train_indices: NDArray[np.int64]
-    validation_indices: NDArray[np.int64]
+    members: Sequence[Member]
     reference_energies: dict[int, float]
     directory: Path
-    seed: int
     labels: NDArray[np.float64] | None = None
     weights: LossWeights | None = None
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
+    tensorboard: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return mapped.detach(vars(self))
@@ -62,20 +60,34 @@ class Job:
         """Train ``task["member"]`` in a worker process, see :mod:`ekd.workers`."""
         self.train_member(task["member"], task["resume"], report)
 
-    def train_member(self, member: int, resume: bool, report: Report | None = None) -> TrainedModel:
-        """Train a member, or load it if it is finished and ``resume`` is set."""
+    def train_member(
+        self, member: int, resume: bool, report: Report | None = None, group: Group = ALONE
+    ) -> TrainedModel:
+        """Train a member, or load it if it is finished and ``resume`` is set.
+
+        Args:
+            member: from zero.
+            resume: continue from its checkpoint.
+            report: called with the record of every epoch, and now and then within one; see
+                :func:`ekd.training.loop.train`.
+            group: processes that share the training.
+        """
+        plan = self.members[member]
         return train(
             self.data,
-            model=self.model,
-            training=self.training,
-            train_indices=self.train_indices,
-            validation_indices=self.validation_indices,
+            model=plan.model,
+            training=plan.training,
+            train_indices=plan.train_indices,
+            validation_indices=plan.validation_indices,
             reference_energies=self.reference_energies,
-            seed=self.seed + member,
+            seed=plan.seed,
             labels=self.labels,
             weights=self.weights,
             directory=self.member_directory(member),
             resume=resume,
             report=report,
+            report_batch=report,
             provenance=self.provenance,
+            group=group,
+            tensorboard=self.tensorboard,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import math
@@ -21,19 +22,19 @@ from ekd.errors import DataError, TrainingError
 from ekd.files import atomic_write
 from ekd.models import HIPNN
 from ekd.training import checkpoint
-from ekd.training.batches import Batch, BatchSource, LossWeights
-from ekd.training.losses import hierarchicality, rmse_plus_mae
-from ekd.training.optimizer import Optimizer, flatten, one_cycle
-from ekd.training.predictions import (
-    configuration_energies,
-    evaluate,
-    evaluate_energies,
-    forces_from_gradient,
-)
+from ekd.training.batches import BatchSource, LossWeights
+from ekd.training.optimizer import Optimizer, flatten
+from ekd.training.parallel import ALONE, Group
+from ekd.training.sampling import epoch_batches, share
+from ekd.training.schedules import best_epoch, is_over, learning_rates
+from ekd.training.steps import Record, Tally, evaluate_step, validate
+from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
 from ekd.training.trained import TrainedModel
 
-Record = dict[str, Any]
+Report = Callable[[Record], None]
+
+_REPORT_SECONDS = 0.5  # between reports within an epoch
 
 
 def train(
@@ -49,37 +50,47 @@ def train(
     weights: LossWeights | None = None,
     directory: Path | None = None,
     resume: bool = False,
-    report: Callable[[Record], None] | None = None,
+    report: Report | None = None,
+    report_batch: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
+    group: Group = ALONE,
+    tensorboard: bool = False,
 ) -> TrainedModel:
-    """Train one network to the end of its schedule, on one thread.
+    """Train one network to the end of its schedule, on one thread of each process.
 
-    The weights kept are the exponential average at the last step. The rate has then come down
-    to a thousandth of its peak, so the end is the best point but for noise, and picking an epoch
-    by its validation error would mostly pick noise, and make that error a biased one.
+    The weights kept are the exponential average at the last step. With a falling rate the end is
+    the best point but for noise, and picking an epoch by its validation error would mostly pick
+    noise, and make that error a biased one; ``keep = "best"`` does so for those who want it.
 
     Args:
         data: structures and energies.
         model: architecture.
         training: schedule and loss.
-        train_indices: configurations to train on.
+        train_indices: configurations to train on; one that is named twice counts twice.
         validation_indices: configurations to watch, never trained on.
         reference_energies: eV by atomic number; its keys are the elements of the model.
         seed: of the initial weights and of the order of batches.
         labels: forces to train on, [n_atoms, 3] eV/Å for all of ``data``; None: energies only.
         weights: of energies and forces in the loss, for all of ``data``; None: all one.
-        directory: for ``checkpoint.pt``, written after every epoch, and ``history.csv``.
+        directory: for ``checkpoint.pt``, written after every epoch and within long ones, and
+            ``history.csv``.
         resume: continue from the checkpoint, where there is one; the result is bitwise that of
             a training without a break. Otherwise start anew.
         report: called with the record of every finished epoch.
+        report_batch: called now and then within an epoch, with ``epoch, batch, n_batches,
+            configs_per_second``.
         provenance: further entries for the provenance of the model.
+        group: processes that share the training; each calls this with the same arguments, and gets
+            the same result. Only rank 0 writes and reports.
+        tensorboard: write logs for TensorBoard into ``directory`` too.
 
     Raises:
         CheckpointError: the checkpoint to resume from is damaged, or belongs to other settings
             or data.
+        ConfigError: TensorBoard is not installed.
         DataError: labels that do not fit the data, or an empty part of the split.
         StructureError: an element without a reference energy, or a broken structure.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or there is no GPU to train on.
     """
     if min(len(train_indices), len(validation_indices)) == 0:
         raise DataError(
@@ -91,7 +102,6 @@ def train(
             f"force labels have shape {labels.shape}, the positions {data.positions.shape}; "
             "make the labels from these data"
         )
-    elements = sorted(reference_energies)
     contents: dict[str, Any] = {
         "model_config": model.model_dump(),
         "training_config": training.model_dump(),
@@ -110,142 +120,207 @@ def train(
             **({} if weights is None else {"weights_sha256": _digest(*vars(weights).values())}),
             **(provenance or {}),
         },
-        "elements": elements,
+        "elements": sorted(reference_energies),
     }
     path = None if directory is None else Path(directory) / "checkpoint.pt"
     stored = None
-    if resume and path is not None and path.exists():
-        stored = checkpoint.load(path)
-        checkpoint.check_same(stored, contents, path)
-        if stored["state"] is None:
-            return TrainedModel.from_checkpoint(stored)
-
-    dtype = getattr(torch, training.dtype)
+    if resume and path is not None:
+        if group.rank == 0 and path.exists():
+            stored = checkpoint.load(path)
+            checkpoint.check_same(stored, contents, path)
+        stored = group.from_first(stored)
+    if stored is not None and stored["state"] is None:
+        return TrainedModel.from_checkpoint(stored)
     with one_thread():
-        network = _new_network(model, reference_energies, elements, seed, dtype)
-        averaged = _new_network(model, reference_energies, elements, seed, dtype)
-        optimizer = Optimizer(
-            flatten(network), flatten(averaged), training.ema_decay, training.gradient_clip
-        )
-        history: list[Record] = []
+        run = _Run(contents, training, reference_energies, seed, group)
         if stored is not None:
-            optimizer.restore(stored["state"])
-            history = stored["history"]
-        source = BatchSource(data, elements, model.cutoff, dtype, labels, weights)
-        for epoch in range(len(history), training.epochs):
+            run.restore(stored)
+        source = BatchSource(data, contents["elements"], model.cutoff, run.dtype, labels, weights)
+        run.path, run.report, run.report_batch = path, report, report_batch
+        with contextlib.ExitStack() as stack:
+            if tensorboard and directory is not None and group.rank == 0:
+                log = TensorBoardLog(Path(directory), n_done=len(run.history))
+                run.log = stack.enter_context(contextlib.closing(log))
+            run.complete(source, train_indices, validation_indices, data.n_atoms_per_config)
+    return TrainedModel.from_checkpoint(run.contents)
+
+
+class _Run:
+    """A training on its way: network, optimizer, history, and the checkpoint of all that."""
+
+    def __init__(
+        self,
+        contents: dict[str, Any],
+        training: TrainingConfig,
+        reference_energies: Mapping[int, float],
+        seed: int,
+        group: Group,
+    ) -> None:
+        self.contents = contents
+        self.training = training
+        self.seed = seed
+        self.group = group
+        self.path: Path | None = None
+        self.report: Report | None = None
+        self.report_batch: Report | None = None
+        self.log: TensorBoardLog | None = None
+        self.history: list[Record] = []
+        self.best: dict[str, torch.Tensor] | None = None
+        self.begun: dict[str, Any] | None = None  # of an epoch that was broken off
+        self.dtype: torch.dtype = getattr(torch, training.dtype)
+        self.device = _device(training.device, group)
+        self.network = self._new_network(reference_energies)
+        self.averaged = self._new_network(reference_energies)
+        self.parameters = list(self.network.parameters())
+        self.optimizer = Optimizer(
+            flatten(self.network),
+            flatten(self.averaged),
+            training.ema_decay,
+            training.gradient_clip,
+        )
+
+    def _new_network(self, reference_energies: Mapping[int, float]) -> HIPNN:
+        config = HIPNNConfig(**self.contents["model_config"])
+        elements = self.contents["elements"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = HIPNN(config, elements, [reference_energies[z] for z in elements])
+        return network.to(self.dtype).to(self.device)
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        state = stored["state"]
+        self.history = stored["history"]
+        self.best = state["best"]
+        self.begun = state["epoch"]
+        self.optimizer.restore(state)
+
+    def complete(
+        self,
+        source: BatchSource,
+        train_indices: NDArray[np.int64],
+        validation_indices: NDArray[np.int64],
+        n_atoms: NDArray[np.int64],
+    ) -> None:
+        """Train to the end."""
+        rank, n_ranks = self.group.rank, self.group.n_ranks
+        while not is_over(self.training, self.history):
+            record = self._run_epoch(source, train_indices, n_atoms)
             start = time.perf_counter()
-            order = np.random.default_rng([seed, epoch]).permutation(train_indices)
-            record: Record = {"epoch": epoch + 1}
-            record |= _run_epoch(network, source, order, optimizer, training)
-            record |= _validate(averaged, source, validation_indices)
-            record["seconds"] = time.perf_counter() - start
+            record |= validate(
+                self.averaged,
+                source,
+                validation_indices[rank::n_ranks],
+                self.training,
+                self.group.reduce,
+            )
+            trained = record.pop("seconds")
+            record["seconds"] = trained + time.perf_counter() - start
+            record["configs_per_second"] = len(train_indices) / max(trained, 1e-9)
             if not math.isfinite(record["loss"]):
                 raise TrainingError(
-                    f"the loss is {record['loss']} in epoch {epoch + 1}; lower learning_rate "
-                    f"({training.learning_rate}) or gradient_clip ({training.gradient_clip})"
+                    f"the loss is {record['loss']} in epoch {record['epoch']}; lower "
+                    f"learning_rate ({self.training.learning_rate}) or gradient_clip "
+                    f"({self.training.gradient_clip})"
                 )
-            history.append(record)
-            last = epoch + 1 == training.epochs
-            contents |= {
-                "history": history,
-                "model": {name: t.clone() for name, t in averaged.state_dict().items()},
-                "state": None if last else optimizer.state(),
-            }
-            if path is not None:
-                checkpoint.save(path, contents)
-                _write_history(path.with_name("history.csv"), history)
-            if report is not None:
-                report(record)
-    return TrainedModel.from_checkpoint(contents)
+            self.history.append(record)
+            if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
+                self.best = _on_cpu(self.averaged.state_dict())
+            if self.log is not None:  # before the checkpoint: an epoch that is done again is hidden
+                self.log.add(record)
+            self._save(finished=is_over(self.training, self.history))
+            if self.report is not None and rank == 0:
+                self.report(record)
+
+    def _run_epoch(
+        self, source: BatchSource, train_indices: NDArray[np.int64], n_atoms: NDArray[np.int64]
+    ) -> Record:
+        training, group, epoch = self.training, self.group, len(self.history)
+        whole = epoch_batches(train_indices, n_atoms, training, self.seed, epoch)
+        tally, before = Tally.empty(), 0.0
+        if self.begun is not None:
+            tally, before = Tally(self.begun["n_steps"], self.begun["sums"]), self.begun["seconds"]
+        first, self.begun = tally.n_steps, None
+        sizes = whole.sizes
+        part = share(whole.after(first), n_atoms, group.rank, group.n_ranks)
+        # With batches by atoms their number differs a little between epochs: each epoch is then as
+        # long on the schedule as any other.
+        rate_of, rate = learning_rates(training, training.epochs * len(whole), self.history), 0.0
+        start = reported = saved = time.monotonic()
+        for k, batch in enumerate(source.batches(part.configs, part.bounds), start=first):
+            step = evaluate_step(
+                self.network,
+                self.parameters,
+                batch.to(self.device),
+                training,
+                int(sizes[k]),
+                group.reduce,
+            )
+            rate = rate_of(epoch * len(whole) + k)
+            self.optimizer.step(step.gradient, rate)
+            tally.add(step)
+            now = time.monotonic()
+            if now - reported > _REPORT_SECONDS and self.report_batch and group.rank == 0:
+                reported = now
+                speed = (whole.bounds[k + 1] - whole.bounds[first]) / (now - start)
+                self.report_batch(
+                    {
+                        "epoch": epoch + 1,
+                        "batch": k + 1,
+                        "n_batches": len(whole),
+                        "configs_per_second": float(speed),
+                    }
+                )
+            if now - saved > 60 * training.checkpoint_minutes and k + 1 < len(whole):
+                saved = now
+                self._save(tally=tally, seconds=before + now - start)
+        if group.n_ranks > 1:  # they are the same on all; this keeps them so on any machine
+            for tensor in self.optimizer.tensors:
+                group.synchronize(tensor)
+        seconds = before + time.monotonic() - start
+        return {"epoch": epoch + 1, **tally.record(), "learning_rate": rate, "seconds": seconds}
+
+    def _save(
+        self, finished: bool = False, tally: Tally | None = None, seconds: float = 0.0
+    ) -> None:
+        """Bring the contents of the checkpoint up to date, and write it if there is a place."""
+        if self.path is None and not finished:
+            return
+        if self.group.rank != 0 and not finished:
+            return
+        kept = _on_cpu(self.averaged.state_dict())
+        state = None
+        if finished:
+            kept = self.best or kept
+        else:
+            begun = None
+            if tally is not None:
+                tally.settle()
+                begun = {"n_steps": tally.n_steps, "sums": tally.sums, "seconds": seconds}
+            state = {**self.optimizer.state(), "best": self.best, "epoch": begun}
+        self.contents |= {"history": self.history, "model": kept, "state": state}
+        if self.path is not None and self.group.rank == 0:
+            checkpoint.save(self.path, self.contents)
+            if tally is None:
+                _write_history(self.path.with_name("history.csv"), self.history)
 
 
-def _new_network(
-    config: HIPNNConfig,
-    reference_energies: Mapping[int, float],
-    elements: list[int],
-    seed: int,
-    dtype: torch.dtype,
-) -> HIPNN:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return HIPNN(config, elements, [reference_energies[z] for z in elements]).to(dtype)
+def _device(name: str, group: Group) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "device = 'cuda', but torch finds no GPU here; install a build of torch for GPUs, or "
+            "set device = 'cpu'"
+        )
+    return torch.device("cuda", group.local_rank) if name == "cuda" else torch.device(name)
 
 
-def _run_epoch(
-    network: HIPNN,
-    source: BatchSource,
-    order: NDArray[np.int64],
-    optimizer: Optimizer,
-    training: TrainingConfig,
-) -> Record:
-    n_steps = training.epochs * math.ceil(len(order) / training.batch_size)
-    parameters = list(network.parameters())
-    losses, energy_errors, force_errors, rate = [], [], [], 0.0
-    for batch in source.batches(order, training.batch_size):
-        loss, energy_error, force_error = _loss(network, batch, training)
-        gradient = torch.autograd.grad(loss, parameters)
-        rate = one_cycle(optimizer.step_count, n_steps, training.learning_rate)
-        optimizer.step(torch.cat([part.reshape(-1) for part in gradient]), rate)
-        losses.append(loss.detach())
-        counted = slice(None) if batch.energy_weights is None else batch.energy_weights > 0
-        energy_errors.append(energy_error.detach()[counted])
-        if force_error is not None:
-            force_errors.append(force_error.detach())
-    return {
-        "loss": float(torch.stack(losses).mean()),
-        **_summary("energy", torch.cat(energy_errors).numpy()),
-        **_summary("force", torch.cat(force_errors).numpy() if force_errors else None),
-        "learning_rate": rate,
-    }
-
-
-def _loss(
-    network: HIPNN, batch: Batch, training: TrainingConfig
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Loss, and the errors of energies and forces that it is made of."""
-    expected_forces = batch.forces if training.force_weight > 0 else None
-    pair_vectors = batch.pair_vectors.detach().requires_grad_(expected_forces is not None)
-    levels = network.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
-    energies = configuration_energies(levels, batch)
-    energy_error = energies - batch.energies
-    loss = training.energy_weight * rmse_plus_mae(energy_error, batch.energy_weights)
-    force_error = None
-    if expected_forces is not None:
-        (gradient,) = torch.autograd.grad(energies.sum(), pair_vectors, create_graph=True)
-        force_error = forces_from_gradient(gradient, batch.pairs, batch.n_atoms) - expected_forces
-        loss = loss + training.force_weight * rmse_plus_mae(force_error, batch.force_weights)
-    if training.hierarchicality_weight > 0:
-        term = hierarchicality(levels, batch.n_configs)
-        loss = loss + training.hierarchicality_weight * term
-    return loss, energy_error, force_error
-
-
-def _validate(averaged: HIPNN, source: BatchSource, configs: NDArray[np.int64]) -> Record:
-    expected_forces, force_error = source.forces(configs), None
-    if expected_forces is None:
-        energies = evaluate_energies(averaged, source, configs)
-    else:
-        predicted = evaluate(averaged, source, configs)
-        energies, force_error = predicted.energies, predicted.forces - expected_forces
-    return {
-        **_summary("validation_energy", energies - source.energies(configs)),
-        **_summary("validation_force", force_error),
-    }
-
-
-def _summary(name: str, error: NDArray[np.floating[Any]] | None) -> Record:
-    if error is None:
-        return {f"{name}_rmse": None, f"{name}_mae": None}
-    error = error.astype(np.float64)
-    return {
-        f"{name}_rmse": float(np.sqrt(np.mean(error**2))),
-        f"{name}_mae": float(np.mean(np.abs(error))),
-    }
+def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def _write_history(path: Path, history: list[Record]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer = csv.DictWriter(file, fieldnames=list(history[-1]))
         writer.writeheader()
         writer.writerows(history)
 

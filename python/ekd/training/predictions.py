@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,8 +39,8 @@ def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Te
     Returns:
         float64 [n_configs] eV.
     """
-    zeros = torch.zeros(batch.n_configs, dtype=torch.float64)
-    return zeros.index_add(0, batch.config_index, torch.stack(levels).sum(0))
+    zeros = torch.zeros(batch.n_configs, dtype=torch.float64, device=batch.species.device)
+    return zeros.index_add(0, batch.config_index, functools.reduce(torch.add, levels))
 
 
 def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: int) -> torch.Tensor:
@@ -57,19 +58,32 @@ def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: i
     return zeros.index_add(0, pairs.flatten(), torch.cat([gradient, -gradient]))
 
 
+def pair_differences(per_atom: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Value of the centre minus that of the neighbour: the adjoint of forces_from_gradient.
+
+    Args:
+        per_atom: [n_atoms, 3].
+        pairs: int64 [2, n_pairs].
+
+    Returns:
+        [n_pairs, 3].
+    """
+    return per_atom.index_select(0, pairs[0]) - per_atom.index_select(0, pairs[1])
+
+
 def evaluate(
     model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
 ) -> Predictions:
     """Evaluate configurations, in the order given; all by default."""
     energies, forces = [], []
-    for batch in _large_batches(source, configs):
+    for batch in _large_batches(model, source, configs):
         pair_vectors = batch.pair_vectors.detach().requires_grad_()
         levels = model.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
         total = configuration_energies(levels, batch)
         (gradient,) = torch.autograd.grad(total.sum(), pair_vectors)
         energies.append(total.detach())
         forces.append(forces_from_gradient(gradient.double(), batch.pairs, batch.n_atoms))
-    return Predictions(torch.cat(energies).numpy(), torch.cat(forces).numpy())
+    return Predictions(_joined(energies), _joined(forces))
 
 
 @torch.no_grad()
@@ -78,12 +92,22 @@ def evaluate_energies(
 ) -> NDArray[np.float64]:
     """As :func:`evaluate`, without the cost of forces: float64 [n_configs] eV."""
     energies = []
-    for batch in _large_batches(source, configs):
+    for batch in _large_batches(model, source, configs):
         levels = model.forward_terms(batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms)
         energies.append(configuration_energies(levels, batch))
-    return torch.cat(energies).numpy()
+    return _joined(energies)
 
 
-def _large_batches(source: BatchSource, configs: NDArray[np.int64] | None) -> Iterator[Batch]:
+def _large_batches(
+    model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None
+) -> Iterator[Batch]:
+    """Batches on the device of the model."""
     batch_size = max(1, int(_PAIRS_PER_BATCH / max(source.pairs_per_config, 1)))
-    return source.batches(np.arange(source.n_configs) if configs is None else configs, batch_size)
+    chosen = np.arange(source.n_configs) if configs is None else configs
+    for batch in source.batches(chosen, batch_size):
+        yield batch.to(model.reference_energies.device)
+
+
+def _joined(parts: list[torch.Tensor]) -> NDArray[np.float64]:
+    joined: NDArray[np.float64] = torch.cat(parts).cpu().numpy()
+    return joined

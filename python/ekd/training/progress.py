@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _LINES = 5  # plain lines per training
 
@@ -18,13 +18,12 @@ class TrainingProgress:
     """A context in which finished epochs are shown.
 
     Args:
-        n_epochs: epochs of each training.
         enabled: False shows nothing.
         console: where to write; standard error by default.
     """
 
-    def __init__(self, n_epochs: int, enabled: bool = True, console: Console | None = None) -> None:
-        self._n_epochs = n_epochs
+    def __init__(self, enabled: bool = True, console: Console | None = None) -> None:
+        self._n_epochs: dict[str, int] = {}
         self._enabled = enabled
         self._console = console or Console(file=sys.stderr, highlight=False)
         self._live = enabled and self._console.is_terminal
@@ -33,7 +32,7 @@ class TrainingProgress:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[epoch]}/{task.total:.0f}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
             console=self._console,
@@ -52,10 +51,11 @@ class TrainingProgress:
     ) -> None:
         self._bars.stop()
 
-    def add(self, name: str) -> None:
+    def add(self, name: str, n_epochs: int) -> None:
         """Announce a training, which may start later."""
+        self._n_epochs[name] = n_epochs
         self._tasks[name] = self._bars.add_task(
-            name, total=self._n_epochs, start=False, status="waiting"
+            name, total=n_epochs, start=False, epoch=0, status="waiting"
         )
 
     def start(self, name: str) -> None:
@@ -64,28 +64,45 @@ class TrainingProgress:
         self._bars.update(self._tasks[name], status="")
 
     def update(self, name: str, record: Mapping[str, Any]) -> None:
-        """An epoch is finished; ``record`` is its entry in the history."""
+        """An epoch is finished, or has come further.
+
+        Args:
+            name: of the training.
+            record: entry in the history of a finished epoch; of one at hand ``epoch, batch,
+                n_batches, configs_per_second``.
+        """
+        task, epoch, n_epochs = self._tasks[name], record["epoch"], self._n_epochs[name]
+        if "batch" in record:
+            batch, n_batches = record["batch"], record["n_batches"]
+            status = f"batch {batch}/{n_batches}, {record['configs_per_second']:.0f} configs/s"
+            done = epoch - 1 + batch / n_batches
+            self._bars.update(task, completed=done, epoch=epoch - 1, status=status)
+            return
         status = describe(record)
-        epoch = record["epoch"]
-        self._bars.update(self._tasks[name], completed=epoch, status=status)
+        self._bars.update(task, completed=epoch, epoch=epoch, status=status)
         if self._live or not self._enabled:
             return
         now = time.monotonic()
         since, first = self._started.setdefault(name, (now - record["seconds"], epoch - 1))
-        if epoch == self._n_epochs or epoch % max(self._n_epochs // _LINES, 1) == 0:
-            left = (now - since) / (epoch - first) * (self._n_epochs - epoch)
+        if epoch == n_epochs or epoch % max(n_epochs // _LINES, 1) == 0:
+            left = (now - since) / (epoch - first) * (n_epochs - epoch)
             self._console.print(
-                f"{name}: epoch {epoch}/{self._n_epochs}, {status}, {left:.0f} s left",
+                f"{name}: epoch {epoch}/{n_epochs}, {status}, {left:.0f} s left",
                 soft_wrap=True,
             )
 
     def finish(self, name: str) -> None:
-        """A training has reached its end, perhaps in an earlier session."""
-        self._bars.update(self._tasks[name], completed=self._n_epochs)
+        """A training has reached its end, perhaps in an earlier session, perhaps early."""
+        task = self._tasks[name]
+        if self._bars.tasks[task].completed == 0:
+            self._bars.update(task, epoch=self._n_epochs[name])
+        self._bars.update(task, completed=self._n_epochs[name])
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Loss and validation error of an epoch in a few words."""
+    """Loss, validation error and speed of an epoch in a few words."""
     text = f"loss {record['loss']:.3f}, validation {1e3 * record['validation_energy_rmse']:.1f} meV"
     force = record["validation_force_rmse"]
-    return text if force is None else f"{text}, {1e3 * force:.0f} meV/Å"
+    if force is not None:
+        text += f", {1e3 * force:.0f} meV/Å"
+    return f"{text}, {record['configs_per_second']:.0f} configs/s"

@@ -35,8 +35,7 @@ newton {newton}
 boundary {boundary}
 box tilt large
 read_data frame.data
-pair_style ekd
-pair_coeff * * model.pt O H N C
+{style}
 neighbor 0.5 bin
 {velocities}
 compute ke all ke/atom
@@ -48,6 +47,13 @@ run 0 post no
 print "total $(c_flux[1]:%22.16g) $(c_flux[2]:%22.16g) $(c_flux[3]:%22.16g)"
 print "convective $(c_flux[4]:%22.16g) $(c_flux[5]:%22.16g) $(c_flux[6]:%22.16g)"
 """
+
+
+ALONE = "pair_style ekd\npair_coeff * * model.pt O H N C"
+
+OVERLAY = """pair_style hybrid/overlay ekd zero 2.0
+pair_coeff * * ekd model.pt O H N C
+pair_coeff * * zero"""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +130,7 @@ def cluster(atoms: Atoms, cutoff: float) -> Atoms:
 
 
 def currents(
-    run_lammps: RunLammps, folder: Path, name: str, n_ranks: int, newton: str
+    run_lammps: RunLammps, folder: Path, name: str, n_ranks: int, newton: str, style: str = ALONE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Virial part and convective part as LAMMPS has them, eV Å/ps."""
     atoms, velocities = frame(name)
@@ -135,7 +141,8 @@ def currents(
         for i, (x, y, z) in enumerate(velocities.tolist())
     ]
     run = run_lammps(
-        SCRIPT.format(newton=newton, boundary=boundary, velocities="\n".join(lines)), n_ranks
+        SCRIPT.format(newton=newton, boundary=boundary, style=style, velocities="\n".join(lines)),
+        n_ranks,
     )
     assert run.returncode == 0, run.screen[-3000:]
     convective = np.array(run.printed("convective"))
@@ -160,6 +167,16 @@ def test_current_in_a_periodic_box(
     assert_equal(
         convective, convective_current(network, atoms, velocities), np.abs(convective).max()
     )
+
+
+@pytest.mark.parametrize("newton", ["on", "off"])
+def test_current_under_hybrid(
+    run_lammps: RunLammps, tmp_path: Path, network: HIPNN, newton: str
+) -> None:
+    """A second style that does nothing changes nothing."""
+    found, _ = currents(run_lammps, tmp_path, "triclinic_crystal", 2, newton, OVERLAY)
+    expected = virial_current(network, *frame("triclinic_crystal"))
+    assert_equal(found, expected, np.abs(expected).max())
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2])

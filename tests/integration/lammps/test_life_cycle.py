@@ -417,9 +417,18 @@ def test_heat_flux_needs_a_local_model(run_lammps: RunLammps, model_folder: Path
         assert run.returncode == 0, run.screen[-3000:]
         pressure = run.printed("state")[1:4]
         np.testing.assert_allclose(run.printed("centroid"), pressure, rtol=1e-9)
-    run = run_lammps(script(model_folder / "2-float64.pt", body + MOVE))
-    assert run.returncode != 0
-    assert "does not support compute centroid/stress/atom" in run.error
+    several = model_folder / "2-float64.pt"
+    alone = script(several, body + MOVE)
+    overlay = script(
+        several,
+        body + MOVE,
+        style="hybrid/overlay ekd zero 2.0",
+        coefficients=f"* * ekd {several} O H N C\npair_coeff * * zero",
+    )
+    for text in (alone, overlay):
+        run = run_lammps(text)
+        assert run.returncode != 0
+        assert "does not support compute centroid/stress/atom" in run.error
 
 
 @pytest.mark.usefixtures("box")

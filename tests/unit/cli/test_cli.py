@@ -18,7 +18,7 @@ from ekd.distillation.labels import TeacherRecord
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
-VERBS += ["committee", "inspect", "check", "quickstart", "prepare", "import-hippynn"]
+VERBS += ["stability", "committee", "inspect", "check", "quickstart", "prepare", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 

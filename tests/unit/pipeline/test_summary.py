@@ -87,7 +87,7 @@ def results(tmp_path: Path, test_dataset: Dataset) -> Results:
     for i in range(3):
         history(folder / "teachers" / f"member-{i}" / "history.csv", 20, rng)
     history(folder / "student" / "history.csv", 20, rng)
-    (folder / "config.toml").write_text('output = "<run>"\n')
+    (folder / "config.resolved.toml").write_text('output = "<run>"\n')
     time = np.linspace(0, 10, 400)
     r = np.linspace(0.05, 6, 120)
     dynamics = {

@@ -123,7 +123,7 @@ def test_worker_that_cannot_start(
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(TrainingError, match="ended with status 3; its last words: out of order"):
-        run(small_dataset, tmp_path, n_members=1)
+        run(small_dataset, tmp_path, n_workers=2)
 
 
 def test_error_in_a_worker_keeps_its_kind(small_dataset: Dataset, tmp_path: Path) -> None:
@@ -149,7 +149,9 @@ def test_no_teachers_to_load(tmp_path: Path) -> None:
 
 
 SCRIPT = """
+import signal
 import ekd.config, ekd.data, ekd.training
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell may have it ignored: nohup, &
 data = ekd.data.load_dataset({path!r}, energy="ccsd(t)_ccpvdz.energy").subset(range(0, 3000, 80))
 print("script runs", flush=True)
 ekd.training.train_ensemble(

@@ -52,7 +52,8 @@ def weights(trained: TrainedModel) -> torch.Tensor:
 
 
 def without_time(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: record[key] for key in record if key != "seconds"} for record in history]
+    times = {"seconds", "configs_per_second"}
+    return [{key: record[key] for key in record if key not in times} for record in history]
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_damaged_checkpoint(small_dataset: Dataset, tmp_path: Path) -> None:
 def test_checkpoint_of_another_format(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match="format 99, expected 1"):
+    with pytest.raises(CheckpointError, match="format 99, expected 1 to 2"):
         checkpoints.load(path)
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="format None"):
@@ -210,3 +211,67 @@ def test_hierarchicality_enters_the_loss(small_dataset: Dataset) -> None:
     plain = run(small_dataset, model=model)
     weighted = TRAINING.model_copy(update={"hierarchicality_weight": 1.0})
     assert run(small_dataset, model=model, training=weighted).sha256 != plain.sha256
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_atoms": 30}])
+def test_resume_within_an_epoch_is_bitwise(
+    small_dataset: Dataset,
+    labels: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+) -> None:
+    """A checkpoint after every step; the end comes after the third step of the second epoch."""
+    training = TRAINING.model_copy(update=settings | {"checkpoint_minutes": 1e-9})
+    whole = run(small_dataset, labels=labels, training=training)
+    save, begun = checkpoints.save, []
+
+    def save_and_stop(path: Path, contents: dict[str, Any]) -> None:
+        save(path, contents)
+        epoch = (contents["state"] or {}).get("epoch")
+        begun.append((len(contents["history"]), epoch and epoch["n_steps"]))
+        if begun[-1] == (1, 3):
+            raise StopError
+
+    monkeypatch.setattr(checkpoints, "save", save_and_stop)
+    with pytest.raises(StopError):
+        run(small_dataset, labels=labels, training=training, directory=tmp_path)
+    again = {"labels": labels, "training": training, "directory": tmp_path, "resume": True}
+    resumed = run(small_dataset, **again)
+    assert begun[begun.index((1, 3)) + 1] == (1, 4)
+    assert resumed.sha256 == whole.sha256
+    assert without_time(resumed.history) == without_time(whole.history)
+
+
+def test_early_stopping_and_the_best_weights(small_dataset: Dataset, tmp_path: Path) -> None:
+    """A rate that is far too high: the validation loss has its minimum before the end."""
+    settings = {"epochs": 60, "batch_size": 8, "learning_rate": 0.3, "schedule": "constant"}
+    whole = run(small_dataset, training=TrainingConfig(**settings))
+    losses = [record["validation_loss"] for record in whole.history]
+    settings |= {"early_stopping": 3, "keep": "best"}
+    stopped = run(small_dataset, training=TrainingConfig(**settings), directory=tmp_path)
+    n_epochs = len(stopped.history)
+    best = int(np.argmin(losses[:n_epochs]))
+    assert n_epochs == best + 1 + 3 < 60
+    assert losses[:n_epochs] == [record["validation_loss"] for record in stopped.history]
+    error = stopped.predict(small_dataset).energies - small_dataset.energies
+    expected = stopped.history[best]["validation_energy_rmse"]
+    assert np.sqrt(np.mean(error[-5:] ** 2)) == pytest.approx(expected, rel=1e-3)
+    assert TrainedModel.load(tmp_path / "checkpoint.pt").sha256 == stopped.sha256
+    run_and_stop(small_dataset, tmp_path, after=best + 2, training=TrainingConfig(**settings))
+    again = {"training": TrainingConfig(**settings), "directory": tmp_path, "resume": True}
+    assert run(small_dataset, **again).sha256 == stopped.sha256
+
+
+def test_no_gpu(small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="device = 'cuda', but torch finds no GPU here"):
+        run(small_dataset, training=TRAINING.model_copy(update={"device": "cuda"}))
+
+
+def test_where_it_is_trained_may_change(small_dataset: Dataset, tmp_path: Path) -> None:
+    run_and_stop(small_dataset, tmp_path, after=1)
+    contents = checkpoints.load(tmp_path / "checkpoint.pt")
+    contents["training_config"] |= {"device": "cuda", "checkpoint_minutes": 1.0}
+    checkpoints.save(tmp_path / "checkpoint.pt", contents)
+    assert len(run(small_dataset, directory=tmp_path, resume=True).history) == TRAINING.epochs

@@ -1,26 +1,12 @@
-"""Clipping, averaging and resuming on one vector; the schedule as a pure function."""
+"""Clipping, averaging and resuming on one vector."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ekd.training.optimizer import Optimizer, flatten, one_cycle
+from ekd.training.optimizer import Optimizer, flatten
 from tolerances import tolerance
-
-
-def test_one_cycle() -> None:
-    rates = [one_cycle(step, 101, 2.0) for step in range(101)]
-    assert rates[0] == pytest.approx(2 / 25)
-    assert rates[20] == max(rates) == pytest.approx(2)
-    assert rates[-1] == pytest.approx(2e-3)
-    assert rates[:21] == sorted(rates[:21])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-
-
-@pytest.mark.parametrize("n_steps", [1, 2, 3])
-def test_one_cycle_of_few_steps(n_steps: int) -> None:
-    assert all(0 < one_cycle(step, n_steps, 1.0) <= 1 for step in range(n_steps))
 
 
 def test_flatten_shares_memory() -> None:

@@ -16,14 +16,15 @@ def record(epoch: int, force: float | None = None) -> dict[str, float | int | No
         "validation_energy_rmse": 0.04,
         "validation_force_rmse": force,
         "seconds": 0.5,
+        "configs_per_second": 1234.0,
     }
 
 
 def show(n_epochs: int, terminal: bool = False, enabled: bool = True) -> str:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=120, highlight=False)
-    with TrainingProgress(n_epochs, enabled=enabled, console=console) as bars:
-        bars.add("teacher 0")
+    with TrainingProgress(enabled=enabled, console=console) as bars:
+        bars.add("teacher 0", n_epochs)
         bars.start("teacher 0")
         for epoch in range(1, n_epochs + 1):
             bars.update("teacher 0", record(epoch, force=0.3))
@@ -35,6 +36,7 @@ def test_few_plain_lines_without_a_terminal() -> None:
     lines = show(50).splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("teacher 0: epoch 10/50, loss 0.100, validation 40.0 meV, 300 meV/Å")
+    assert "1234 configs/s" in lines[0]
     assert lines[-1].endswith("0 s left")
     assert "\x1b" not in "".join(lines)
 
@@ -53,3 +55,16 @@ def test_bars_on_a_terminal() -> None:
 def test_nothing_when_disabled() -> None:
     assert show(10, enabled=False) == ""
     assert show(10, enabled=False, terminal=True).strip("\n") == ""
+
+
+def test_batches_of_an_epoch_at_hand() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=120, highlight=False)
+    with TrainingProgress(console=console) as bars:
+        bars.add("teacher 0", 4)
+        bars.start("teacher 0")
+        bars.update("teacher 0", record(1))
+        at_hand = {"epoch": 2, "batch": 30, "n_batches": 90, "configs_per_second": 567.0}
+        bars.update("teacher 0", at_hand)
+    assert "batch 30/90, 567 configs/s" in output.getvalue()
+    assert "1/4" in output.getvalue()

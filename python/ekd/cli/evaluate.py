@@ -1,0 +1,252 @@
+"""The verb ``evaluate``: models side by side on any data, or the stage of a run."""
+
+from __future__ import annotations
+
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ekd.cli.options import Overwrite, Quiet, Resume, continues_by_itself, existing, load
+
+if TYPE_CHECKING:
+    from ekd.evaluation.settings import EvaluationConfig, SetConfig
+
+_HELP = """
+Compare models with true energies and forces, and with each other.
+
+**Models**, one or several, each `MODEL` or `NAME=MODEL`:
+
+* the output folder of a run: its teachers, their ensemble, and its student;
+
+* an exported file, `student.pt`; a checkpoint, or a folder of them, `member-0/`, ...;
+
+* any calculator of ASE, `module:Class` or `"module:Class(key=value)"`.
+
+**Data** are all other files, in any format that ekd reads; without any, the test set of the run is
+used. Files of COMP6 are read as they are, one row for each. Forces are measured where `--forces`
+names them.
+
+**What comes out**: tables here; in the output folder `report.html`, which needs nothing beside it,
+`summary.json`, `tables/` (CSV and LaTeX), `plots/`. Errors of total, per-atom and conformer
+energies and of forces: mean, root mean square, quantiles, largest; of all and within 100 kcal/mol
+of the lowest conformer; by element and by group. Of ensembles and committees also how well their
+spread tells the error. Predictions are kept: asked again, or with one more model, no work is done
+twice.
+
+**Torsions, dimers and other scans**, and models with long arguments, are described in a TOML file
+with sections `[[models]]`, `[[sets]]` and `[[curves]]`: docs/evaluation.md.
+
+With the configuration of a run alone, this is the stage of the pipeline: it leaves `evaluation/`
+in the output folder of the run, and needs `ekd distill`.
+
+**Examples**
+
+    ekd evaluate run
+
+    ekd evaluate run-a run-b test.h5 --energy "ccsd(t)_cbs.energy"
+
+    ekd evaluate run xtb=tblite.ase:TBLite test.xyz --energy energy --forces forces
+
+    ekd evaluate run comp6/*.h5 --forces forces --gradients --units kcal/mol
+
+    ekd evaluate evaluation.toml          models, data and scans from a file
+
+    ekd evaluate config.toml --resume     the stage of a run
+
+How long molecules survive in MD is asked with `ekd stability`.
+"""
+
+
+class EnergyUnits(StrEnum):
+    """Of tables and plots."""
+
+    mev = "meV"
+    kcal = "kcal/mol"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("evaluate", help=_HELP)(evaluate)
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL|DATA...", help="Models and data files; or one TOML file."),
+    ],
+    energy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
+    ] = None,
+    forces: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Key of the forces; once for all files, or for each. Default: energies alone.",
+        ),
+    ] = None,
+    energy_unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
+        ),
+    ] = None,
+    gradients: Annotated[
+        bool,
+        typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
+    ] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Level of theory of the labels, if the files do not say it."
+        ),
+    ] = None,
+    same_level: Annotated[
+        bool,
+        typer.Option(
+            "--same-level",
+            help="Measure total energies where models and labels call their level of theory by "
+            "different names, too.",
+        ),
+    ] = False,
+    window: Annotated[
+        list[float] | None,
+        typer.Option(metavar="KCAL/MOL", help="Energy above the lowest conformer. Default: 100."),
+    ] = None,
+    units: Annotated[EnergyUnits, typer.Option(help="Of tables and plots.")] = EnergyUnits.mev,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Output folder. Default: evaluation."),
+    ] = None,
+    n_workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
+    ] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare models with data."""
+    from ekd.evaluation.settings import is_evaluation, load_evaluation_config
+
+    if len(models) == 1 and models[0].endswith(".toml"):
+        path = Path(models[0])
+        given = {"--energy": energy, "--forces": forces, "--level": level, "--window": window}
+        if wrong := [name for name, value in given.items() if value]:
+            raise typer.BadParameter(
+                f"{wrong[0]} belongs to data files; '{path}' describes its own"
+            )
+        if not is_evaluation(path):
+            from ekd.cli.stages import execute
+
+            execute(load(path, output), existing(resume, overwrite), quiet, ["evaluate"])
+            return
+        config = load_evaluation_config(path)
+        if output is not None:
+            config = config.model_copy(update={"output": output})
+    else:
+        files = [Path(text) for text in models if is_data(Path(text))]
+        models = [text for text in models if Path(text) not in files]
+        config = _config(models, _sets(files, energy, forces, energy_unit, gradients, level))
+        update = {
+            "output": output or Path("evaluation"),
+            "windows": window or [100.0],
+            "units": units.value,
+        }
+        config = config.model_copy(update=update)
+    if n_workers is not None:
+        config = config.model_copy(update={"n_workers": n_workers})
+    if same_level:
+        config = config.model_copy(update={"same_level": True})
+    if overwrite:
+        shutil.rmtree(config.output / "predictions", ignore_errors=True)
+    _run(config, quiet)
+
+
+def is_data(path: Path) -> bool:
+    """Models are folders, files of torch, and names of calculators; every other file is data."""
+    return path.is_file() and path.suffix not in (".pt", ".pth")
+
+
+def _config(models: list[str], sets: list[SetConfig]) -> EvaluationConfig:
+    from ekd.errors import ConfigError
+    from ekd.evaluation.settings import EvaluationConfig
+    from ekd.evaluation.sources import parse_model, test_data_of
+
+    if not models:
+        raise ConfigError("there is no model to evaluate; name a run, an exported file, ...")
+    parsed = [parse_model(text) for text in models]
+    if not sets:
+        paths = [model.path for model in parsed if model.path is not None]
+        sets = [found for path in paths if (found := test_data_of(path))][:1]
+    if not sets:
+        raise ConfigError(
+            "there is nothing to measure against: no data file is given, and none of the models is "
+            "a run whose configuration names a [test] set"
+        )
+    return EvaluationConfig(models=parsed, sets=sets)
+
+
+def _sets(
+    paths: list[Path],
+    energy: list[str] | None,
+    forces: list[str] | None,
+    energy_unit: list[str] | None,
+    gradients: bool,
+    level: str | None,
+) -> list[SetConfig]:
+    from ekd.evaluation.settings import SetConfig
+
+    def each(option: str, values: list[str] | None) -> list[str | None]:
+        if not values or len(values) == 1:
+            return [values[0] if values else None] * len(paths)
+        if len(values) != len(paths):
+            raise typer.BadParameter(
+                f"{option} is given {len(values)} times for {len(paths)} files; give it once, or "
+                "once for each"
+            )
+        return list(values)
+
+    columns = (
+        each("--energy", energy),
+        each("--forces", forces),
+        each("--energy-unit", energy_unit),
+    )
+    return [
+        SetConfig(
+            path=path,
+            energy=e,
+            forces=f,
+            energy_unit=u,
+            gradients=gradients,
+            level_of_theory=level,
+        )
+        for path, e, f, u in zip(paths, *columns, strict=True)
+    ]
+
+
+def _run(config: EvaluationConfig, quiet: bool) -> None:
+    from ekd.evaluation import evaluate
+
+    with continues_by_itself():
+        result = evaluate(
+            config.models,
+            config.sets,
+            config.curves,
+            output=config.output,
+            windows=config.windows,
+            units=config.units,
+            same_level=config.same_level,
+            n_workers=config.n_workers,
+            progress=not quiet,
+        )
+    console = Console()
+    for table in result.tables():
+        console.print(table)
+    for note in result.notes:
+        console.print(note, highlight=False)
+    console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)

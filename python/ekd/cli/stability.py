@@ -1,0 +1,162 @@
+"""The verb ``stability``: how long models survive in molecular dynamics."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ekd.cli.evaluate import is_data
+from ekd.cli.options import Quiet, continues_by_itself
+
+if TYPE_CHECKING:
+    from ekd.dynamics import StabilityConfig
+
+_HELP = """
+Run molecular dynamics with every model until it fails, and tell how long that takes.
+
+**Models** are those of `ekd evaluate`: a run (its single teachers, their ensemble, its student), an
+exported file, a checkpoint, any calculator of ASE. **Structures** are all other files, in any
+format of ASE, and molecules that ASE knows by name: `--molecule CH3OH`. Molecules run in ASE;
+periodic boxes run in LAMMPS where the model fits into an exported file.
+
+**A run fails** where a bond of the starting structure breaks, atoms fall into each other,
+temperature or potential energy run away, or something is not a number. Limits are in the report
+and in `[failure]` of a TOML file.
+
+**What comes out**: the median time to failure with a 95 % interval for every structure, temperature
+and model (Kaplan-Meier: runs that reach their end count as what they are, longer); with `--drift`
+also the drift of the total energy at constant energy for each time step. In the output folder
+`report.html`, `summary.json`, `tables/` (CSV and LaTeX) and `plots/`.
+
+Finished runs are kept: interrupted, or asked again with one more model, temperature or seed, no run
+is done twice.
+
+**Examples**
+
+    ekd stability run --molecule CH3OH -T 300 -T 1000
+
+    ekd stability run ../other/student.pt 3bpa.xyz -T 600 --seeds 8 --duration 100
+
+    ekd stability run/student.pt water.xyz -T 300 --duration 20 --timestep 0.0005
+
+    ekd stability run --molecule CH3OH --drift 0.00025 --drift 0.0005 --drift 0.001
+
+    ekd stability stability.toml          everything from a file, see docs/evaluation.md
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("stability", help=_HELP)(stability)
+
+
+def stability(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL|STRUCTURE...", help="Models and structure files; or one TOML file."
+        ),
+    ],
+    molecule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A molecule that ase.build.molecule knows."),
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(metavar="INDEX", help="Of the files, as in ASE: 0, :, ::100.")
+    ] = "0",
+    temperature: Annotated[
+        list[float] | None, typer.Option("--temperature", "-T", metavar="K", help="Default: 300.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Runs of every structure and temperature: 4."),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(metavar="PS", help="Of a run that does not fail: 10.")
+    ] = None,
+    timestep: Annotated[float | None, typer.Option(metavar="PS", help="Default: 0.0005.")] = None,
+    friction: Annotated[
+        float | None, typer.Option(metavar="1/PS", help="Of the Langevin thermostat: 10.")
+    ] = None,
+    drift: Annotated[
+        list[float] | None,
+        typer.Option(metavar="PS", help="A time step of runs at constant energy."),
+    ] = None,
+    teachers: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Single teachers that run. Default: all."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output folder. Default: stability.")
+    ] = None,
+    n_workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Forget finished runs and start again.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run until it fails."""
+    given: dict[str, Any] = {
+        "temperatures": temperature or None,
+        "n_seeds": seeds,
+        "duration": duration,
+        "timestep": timestep,
+        "friction": friction,
+        "n_teachers": teachers,
+        "n_workers": n_workers,
+        "drift": {"timesteps": drift} if drift else None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    config = _config(what, molecule or [], frames, given)
+    if output is not None:
+        config = config.model_copy(update={"output": output})
+    if overwrite:
+        for name in ("runs", "lammps"):
+            shutil.rmtree(config.output / name, ignore_errors=True)
+    _run(config, quiet)
+
+
+def _config(
+    what: list[str], molecules: list[str], frames: str, given: dict[str, Any]
+) -> StabilityConfig:
+    from ekd.dynamics.settings import StabilityConfig, StructureConfig, load_stability_config
+    from ekd.errors import ConfigError
+    from ekd.evaluation.sources import parse_model
+
+    if len(what) == 1 and what[0].endswith(".toml"):
+        if molecules or (given.keys() - {"n_workers"}):
+            raise typer.BadParameter(f"'{what[0]}' describes everything: change it there")
+        return load_stability_config(what[0]).model_copy(update=given)
+    files = [Path(text) for text in what if is_data(Path(text))]
+    models = [parse_model(text) for text in what if Path(text) not in files]
+    structures = [StructureConfig(path=path, frames=frames) for path in files]
+    structures += [StructureConfig(molecule=name) for name in molecules]
+    if not models:
+        raise ConfigError("there is no model to run; name a run, an exported file, ...")
+    if not structures:
+        raise ConfigError("there is no structure to start from; name a file, or --molecule CH3OH")
+    return StabilityConfig(models=models, structures=structures, **given)
+
+
+def _run(config: StabilityConfig, quiet: bool) -> None:
+    from ekd.dynamics import stability as run
+
+    with continues_by_itself():
+        result = run(
+            config.models,
+            config.structures,
+            output=config.output,
+            config=config,
+            progress=not quiet,
+        )
+    console = Console()
+    for table in result.tables():
+        console.print(table)
+    console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)

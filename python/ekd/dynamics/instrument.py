@@ -1,0 +1,288 @@
+"""``ekd.stability``: how long molecules and liquids survive, and how well energy is conserved."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from ase import Atoms
+
+from ekd.dynamics.molecules import DriftOutcome, Outcome
+from ekd.dynamics.runs import complete, plan, read_structures
+from ekd.dynamics.settings import StabilityConfig, StructureConfig
+from ekd.dynamics.survival import Survival, survival
+from ekd.errors import ConfigError, TeacherError
+from ekd.evaluation.settings import ModelConfig
+from ekd.evaluation.sources import ModelLike, open_models
+
+ALL = "all structures"
+"""Name of the rows that join all structures at one temperature."""
+
+StructureLike: TypeAlias = "str | os.PathLike[str] | Atoms | StructureConfig"
+
+
+@dataclass(frozen=True)
+class SurvivalRow:
+    """All runs of one model, structure and temperature.
+
+    Attributes:
+        structure: its name, or :data:`ALL`.
+        temperature: K.
+        model: its name, or that of one of several members, whose runs are joined.
+        engine: ``ASE`` or ``LAMMPS``.
+        outcomes: of every run.
+        result: their survival.
+    """
+
+    structure: str
+    temperature: float
+    model: str
+    engine: str
+    outcomes: list[Outcome]
+    result: Survival
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many runs failed in which way."""
+        kinds = [outcome.failure for outcome in self.outcomes if outcome.failure is not None]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """All runs at constant energy of one model, structure and time step.
+
+    Attributes:
+        structure: its name.
+        timestep: ps.
+        model: as of :class:`SurvivalRow`.
+        engine: ``ASE`` or ``LAMMPS``.
+        drift: mean of the absolute slopes of the total energy, eV/atom/ps; None: all failed.
+        fluctuation: root mean square deviation from the line, mean over the runs, eV/atom.
+        n_runs: all.
+        n_failed: those that failed before their end.
+    """
+
+    structure: str
+    timestep: float
+    model: str
+    engine: str
+    drift: float | None
+    fluctuation: float | None
+    n_runs: int
+    n_failed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """What came out. :meth:`write` makes files of it, :meth:`tables` shows it in a terminal.
+
+    Attributes:
+        config: all settings.
+        models: rows of the tables, in their order.
+        structures: by name.
+        survival: of every structure, temperature and model; with several structures also of all.
+        drift: of every structure, time step and model.
+        baseline: row that medians are compared with, single members of an ensemble; or None.
+        seconds: that the runs took, of one core, by model.
+    """
+
+    config: StabilityConfig
+    models: list[str]
+    structures: Mapping[str, Atoms]
+    survival: list[SurvivalRow]
+    drift: list[DriftRow]
+    baseline: str | None
+    seconds: Mapping[str, float]
+
+    def ratio(self, row: SurvivalRow) -> tuple[float, bool] | None:
+        """Median of a row over that of the baseline, same structure and temperature.
+
+        Returns:
+            the ratio, and whether it is a lower limit, because more than half of the runs of the
+            row survive; None where the baseline has no median, or is the row itself.
+        """
+        for other in self.survival:
+            if (other.structure, other.temperature, other.model) == (
+                row.structure,
+                row.temperature,
+                self.baseline,
+            ):
+                median = other.result.median
+                if median is None or other is row:
+                    return None
+                own = row.result.median
+                return (row.result.longest if own is None else own) / median, own is None
+        return None
+
+    def tables(self) -> list[Any]:
+        """Tables of :mod:`rich`."""
+        from ekd.dynamics.output import terminal_tables
+
+        return terminal_tables(self)
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``."""
+        from ekd.dynamics.output import write
+
+        write(self, Path(folder))
+
+
+def stability(
+    models: ModelLike | Iterable[ModelLike] | Mapping[str, ModelLike],
+    structures: StructureLike | Iterable[StructureLike] | Mapping[str, Atoms],
+    output: str | os.PathLike[str] | None = None,
+    config: StabilityConfig | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Stability:
+    """Run molecular dynamics until it fails, or does not.
+
+    >>> ekd.stability("run", ["CH3OH", "H2O"], temperatures=[300.0, 900.0])  # doctest: +SKIP
+
+    Molecules run in ASE (Langevin), all seeds of a structure together. Periodic boxes run in LAMMPS
+    where the model fits into an exported file, else in ASE too. A run fails where a bond of the
+    starting structure breaks, atoms fall into each other, temperature or potential energy run
+    away, or something is not finite. With ``drift`` there are also runs at constant energy.
+
+    Args:
+        models: as for :func:`ekd.evaluate`. Of an ensemble, its single members run too.
+        structures: files that ASE reads, names of molecules that ASE knows, ``Atoms``.
+        output: folder for all files; finished runs in it are used again. None writes nothing.
+        config: all settings, but for models and structures; None: the defaults.
+        progress: show a bar on standard error.
+        settings: fields of :class:`ekd.dynamics.StabilityConfig` that differ from ``config``.
+
+    Raises:
+        ConfigError: an impossible setting, an unknown molecule, two things of one name.
+        DataError: a structure cannot be read.
+        LammpsError: LAMMPS is needed and cannot be started.
+        StructureError: a model lacks an element, or cannot evaluate a structure.
+        TeacherError: a calculator cannot be made, or a process was lost.
+    """
+    opened = open_models(models)
+    atoms = _structures(structures)
+    base = config.model_dump(exclude={"models", "structures"}) if config is not None else {}
+    placeholder = {
+        "models": [ModelConfig(path=Path(model.name)) for model in opened],
+        "structures": [StructureConfig(molecule=name) for name in atoms],
+    }
+    config = StabilityConfig(**{**base, **placeholder, **settings})
+    with ExitStack() as stack:
+        folder = (
+            Path(output).resolve()
+            if output is not None
+            else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-")))
+        )
+        runs = plan(opened, atoms, config, folder)
+        complete(runs, config.n_workers, progress)
+        survivals: dict[tuple[str, float, str], list[Outcome]] = {}
+        drifts: dict[tuple[str, float, str], list[DriftOutcome]] = {}
+        engines: dict[tuple[str, str], str] = {}
+        seconds: dict[str, float] = {}
+        names = list(atoms)
+        for task in runs.tasks:
+            content = runs.load(task)
+            if content is None:
+                raise TeacherError(f"'{runs.path(task)}' has disappeared; start the same again")
+            row = runs.runners[task.runner].row
+            key = (names[task.structure], task.value, row)
+            engines[names[task.structure], row] = runs.engine(task)
+            seconds[row] = seconds.get(row, 0.0) + content["seconds"]
+            if task.kind == "survival":
+                found = [Outcome(**outcome) for outcome in content["outcomes"]]
+                survivals.setdefault(key, []).extend(found)
+            else:
+                drifted = [DriftOutcome(**outcome) for outcome in content["outcomes"]]
+                drifts.setdefault(key, []).extend(drifted)
+    result = Stability(
+        config=config,
+        models=list(dict.fromkeys(runner.row for runner in runs.runners)),
+        structures=atoms,
+        survival=_survival_rows(survivals, engines, len(atoms)),
+        drift=[
+            _drift_row(key, outcomes, engines[key[0], key[2]]) for key, outcomes in drifts.items()
+        ],
+        baseline=next((r.row for r in runs.runners if r.is_member), None),
+        seconds=seconds,
+    )
+    if output is not None:
+        result.write(output)
+    return result
+
+
+def _structures(
+    structures: StructureLike | Iterable[StructureLike] | Mapping[str, Atoms],
+) -> dict[str, Atoms]:
+    if isinstance(structures, Mapping):
+        return dict(structures)
+    entries: list[StructureLike] = (
+        [structures]
+        if isinstance(structures, (str, os.PathLike, Atoms, StructureConfig))
+        else list(structures)
+    )
+    found: dict[str, Atoms] = {}
+    for entry in entries:
+        if isinstance(entry, Atoms):
+            new = {entry.get_chemical_formula(): entry}
+        elif isinstance(entry, StructureConfig):
+            new = read_structures([entry])
+        elif isinstance(entry, str) and not Path(entry).exists() and not Path(entry).suffix:
+            new = read_structures([StructureConfig(molecule=entry)])
+        else:
+            new = read_structures([StructureConfig(path=Path(entry))])
+        for name, atoms in new.items():
+            if name in found:
+                raise ConfigError(f"several structures are called '{name}'; give them names")
+            found[name] = atoms
+    if not found:
+        raise ConfigError("there is no structure to start from; give at least one")
+    return found
+
+
+def _survival_rows(
+    outcomes: Mapping[tuple[str, float, str], list[Outcome]],
+    engines: Mapping[tuple[str, str], str],
+    n_structures: int,
+) -> list[SurvivalRow]:
+    joined: dict[tuple[str, float, str], list[Outcome]] = {}
+    if n_structures > 1:
+        for (_, temperature, model), found in outcomes.items():
+            joined.setdefault((ALL, temperature, model), []).extend(found)
+    rows = []
+    for (structure, temperature, model), found in {**outcomes, **joined}.items():
+        used = {engines[name, who] for name, who in engines if who == model}
+        rows.append(
+            SurvivalRow(
+                structure,
+                temperature,
+                model,
+                engines.get((structure, model)) or " and ".join(sorted(used)),
+                found,
+                survival([o.time for o in found], [o.failure is not None for o in found]),
+            )
+        )
+    return rows
+
+
+def _drift_row(
+    key: tuple[str, float, str], outcomes: Sequence[DriftOutcome], engine: str
+) -> DriftRow:
+    structure, timestep, model = key
+    good = [o for o in outcomes if o.slope is not None and o.fluctuation is not None]
+    return DriftRow(
+        structure,
+        timestep,
+        model,
+        engine,
+        drift=float(np.mean([abs(o.slope or 0.0) for o in good])) if good else None,
+        fluctuation=float(np.mean([o.fluctuation or 0.0 for o in good])) if good else None,
+        n_runs=len(outcomes),
+        n_failed=len(outcomes) - len(good),
+    )

@@ -1,0 +1,314 @@
+"""All runs of a test of stability, in parallel, and each kept in a file that is found again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+
+from ekd import workers
+from ekd.distillation.progress import Counter
+from ekd.dynamics import boxes, molecules
+from ekd.dynamics.forces import CalculatorCopies, Copies, FileCopies
+from ekd.dynamics.settings import StabilityConfig, StructureConfig
+from ekd.errors import ConfigError, DataError, TeacherError
+from ekd.evaluation.calculators import as_file, make_calculator
+from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
+from ekd.files import atomic_write
+from ekd.lammps.structures import molecule
+from ekd.training.threads import one_thread
+
+_SEEDS_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A model that runs, and the row of the tables that its runs count in.
+
+    Attributes:
+        row: of the tables; runs of all single teachers count in one.
+        model: what runs.
+        is_member: whether it is a single member of an ensemble.
+    """
+
+    row: str
+    model: EvaluatedModel
+    is_member: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some seeds of one kind of run.
+
+    Attributes:
+        runner: number of the model.
+        structure: number of the structure.
+        kind: ``survival`` or ``drift``.
+        value: temperature (K), or time step (ps).
+        seeds: of the runs.
+    """
+
+    runner: int
+    structure: int
+    kind: str
+    value: float
+    seeds: tuple[int, ...]
+
+    def picoseconds(self, config: StabilityConfig) -> float:
+        """How long it takes, unless it fails."""
+        if self.kind == "survival":
+            return config.duration
+        return config.drift.duration + config.drift.equilibration
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The work, for worker processes.
+
+    Attributes:
+        runners: models.
+        structures: by name.
+        config: all settings.
+        folder: of the results.
+        tasks: all of them; a worker is given a number.
+    """
+
+    runners: Sequence[Runner]
+    structures: dict[str, Atoms]
+    config: StabilityConfig
+    folder: Path
+    tasks: list[Task] = field(default_factory=list)
+
+    def atoms(self, task: Task) -> Atoms:
+        """Where its runs start."""
+        return list(self.structures.values())[task.structure]
+
+    def path(self, task: Task) -> Path:
+        """The file of a task: its name is a checksum of all that its runs depend on."""
+        config, atoms = self.config, self.atoms(task)
+        settings = config.model_dump(
+            mode="json", include={"timestep", "friction", "check_every", "failure"}
+        )
+        if task.kind == "survival":
+            settings["duration"] = config.duration
+        else:
+            drift = config.drift.model_dump(exclude={"timesteps", "n_seeds"})
+            settings["drift"] = {**drift, "bath_timestep": config.drift.bath_timestep}
+        identity = {
+            "model": self.runners[task.runner].model.sha256,
+            "numbers": atoms.numbers.tolist(),
+            "positions": atoms.positions.tolist(),
+            "cell": atoms.cell.array.tolist(),
+            "pbc": atoms.pbc.tolist(),
+            "kind": task.kind,
+            "value": task.value,
+            "seeds": task.seeds,
+            "engine": self.engine(task),
+            **settings,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return self.folder / "runs" / f"{digest[:32]}.json"
+
+    def engine(self, task: Task) -> str:
+        """``LAMMPS`` for periodic boxes, where the model fits into one file; else ``ASE``."""
+        model = self.runners[task.runner].model
+        periodic = bool(self.atoms(task).pbc.all())
+        in_file = isinstance(model, FileModel) or _file(model, self.folder) is not None
+        return "LAMMPS" if periodic and in_file and self.config.engine == "auto" else "ASE"
+
+    def load(self, task: Task) -> dict[str, Any] | None:
+        """Results of a task; None if there are none."""
+        try:
+            content: dict[str, Any] = json.loads(self.path(task).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content
+
+    def run(self, number: Any, report: workers.Report) -> None:
+        """Do a task, and save what came out."""
+        task = self.tasks[number]
+        atoms, begin = self.atoms(task), time.perf_counter()
+        model = self.runners[task.runner].model
+        told = [0.0, time.monotonic()]
+
+        def progress(picoseconds: float) -> None:
+            told[0] += picoseconds
+            if time.monotonic() - told[1] > 0.5:
+                report({"ps": told[0]})
+                told[:] = [0.0, time.monotonic()]
+
+        with one_thread():
+            if self.engine(task) == "LAMMPS":
+                path = _file(model, self.folder)
+                assert path is not None
+                place = self.folder / "lammps" / self.path(task).stem
+                run = boxes.run_survival if task.kind == "survival" else boxes.run_drift
+                found = run(place, atoms, path, task.value, task.seeds, self.config, progress)
+            else:
+                copies = self._copies(model, atoms)
+                run_here = (
+                    molecules.run_survival if task.kind == "survival" else molecules.run_drift
+                )
+                found = run_here(atoms, copies, task.value, task.seeds, self.config, progress)
+        content = {
+            "outcomes": [asdict(outcome) for outcome in found],
+            "seconds": time.perf_counter() - begin,
+        }
+        with atomic_write(self.path(task)) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _copies(self, model: EvaluatedModel, atoms: Atoms) -> Copies:
+        path = _file(model, self.folder)
+        if path is not None:
+            return FileCopies(path, atoms)
+        return CalculatorCopies(make_calculator(model, self.folder / "models"), atoms)
+
+
+def plan(
+    models: Sequence[EvaluatedModel],
+    structures: dict[str, Atoms],
+    config: StabilityConfig,
+    folder: Path,
+) -> Runs:
+    """Which runs there are; files of the networks are written."""
+    runners: list[Runner] = []
+    for model in models:
+        model.check(sorted({int(z) for atoms in structures.values() for z in atoms.numbers}))
+        if isinstance(model, TeacherModel) and model.n_members > 1:
+            prefix, colon, _ = model.name.rpartition(": ")
+            single = model.members_name if model.members_name != "member" else f"{model.name}, one"
+            runners += [
+                Runner(f"{prefix}{colon}{single}", TeacherModel(teacher.name, (teacher,)), True)
+                for teacher in model.teachers[: config.n_teachers]
+            ]
+        runners.append(Runner(model.name, model))
+    for runner in runners:
+        as_file(runner.model, folder / "models")
+    runs = Runs(runners, structures, config, folder)
+    survival_seeds = [config.seed + k for k in range(config.n_seeds)]
+    drift_seeds = [config.seed + k for k in range(config.drift.n_seeds)]
+    for r, runner in enumerate(runners):
+        for s in range(len(structures)):
+            for kind, values, seeds in (
+                ("survival", config.temperatures, survival_seeds),
+                ("drift", config.drift.timesteps, drift_seeds),
+            ):
+                for value in values:
+                    # A file moves all seeds at once; LAMMPS and calculators gain nothing by it.
+                    trial = Task(r, s, kind, value, ())
+                    together = _file(runner.model, folder) and runs.engine(trial) == "ASE"
+                    size = _SEEDS_TOGETHER if together else 1
+                    runs.tasks.extend(
+                        Task(r, s, kind, value, tuple(seeds[k : k + size]))
+                        for k in range(0, len(seeds), size)
+                    )
+    return runs
+
+
+def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
+    """Do all tasks that are not done yet.
+
+    Raises:
+        LammpsError: LAMMPS cannot be started.
+        TeacherError: a process was lost.
+    """
+    missing = [k for k, task in enumerate(runs.tasks) if runs.load(task) is None]
+    whole = [round(1e3 * task.picoseconds(runs.config)) for task in runs.tasks]
+    total = sum(whole) // 1000
+    there = total - sum(whole[k] for k in missing) // 1000
+    n_workers = min(n_workers or workers.n_cores(), len(missing))
+    if not missing:
+        return
+    with Counter("ps of trajectories", total, there, enabled=progress) as counter:
+        told = dict.fromkeys(missing, 0.0)
+        shown = 0
+
+        def advance(number: int, picoseconds: float | None) -> None:
+            nonlocal shown
+            limit = whole[number] / 1000
+            ended = limit if picoseconds is None else min(told[number] + picoseconds, limit)
+            told[number] = ended
+            whole_now = int(sum(told.values()))
+            if whole_now > shown:
+                counter.add(whole_now - shown)
+                shown = whole_now
+
+        def told_by(number: int, content: dict[str, Any]) -> None:
+            advance(number, content["ps"])
+
+        if n_workers < 2:
+            for number in missing:
+                runs.run(number, partial(told_by, number))
+                advance(number, None)
+            return
+        events = workers.run(
+            runs,
+            missing,
+            n_workers,
+            name=lambda number: f"runs of {runs.runners[runs.tasks[number].runner].model.name}",
+            lost=TeacherError,
+            advice=f"Finished runs in '{runs.folder}' are kept: start the same again",
+        )
+        with contextlib.closing(events):
+            for event in events:
+                if event.kind == "report":
+                    advance(event.task, event.content["ps"])
+                elif event.kind == "done":
+                    advance(event.task, None)
+
+
+def read_structures(configs: Sequence[StructureConfig]) -> dict[str, Atoms]:
+    """Read where runs start, by name.
+
+    Raises:
+        ConfigError: an unknown molecule, or two structures of one name.
+        DataError: a file cannot be read.
+    """
+    found: dict[str, Atoms] = {}
+    for config in configs:
+        if config.molecule is not None:
+            frames, name = [molecule(config.molecule)], config.name or config.molecule
+        else:
+            assert config.path is not None
+            frames, name = _frames(config.path, config.frames), config.name or config.path.stem
+        for k, frame in enumerate(frames):
+            title = name if len(frames) == 1 else f"{name} {k}"
+            if title in found:
+                raise ConfigError(f"several structures are called '{title}'; give them names")
+            found[title] = Atoms(
+                numbers=frame.numbers,
+                positions=frame.positions,
+                cell=frame.cell if frame.pbc.any() else None,
+                pbc=frame.pbc,
+            )
+    return found
+
+
+def _frames(path: Path, which: str) -> list[Atoms]:
+    if not path.is_file():
+        raise DataError(f"structure file '{path}' not found; check the path")
+    try:
+        frames = ase.io.read(
+            path, index=which if ":" in which else f"{int(which)}:{int(which) + 1}"
+        )
+    except Exception as error:  # each of ASE's formats fails in its own way
+        raise DataError(
+            f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give a structure "
+            "file, and frames as '0', ':' or '::10'"
+        ) from None
+    if not frames or any(len(frame) == 0 for frame in frames):
+        raise DataError(f"'{path}' has no structure at frames '{which}'")
+    return list(frames)
+
+
+def _file(model: EvaluatedModel, folder: Path) -> Path | None:
+    return as_file(model, folder / "models")

@@ -1,0 +1,124 @@
+"""Any model as a calculator of ASE: networks and ensembles through their exported file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ekd.calculator import EKDCalculator
+from ekd.distillation.teachers import ASETeacher, MemberTeacher
+from ekd.errors import ConfigError
+from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
+from ekd.evaluation.sources import ModelLike, open_models
+from ekd.training import Ensemble
+
+
+class MeanCalculator(Calculator):
+    """The mean of several calculators, and how far they disagree.
+
+    ``results["forces_std"]`` (n_atoms, eV/Å) is the population standard deviation of a force
+    component, ``results["energy_std"]`` (eV) that of the energy, as of a committee in one file.
+
+    Args:
+        calculators: with energy and forces.
+        energies: those whose energies count, by number; None: all.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "energy_std", "forces_std"]
+
+    def __init__(
+        self,
+        calculators: Sequence[Calculator],
+        energies: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.calculators = list(calculators)
+        self._energies = list(range(len(self.calculators)) if energies is None else energies)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Ask all of them."""
+        super().calculate(atoms, properties, system_changes)
+        energies, forces = [], []
+        for calculator in self.calculators:
+            calculator.calculate(self.atoms, ["energy", "forces"], all_changes)
+            energies.append(float(calculator.results["energy"]))
+            forces.append(np.asarray(calculator.results["forces"], dtype=float))
+        counting = np.array(energies)[self._energies]
+        self.results = {
+            "energy": float(counting.mean()),
+            "energy_std": float(counting.std()),
+            "forces": np.mean(forces, axis=0),
+            "forces_std": np.sqrt(np.var(forces, axis=0).mean(axis=-1)),
+        }
+
+
+def as_calculator(model: ModelLike) -> Calculator:
+    """Return a calculator of ASE for one model: an ensemble gives mean forces and their spread.
+
+    >>> atoms.calc = ekd.as_calculator(ekd.load_ensemble("run/teachers"))  # doctest: +SKIP
+
+    Networks run through the kernels of exported files, in float64.
+
+    Args:
+        model: an ensemble, a trained model, :class:`ekd.ASETeacher`, or a path: exported file,
+            checkpoint, or folder of an ensemble such as ``run/teachers``.
+
+    Raises:
+        ConfigError: the path holds several models, as a run does.
+        EKDError: as for :func:`ekd.evaluate`.
+    """
+    opened = open_models(model)
+    if len(opened) > 1:
+        raise ConfigError(
+            f"that is several models ({', '.join(one.name for one in opened)}); name one, e.g. "
+            "'run/teachers' or 'run/student'"
+        )
+    with tempfile.TemporaryDirectory(prefix="ekd-") as folder:
+        return make_calculator(opened[0], Path(folder))
+
+
+def make_calculator(model: EvaluatedModel, folder: Path) -> Calculator:
+    """Calculator of an opened model; files that are written for it go to a folder."""
+    if (path := as_file(model, folder)) is not None:
+        return EKDCalculator(path)
+    assert isinstance(model, TeacherModel)
+    parts = [
+        teacher.make()
+        if isinstance(teacher, ASETeacher)
+        else make_calculator(TeacherModel(teacher.name, (teacher,)), folder)
+        for teacher in model.teachers
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    counting = [k for k, teacher in enumerate(model.teachers) if teacher.use_energies]
+    return MeanCalculator(parts, counting or None)
+
+
+def as_file(model: EvaluatedModel, folder: Path) -> Path | None:
+    """Exported file of a model, written to the folder unless it is there; None: not possible.
+
+    It is not where calculators of ASE are members, or networks of different architectures.
+    """
+    if isinstance(model, FileModel):
+        return model.path
+    assert isinstance(model, TeacherModel)
+    networks = [t.model for t in model.teachers if isinstance(t, MemberTeacher)]
+    kinds = {(n.model_config.model_dump_json(), tuple(n.model.elements)) for n in networks}
+    if len(networks) < len(model.teachers) or len(kinds) > 1:
+        return None
+    path = folder / f"{model.sha256[:24]}.pt"
+    if not path.exists():
+        Ensemble(networks).export(path)
+    return path

@@ -1,0 +1,130 @@
+"""Does the spread of an ensemble tell where it is wrong, and by how much?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ekd.data import Dataset
+from ekd.errors import DataError
+from ekd.evaluation.models import ModelPredictions
+
+Array = NDArray[np.float64]
+
+_POINTS = 200  # of a retention curve that are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Predicted spread against true error, of forces per atom or of energies per configuration.
+
+    Attributes:
+        n: atoms, or configurations.
+        spearman: rank correlation of spread and error; None where one of them is constant.
+        pearson: linear correlation of spread and error; None likewise.
+        scale: root mean square error over root mean square spread: 1 if the spread is an error bar,
+            the factor to multiply it by otherwise.
+        calibration_error: mean over the bins of the reliability diagram of |error - spread| /
+            spread (expected normalized calibration error, Levi et al., Sensors 22, 5540 (2022)).
+        spread_bins: root mean square spread in bins of equal numbers, [n_bins].
+        error_bins: root mean square error in the same bins, [n_bins].
+        retained: shares that are kept, smallest spread first, rising to 1, [n_points].
+        retention: root mean square error of what is kept, [n_points].
+        retention_oracle: the same, had the true error sorted them, [n_points].
+        area: under the error-retention curve.
+        area_oracle: of the best order that there is.
+        area_random: of an order that knows nothing: the error of all.
+    """
+
+    n: int
+    spearman: float | None
+    pearson: float | None
+    scale: float
+    calibration_error: float
+    spread_bins: Array
+    error_bins: Array
+    retained: Array
+    retention: Array
+    retention_oracle: Array
+    area: float
+    area_oracle: float
+    area_random: float
+
+    @property
+    def retention_gain(self) -> float | None:
+        """Share of what an oracle gains over a random order: 1 is perfect, 0 is no knowledge."""
+        possible = self.area_random - self.area_oracle
+        return None if possible <= 0 else (self.area_random - self.area) / possible
+
+
+def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
+    """Compare spreads with errors.
+
+    Args:
+        spread: predicted standard deviations, [n], not negative.
+        error: true errors in the same unit, [n]; signs do not matter.
+        n_bins: of the reliability diagram, at most.
+
+    Raises:
+        DataError: there are fewer than two, or one is not finite.
+    """
+    spread, error = np.asarray(spread, float), np.abs(np.asarray(error, float))
+    if spread.shape != error.shape or spread.ndim != 1 or len(spread) < 2:
+        raise DataError(
+            f"spreads of shape {spread.shape} and errors of shape {error.shape} cannot be "
+            "compared; two arrays [n] with n of at least 2 are needed"
+        )
+    if not (np.isfinite(spread).all() and np.isfinite(error).all()):
+        raise DataError("a spread or an error is not finite; leave out those configurations")
+    order = np.argsort(spread, kind="stable")
+    bins = np.array_split(order, min(n_bins, len(order)))
+    spread_bins = np.array([_rms(spread[rows]) for rows in bins])
+    error_bins = np.array([_rms(error[rows]) for rows in bins])
+    known = spread_bins > 0
+    shares, curve, area = _retention(error[order])
+    _, oracle, area_oracle = _retention(np.sort(error))
+    varies = np.ptp(spread) > 0 and np.ptp(error) > 0
+    return Calibration(
+        n=len(spread),
+        spearman=float(stats.spearmanr(spread, error).statistic) if varies else None,
+        pearson=float(stats.pearsonr(spread, error).statistic) if varies else None,
+        scale=_rms(error) / _rms(spread) if spread.any() else float("inf"),
+        calibration_error=float(
+            np.mean(np.abs(error_bins[known] - spread_bins[known]) / spread_bins[known])
+        )
+        if known.any()
+        else float("inf"),
+        spread_bins=spread_bins,
+        error_bins=error_bins,
+        retained=shares,
+        retention=curve,
+        retention_oracle=oracle,
+        area=area,
+        area_oracle=area_oracle,
+        area_random=_rms(error),
+    )
+
+
+def spread_and_error(truth: Dataset, found: ModelPredictions, quantity: str) -> tuple[Array, Array]:
+    """What a calibration compares: [n] spreads and [n] errors, not negative."""
+    if quantity == "force":
+        assert truth.forces is not None
+        assert found.forces_std is not None
+        return found.forces_std, np.sqrt(np.mean((found.forces - truth.forces) ** 2, axis=1))
+    assert found.energies_std is not None
+    n_atoms = truth.n_atoms_per_config
+    return found.energies_std / n_atoms, np.abs(found.energies - truth.energies) / n_atoms
+
+
+def _retention(error: Array) -> tuple[Array, Array, float]:
+    """Shares, errors and area of the errors in an order: the first ones are kept longest."""
+    curve = np.sqrt(np.cumsum(error**2) / np.arange(1, len(error) + 1))
+    shown = np.unique(np.linspace(0, len(error) - 1, min(_POINTS, len(error))).round().astype(int))
+    return (shown + 1) / len(error), curve[shown], float(curve.mean())
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -1,0 +1,234 @@
+"""Scans along a coordinate, torsions and dimers above all: curves, and how far they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import h5py
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ekd.data import Dataset
+from ekd.errors import ConfigError, DataError
+from ekd.evaluation.models import ModelPredictions
+from ekd.evaluation.settings import CurveConfig
+
+Array = NDArray[np.float64]
+
+_N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4, "separation": 1, "index": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCurve:
+    """One model along a scan.
+
+    Attributes:
+        energies: relative to the zero of the curve, [n_points] eV.
+        std: spread of the energies, where the model has one, [n_points] eV.
+        mae: mean absolute difference from the reference, eV.
+        rmse: root mean square difference, eV.
+        max: largest difference, eV.
+        range_error: highest minus lowest energy, less that of the reference, eV: the error of the
+            barrier of a torsion, or of the depth of a well.
+        minimum_shift: coordinate of the lowest energy, less that of the reference.
+    """
+
+    energies: Array
+    std: Array | None
+    mae: float
+    rmse: float
+    max: float
+    range_error: float
+    minimum_shift: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A scan with all models.
+
+    Attributes:
+        dataset: name of the file of scans.
+        name: of the scan in it.
+        level_of_theory: of the reference.
+        coordinate: in words, with its unit.
+        x: coordinates, rising, [n_points].
+        reference: energies relative to the zero, [n_points] eV.
+        models: by name.
+    """
+
+    dataset: str
+    name: str
+    level_of_theory: str
+    coordinate: str
+    x: Array
+    reference: Array
+    models: Mapping[str, ModelCurve]
+
+
+def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
+    """Coordinate of every configuration, and what to call it.
+
+    Raises:
+        ConfigError: the coordinate is not understood, or atoms that it names are not there.
+        DataError: the file has no such key, or not one number for every configuration.
+    """
+    kind, *words = config.coordinate.split()
+    if kind not in _N_ATOMS:
+        if words:
+            raise _not_understood(config.coordinate)
+        return _from_file(data, config.coordinate), config.coordinate
+    if len(words) != _N_ATOMS[kind] or not all(word.isdigit() for word in words):
+        raise _not_understood(config.coordinate)
+    atoms = [int(word) for word in words]
+    if kind == "index":
+        return np.arange(len(data), dtype=float), "frame"
+    smallest = int(data.n_atoms_per_config.min())
+    if max(atoms) >= smallest or (kind == "separation" and not 0 < atoms[0] < smallest):
+        raise ConfigError(
+            f"coordinate '{config.coordinate}' does not fit '{data.provenance.path}', where a "
+            f"structure has {smallest} atoms; atoms count from 0"
+        )
+    measures: dict[str, Callable[[Atoms], float]] = {
+        "distance": lambda frame: frame.get_distance(*atoms, mic=bool(frame.pbc.any())),
+        "angle": lambda frame: frame.get_angle(*atoms),
+        "dihedral": lambda frame: frame.get_dihedral(*atoms),
+        "separation": lambda frame: float(
+            np.linalg.norm(
+                frame[: atoms[0]].get_center_of_mass() - frame[atoms[0] :].get_center_of_mass()
+            )
+        ),
+    }
+    values = np.array([measures[kind](data.atoms(index)) for index in range(len(data))])
+    if kind == "dihedral":
+        values = _unwrapped(values)
+    return values, f"{kind} ({'°' if kind in ('angle', 'dihedral') else 'Å'})"
+
+
+def compare_curves(
+    name: str, data: Dataset, config: CurveConfig, predictions: Mapping[str, ModelPredictions]
+) -> list[Curve]:
+    """One curve for every group of the data, along the coordinate.
+
+    Energies are relative: models and reference are zero at the same point of the scan, where the
+    reference is lowest, or at the largest coordinate.
+
+    Raises:
+        DataError: no group has two points.
+    """
+    x, label = coordinates(data, config)
+    curves = []
+    for group in dict.fromkeys(data.groups.tolist()):
+        rows = np.flatnonzero(data.groups == group)
+        rows = rows[np.argsort(x[rows], kind="stable")]
+        if len(rows) < 2:
+            continue
+        true = data.energies[rows]
+        zero = int(np.argmin(true)) if config.zero == "minimum" else len(rows) - 1
+        reference = true - true[zero]
+        curves.append(
+            Curve(
+                dataset=name,
+                name=str(group),
+                level_of_theory=data.provenance.level_of_theory,
+                coordinate=label,
+                x=x[rows],
+                reference=reference,
+                models={
+                    model: _model_curve(found, rows, zero, x[rows], reference)
+                    for model, found in predictions.items()
+                },
+            )
+        )
+    if not curves:
+        raise DataError(
+            f"'{data.provenance.path}' has no group with two structures; a scan needs several "
+            "structures in one group (HDF5), or of one formula (extended XYZ)"
+        )
+    return curves
+
+
+def _model_curve(
+    found: ModelPredictions, rows: NDArray[np.int64], zero: int, x: Array, reference: Array
+) -> ModelCurve:
+    energies = found.energies[rows] - found.energies[rows[zero]]
+    std = None if found.energies_std is None else found.energies_std[rows]
+    if found.member_energies is not None:  # the spread of differences, not of totals
+        members = found.member_energies[:, rows]
+        std = (members - members[:, [zero]]).std(0)
+    errors = energies - reference
+    return ModelCurve(
+        energies=energies,
+        std=std,
+        mae=float(np.abs(errors).mean()),
+        rmse=float(np.sqrt(np.mean(errors**2))),
+        max=float(np.abs(errors).max()),
+        range_error=float(np.ptp(energies) - np.ptp(reference)),
+        minimum_shift=float(x[np.argmin(energies)] - x[np.argmin(reference)]),
+    )
+
+
+def _unwrapped(angles: Array) -> Array:
+    """Angles of a circle, cut where the largest gap is, so that a scan is one piece."""
+    if len(angles) < 2:
+        return angles
+    circle = np.sort(angles)
+    gaps = np.diff(np.append(circle, circle[0] + 360))
+    start = circle[(int(np.argmax(gaps)) + 1) % len(circle)]
+    shifted = (angles - start) % 360
+    # A point that rounds to just below the start belongs to it.
+    shifted = np.where(shifted > 360 - 1e-6, 0.0, shifted) + start
+    result: Array = shifted - 360 * np.floor((np.median(shifted) + 180) / 360)
+    return result
+
+
+def _from_file(data: Dataset, key: str) -> Array:
+    """One number for every configuration, from the comment lines or HDF5 arrays of the file."""
+    path = Path(data.provenance.path)
+    if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+        values = _from_hdf5(path, key)
+    else:
+        frames = list(ase.io.iread(path, index=":"))
+        values = [frame.info.get(key) for frame in frames]
+        if all(value is None for value in values):
+            known = ", ".join(sorted({name for frame in frames for name in frame.info})) or "none"
+            raise DataError(f"'{path}' has no key '{key}' to order a scan; its keys are: {known}")
+    if len(values) != len(data) or any(not np.isscalar(value) for value in values):
+        raise DataError(
+            f"'{key}' in '{path}' is not one number for each of {len(data)} configurations with an "
+            "energy; leave out those without"
+        )
+    return np.array(values, dtype=float)
+
+
+def _from_hdf5(path: Path, key: str) -> list[float]:
+    found: list[float] = []
+    names: set[str] = set()
+
+    def visit(parent: h5py.Group) -> None:  # in the order of the reader: parents first, by name
+        if "coordinates" in parent:
+            names.update(parent)
+            if key in parent:
+                found.extend(np.asarray(parent[key], dtype=float).ravel().tolist())
+        for child in parent.values():
+            if isinstance(child, h5py.Group):
+                visit(child)
+
+    with h5py.File(path, "r") as file:
+        visit(file)
+    if not found:
+        raise DataError(
+            f"'{path}' has no array '{key}' to order a scan; its arrays are: "
+            f"{', '.join(sorted(names)) or 'none'}"
+        )
+    return found
+
+
+def _not_understood(coordinate: str) -> ConfigError:
+    return ConfigError(
+        f"coordinate '{coordinate}' is not understood; write 'distance i j', 'angle i j k', "
+        "'dihedral i j k l', 'separation n', 'index', or one key of the file"
+    )

@@ -1,0 +1,187 @@
+"""The files of an evaluation: report, summary, tables, plots."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ekd.elements import symbol
+from ekd.evaluation import comparison_plots
+from ekd.evaluation.instrument import Evaluation, Row
+from ekd.evaluation.report import embedded, fill
+from ekd.evaluation.style import save
+from ekd.evaluation.tables import (
+    Units,
+    calibration_record,
+    columns,
+    heading,
+    main_lines,
+    write_tables,
+)
+from ekd.files import atomic_write
+
+_WORST = 15  # groups that the report shows
+
+
+def write(result: Evaluation, folder: Path) -> None:
+    """Write all files; see :meth:`ekd.evaluation.instrument.Evaluation.write`."""
+    write_tables(result, folder / "tables")
+    plots = folder / "plots"
+    figures, paths = [], set()
+    for name, (figure, about) in comparison_plots.draw(result).items():
+        path = plots / f"{name}.png"
+        save(figure, path)
+        paths.add(path)
+        width = round(110 * figure.get_figwidth())
+        figures.append({**about, "image": embedded(path), "width": width})
+    for old in set(plots.glob("*.png")) - paths:
+        old.unlink()  # of an earlier evaluation of other models
+    with atomic_write(folder / "report.html") as temporary:
+        temporary.write_text(_report(result, figures), encoding="utf-8")
+    with atomic_write(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary(result), indent=1) + "\n", encoding="utf-8")
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """All numbers but those of groups, ready for JSON; eV, eV/atom and eV/Å."""
+
+    def numbers(row: Row) -> dict[str, Any]:
+        return {
+            "dataset": row.dataset,
+            "level_of_theory": row.level_of_theory,
+            "slice": row.slice_kind,
+            "slice_name": row.slice_name,
+            "n_configs": row.n_configs,
+            "model": row.model,
+            "quantity": row.quantity,
+            **asdict(row.errors),
+        }
+
+    return {
+        "models": [asdict(model) for model in result.models],
+        "datasets": [
+            {**asdict(data), "elements": [symbol(z) for z in data.elements]}
+            for data in result.datasets
+        ],
+        "windows_kcal_per_mol": result.windows,
+        "errors": [numbers(row) for row in result.rows if row.slice_kind != "group"],
+        "calibration": [_finite(calibration_record(row)) for row in result.calibrations],
+        "curves": [
+            {
+                "dataset": curve.dataset,
+                "curve": curve.name,
+                "level_of_theory": curve.level_of_theory,
+                "coordinate": curve.coordinate,
+                "n_points": len(curve.x),
+                "models": {
+                    name: {
+                        "mae": model.mae,
+                        "rmse": model.rmse,
+                        "max": model.max,
+                        "range_error": model.range_error,
+                        "minimum_shift": model.minimum_shift,
+                    }
+                    for name, model in curve.models.items()
+                },
+            }
+            for curve in result.curves
+        ],
+        "notes": result.notes,
+    }
+
+
+def software() -> str:
+    """Versions that decide what numbers come out, and when they were made."""
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "ase")]
+    return (
+        f"{', '.join(versions)}, Python {platform.python_version()}, {platform.system()} "
+        f"{platform.machine()}, {os.cpu_count()} cores; "
+        f"{datetime.now(UTC).strftime('%Y-%m-%d %H:%M UTC')}"
+    )
+
+
+def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }
+
+
+def _report(result: Evaluation, figures: Sequence[Mapping[str, Any]]) -> str:
+    units = Units.named(result.units)
+    used = columns(result)
+    levels = {row.dataset: row.level_of_theory for row in result.rows}
+    return fill(
+        "evaluation.html.j2",
+        result=result,
+        units=units,
+        headings=[heading(column, units).split("\n") for column in used],
+        lines=[
+            {
+                "dataset": line.dataset,
+                "level": levels[line.dataset],
+                "part": line.part,
+                "n": line.n,
+                "model": line.model,
+                "values": [units.show(line.values.get(column)) for column in used],
+            }
+            for line in main_lines(result)
+        ],
+        figures=figures,
+        worst=_worst(result),
+        calibrations=[calibration_record(row) for row in result.calibrations],
+        symbols={data.name: ", ".join(map(symbol, data.elements)) for data in result.datasets},
+        software=software(),
+    )
+
+
+def _worst(result: Evaluation) -> list[dict[str, Any]]:
+    """For each dataset the groups in which the last model is worst."""
+    if not result.models:
+        return []
+    units, last = Units.named(result.units), result.models[-1].name
+    names = list(dict.fromkeys(row.model for row in result.rows))
+    worst = []
+    for data in result.datasets:
+        rows = result.select(data.name, kind="group")
+        quantity = "force" if data.has_forces else "energy_per_atom"
+        by_group: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            if row.quantity == quantity:
+                by_group.setdefault(row.slice_name, {})[row.model] = row
+        ranked = sorted(
+            (group for group in by_group.items() if last in group[1]),
+            key=lambda item: -item[1][last].errors.rmse,
+        )
+        if ranked:
+            worst.append(
+                {
+                    "dataset": data.name,
+                    "quantity": "force" if quantity == "force" else "energy per atom",
+                    "unit": units.of(quantity),
+                    "last": last,
+                    "models": names,
+                    "groups": [
+                        {
+                            "name": name,
+                            "n": models[last].n_configs,
+                            "values": [
+                                units.show(models[m].errors.rmse if m in models else None)
+                                for m in names
+                            ],
+                        }
+                        for name, models in ranked[:_WORST]
+                    ],
+                    "n_groups": len(ranked),
+                }
+            )
+    return worst

@@ -1,0 +1,176 @@
+"""Predictions of all models for all datasets, in parallel, kept in files that are found again.
+
+A file holds what one model says about some configurations. Its name is a checksum of the model and
+the data, so that an evaluation that was interrupted, or is asked for once more with another model
+beside it, does no work twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ekd import workers
+from ekd.data import Dataset
+from ekd.distillation.parts import digest
+from ekd.distillation.progress import Counter
+from ekd.errors import TeacherError
+from ekd.evaluation.models import EvaluatedModel, ModelPredictions
+from ekd.files import atomic_write
+from ekd.training.threads import one_thread
+
+_WORTH_A_PROCESS = 4  # tasks: the start of a process takes seconds
+
+_PER_ATOM = ("forces", "forces_std", "member_forces")
+_AXIS = {"member_energies": 1, "member_forces": 1}
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Work for worker processes: a task is a model, a dataset and a range of configurations."""
+
+    models: Sequence[EvaluatedModel]
+    datasets: Sequence[Dataset]
+    folder: Path
+
+    def tasks(self) -> list[list[int]]:
+        """All of them: ``[model, dataset, start, stop]``."""
+        return [
+            [m, d, start, stop]
+            for d, data in enumerate(self.datasets)
+            for m, model in enumerate(self.models)
+            for start, stop in _ranges(data, model.atoms_per_task)
+        ]
+
+    def path(self, task: Sequence[int]) -> Path:
+        """The file of a task."""
+        m, d, start, stop = task
+        identity = f"{self.models[m].sha256} {self.datasets[d].fingerprint} {start} {stop}"
+        return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npz"
+
+    def run(self, task: Any, report: workers.Report) -> None:
+        """Evaluate, and save."""
+        m, d, start, stop = task
+        data = self.datasets[d].subset(np.arange(start, stop))
+        begin = time.perf_counter()
+        with one_thread():
+            found = self.models[m].predict(data, start)
+        arrays = {
+            field.name: value
+            for field in fields(found)
+            if (value := getattr(found, field.name)) is not None
+        }
+        arrays["seconds"] = np.array(time.perf_counter() - begin)
+        with atomic_write(self.path(task)) as temporary:
+            everything: dict[str, Any] = {"sha256": np.array(digest(arrays)), **arrays}
+            np.savez(temporary, **everything)
+
+    def load(self, task: Sequence[int]) -> dict[str, Any] | None:
+        """Read a file; None if it is missing or damaged."""
+        try:
+            with self.path(task).open("rb") as file, np.load(file) as archive:
+                arrays = dict(archive)
+            return arrays if str(arrays.pop("sha256")) == digest(arrays) else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+def predict_everything(
+    models: Sequence[EvaluatedModel],
+    datasets: Sequence[Dataset],
+    folder: Path,
+    n_workers: int | None = None,
+    progress: bool = True,
+) -> tuple[dict[tuple[int, int], ModelPredictions], dict[tuple[int, int], float]]:
+    """Evaluate every model on every dataset; what lies in the folder is not done again.
+
+    Args:
+        models: what is evaluated.
+        datasets: what it is evaluated on.
+        folder: for the predictions.
+        n_workers: processes of one thread each; None: one per core, if the work is worth it.
+        progress: show a bar on standard error.
+
+    Returns:
+        predictions by numbers of model and dataset; and the seconds that they took, of one core.
+
+    Raises:
+        StructureError: a model lacks an element of a dataset.
+        TeacherError: a calculator fails, or a process was lost.
+    """
+    elements = sorted({number for data in datasets for number in data.elements})
+    for model in models:
+        model.check(elements)
+    job = Evaluations(models, datasets, folder)
+    tasks = job.tasks()
+    missing = [task for task in tasks if job.load(task) is None]
+    n_atoms = {tuple(task): _n_atoms(datasets[task[1]], task) for task in tasks}
+    if n_workers is None:
+        n_workers = workers.n_cores() if len(missing) >= _WORTH_A_PROCESS else 1
+    total = sum(n_atoms.values())
+    there = total - sum(n_atoms[tuple(task)] for task in missing)
+    with Counter("atoms evaluated", total, there, enabled=progress and bool(missing)) as counter:
+        for task in _work_off(job, missing, min(n_workers, len(missing))):
+            counter.add(n_atoms[tuple(task)])
+    found: dict[tuple[int, int], ModelPredictions] = {}
+    seconds: dict[tuple[int, int], float] = {}
+    for m in range(len(models)):
+        for d in range(len(datasets)):
+            parts = [_loaded(job, task) for task in tasks if task[:2] == [m, d]]
+            seconds[m, d] = float(sum(part.pop("seconds") for part in parts))
+            found[m, d] = ModelPredictions(
+                **{
+                    name: np.concatenate([part[name] for part in parts], axis=_AXIS.get(name, 0))
+                    for name in parts[0]
+                }
+            )
+    return found, seconds
+
+
+def _work_off(job: Evaluations, tasks: list[list[int]], n_workers: int) -> Iterator[Any]:
+    if n_workers < 2:
+        for task in tasks:
+            job.run(task, lambda _: None)
+            yield task
+        return
+    events = workers.run(
+        job,
+        tasks,
+        n_workers,
+        name=lambda task: f"{job.models[task[0]].name}, configurations from {task[2]}",
+        lost=TeacherError,
+        advice=f"Finished predictions in '{job.folder}' are kept: start the same again",
+    )
+    with contextlib.closing(events):
+        for event in events:
+            if event.kind == "done":
+                yield event.task
+
+
+def _loaded(job: Evaluations, task: list[int]) -> dict[str, Any]:
+    arrays = job.load(task)
+    if arrays is None:
+        raise TeacherError(f"'{job.path(task)}' has disappeared; start the same again")
+    return arrays
+
+
+def _n_atoms(data: Dataset, task: Sequence[int]) -> int:
+    return int(data.offsets[task[3]] - data.offsets[task[2]])
+
+
+def _ranges(data: Dataset, n_atoms: int) -> Iterator[tuple[int, int]]:
+    """Ranges of configurations of at most so many atoms, or of one that has more."""
+    start = 0
+    while start < len(data):
+        stop = int(np.searchsorted(data.offsets, data.offsets[start] + n_atoms, "right")) - 1
+        stop = min(max(stop, start + 1), len(data))
+        yield start, stop
+        start = stop

@@ -1,0 +1,142 @@
+"""What ``ekd evaluate`` is asked to do, as a TOML file says it. Paths count from that file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ekd.config import FilePath, Section, TeacherConfig, located, read_toml
+from ekd.errors import ConfigError
+
+
+class ModelConfig(TeacherConfig):
+    """A model: a path, or a calculator of ASE."""
+
+    path: FilePath | None = Field(
+        None,
+        description="output folder of a run (teachers, ensemble and student), folder of an "
+        "ensemble, checkpoint, or exported file",
+    )
+    ensemble: str | None = Field(
+        None, description="models with the same name here are evaluated as one: their mean"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ModelConfig:
+        given = [key for key in ("path", "calculator", "checkpoint") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(
+                "a model is a path = 'run' or a calculator = 'module:Class', found "
+                f"{' and '.join(given) or 'neither'}"
+            )
+        if self.calculator is None and (self.arguments or self.files or self.elements):
+            raise ValueError("arguments, files and elements belong to a calculator")
+        return self
+
+
+class SetConfig(Section):
+    """Data to measure against: true energies, and forces where there are any."""
+
+    path: FilePath = Field(description="any format that ekd reads")
+    energy: str | None = Field(None, description="key of the energy")
+    forces: str | None = Field(None, description="key of the forces; None: energies alone")
+    energy_unit: str | None = Field(None, description="as in [data] of a run")
+    gradients: bool = Field(False, description="the key of the forces holds gradients (COMP6)")
+    name: str | None = Field(None, description="what tables call it; None: name of the file")
+    level_of_theory: str | None = Field(
+        None, description="of the labels; None: as the file states it, else the key of the energy"
+    )
+    n_configs: int | None = Field(
+        None, ge=2, description="so many drawn at random, always the same; None: all"
+    )
+
+
+class CurveConfig(SetConfig):
+    """A scan: structures along a coordinate, one curve for each group of the file."""
+
+    coordinate: str = Field(
+        description="'distance i j', 'angle i j k', 'dihedral i j k l' (atoms count from 0), "
+        "'separation n' (between the centres of mass of the first n atoms and of the others), "
+        "'index', or a key of the file"
+    )
+    zero: Literal["minimum", "end"] = Field(
+        "minimum",
+        description="where all curves are zero: at the minimum of the reference, or at the largest "
+        "coordinate, where a dimer is apart",
+    )
+
+
+class EvaluationConfig(Section):
+    """A whole evaluation."""
+
+    output: FilePath = Field(Path("evaluation"), description="folder of everything that is written")
+    models: list[ModelConfig] = Field(description="each [[models]]: what is compared")
+    sets: list[SetConfig] = Field([], description="each [[sets]]: what they are compared with")
+    curves: list[CurveConfig] = Field([], description="each [[curves]]: scans that are drawn")
+    windows: list[float] = Field(
+        [100.0], description="energies above the lowest conformer (kcal/mol) that get rows"
+    )
+    units: Literal["meV", "kcal/mol"] = Field("meV", description="of tables and plots")
+    same_level: bool = Field(
+        False,
+        description="measure total energies also where model and labels state different levels of "
+        "theory: those are names of one",
+    )
+    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> EvaluationConfig:
+        if not self.models or not (self.sets or self.curves):
+            raise ValueError("at least one [[models]], and one [[sets]] or [[curves]], are needed")
+        if any(not window > 0 for window in self.windows):
+            raise ValueError(f"windows = {self.windows}: energies above the minimum are positive")
+        return self
+
+
+def is_evaluation(path: str | os.PathLike[str]) -> bool:
+    """Whether a TOML file describes an evaluation, not a run.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML.
+    """
+    return bool({"models", "sets", "curves"} & set(read_toml(path)))
+
+
+def load_evaluation_config(path: str | os.PathLike[str]) -> EvaluationConfig:
+    """Read and validate a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or fails validation.
+    """
+    base = Path(path).parent
+    try:
+        config = EvaluationConfig(**read_toml(path))
+    except ConfigError as error:
+        raise ConfigError(f"'{path}': {error}") from None
+
+    def here(entry: SetConfig) -> dict[str, Path]:
+        return {"path": located(entry.path, base)}
+
+    return config.model_copy(
+        update={
+            "output": located(config.output, base),
+            "models": [locate_model(model, base) for model in config.models],
+            "sets": [entry.model_copy(update=here(entry)) for entry in config.sets],
+            "curves": [entry.model_copy(update=here(entry)) for entry in config.curves],
+        }
+    )
+
+
+def locate_model(model: ModelConfig, base: Path) -> ModelConfig:
+    """The same with paths that count from a folder."""
+    return model.model_copy(
+        update={
+            "path": model.path and located(model.path, base),
+            "checkpoint": model.checkpoint and located(model.checkpoint, base),
+            "folder": located(model.folder, base),
+            "files": {key: located(path, base) for key, path in model.files.items()},
+        }
+    )

@@ -1,0 +1,79 @@
+"""What is left beside trained models for people to look at: curves, parity, a summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.data import Dataset
+from ekd.evaluation import plots, style
+from ekd.files import atomic_write
+from ekd.training import TrainedModel
+from ekd.training.schedules import best_epoch
+
+_MOST = 2000  # configurations in a parity plot: more would be a blot, and take time
+
+
+def conclude(
+    folder: Path,
+    models: Sequence[TrainedModel],
+    title: str,
+    data: Dataset,
+    held_out: NDArray[np.int64],
+    labels: NDArray[np.float64] | None = None,
+) -> None:
+    """Write ``learning_curves.png``, ``energy_parity.png``, ``summary.json`` into a folder.
+
+    Args:
+        folder: of the models.
+        models: trained ones.
+        title: "teacher" or "student".
+        data: true energies.
+        held_out: configurations that none was trained on; the parity plots show some of them.
+        labels: forces that were trained on, [n_atoms, 3] eV/Å; with them ``force_parity.png``.
+    """
+    color = style.TEACHER if title == "teacher" else style.STUDENT
+    name = title if len(models) == 1 else f"{len(models)} {title}s"
+    curves = plots.training_curves([_columns(model.history) for model in models], name, color)
+    style.save(curves, folder / "learning_curves.png")
+    shown = np.sort(np.random.default_rng(0).permutation(held_out)[:_MOST])
+    truth = data.subset(shown)
+    predictions = [model.predict(truth) for model in models]
+    energies = {name: [predicted.energies for predicted in predictions]}
+    figure = plots.energy_parity(truth.energies, truth.groups, energies)
+    style.save(figure, folder / "energy_parity.png")
+    if labels is not None:
+        rows = [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
+        forces = {name: [predicted.forces for predicted in predictions]}
+        figure = plots.force_parity(labels[np.concatenate(rows)], forces)
+        style.save(figure, folder / "force_parity.png")
+    with atomic_write(folder / "summary.json") as temporary:
+        content = {"members": [_describe(model) for model in models]}
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _describe(model: TrainedModel) -> dict[str, Any]:
+    """The last epoch of a training, and the whole in a few numbers; eV, eV/Å."""
+    history = model.history
+    return {
+        "seed": model.provenance["seed"],
+        "sha256": model.sha256,
+        "n_training": model.provenance["n_training"],
+        "n_validation": model.provenance["n_validation"],
+        "n_epochs": len(history),
+        "best_epoch": best_epoch(history),
+        "seconds": sum(record["seconds"] for record in history),
+        "last": history[-1],
+    }
+
+
+def _columns(history: Sequence[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    return {
+        name: np.array([np.nan if (v := record[name]) is None else v for record in history])
+        for name in history[0]
+    }

@@ -1,0 +1,111 @@
+"""One training in several processes, started by ``torchrun``: who they are and what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ekd.errors import TrainingError
+
+
+class Group:
+    """The processes of a training. This class: the process is alone.
+
+    Attributes:
+        rank: of this process, from zero. Rank 0 writes files and shows progress.
+        n_ranks: number of processes.
+        local_rank: of this process among those on its machine.
+    """
+
+    rank = 0
+    n_ranks = 1
+    local_rank = 0
+
+    @property
+    def reduce(self) -> None:
+        """What adds a tensor up over the processes, in place; None: there is one process."""
+        return
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+
+    def from_first(self, value: Any) -> Any:
+        """An object of rank 0, for all."""
+        return value
+
+    def synchronize(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor with that of rank 0."""
+
+
+class DistributedGroup(Group):
+    """The processes of the default group of :mod:`torch.distributed`."""
+
+    def __init__(self, local_rank: int) -> None:
+        self.rank = dist.get_rank()
+        self.n_ranks = dist.get_world_size()
+        self.local_rank = local_rank
+
+    @property
+    def reduce(self) -> Any:
+        """What adds a tensor up over the processes, in place."""
+        return self._sum
+
+    def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        dist.all_reduce(tensor)
+        return tensor
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        dist.barrier()
+
+    def from_first(self, value: Any) -> Any:
+        """An object of rank 0, for all."""
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def synchronize(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor with that of rank 0."""
+        dist.broadcast(tensor, src=0)
+
+
+ALONE = Group()
+
+
+def is_launched() -> bool:
+    """Whether ``torchrun`` started this process, with others."""
+    return dist.is_torchelastic_launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextlib.contextmanager
+def launched_group(device: str) -> Iterator[Group]:
+    """The processes that ``torchrun`` started; this one alone if it did not.
+
+    Args:
+        device: ``cpu`` (they talk by gloo) or ``cuda`` (by NCCL, one GPU each).
+
+    Raises:
+        TrainingError: more processes than GPUs.
+    """
+    if not is_launched():
+        yield ALONE
+        return
+    local_rank = int(os.environ["LOCAL_RANK"])
+    if device == "cuda":
+        n_devices = torch.cuda.device_count()
+        if local_rank >= n_devices:
+            raise TrainingError(
+                f"process {local_rank} of this machine has no GPU of its own (found {n_devices}); "
+                f"start torchrun with --nproc-per-node {n_devices}, or set device = 'cpu'"
+            )
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    try:
+        yield DistributedGroup(local_rank)
+    finally:
+        dist.destroy_process_group()
