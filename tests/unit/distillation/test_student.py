@@ -111,7 +111,7 @@ def test_extra_configurations_teach_and_are_not_validated_on(
 
 
 def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Bitwise, with extra configurations; the streamed one in a process that maps them again."""
+    """Bitwise, with extra configurations; the streamed ones in processes that map them again."""
     teachers, extra = ensemble(2), perturb(small_dataset.subset([0, 5, 9]), 0.1)
     spread = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
 
@@ -125,7 +125,9 @@ def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Pa
     labels = labelled(data, "streamed")
     assert isinstance(labels.forces, np.memmap)
     assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "streamed.h5").read_bytes()
-    committee = distill_committee(data, labels, 1, MODEL, TRAINING, spread=spread, progress=False)
+    committee = distill_committee(
+        data, labels, 2, MODEL, TRAINING, spread=spread, n_workers=2, progress=False
+    )
     assert committee.members[0].sha256 == expected.sha256
 
 
