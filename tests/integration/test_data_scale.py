@@ -88,8 +88,7 @@ def test_same_seed_same_file(synthetic: Path, tmp_path: Path) -> None:
 def test_measurements(synthetic: Path, tmp_path: Path) -> None:
     """The cheap steps, and the one that compares streamed with in memory."""
     (tmp_path / "raw.h5").write_bytes(synthetic.read_bytes())
-    steps = ["prepare", "load the prepared file", "map it, first time", "epochs in turns"]
-    steps.append("labels")
+    steps = ["prepare", "epochs in turns", "labels"]
     sizes = ["--n-epoch", "100", "--n-labels", "50", "--n-teachers", "2"]
     options = ["--folder", str(tmp_path), *sizes, "--steps", *steps]
     table = run("data_at_scale.py", *options)

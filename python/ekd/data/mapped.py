@@ -71,7 +71,7 @@ class Chained:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *map(len, parts)])
         self.dtype = np.result_type(*(part.dtype for part in parts))
-        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]

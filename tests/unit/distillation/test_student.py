@@ -111,22 +111,24 @@ def test_extra_configurations_teach_and_are_not_validated_on(
 
 
 def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Data and labels on disk, extra configurations and worker processes included: bitwise."""
+    """Bitwise, with extra configurations; the streamed ones in processes that map them again."""
     teachers, extra = ensemble(2), perturb(small_dataset.subset([0, 5, 9]), 0.1)
     spread = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
 
-    def students(data: Dataset, name: str) -> list[str]:
+    def labelled(data: Dataset, name: str) -> Labels:
         path = tmp_path / f"{name}.h5"
-        settings = {"extra": extra, "n_workers": 1, "progress": False}
-        labels = label(teachers, data, path, chunk_size=20, **settings)  # type: ignore[arg-type]
-        assert isinstance(labels.forces, np.memmap) == data.is_mapped
-        settings = {"spread": spread, "n_workers": 2, "progress": False}
-        committee = distill_committee(data, labels, 2, MODEL, TRAINING, **settings)  # type: ignore[arg-type]
-        return [member.sha256 for member in committee.members]
+        return label(teachers, data, path, extra, chunk_size=20, n_workers=1, progress=False)
 
-    expected = students(small_dataset, "memory")
-    assert students(streamed(small_dataset, tmp_path / "data.h5"), "streamed") == expected
+    in_memory = labelled(small_dataset, "memory")
+    expected = distill(small_dataset, in_memory, MODEL, TRAINING, spread=spread, progress=False)
+    data = streamed(small_dataset, tmp_path / "data.h5")
+    labels = labelled(data, "streamed")
+    assert isinstance(labels.forces, np.memmap)
     assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "streamed.h5").read_bytes()
+    committee = distill_committee(
+        data, labels, 2, MODEL, TRAINING, spread=spread, n_workers=2, progress=False
+    )
+    assert committee.members[0].sha256 == expected.sha256
 
 
 def test_spread_decides_what_is_learned(
