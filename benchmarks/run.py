@@ -42,7 +42,7 @@ PARTS: dict[str, Part] = {
     "neighbor_list": Part("bench_neighbor_list"),
     "forces": Part("bench_forces"),
     "md": Part("bench_md"),
-    "training": Part("suite.training"),
+    "training": Part("bench_training"),
     "memory": Part("bench_memory", every_thread_count=False),
 }
 """In the order in which they are measured."""

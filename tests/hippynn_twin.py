@@ -22,7 +22,7 @@ hippynn.settings.WARN_LOW_DISTANCES = False
 for name in ("envsum", "sensesum", "featsum"):
     setattr(hippynn.custom_kernels, name, getattr(env_pytorch, name))
 
-__all__ = ["HEnergy", "hippynn_twin"]
+__all__ = ["HEnergy", "copy_weights", "hippynn_twin"]
 
 
 def hippynn_twin(model: HIPNN, config: HIPNNConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -40,6 +40,14 @@ def hippynn_twin(model: HIPNN, config: HIPNNConfig) -> tuple[torch.nn.Module, to
         **({"cusp_reg": config.cusp} if config.l_max else {}),
     ).double()
     energy = HEnergy(network.feature_sizes).double()
+    copy_weights(model, config, network, energy)
+    return network, energy
+
+
+def copy_weights(
+    model: HIPNN, config: HIPNNConfig, network: torch.nn.Module, energy: torch.nn.Module
+) -> None:
+    """Give the weights of ``model`` to a hippynn network and energy layer of its shape."""
     with torch.no_grad():
         energy.layers[0].weight.copy_(model.reference_energies)
         for block, theirs, layer in zip(
@@ -63,4 +71,3 @@ def hippynn_twin(model: HIPNN, config: HIPNNConfig) -> tuple[torch.nn.Module, to
                 wrapped.base_layer.load_state_dict(atom_layer.inner.state_dict())
                 wrapped.res_layer.load_state_dict(atom_layer.outer.state_dict())
             layer.load_state_dict(block.energy.state_dict())
-    return network, energy

@@ -27,6 +27,10 @@ _TABLE = {
         "float64": Tolerance(1e-10, 1e-10, "the same sums in another order, on values near one"),
         "float32": Tolerance(1e-5, 1e-5, "as above: about a hundred roundings of 6e-8"),
     },
+    "message": {
+        "float64": Tolerance(1e-10, 1e-10, "as above, of some hundred products"),
+        "float32": Tolerance(1e-4, 1e-4, "as above, of some hundred products"),
+    },
     "runtime": {
         "float64": Tolerance(1e-12, 1e-12, "the same sums in another order; atol for small forces"),
         "float32": Tolerance(1e-4, 1e-4, "as above, in single precision, through whole networks"),

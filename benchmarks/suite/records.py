@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 FIELDS = ("measure", "size", "threads", "ekd", "peer", "peer_value", "unit", "ratio")
 """Of a record in ``results.json``."""
@@ -87,23 +86,6 @@ def compare(
         Record(measure, size, threads, ekd, unit, peer, value, note)
         for peer, value in peers.items()
     ]
-
-
-def from_mapping(values: Mapping[str, Any]) -> list[Record | Skipped]:
-    """A record from a dictionary of :data:`FIELDS`, perhaps with a ``note``.
-
-    A peer without a value has been skipped, and the note is the reason.
-    """
-    shared = {name: values[name] for name in ("measure", "size", "threads", "ekd", "unit")}
-    note = str(values.get("note", ""))
-    if values["peer_value"] is not None:
-        return [Record(**shared, peer=values["peer"], peer_value=values["peer_value"], note=note)]
-    found: list[Record | Skipped] = [Record(**shared)]
-    if values["peer"] is not None:
-        found.append(
-            Skipped(values["measure"], values["size"], values["threads"], values["peer"], note)
-        )
-    return found
 
 
 def to_json(records: Iterable[Record]) -> str:

@@ -498,6 +498,22 @@ def write_config(config: Config, path: str | os.PathLike[str]) -> None:
         temporary.write_text(tomli_w.dumps(settings), encoding="utf-8")
 
 
+RESOLVED = "config.resolved.toml"
+"""The settings of a run, defaults included, in its output folder."""
+
+
+def config_of_run(folder: str | os.PathLike[str]) -> Config | None:
+    """The settings that a run has left in its output folder; None if it has left none.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    for name in (RESOLVED, "config.toml"):  # the second by versions before format 2 of checkpoints
+        if (Path(folder) / name).exists():
+            return load_config(Path(folder) / name)
+    return None
+
+
 def _explain_all(error: ValidationError, root: type[Section]) -> str:
     """One line per problem; a lone problem needs no list."""
     problems = [_explain(problem, _sections(root)) for problem in error.errors()]

@@ -16,16 +16,22 @@ SMALL = ["--n-features", "4", "--n-sensitivities", "4", "--cutoff", "3", "--step
 @pytest.mark.parametrize(
     ("script", "options", "rows"),
     [
-        ("bench_neighbor_list.py", ["--cutoff", "3"], ["vesin", "ASE"]),
+        ("bench_neighbor_list.py", ["--cutoff", "3", "--repeats", "1"], ["vesin", "ASE"]),
         (
             "bench_md.py",
-            ["--ranks", "1", "--kernels", "torch", *SMALL],
+            ["--ranks", "1", "--repeats", "1", "--kernels", "torch", *SMALL],
             ["pair_style ekd, 1 rank", "hippynn, forces alone"],
+        ),
+        # Kernels that hippynn need not compile first.
+        (
+            "bench_training.py",
+            ["--seconds", "0", "--n-features", "4", "--kernels", "_pytorch_raw"],
+            ["energies and forces", "hippynn (_pytorch_raw kernels)"],
         ),
     ],
 )
 def test_runs_alone(script: str, options: list[str], rows: list[str]) -> None:
-    done = _run(script, "--repeats", "1", *options)
+    done = _run(script, *options)
     assert done.returncode == 0, done.stderr[-3000:]
     for row in rows:
         lines = [line for line in done.stdout.splitlines() if row in line]

@@ -14,11 +14,12 @@ from ase.io import read
 
 import ekd
 from ekd.config import load_config
-from ekd.data import Dataset
+from ekd.data import Dataset, split
 from ekd.inference import ExportedModel, run_self_test
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import environment, launcher
 from ekd.lammps.structures import water_box
+from ekd.training import plan_members
 from models import random_committee, random_model
 
 
@@ -50,6 +51,27 @@ def test_torchani_configuration(examples: Path) -> None:
     for section in config.labels.teachers:
         module, _, function = str(section.calculator).partition(":")
         assert f"def {function}(" in (section.folder / f"{module}.py").read_text()
+
+
+def test_ani1ccx_configuration(examples: Path, small_dataset: Dataset) -> None:
+    """Every teacher learns from 80 %, and watches 10 % of its own."""
+    config = load_config(examples / "ani1ccx.toml")
+    section = config.teachers
+    training, validation = split(small_dataset, config.data.validation_fraction)
+    members = plan_members(
+        small_dataset,
+        section.n_members,
+        model=config.model,
+        training=section.training,
+        train_indices=training,
+        validation_indices=validation,
+        splits=section.splits,
+        n_folds=section.n_folds,
+    )
+    for member in members:
+        assert len(member.train_indices) == pytest.approx(0.8 * len(small_dataset), abs=1.5)
+        assert not set(member.train_indices) & set(member.validation_indices)
+        assert not set(validation) & (set(member.train_indices) | set(member.validation_indices))
 
 
 def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -> None:

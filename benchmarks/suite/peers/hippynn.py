@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +83,8 @@ def evaluation(network: HIPNN, config: HIPNNConfig, atoms: Atoms, pairs: Neighbo
     return forces
 
 
-def use_fastest_kernels(forces: Forces) -> str:
-    """Let hippynn work with the kernels that are fastest for this evaluation; returns their name.
+def use_fastest_kernels(call: Callable[[], object], kernels: Sequence[str] = KERNELS) -> str:
+    """Let hippynn work with the kernels that are fastest for this call; returns their name.
 
     Raises:
         RuntimeError: none works; the message says why.
@@ -92,11 +92,11 @@ def use_fastest_kernels(forces: Forces) -> str:
     from suite.timing import shortest
 
     times, reasons = {}, []
-    for name in KERNELS:
+    for name in kernels:
         try:
             use(name)
-            forces()  # compiles
-            times[name] = shortest({name: forces}, 0.0)[name]
+            call()  # compiles
+            times[name] = shortest({name: call}, 0.0)[name]
         except Exception as error:  # of many kinds: not installed, no compiler, no memory
             reasons.append(f"{name}: {str(error).splitlines()[0] if str(error) else error!r}")
     if not times:

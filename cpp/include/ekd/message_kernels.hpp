@@ -20,7 +20,12 @@ struct PairRows {
   const std::int64_t* neighbors = nullptr;    // [n_pairs]: j(p)
   std::int64_t n_weights = 0;                 // K
   std::int64_t n_features = 0;                // F
+  bool by_feature = false;  // sum feature by feature and skip zeros, as for one-hot species
 };
+
+// Whether that pays: rows too narrow to be vectorised over, or mostly zero.
+template <class T>
+bool sums_by_feature(std::int64_t n_rows, std::int64_t n_features, const T* features);
 
 // All arrays are dense and row-major. Centres begin .. end - 1 are evaluated, so that a caller can
 // share the work between threads.
@@ -36,8 +41,7 @@ void message_weight(const PairRows& rows, const T* gradient, const T* features, 
                     std::int64_t end, T* out);
 
 // out[j,f] += sum_{p: j(p) = j} sum_k gradient[i(p),k,f] weights[p,k], for one run of pairs that
-// share nothing with other threads: pairs are taken in the given order, and `out_rows` says where
-// each of them adds.
+// share nothing with other threads: pairs are taken in the given order, or as they are without one.
 template <class T>
 void message_feature(const PairRows& rows, const T* gradient, const T* weights,
                      const std::int64_t* pairs, const std::int64_t* centers, std::int64_t begin,

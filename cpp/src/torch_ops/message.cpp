@@ -97,10 +97,12 @@ Tensor message_cpu(const Tensor& weights_in, const Tensor& features_in, const Te
   const Tensor weights = weights_in.contiguous();
   const Tensor features = features_in.contiguous();
   const auto offsets = row_offsets(pairs, n_centers, features.size(0));
-  const PairRows rows{n_centers, offsets.data(), pairs.const_data_ptr<std::int64_t>() + n_pairs,
-                      weights.size(1), features.size(1)};
+  PairRows rows{n_centers, offsets.data(), pairs.const_data_ptr<std::int64_t>() + n_pairs,
+                weights.size(1), features.size(1)};
   Tensor out = at::empty({n_centers, rows.n_weights, rows.n_features}, weights.options());
   AT_DISPATCH_FLOATING_TYPES(weights.scalar_type(), "ekd::message", [&] {
+    rows.by_feature =
+        sums_by_feature(features.size(0), features.size(1), features.const_data_ptr<scalar_t>());
     at::parallel_for(0, n_centers, grain(rows, n_pairs), [&](std::int64_t begin, std::int64_t end) {
       message<scalar_t>(rows, weights.const_data_ptr<scalar_t>(),
                         features.const_data_ptr<scalar_t>(), begin, end,
@@ -120,11 +122,12 @@ Tensor message_weight_cpu(const Tensor& gradient_in, const Tensor& features_in,
   const Tensor gradient = gradient_in.contiguous();
   const Tensor features = features_in.contiguous();
   const auto offsets = row_offsets(pairs, gradient.size(0), features.size(0));
-  const PairRows rows{gradient.size(0), offsets.data(),
-                      pairs.const_data_ptr<std::int64_t>() + n_pairs, gradient.size(1),
-                      gradient.size(2)};
+  PairRows rows{gradient.size(0), offsets.data(), pairs.const_data_ptr<std::int64_t>() + n_pairs,
+                gradient.size(1), gradient.size(2)};
   Tensor out = at::empty({n_pairs, rows.n_weights}, gradient.options());
   AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "ekd::message_weight", [&] {
+    rows.by_feature =
+        sums_by_feature(features.size(0), features.size(1), features.const_data_ptr<scalar_t>());
     at::parallel_for(0, rows.n_centers, grain(rows, n_pairs),
                      [&](std::int64_t begin, std::int64_t end) {
                        message_weight<scalar_t>(rows, gradient.const_data_ptr<scalar_t>(),

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ekd.config import load_config
+from ekd.config import config_of_run
 from ekd.data import Dataset, load_dataset
 from ekd.distillation.student import is_exported, load_students
 from ekd.distillation.teachers import ASETeacher, MemberTeacher, as_teachers, from_config
@@ -177,9 +177,8 @@ def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
     teachers: list[MemberTeacher | ASETeacher] = []
     if any((path / "teachers").glob("member-*/checkpoint.pt")):
         teachers += as_teachers(load_ensemble(path / "teachers"))
-    if (path / "config.toml").exists():
-        section = load_config(path / "config.toml").labels
-        teachers += [from_config(teacher) for teacher in section.teachers]
+    if (config := config_of_run(path)) is not None:
+        teachers += [from_config(teacher) for teacher in config.labels.teachers]
     if len(teachers) > 1:
         found.append(TeacherModel(f"{prefix}ensemble", tuple(teachers), "single teacher"))
     elif teachers:
@@ -197,10 +196,10 @@ def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
 
 def test_data_of(path: Path) -> SetConfig | None:
     """The test set that a run names; None if it is no run, or names none."""
-    if not _is_run(path) or not (path / "config.toml").exists():
+    config = config_of_run(path) if _is_run(path) else None
+    if config is None or config.test is None:
         return None
-    section = load_config(path / "config.toml").test
-    return SetConfig(**section.model_dump()) if section is not None else None
+    return SetConfig(**config.test.model_dump())
 
 
 def open_data(

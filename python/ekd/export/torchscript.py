@@ -22,7 +22,14 @@ from ekd.inference import ExportedModel, run_self_test
 from ekd.inference.metadata import FORMAT, FORMAT_RECORD, METADATA_RECORD
 from ekd.models import HIPNN, Committee
 
-_OPERATORS = ("message", "message_weight", "message_feature")
+_OPERATORS = (
+    "pair_weights",
+    "message",
+    "message_weight",
+    "message_feature",
+    "invariants",
+    "atom_layers",
+)
 
 
 def export_model(

@@ -7,7 +7,6 @@ import torch
 from ekd.config import HIPNNConfig
 from ekd.models.buffers import Float64Buffers
 from ekd.models.interaction import Interaction, InteractionBlock
-from ekd.models.sensitivities import direction_tensors
 from ekd.models.zbl import ZBL
 
 
@@ -81,10 +80,10 @@ class HIPNN(Float64Buffers):
     ) -> list[torch.Tensor]:
         """As :meth:`forward`, by level: ``n_interactions + 1`` tensors, float64 [n_local] eV."""
         features = self.embed(species)
-        distances, tensors = self._geometry(pair_vectors, features.dtype)
+        vectors = pair_vectors.to(features.dtype)
         levels = [self._level_zero(species, pairs, pair_vectors, n_local)]
         for block in self.blocks:
-            features, energies = block(features, pairs, distances, tensors, n_local)
+            features, energies = block(features, pairs, vectors, n_local)
             levels.append(energies)
         return levels
 
@@ -120,14 +119,14 @@ class HIPNN(Float64Buffers):
             energies, float64 [n_local] eV. Level 0 is part of ``k = 0``: the sum over k is the
             atomic energy.
         """
-        distances, tensors = self._geometry(pair_vectors, features.dtype)
+        vectors = pair_vectors.to(features.dtype)
         energies = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         if k == 0:
             energies = self._level_zero(species, pairs, pair_vectors, n_local)
         # TorchScript unrolls this loop; a module list has no run-time index there.
         for index, block in enumerate(self.blocks):
             if index == k:
-                features, level = block(features, pairs, distances, tensors, n_local)
+                features, level = block(features, pairs, vectors, n_local)
                 energies = energies + level
         return features, energies
 
@@ -140,18 +139,10 @@ class HIPNN(Float64Buffers):
             if isinstance(module, Interaction):
                 module.native = native  # type: ignore[misc]  # final only once it is scripted
 
-    def _geometry(
-        self, pair_vectors: torch.Tensor, dtype: torch.dtype
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        pair_vectors = pair_vectors.to(dtype)
-        distances = pair_vectors.square().sum(1).sqrt()
-        directions = pair_vectors / distances.unsqueeze(1)
-        return distances, direction_tensors(directions, self.l_max)
-
     def _level_zero(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> torch.Tensor:
-        energies = self.reference_energies[species[:n_local]]
+        energies = self.reference_energies.index_select(0, species[:n_local])
         if self.zbl is not None:
             energies = energies + self.zbl(species, pairs, pair_vectors, n_local)
         return energies

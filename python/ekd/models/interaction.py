@@ -7,11 +7,10 @@ al., J. Chem. Phys. 158, 184108 (2023). The functional form is that of the hippy
 from typing import Final
 
 import torch
-from torch.nn.functional import softplus
 
 from ekd.config import HIPNNConfig
 from ekd.models import reference_ops
-from ekd.models.sensitivities import Sensitivities, n_components
+from ekd.models.sensitivities import Sensitivities
 
 
 class Interaction(torch.nn.Module):
@@ -28,17 +27,17 @@ class Interaction(torch.nn.Module):
 
     l_max: int
     cusp: float
+    cutoff: float
     native: Final[bool]  # a constant, so that TorchScript drops the branch not taken
 
     def __init__(self, config: HIPNNConfig, width_in: int):
         super().__init__()
         self.l_max = config.l_max
         self.cusp = config.cusp
+        self.cutoff = config.cutoff
         self.native = True
-        self.n_components = n_components(config.l_max)
-        self.sensitivities = Sensitivities(
-            config.n_sensitivities, config.soft_min, config.soft_max, config.cutoff
-        )
+        self.n_components = (config.l_max + 1) ** 2
+        self.sensitivities = Sensitivities(config.n_sensitivities, config.soft_min, config.soft_max)
         width = config.n_features
         self.neighbors = torch.nn.Linear(config.n_sensitivities * width_in, width, bias=False)
         self.center = torch.nn.Linear(width_in, width)
@@ -54,8 +53,7 @@ class Interaction(torch.nn.Module):
         self,
         features: torch.Tensor,
         pairs: torch.Tensor,
-        distances: torch.Tensor,
-        tensors: torch.Tensor,
+        pair_vectors: torch.Tensor,
         n_local: int,
     ) -> torch.Tensor:
         """Evaluate the centres ``0 .. n_local - 1``.
@@ -63,36 +61,34 @@ class Interaction(torch.nn.Module):
         Args:
             features: of centres and neighbours, [n_all, width_in].
             pairs: int64 [2, n_pairs], centres in row 0.
-            distances: [n_pairs] Å.
-            tensors: of the directions, [n_pairs, components].
+            pair_vectors: [n_pairs, 3] Å.
             n_local: number of centres.
 
         Returns:
             Pre-activations, [n_local, n_features].
         """
-        radial = self.sensitivities(distances)
-        weights = (tensors.unsqueeze(2) * radial.unsqueeze(1)).flatten(1)
+        mu, sigma = self.sensitivities.mu, self.sensitivities.sigma
         if self.native:
+            weights = torch.ops.ekd.pair_weights(pair_vectors, mu, sigma, self.cutoff, self.l_max)
             messages = torch.ops.ekd.message(weights, features, pairs, n_local)
         else:
+            weights = reference_ops.pair_weights(pair_vectors, mu, sigma, self.cutoff, self.l_max)
             messages = reference_ops.padded_message(weights, features, pairs, n_local)
         # One product serves all components: V acts on (sensitivity, feature) of each.
-        shape = [n_local, self.n_components, self.neighbors.in_features]
-        mixed = self.neighbors(messages.reshape(shape))
-        result = mixed[:, 0] + self.center(features[:n_local])
-        if self.l_max >= 1:
-            norm = mixed[:, 1:4].square().sum(1)
-            result = result + self.tensor_scales[0] * (norm + self.cusp).sqrt()
-        if self.l_max >= 2:
-            # Square of the full 3 x 3 tensor, with zz = -xx - yy put in.
-            rank2 = mixed[:, 4:9]
-            norm = 2 * (rank2.square().sum(1) + rank2[:, 0] * rank2[:, 3])
-            result = result + self.tensor_scales[1] * (norm + self.cusp).sqrt()
-        return result
+        rows = n_local * self.n_components
+        mixed = self.neighbors(messages.reshape(rows, self.neighbors.in_features))
+        mixed = mixed.reshape(n_local, self.n_components, self.neighbors.out_features)
+        own = self.center(features[:n_local])
+        if self.native:
+            return torch.ops.ekd.invariants(mixed, self.tensor_scales, own, self.cusp)
+        return reference_ops.invariants(mixed, self.tensor_scales, own, self.cusp)
 
 
 class AtomLayer(torch.nn.Module):
-    """Residual layer of one atom: ``z + L2 softplus(L1 z)``."""
+    """Weights of a residual layer of one atom: ``z + L2 softplus(L1 z)``.
+
+    One operation takes all layers at once; a call says what it needs to know of this one.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -100,9 +96,9 @@ class AtomLayer(torch.nn.Module):
         self.outer = torch.nn.Linear(width, width)
         torch.nn.init.xavier_normal_(self.inner.weight)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[n_atoms, width] -> [n_atoms, width]."""
-        return features + self.outer(softplus(self.inner(features)))
+    def forward(self) -> list[torch.Tensor]:
+        """Matrices and biases, as :func:`ekd.models.reference_ops.atom_layers` takes them."""
+        return [self.inner.weight, self.inner.bias, self.outer.weight, self.outer.bias]
 
 
 class InteractionBlock(torch.nn.Module):
@@ -132,8 +128,7 @@ class InteractionBlock(torch.nn.Module):
         self,
         features: torch.Tensor,
         pairs: torch.Tensor,
-        distances: torch.Tensor,
-        tensors: torch.Tensor,
+        pair_vectors: torch.Tensor,
         n_local: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Arguments as for :class:`Interaction`.
@@ -142,8 +137,13 @@ class InteractionBlock(torch.nn.Module):
             New features [n_local, n_features], and this level's atomic energies in float64,
             [n_local] eV.
         """
-        inner = self.interaction(features, pairs, distances, tensors, n_local)
-        features = self.skip(features[:n_local]) + self.outer(softplus(inner))
+        inner = self.interaction(features, pairs, pair_vectors, n_local)
+        base = self.skip(features[:n_local])
+        weights = [self.outer.weight, self.outer.bias]
         for layer in self.atom_layers:
-            features = layer(features)
+            weights += layer()
+        if self.interaction.native:
+            features = torch.ops.ekd.atom_layers(inner, base, weights)
+        else:
+            features = reference_ops.atom_layers(inner, base, weights)
         return features, self.energy(features).squeeze(1).double()

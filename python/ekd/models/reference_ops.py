@@ -1,16 +1,121 @@
 """Pure-torch twins of the native operations ``torch.ops.ekd.*``.
 
-The three operations are the partial derivatives of one trilinear form over directed pairs
-p = (i, j),
+Three of them are the partial derivatives of one trilinear form over directed pairs p = (i, j),
 
     L = sum_p sum_kf  G[i, k, f]  w[p, k]  z[j, f],
 
 with respect to G, w and z. The family is closed: every derivative of a member, of any order, is
-again a member. The twins are short and slow: they store pairs x K x F numbers. They are the
-reference that the native kernels are tested against.
+again a member. The others are what surrounds them in a network; their native forms have derivatives
+of first and second order, as training on forces needs.
+
+The twins are short and slow: they store pairs x K x F numbers. They are the reference that the
+native kernels are tested against.
 """
 
+import math
+
 import torch
+from torch.nn.functional import linear, softplus
+
+
+def pair_weights(
+    pair_vectors: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor, cutoff: float, l_max: int
+) -> torch.Tensor:
+    """What pairs tell their centres: radial sensitivities times the tensors of the direction.
+
+    ``s_v(r) = exp(-(1/r - 1/mu_v)^2 sigma_v^2 / 2) cos^2(pi r / 2R)`` for r < R: Lubbers, Smith
+    and Barros, J. Chem. Phys. 148, 241715 (2018). The tensors: see :func:`direction_tensors`.
+
+    Args:
+        pair_vectors: from centre to neighbour, [n_pairs, 3] Å.
+        mu: distances of the sensitivities, [n_sensitivities] Å.
+        sigma: their widths in 1/r, [n_sensitivities] Å.
+        cutoff: R (Å).
+        l_max: highest rank of the tensors, 0 to 2.
+
+    Returns:
+        [n_pairs, components * n_sensitivities], sensitivities last.
+    """
+    distances = pair_vectors.square().sum(1).sqrt().unsqueeze(1)
+    exponent = ((distances.reciprocal() - mu.reciprocal()) * sigma).square()
+    envelope = torch.cos(distances * (0.5 * math.pi / cutoff)).square() * (distances < cutoff)
+    radial = torch.exp(-0.5 * exponent) * envelope
+    tensors = direction_tensors(pair_vectors / distances, l_max)
+    return (tensors.unsqueeze(2) * radial.unsqueeze(1)).flatten(1)
+
+
+def direction_tensors(directions: torch.Tensor, l_max: int) -> torch.Tensor:
+    """Irreducible tensors of unit vectors, rank after rank.
+
+    Rank 0 is 1; rank 1 is x, y, z; rank 2 is the traceless symmetric product, of which the five
+    components xx, xy, xz, yy, yz are kept (zz = -xx - yy).
+
+    Args:
+        directions: unit vectors, [n_pairs, 3].
+        l_max: highest rank, 0 to 2.
+
+    Returns:
+        [n_pairs, (l_max + 1)^2].
+    """
+    parts = [torch.ones_like(directions[:, :1])]
+    if l_max >= 1:
+        parts.append(directions)
+    if l_max >= 2:
+        x, y, z = directions.unbind(1)
+        rank2 = [x * x - 1 / 3, x * y, x * z, y * y - 1 / 3, y * z]
+        parts.append(torch.stack(rank2, dim=1))
+    return torch.cat(parts, dim=1)
+
+
+def invariants(
+    mixed: torch.Tensor, scales: torch.Tensor, base: torch.Tensor, cusp: float
+) -> torch.Tensor:
+    """Pre-activations: ``base + m_0 + sum_l scales_l sqrt(|m_l|^2 + cusp)``.
+
+    The root is smooth where a tensor vanishes. Chigaev et al., J. Chem. Phys. 158, 184108 (2023).
+
+    Args:
+        mixed: tensors m that the atoms have received, [n_atoms, components, n_features].
+        scales: weights of the norms, [l_max, n_features].
+        base: [n_atoms, n_features].
+        cusp: added under the root.
+
+    Returns:
+        [n_atoms, n_features].
+    """
+    result = base + mixed[:, 0]
+    if mixed.size(1) >= 4:
+        result = result + scales[0] * (mixed[:, 1:4].square().sum(1) + cusp).sqrt()
+    if mixed.size(1) >= 9:
+        # Square of the full 3 x 3 tensor, with zz = -xx - yy put in.
+        rank2 = mixed[:, 4:9]
+        square = 2 * (rank2.square().sum(1) + rank2[:, 0] * rank2[:, 3])
+        result = result + scales[1] * (square + cusp).sqrt()
+    return result
+
+
+def atom_layers(
+    inner: torch.Tensor, base: torch.Tensor, weights: list[torch.Tensor]
+) -> torch.Tensor:
+    """Residual layers of the atoms by themselves.
+
+    ``x = base + B_0 softplus(inner) + b_0``, and then ``x = x + B_k softplus(A_k x + c_k) + b_k``
+    for every further layer.
+
+    Args:
+        inner: pre-activations of the first layer, [n_atoms, n_features].
+        base: what it is added to, [n_atoms, n_features].
+        weights: B_0, b_0, A_1, c_1, B_1, b_1, A_2, ...; matrices [n_features, n_features] and
+            biases [n_features] in turn.
+
+    Returns:
+        [n_atoms, n_features].
+    """
+    x = base + linear(softplus(inner), weights[0], weights[1])
+    for k in range(2, len(weights), 4):
+        hidden = softplus(linear(x, weights[k], weights[k + 1]))
+        x = x + linear(hidden, weights[k + 2], weights[k + 3])
+    return x
 
 
 def message(w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int) -> torch.Tensor:

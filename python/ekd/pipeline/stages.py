@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from ekd.config import Config, DataConfig, write_config
+from ekd.config import RESOLVED, Config, DataConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation import (
@@ -52,9 +52,6 @@ from ekd.training.ensemble import is_finished
 from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.tensorboard import require_tensorboard
-
-RESOLVED = "config.resolved.toml"
-"""The settings of a run, defaults included, in its output folder."""
 
 
 class Pipeline:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ekd.config import RESOLVED
 from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
 from ekd.evaluation.metrics import NAMES
@@ -168,7 +169,7 @@ def write(
         figures=figures,
         dynamics=dynamics,
         provenance=_provenance(folder, training_set, truth),
-        config=(folder / "config.resolved.toml").read_text(encoding="utf-8"),
+        config=(folder / RESOLVED).read_text(encoding="utf-8"),
     )
     write_report(report, folder / "report.html")
     with atomic_write(folder / "summary.json") as temporary:

@@ -26,7 +26,7 @@ from ekd.training.batches import BatchSource, LossWeights
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.parallel import ALONE, Group
 from ekd.training.sampling import epoch_batches, share
-from ekd.training.schedules import best_epoch, is_over, learning_rate
+from ekd.training.schedules import best_epoch, is_over, learning_rates
 from ekd.training.steps import Record, Tally, evaluate_step, validate
 from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
@@ -205,9 +205,8 @@ class _Run:
         """Train to the end."""
         rank, n_ranks = self.group.rank, self.group.n_ranks
         while not is_over(self.training, self.history):
-            start = time.perf_counter()
             record = self._run_epoch(source, train_indices, n_atoms)
-            trained = time.perf_counter()
+            start = time.perf_counter()
             record |= validate(
                 self.averaged,
                 source,
@@ -215,8 +214,9 @@ class _Run:
                 self.training,
                 self.group.reduce,
             )
-            record["seconds"] = time.perf_counter() - start
-            record["configs_per_second"] = len(train_indices) / max(trained - start, 1e-9)
+            trained = record.pop("seconds")
+            record["seconds"] = trained + time.perf_counter() - start
+            record["configs_per_second"] = len(train_indices) / max(trained, 1e-9)
             if not math.isfinite(record["loss"]):
                 raise TrainingError(
                     f"the loss is {record['loss']} in epoch {record['epoch']}; lower "
@@ -237,13 +237,15 @@ class _Run:
     ) -> Record:
         training, group, epoch = self.training, self.group, len(self.history)
         whole = epoch_batches(train_indices, n_atoms, training, self.seed, epoch)
-        tally = Tally() if self.begun is None else Tally(self.begun["n_steps"], self.begun["sums"])
+        tally, before = Tally.empty(), 0.0
+        if self.begun is not None:
+            tally, before = Tally(self.begun["n_steps"], self.begun["sums"]), self.begun["seconds"]
         first, self.begun = tally.n_steps, None
         sizes = whole.sizes
         part = share(whole.after(first), n_atoms, group.rank, group.n_ranks)
         # With batches by atoms their number differs a little between epochs: each epoch is then as
         # long on the schedule as any other.
-        n_steps, rate = training.epochs * len(whole), 0.0
+        rate_of, rate = learning_rates(training, training.epochs * len(whole), self.history), 0.0
         start = reported = saved = time.monotonic()
         for k, batch in enumerate(source.batches(part.configs, part.bounds), start=first):
             step = evaluate_step(
@@ -254,7 +256,7 @@ class _Run:
                 int(sizes[k]),
                 group.reduce,
             )
-            rate = learning_rate(training, epoch * len(whole) + k, n_steps, self.history)
+            rate = rate_of(epoch * len(whole) + k)
             self.optimizer.step(step.gradient, rate)
             tally.add(step)
             now = time.monotonic()
@@ -271,13 +273,16 @@ class _Run:
                 )
             if now - saved > 60 * training.checkpoint_minutes and k + 1 < len(whole):
                 saved = now
-                self._save(tally=tally)
+                self._save(tally=tally, seconds=before + now - start)
         if group.n_ranks > 1:  # they are the same on all; this keeps them so on any machine
             for tensor in self.optimizer.tensors:
                 group.synchronize(tensor)
-        return {"epoch": epoch + 1, **tally.record(), "learning_rate": rate}
+        seconds = before + time.monotonic() - start
+        return {"epoch": epoch + 1, **tally.record(), "learning_rate": rate, "seconds": seconds}
 
-    def _save(self, finished: bool = False, tally: Tally | None = None) -> None:
+    def _save(
+        self, finished: bool = False, tally: Tally | None = None, seconds: float = 0.0
+    ) -> None:
         """Bring the contents of the checkpoint up to date, and write it if there is a place."""
         if self.path is None and not finished:
             return
@@ -291,7 +296,7 @@ class _Run:
             begun = None
             if tally is not None:
                 tally.settle()
-                begun = {"n_steps": tally.n_steps, "sums": tally.sums}
+                begun = {"n_steps": tally.n_steps, "sums": tally.sums, "seconds": seconds}
             state = {**self.optimizer.state(), "best": self.best, "epoch": begun}
         self.contents |= {"history": self.history, "model": kept, "state": state}
         if self.path is not None and self.group.rank == 0:

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.optim.adam import adam
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, as in the paper
+_TINY = 1e-6  # under the norm of a gradient, which may vanish
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
@@ -43,31 +47,50 @@ class Optimizer:
         self.average = average
         self.decay = decay
         self.clip = clip
-        self._adam = torch.optim.Adam([weights], fused=True)
+        zeros = torch.zeros_like(weights)
+        # By the names that torch.optim.Adam has for them in its own state.
+        self._adam = {
+            "step": torch.zeros((), dtype=torch.float32, device=weights.device),
+            "exp_avg": zeros,
+            "exp_avg_sq": zeros.clone(),
+        }
 
     def step(self, gradient: torch.Tensor, learning_rate: float) -> None:
         """Take one step along a gradient, a vector like the weights."""
         self.step_count += 1
-        self.weights.grad = gradient
-        torch.nn.utils.clip_grad_norm_([self.weights], self.clip)
-        self._adam.param_groups[0]["lr"] = learning_rate
-        self._adam.step()
+        norm = torch.linalg.vector_norm(gradient)
+        # The function, not the class: what the class adds for many kinds of parameters takes as
+        # long as the step itself.
+        adam(
+            [self.weights],
+            [gradient * (self.clip / (norm + _TINY)).clamp(max=1)],
+            [self._adam["exp_avg"]],
+            [self._adam["exp_avg_sq"]],
+            [],
+            [self._adam["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=_EPSILON,
+            maximize=False,
+        )
         self.average.lerp_(self.weights, max(1 - self.decay, 1 / self.step_count))
 
     @property
     def tensors(self) -> list[torch.Tensor]:
         """All that a step changes, to be overwritten in place."""
-        adam = self._adam.state[self.weights]
-        return [self.weights, self.average, adam["exp_avg"], adam["exp_avg_sq"]]
+        return [self.weights, self.average, self._adam["exp_avg"], self._adam["exp_avg_sq"]]
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to continue bitwise."""
-        adam = self._adam.state[self.weights]
         return {
             "step_count": self.step_count,
             "weights": self.weights.clone(),
             "average": self.average.clone(),
-            "adam": {name: tensor.clone() for name, tensor in adam.items()},
+            "adam": {name: tensor.clone() for name, tensor in self._adam.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -75,6 +98,5 @@ class Optimizer:
         self.step_count = state["step_count"]
         self.weights.copy_(state["weights"])
         self.average.copy_(state["average"])
-        self._adam.state[self.weights] = {
-            name: tensor.clone() for name, tensor in state["adam"].items()
-        }
+        for name, tensor in self._adam.items():
+            tensor.copy_(state["adam"][name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Te
         float64 [n_configs] eV.
     """
     zeros = torch.zeros(batch.n_configs, dtype=torch.float64, device=batch.species.device)
-    return zeros.index_add(0, batch.config_index, torch.stack(levels).sum(0))
+    return zeros.index_add(0, batch.config_index, functools.reduce(torch.add, levels))
 
 
 def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ None has a state of its own, so that a resumed training goes on exactly where it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ekd.config import TrainingConfig
@@ -18,23 +18,24 @@ _THRESHOLD = 1e-4  # relative: smaller gains are noise, and a plateau
 History = Sequence[Mapping[str, Any]]
 
 
-def learning_rate(training: TrainingConfig, step: int, n_steps: int, history: History) -> float:
-    """Learning rate of a step.
+def learning_rates(
+    training: TrainingConfig, n_steps: int, history: History
+) -> Callable[[int], float]:
+    """Learning rate as a function of the step, 0 to ``n_steps - 1``, for the steps of an epoch.
 
     Args:
         training: schedule and peak.
-        step: 0 to ``n_steps - 1``.
         n_steps: steps of the whole training.
-        history: of the finished epochs.
+        history: of the epochs before.
     """
     peak = training.learning_rate
     if training.schedule == "one-cycle":
-        return one_cycle(step, n_steps, peak)
+        return lambda step: one_cycle(step, n_steps, peak)
     if training.schedule == "cosine":
-        return cosine(step, n_steps, peak)
+        return lambda step: cosine(step, n_steps, peak)
     if training.schedule == "plateau":
-        return plateau(history, peak, training.plateau_factor, training.plateau_patience)
-    return peak
+        peak = plateau(history, peak, training.plateau_factor, training.plateau_patience)
+    return lambda _: peak
 
 
 def one_cycle(step: int, n_steps: int, peak: float) -> float:

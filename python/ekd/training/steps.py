@@ -120,9 +120,14 @@ class Tally:
         sums: of the losses, then three of :attr:`ErrorTerm.sums` of energies, three of forces.
     """
 
-    n_steps: int = 0
-    sums: list[float] = field(default_factory=lambda: [0.0] * 7)
+    n_steps: int
+    sums: list[float]
     _waiting: list[torch.Tensor] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls) -> Tally:
+        """Before the first step."""
+        return cls(0, [0.0] * 7)
 
     def add(self, step: Step) -> None:
         """Count a step."""

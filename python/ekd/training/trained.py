@@ -32,9 +32,10 @@ class TrainedModel:
         training_config: how it was trained; None: not by ekd.
         provenance: data, split, seed, and for a student its teachers; plain JSON types.
         history: one record per epoch: ``epoch, loss, energy_rmse, energy_mae, force_rmse,
-            force_mae`` (eV, eV/Å; forces against the labels, None without), the four errors once
-            more with the prefix ``validation_``, ``learning_rate, seconds``. Training errors are
-            means over the epoch, validation errors are those of the averaged weights.
+            force_mae`` (eV, eV/Å; forces against the labels, None without), ``learning_rate``, the
+            four errors once more with the prefix ``validation_``, ``validation_loss, seconds,
+            configs_per_second``. Training errors are over the steps of the epoch, weighted as in
+            the loss; validation errors are those of the averaged weights.
     """
 
     model: HIPNN

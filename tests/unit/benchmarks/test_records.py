@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from suite.records import FIELDS, Record, Skipped, compare, from_mapping, to_json
+from suite.records import FIELDS, Record, compare, to_json
 
 
 def test_ratio_is_how_many_times_the_peer() -> None:
@@ -37,16 +37,3 @@ def test_json_has_the_fields_and_nulls() -> None:
     assert tuple(first) == tuple(second) == FIELDS
     assert first["peer"] is first["peer_value"] is first["ratio"] is None
     assert second["ratio"] == 1.5
-
-
-def test_from_mapping_reads_what_json_holds() -> None:
-    record = Record("md", 192, 2, 3.0, "katom-step/s", "reaxff", 2.0)
-    assert from_mapping(json.loads(to_json([record]))[0]) == [record]
-
-
-def test_from_mapping_of_a_skipped_peer() -> None:
-    values = {**dict.fromkeys(FIELDS), "measure": "epoch", "size": 9, "threads": 1, "ekd": 2.0}
-    values |= {"unit": "configs/s", "peer": "hippynn", "note": "not installed"}
-    record, skipped = from_mapping(values)
-    assert record == Record("epoch", 9, 1, 2.0, "configs/s")
-    assert skipped == Skipped("epoch", 9, 1, "hippynn", "not installed")

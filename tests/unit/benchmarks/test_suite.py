@@ -127,24 +127,6 @@ def test_child_that_fails_keeps_what_it_has_found(
     assert skipped.failed is failed
 
 
-def test_training_passes_on_the_records(module: Path) -> None:
-    module.with_name("bench_training.py").write_text(
-        "def measure(threads, repeats):\n"
-        "    row = dict(measure='epoch', size=9, ekd=2.0, unit='configs/s', note='absent')\n"
-        "    row |= dict(peer='hippynn', peer_value=None, ratio=None, threads=threads[0])\n"
-        "    return [row, row | dict(peer_value=1.0, ratio=2.0)]\n"
-    )
-    code = "from suite.training import measure\n"
-    module.write_text(code)
-    plan = Plan(module.parent, threads=2)
-    found = list(children.run("some_measure", plan, module.with_name("log")))
-    assert found[1:] == [
-        Record("epoch", 9, 2, 2.0, "configs/s"),
-        Skipped("epoch", 9, 2, "hippynn", "absent"),
-        Record("epoch", 9, 2, 2.0, "configs/s", "hippynn", 1.0, "absent"),
-    ]
-
-
 def test_driver_is_light() -> None:
     """A child's peak of memory begins with that of the process that starts it."""
     code = "import sys, run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"

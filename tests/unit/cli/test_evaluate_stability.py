@@ -27,7 +27,7 @@ def run_folder(tmp_path: Path, test_file: Path) -> Path:
     for k, member in enumerate(ensemble(2).members):
         member.save(tmp_path / f"run/teachers/member-{k}/checkpoint.pt")
     teacher(5).save(tmp_path / "run/student/checkpoint.pt")
-    (tmp_path / "run" / "config.toml").write_text(
+    (tmp_path / "run" / "config.resolved.toml").write_text(
         f'[data]\npath = "{test_file}"\nenergy = "ccsd(t)_ccpvdz.energy"\n'
         f'[test]\npath = "{test_file}"\nenergy = "ccsd(t)_ccpvdz.energy"\n'
     )

@@ -55,6 +55,23 @@ def test_batches_equal_single_configurations(small_dataset: Dataset, batch_size:
     assert not waiting
 
 
+@pytest.mark.usefixtures("lists")
+def test_batches_within_bounds(small_dataset: Dataset) -> None:
+    """As a process has them that takes a part of each batch, of some nothing."""
+    forces = np.zeros(small_dataset.positions.shape)
+    source = BatchSource(small_dataset, ELEMENTS, CUTOFF, torch.float64, forces)
+    order = np.array([5, 9, 2, 7])
+    found = list(source.batches(order, np.array([0, 0, 3, 3, 4, 4])))
+    assert [batch.n_configs for batch in found] == [0, 3, 0, 1, 0]
+    for batch, configs in zip(found, ([], [5, 9, 2], [], [7], []), strict=True):
+        assert batch.energies.tolist() == small_dataset.energies[configs].tolist()
+        sizes = small_dataset.n_atoms_per_config[np.array(configs, dtype=np.int64)]
+        assert batch.n_atoms == len(batch.forces) == sizes.sum()
+        assert batch.pairs.shape[1] == len(batch.pair_vectors)
+    (empty,) = source.batches(np.array([], dtype=np.int64), np.array([0, 0]))
+    assert (empty.n_configs, empty.n_atoms) == (0, 0)
+
+
 def test_labels_of_configurations(small_dataset: Dataset) -> None:
     forces = np.arange(3.0 * small_dataset.n_atoms).reshape(-1, 3)
     source = BatchSource(small_dataset, ELEMENTS, CUTOFF, torch.float32, forces)

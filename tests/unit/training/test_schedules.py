@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ekd.config import TrainingConfig
-from ekd.training.schedules import best_epoch, cosine, is_over, learning_rate, one_cycle, plateau
+from ekd.training.schedules import best_epoch, cosine, is_over, learning_rates, one_cycle, plateau
 
 
 def history(losses: list[float]) -> list[dict[str, float]]:
@@ -56,7 +56,7 @@ def test_schedule_is_chosen() -> None:
     expected = {"one-cycle": 2 / 25, "cosine": 2.0, "plateau": 0.5, "constant": 2.0}
     for name, rate in expected.items():
         training = TrainingConfig(learning_rate=2.0, schedule=name, plateau_patience=1)
-        assert learning_rate(training, 0, 100, flat) == pytest.approx(rate)
+        assert learning_rates(training, 100, flat)(0) == pytest.approx(rate)
 
 
 def test_end() -> None:

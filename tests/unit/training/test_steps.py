@@ -102,7 +102,7 @@ def test_parts_of_a_batch_make_the_whole(network: HIPNN, source: BatchSource) ->
 
 
 def test_tally_does_not_depend_on_when_it_is_settled(network: HIPNN, source: BatchSource) -> None:
-    one, other = Tally(), Tally()
+    one, other = Tally.empty(), Tally.empty()
     for batch in source.batches(np.arange(43), 5):
         step = evaluate_step(network, list(network.parameters()), batch, TRAINING, batch.n_configs)
         one.add(step)
