@@ -8,12 +8,12 @@ namespace ekd {
 namespace {
 
 // Views of the caller's memory; nothing is copied.
-torch::Tensor view(const std::vector<std::int64_t>& values, std::int64_t n) {
-  return torch::from_blob(const_cast<std::int64_t*>(values.data()), {n}, torch::kInt64);
+torch::Tensor view(const std::int64_t* values, std::int64_t n) {
+  return torch::from_blob(const_cast<std::int64_t*>(values), {n}, torch::kInt64);
 }
 
-torch::Tensor view(const std::vector<double>& values, std::int64_t n, std::int64_t width) {
-  return torch::from_blob(const_cast<double*>(values.data()), {n, width}, torch::kFloat64);
+torch::Tensor view(const double* values, std::int64_t n, std::int64_t width) {
+  return torch::from_blob(const_cast<double*>(values), {n, width}, torch::kFloat64);
 }
 
 // Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
@@ -25,7 +25,7 @@ class Exchange : public FeatureExchange {
   torch::Tensor forward(const torch::Tensor& features) override {
     const std::int64_t width = features.size(1);
     rows_.resize(n_all_ * width);
-    torch::Tensor rows = view(rows_, n_all_, width);
+    torch::Tensor rows = view(rows_.data(), n_all_, width);
     rows.narrow(0, 0, features.size(0)).copy_(features);
     communication_.copy_to_ghosts(rows_, static_cast<int>(width));
     return rows.to(features.options(), /*non_blocking=*/false, /*copy=*/true);
@@ -34,7 +34,7 @@ class Exchange : public FeatureExchange {
   torch::Tensor reverse(const torch::Tensor& gradients) override {
     const std::int64_t width = gradients.size(1);
     rows_.resize(n_all_ * width);
-    torch::Tensor rows = view(rows_, n_all_, width);
+    torch::Tensor rows = view(rows_.data(), n_all_, width);
     rows.copy_(gradients);
     communication_.add_from_ghosts(rows_, static_cast<int>(width));
     return rows.narrow(0, 0, n_owned_).to(gradients.options(), false, true);
@@ -82,10 +82,10 @@ Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& comm
                              const std::function<void(const Energies&)>& each_member) {
   const auto n_all = static_cast<std::int64_t>(atoms.species.size());
   AtomGraph graph;
-  graph.species = view(atoms.species, n_all);
-  graph.centers = view(atoms.centers, atoms.n_pairs);
-  graph.neighbors = view(atoms.neighbors, atoms.n_pairs);
-  graph.pair_vectors = view(atoms.pair_vectors, atoms.n_pairs, 3);
+  graph.species = view(atoms.species.data(), n_all);
+  graph.centers = view(atoms.centers.data(), atoms.n_pairs);
+  graph.neighbors = view(atoms.neighbors.data(), atoms.n_pairs);
+  graph.pair_vectors = view(atoms.pair_vectors.data(), atoms.n_pairs, 3);
   graph.n_owned = atoms.n_owned;
   graph.n_centers = atoms.complete ? n_all : atoms.n_owned;
   const auto plain = [](const Evaluation& found) {
@@ -97,6 +97,7 @@ Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& comm
   NoExchange nothing;
   Exchange exchange(atoms.n_owned, n_all, communication);
   FeatureExchange& used = atoms.complete ? static_cast<FeatureExchange&>(nothing) : exchange;
+  implementation_->mean = {};  // its memory serves what comes
   implementation_->mean = implementation_->model.evaluate(graph, used, each);
   return plain(implementation_->mean);
 }

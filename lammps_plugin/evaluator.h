@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ekd/buffer.hpp"
 #include "ekd/model_metadata.hpp"
 
 namespace ekd {
@@ -19,15 +20,21 @@ struct Neighborhood {
   bool complete = false;
   std::vector<std::int64_t> species;  // [n_all]
   std::int64_t n_pairs = 0;
-  std::vector<std::int64_t> centers;    // [>= n_pairs], ascending; owned, unless complete
-  std::vector<std::int64_t> neighbors;  // [>= n_pairs]
-  std::vector<double> pair_vectors;     // [>= n_pairs, 3], Å, from centre to neighbour
+  Buffer<std::int64_t> centers;    // [>= n_pairs], ascending; owned, unless complete
+  Buffer<std::int64_t> neighbors;  // [>= n_pairs]
+  Buffer<double> pair_vectors;     // [>= n_pairs, 3], Å, from centre to neighbour
 
+  // What they hold is lost where there is no room. With every list of LAMMPS the number changes a
+  // little: some is made for that.
   void reserve_pairs(std::size_t most) {
     if (centers.size() >= most) return;
-    centers.resize(most);
-    neighbors.resize(most);
-    pair_vectors.resize(3 * most);
+    const std::size_t room = most + most / 16;
+    centers = {};  // the memory may serve again
+    centers = Buffer<std::int64_t>(room);
+    neighbors = {};
+    neighbors = Buffer<std::int64_t>(room);
+    pair_vectors = {};
+    pair_vectors = Buffer<double>(3 * room);
   }
 };
 

@@ -9,26 +9,15 @@
 #include "citeme.h"
 #include "comm.h"
 #include "ekd/error.hpp"
-#include "ekd/neighbor_list.hpp"
 #include "error.h"
 #include "exceptions.h"
 #include "force.h"
 #include "memory.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "update.h"
 #include "utils.h"
 
 using namespace LAMMPS_NS;
-
-namespace {
-
-// What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
-constexpr int kVirialColumn = 3;
-constexpr int kCentroidColumn = 9;
-constexpr int kGhostRow = 18;
-
-}  // namespace
 
 static const char kCite[] =
     "pair_style ekd: arXiv:2503.14293\n\n"
@@ -339,11 +328,12 @@ void PairEKD::read_restart(FILE* file) {
 
 double PairEKD::memory_usage() {
   double bytes = Pair::memory_usage();
-  bytes += static_cast<double>(atoms_.species.capacity() + atoms_.centers.capacity() +
-                               atoms_.neighbors.capacity() + owners_.capacity()) *
-           sizeof(std::int64_t);
+  bytes += static_cast<double>(atoms_.centers.capacity_in_bytes() +
+                               atoms_.neighbors.capacity_in_bytes() +
+                               atoms_.pair_vectors.capacity_in_bytes());
   bytes +=
-      static_cast<double>(atoms_.pair_vectors.capacity() + ghost_rows_.capacity()) * sizeof(double);
+      static_cast<double>((atoms_.species.capacity() + owners_.capacity()) * sizeof(std::int64_t));
+  bytes += static_cast<double>(ghost_rows_.capacity() * sizeof(double));
   return bytes + spread_.memory_usage() +
          static_cast<double>(forces_std_.capacity() * sizeof(double));
 }
@@ -404,187 +394,6 @@ void PairEKD::compute(int eflag, int vflag) {
   tally_energies(result.atomic_energies);
   tally_forces(result.pair_gradients);
   if (spread_is_current_) tally_spread();
-}
-
-// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown no
-// ghosts, unless it is to evaluate them.
-bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_; }
-
-// The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
-// the features of its owner, and what the image feels its owner feels. Which atom it is changes
-// when LAMMPS makes new ghosts, with its lists.
-void PairEKD::find_owners() {
-  if (neighbor->ago != 0 && owners_known_) return;
-  owners_known_ = true;
-  const int n_all = atom->nlocal + atom->nghost;
-  std::vector<double> owner(2 * static_cast<std::size_t>(n_all));  // rank, and index there
-  for (int i = 0; i < atom->nlocal; ++i) {
-    owner[2 * i] = comm->me;
-    owner[2 * i + 1] = i;
-  }
-  copy_to_ghosts(owner, 2);
-  owners_.resize(n_all);
-  for (int i = 0; i < n_all; ++i)
-    owners_[i] = owner[2 * i] == comm->me ? static_cast<std::int64_t>(owner[2 * i + 1]) : i;
-}
-
-void PairEKD::gather_species() {
-  const int n_all = atom->nlocal + (shows_ghosts() ? atom->nghost : 0);
-  atoms_.n_owned = atom->nlocal;
-  atoms_.complete = wide_ghosts_ || !shows_ghosts();
-  atoms_.species.resize(n_all);
-  // A type without an element takes part in no pair, so its species is never looked at.
-  for (int i = 0; i < n_all; ++i)
-    atoms_.species[i] = std::max<std::int64_t>(0, species_of_type_[atom->type[i]]);
-}
-
-// The pairs of owned atoms within the cutoff, ascending by centre.
-void PairEKD::gather_pairs() {
-  find_owners();
-  std::size_t most = 0;  // one more than there can be: see below
-  for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
-  atoms_.reserve_pairs(most + 1);
-  const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
-  const double cut_squared = cutoff_ * cutoff_;
-  double nearest = cut_squared;
-  std::int64_t n = 0;
-  int previous = -1;
-  for (int ii = 0; ii < list->inum; ++ii) {
-    const int i = list->ilist[ii];
-    if (i < previous) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
-    previous = i;
-    if (species_of_type_[atom->type[i]] < 0) continue;
-    const int* const neighbors = list->firstneigh[i];
-    const int n_neighbors = list->numneigh[i];
-    for (int jj = 0; jj < n_neighbors; ++jj) {
-      const int j = neighbors[jj] & NEIGHMASK;
-      const double* const xj = x + 3 * static_cast<std::size_t>(j);
-      const double r[3] = {xj[0] - x[3 * i], xj[1] - x[3 * i + 1], xj[2] - x[3 * i + 2]};
-      const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-      // Written in any case, and kept if it counts: which ones do is hard to predict.
-      atoms_.centers[n] = i;
-      atoms_.neighbors[n] = owners_[j];
-      for (int d = 0; d < 3; ++d) atoms_.pair_vectors[3 * n + d] = r[d];
-      const bool counts = squared < cut_squared && species_of_type_[atom->type[j]] >= 0;
-      nearest = counts && squared < nearest ? squared : nearest;
-      n += counts;
-    }
-  }
-  atoms_.n_pairs = n;
-  if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
-}
-
-// With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
-// some that ignore what was said about exclusions. Owned atoms and ghosts are a cluster of their
-// own here, in which the outermost ghosts lack neighbors, but are too far away to matter.
-void PairEKD::gather_pairs_of_ghosts_too() {
-  const std::int64_t n_all = atom->nlocal + atom->nghost;
-  const std::int64_t offsets[2] = {0, n_all};
-  atoms_.n_pairs = 0;
-  if (n_all == 0) return;
-  ekd::StructureBatch cluster;
-  cluster.n_structures = 1;
-  cluster.offsets = offsets;
-  cluster.positions = &atom->x[0][0];
-  const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
-  atoms_.n_pairs = static_cast<std::int64_t>(found.centers().size());
-  atoms_.reserve_pairs(found.centers().size());
-  std::copy(found.centers().begin(), found.centers().end(), atoms_.centers.begin());
-  std::copy(found.neighbors().begin(), found.neighbors().end(), atoms_.neighbors.begin());
-  std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
-}
-
-void PairEKD::report_overlap() {
-  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
-    const double* const r = &atoms_.pair_vectors[3 * p];
-    const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-    if (distance >= ekd::kOverlapDistance) continue;
-    error->one(FLERR,
-               "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-               "other; use delete_atoms overlap, or check the box and its boundaries",
-               atom->tag[atoms_.centers[p]], atom->tag[atoms_.neighbors[p]], distance);
-  }
-}
-
-void PairEKD::tally_energies(const double* atomic_energies) {
-  for (int ii = 0; ii < list->inum; ++ii) {
-    const int i = list->ilist[ii];
-    if (species_of_type_[atom->type[i]] < 0) continue;
-    const double energy = energy_unit_ * atomic_energies[i];
-    if (!std::isfinite(energy))
-      error->one(FLERR,
-                 "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-                 "too close or moved too far: minimize first, or use a smaller timestep",
-                 atom->tag[i], update->ntimestep);
-    if (eflag_global) eng_vdwl += energy;
-    if (eflag_atom) eatom[i] += energy;
-  }
-}
-
-// With r = r_j - r_i and g = dE/dr:  f_i += g,  f_j -= g,  virial = -r g.
-//
-// Half of a pair's virial goes to each atom. The centroid virial goes to the neighbour alone: it
-// is (r_j - r_i) F_j, where F_j = -g is what the energy of i, which sits at r_i, does to j.
-// Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22; Surblys et al., Phys. Rev. E 99, 051301
-// (2019).
-void PairEKD::tally_forces(const double* pair_gradients) {
-  const int n_local = atom->nlocal;
-  double** f = atom->f;
-  // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
-  const bool own_rows = force->newton_pair == 0;
-  const int width = cvflag_atom ? kGhostRow : kCentroidColumn;
-  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
-
-  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
-    const auto i = atoms_.centers[p];
-    const auto j = atoms_.neighbors[p];
-    const double* r = &atoms_.pair_vectors[3 * p];
-    const double g[3] = {energy_unit_ * pair_gradients[3 * p],
-                         energy_unit_ * pair_gradients[3 * p + 1],
-                         energy_unit_ * pair_gradients[3 * p + 2]};
-    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * width] : nullptr;
-    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * width] : nullptr;
-    double* force_i = row_i ? row_i : f[i];
-    double* force_j = row_j ? row_j : f[j];
-    for (int d = 0; d < 3; ++d) {
-      force_i[d] += g[d];
-      force_j[d] -= g[d];
-    }
-    if (!vflag_either && !cvflag_atom) continue;
-    const double v[6] = {-r[0] * g[0],
-                         -r[1] * g[1],
-                         -r[2] * g[2],
-                         -0.5 * (r[0] * g[1] + r[1] * g[0]),
-                         -0.5 * (r[0] * g[2] + r[2] * g[0]),
-                         -0.5 * (r[1] * g[2] + r[2] * g[1])};
-    if (vflag_global)
-      for (int c = 0; c < 6; ++c) virial[c] += v[c];
-    if (vflag_atom) {
-      double* virial_i = row_i ? row_i + kVirialColumn : vatom[i];
-      double* virial_j = row_j ? row_j + kVirialColumn : vatom[j];
-      for (int c = 0; c < 6; ++c) {
-        virial_i[c] += 0.5 * v[c];
-        virial_j[c] += 0.5 * v[c];
-      }
-    }
-    if (cvflag_atom) {
-      static constexpr int kFirst[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
-      static constexpr int kSecond[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
-      double* centroid_j = row_j ? row_j + kCentroidColumn : cvatom[j];
-      for (int c = 0; c < 9; ++c) centroid_j[c] -= r[kFirst[c]] * g[kSecond[c]];
-    }
-  }
-
-  if (!own_rows) return;
-  add_from_ghosts(ghost_rows_, width);
-  for (int i = 0; i < n_local; ++i) {
-    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
-    for (int d = 0; d < 3; ++d) f[i][d] += row[d];
-    if (vflag_atom)
-      for (int c = 0; c < 6; ++c) vatom[i][c] += row[kVirialColumn + c];
-    if (cvflag_atom)
-      for (int c = 0; c < 9; ++c) cvatom[i][c] += row[kCentroidColumn + c];
-  }
 }
 
 // ---- the spread of a committee ----------------------------------------------------------------

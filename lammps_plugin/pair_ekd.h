@@ -38,6 +38,11 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void unpack_reverse_comm(int, int*, double*) override;
 
  private:
+  // What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
+  static constexpr int kVirialColumn = 3;
+  static constexpr int kCentroidColumn = 9;
+  static constexpr int kGhostRow = 18;
+
   void copy_to_ghosts(std::vector<double>& rows, int width) override;
   void add_from_ghosts(std::vector<double>& rows, int width) override;
 
@@ -50,9 +55,11 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void find_owners();
   void gather_species();
   void gather_pairs();
+  std::int64_t drop_unknown(std::int64_t* neighbors, double* vectors, std::int64_t n) const;
   void gather_pairs_of_ghosts_too();
   void tally_energies(const double* atomic_energies);
   void tally_forces(const double* pair_gradients);
+  void add_forces(const double* pair_gradients);
   bool is_committee() const;
   bool spread_is_due() const;
   double sum_of_energies(const double* atomic_energies) const;

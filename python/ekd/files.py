@@ -41,6 +41,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove temporary files that :func:`atomic_write` left beside ``path`` when it was killed.
+
+    Only for files that nobody else writes at the time.
+    """
+    path = Path(path)
+    for temporary in path.parent.glob(f".{path.stem}-{'[0-9a-f]' * 8}{path.suffix}"):
+        temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let one process at a time into the block; the others wait. A kill sets the next one free.

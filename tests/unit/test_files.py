@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ekd.errors import EKDError
-from ekd.files import atomic_write, sha256
+from ekd.files import atomic_write, remove_leftovers, sha256
 
 
 def test_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -58,6 +58,24 @@ def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc" * 100_000)
     assert sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_leftovers_of_killed_writers(tmp_path: Path) -> None:
+    path, kept = tmp_path / "model.pt", {"model.pt", ".model-mine.pt", ".other-0123abcd.pt"}
+    for name in kept:
+        (tmp_path / name).touch()
+    script = (
+        "import os, sys\nfrom ekd.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", script, str(path)], env=environment)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 4
+    remove_leftovers(path)
+    assert {file.name for file in tmp_path.iterdir()} == kept
 
 
 def test_exclusive_lets_one_in_at_a_time(tmp_path: Path) -> None:

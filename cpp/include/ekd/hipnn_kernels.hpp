@@ -13,6 +13,7 @@
 //   activate         A, z -> features, energies
 //   backpropagate    A, z, gradients -> dE/dA (in its place), dE/dz of the centre
 //   differentiate    dE/dA -> dE/d(pair vector), dE/dz of the neighbours
+//   evaluate_alone   all of it, where there is one interaction
 //
 // All arrays are dense and row-major. Functions take a range, begin .. end - 1, share no writing
 // between ranges, and may therefore run on several threads, each on a range of its own.
@@ -120,6 +121,12 @@ struct HipnnKernels {
                         const std::int64_t* q_rows, const T* q, const T* gradient,
                         const std::int64_t* atoms, const std::int16_t* reach, std::int64_t begin,
                         std::int64_t end, double* pair_gradients, T* gradient_in);
+
+  // All of a network whose only interaction this is, for the centres of the range: mix,
+  // backpropagate and differentiate in one. energies and pair_gradients are added to.
+  void (*evaluate_alone)(const StageWeights<T>&, const StagePairs&, const std::int64_t* species,
+                         const double* seeds, std::int64_t begin, std::int64_t end,
+                         double* energies, double* pair_gradients);
 };
 
 // The kernels of the best instruction set that this processor has, or of the one that the

@@ -1,178 +1,14 @@
 // Compiled once per instruction set; see simd.hpp, and the header for what is computed.
 #include "ekd/hipnn_kernels.hpp"
 
+#include "pairs.hpp"
 #include "simd.hpp"
 
 namespace {
 
-using ekd::kMaxComponents;
-using ekd::kWindowBins;
 using ekd::StagePairs;
-template <class T>
-using Weights = ekd::StageWeights<T>;
 
 constexpr std::int64_t kTile = 48;  // atoms that are taken through the layers together
-
-template <class T>
-std::int64_t whole_vectors(std::int64_t n) {
-  return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-}
-
-// ---- pairs ----------------------------------------------------------------------------------
-
-// What the kernels need to know of some pairs that share an atom.
-template <class T>
-struct PairScratch {
-  PairScratch(const Weights<T>& w, std::int64_t n)
-      : capacity(whole_vectors<T>(n)),
-        inverse_r(capacity),
-        envelope(capacity),
-        envelope_slope(capacity),
-        tensors(kMaxComponents * capacity),
-        radial(capacity),
-        angular(kMaxComponents * capacity),
-        s(w.padded_sensitivities * capacity),
-        slope(w.padded_sensitivities * capacity),
-        begin(capacity),
-        end(capacity) {}
-
-  std::int64_t capacity;
-  Scratch<T> inverse_r;              // [n]
-  Scratch<T> envelope;               // [n], cos²(pi r / 2R)
-  Scratch<T> envelope_slope;         // [n], d/dr
-  Scratch<T> tensors;                // [kMaxComponents, capacity], the first row is not set
-  Scratch<T> radial;                 // [n], dE/dr
-  Scratch<T> angular;                // [kMaxComponents, capacity], dE/d(tensor component)
-  Scratch<T> s;                      // [n, padded_sensitivities], inside the window
-  Scratch<T> slope;                  // [n, padded_sensitivities], ds/dr
-  Scratch<std::int16_t> begin, end;  // [n], window
-};
-
-// `pair_of(k)` is the index of the k-th pair.
-template <class T, int C, bool kSlopes, class PairOf>
-EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::int64_t n,
-                               PairOf pair_of, PairScratch<T>& scratch) {
-  // The components of rank 1 are the unit vector.
-  const std::int64_t capacity = scratch.capacity;
-  T* const x = scratch.tensors + capacity;
-  T* const y = x + capacity;
-  T* const z = y + capacity;
-  for (std::int64_t k = 0; k < n; ++k) {
-    const double* r = vectors + 3 * pair_of(k);
-    x[k] = static_cast<T>(r[0]);
-    y[k] = static_cast<T>(r[1]);
-    z[k] = static_cast<T>(r[2]);
-  }
-  for (std::int64_t k = n; k < whole_vectors<T>(n); ++k) x[k] = y[k] = z[k] = w.cutoff;
-  const T to_angle = T(1.57079632679489661923) / w.cutoff;
-  const T to_bin = T(kWindowBins) / w.cutoff;
-  for (std::int64_t k = 0; k < n; k += kLanes<T>) {
-    const Vector<T> vx = load(x + k), vy = load(y + k), vz = load(z + k);
-    const Vector<T> square = vx * vx + vy * vy + vz * vz;
-    const Vector<T> r = root<T>(square);
-    const Vector<T> inverse = T(1) / r;
-    const Vector<T> ux = vx * inverse, uy = vy * inverse, uz = vz * inverse;
-    store(x + k, ux);
-    store(y + k, uy);
-    store(z + k, uz);
-    store<T>(scratch.inverse_r + k, inverse);
-    if (C >= 9) {
-      T* const rank_2 = scratch.tensors + 4 * capacity + k;
-      store<T>(rank_2, ux * ux - T(1.0 / 3));
-      store<T>(rank_2 + capacity, ux * uy);
-      store<T>(rank_2 + 2 * capacity, ux * uz);
-      store<T>(rank_2 + 3 * capacity, uy * uy - T(1.0 / 3));
-      store<T>(rank_2 + 4 * capacity, uy * uz);
-    }
-    // cos(pi r / 2R) is the sine of what is missing to a right angle.
-    const Vector<T> zero{};
-    const auto inside = r < w.cutoff;
-    const Vector<T> angle = (broadcast<T>(w.cutoff) - r) * to_angle;
-    Vector<T> sine, cosine;
-    sine_cosine<T>(larger(angle, zero), sine, cosine);
-    store<T>(scratch.envelope + k, inside ? sine * sine : zero);
-    if (kSlopes)
-      store<T>(scratch.envelope_slope + k, inside ? T(-2) * to_angle * sine * cosine : zero);
-    const Vector<T> bin = smaller(r * to_bin, broadcast<T>(kWindowBins - 1));
-    for (int lane = 0; lane < kLanes<T>; ++lane) {
-      const auto b = static_cast<std::int64_t>(bin[lane]);
-      scratch.begin[k + lane] = w.window_begin[b];
-      scratch.end[k + lane] = w.window_end[b];
-    }
-  }
-  for (std::int64_t k = 0; k < n; ++k) {
-    const T inverse = scratch.inverse_r[k];
-    const T cut = scratch.envelope[k];
-    const T cut_slope = kSlopes ? scratch.envelope_slope[k] : T(0);
-    const std::int64_t row = k * w.padded_sensitivities;
-    for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
-         v += kLanes<T>) {
-      const Vector<T> sigma = load(w.sigma + v);
-      const Vector<T> u = (inverse - load(w.inverse_mu + v)) * sigma;
-      const Vector<T> bell = exponential<T>(T(-0.5) * u * u);
-      store<T>(scratch.s + row + v, bell * cut);
-      if (kSlopes)
-        store<T>(scratch.slope + row + v,
-                 bell * (u * sigma * (inverse * inverse * cut) + cut_slope));
-    }
-  }
-}
-
-// The components of rank 1 and 2 of pair k, each in a register of its own.
-template <class T, int C>
-EKD_INLINE void read_tensor(const PairScratch<T>& scratch, std::int64_t k, T* tensor) {
-#pragma GCC unroll 9
-  for (int c = 1; c < C; ++c) tensor[c] = scratch.tensors[c * scratch.capacity + k];
-}
-
-// What pair k feels, summed over features: kept for add_pair_gradients.
-template <class T, int C>
-EKD_INLINE void keep_sums(PairScratch<T>& scratch, std::int64_t k, Vector<T> radial,
-                          const Vector<T>* angular) {
-  scratch.radial[k] = sum<T>(radial);
-#pragma GCC unroll 9
-  for (int c = 1; c < C; ++c) scratch.angular[c * scratch.capacity + k] = sum<T>(angular[c]);
-}
-
-// Adds dE/d(vector) of n pairs, from dE/dr and dE/d(tensor component).
-template <class T, int C, class PairOf>
-EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, std::int64_t n, PairOf pair_of,
-                                   double* pair_gradients) {
-  const std::int64_t capacity = scratch.capacity;
-  T* const out_x = scratch.angular;  // the row of component 0, and what is not needed any more
-  T* const out_y = scratch.envelope;
-  T* const out_z = scratch.envelope_slope;
-  for (std::int64_t k = 0; k < n; k += kLanes<T>) {
-    const Vector<T> x = load(scratch.tensors + capacity + k);
-    const Vector<T> y = load(scratch.tensors + 2 * capacity + k);
-    const Vector<T> z = load(scratch.tensors + 3 * capacity + k);
-    const auto angular = [&](int c) { return load(scratch.angular + c * capacity + k); };
-    Vector<T> to_x{}, to_y{}, to_z{};  // dE/d(unit vector)
-    if (C >= 4) {
-      to_x = angular(1);
-      to_y = angular(2);
-      to_z = angular(3);
-    }
-    if (C >= 9) {
-      to_x += T(2) * x * angular(4) + y * angular(5) + z * angular(6);
-      to_y += x * angular(5) + T(2) * y * angular(7) + z * angular(8);
-      to_z += x * angular(6) + y * angular(8);
-    }
-    const Vector<T> inverse_r = load(scratch.inverse_r + k);
-    const Vector<T> along = to_x * x + to_y * y + to_z * z;
-    // The part along the vector is its length's.
-    const Vector<T> factor = load(scratch.radial + k) - along * inverse_r;
-    store<T>(out_x + k, factor * x + to_x * inverse_r);
-    store<T>(out_y + k, factor * y + to_y * inverse_r);
-    store<T>(out_z + k, factor * z + to_z * inverse_r);
-  }
-  for (std::int64_t k = 0; k < n; ++k) {
-    double* const out = pair_gradients + 3 * pair_of(k);
-    out[0] += out_x[k];
-    out[1] += out_y[k];
-    out[2] += out_z[k];
-  }
-}
 
 std::int64_t most_pairs(const std::int64_t* offsets, std::int64_t begin, std::int64_t end) {
   std::int64_t most = 0;
@@ -185,11 +21,64 @@ std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 // ---- the interaction of species -------------------------------------------------------------
 
+// Adds s Y of n pairs, which the scratch has from `at` on, to the messages of their centre.
+template <class T, int C>
+EKD_INLINE void add_messages(const Weights<T>& w, const PairScratch<T>& scratch, std::int64_t at,
+                             const std::int64_t* neighbors, std::int64_t n,
+                             const std::int64_t* species, T* message) {
+  const std::int64_t per_species = w.padded_sensitivities;
+  const std::int64_t depth = w.mix.rows;  // (species, padded sensitivity)
+  for (std::int64_t k = at; k < at + n; ++k) {
+    const T* s = scratch.s + k * per_species;
+    T tensor[C] = {1};
+    read_tensor<T, C>(scratch, k, tensor);
+    T* to = message + species[neighbors[k - at]] * per_species;
+    for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
+         v += kLanes<T>) {
+      const Vector<T> value = load(s + v);
+#pragma GCC unroll 9
+      for (int c = 0; c < C; ++c)
+        store(to + c * depth + v, load(to + c * depth + v) + tensor[c] * value);
+    }
+  }
+}
+
+// From dE/d(messages) of a centre to what its n pairs feel, for add_pair_gradients.
+template <class T, int C>
+EKD_INLINE void differentiate_messages(const Weights<T>& w, PairScratch<T>& scratch,
+                                       std::int64_t at, const std::int64_t* neighbors,
+                                       std::int64_t n, const std::int64_t* species,
+                                       const T* message) {
+  const std::int64_t per_species = w.padded_sensitivities;
+  const std::int64_t stride = w.mix_transposed.columns;
+  for (std::int64_t k = at; k < at + n; ++k) {
+    const T* s = scratch.s + k * per_species;
+    const T* slope = scratch.slope + k * per_species;
+    T tensor[C];
+    read_tensor<T, C>(scratch, k, tensor);
+    const T* from = message + species[neighbors[k - at]] * per_species;
+    Vector<T> radial{};
+    Vector<T> angular[C] = {};
+    for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
+         v += kLanes<T>) {
+      const Vector<T> value = load(s + v);
+      Vector<T> total = load(from + v);
+#pragma GCC unroll 9
+      for (int c = 1; c < C; ++c) {
+        const Vector<T> m = load(from + c * stride + v);
+        total += tensor[c] * m;
+        angular[c] += value * m;
+      }
+      radial += load(slope + v) * total;
+    }
+    keep_sums<T, C>(scratch, k, radial, angular);
+  }
+}
+
 template <class T, int C>
 void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
                  std::int64_t begin, std::int64_t end, T* mixed) {
-  const std::int64_t per_species = w.padded_sensitivities;
-  const std::int64_t depth = w.mix.rows;  // (species, padded sensitivity)
+  const std::int64_t depth = w.mix.rows;
   Scratch<T> messages(kTile * C * depth);
   PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
   for (std::int64_t tile = begin; tile < end; tile += kTile) {
@@ -200,20 +89,8 @@ void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_
       const std::int64_t n = pairs.row_offsets[i + 1] - first;
       describe_pairs<T, C, false>(
           w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
-      T* message = messages + (i - tile) * C * depth;
-      for (std::int64_t k = 0; k < n; ++k) {
-        const T* s = scratch.s + k * per_species;
-        T tensor[C] = {1};
-        read_tensor<T, C>(scratch, k, tensor);
-        T* to = message + species[pairs.neighbors[first + k]] * per_species;
-        for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
-             v += kLanes<T>) {
-          const Vector<T> value = load(s + v);
-#pragma GCC unroll 9
-          for (int c = 0; c < C; ++c)
-            store(to + c * depth + v, load(to + c * depth + v) + tensor[c] * value);
-        }
-      }
+      add_messages<T, C>(w, scratch, 0, pairs.neighbors + first, n, species,
+                         messages + (i - tile) * C * depth);
     }
     multiply<T>(rows * C, messages, depth, w.mix, mixed + (tile - begin) * C * w.padded, w.padded);
   }
@@ -223,7 +100,6 @@ template <class T, int C>
 void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
                            const std::int64_t* species, const T* gradient, std::int64_t begin,
                            std::int64_t end, double* pair_gradients) {
-  const std::int64_t per_species = w.padded_sensitivities;
   const std::int64_t stride = w.mix_transposed.columns;
   Scratch<T> messages(kTile * C * stride);
   PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
@@ -234,33 +110,11 @@ void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
     for (std::int64_t i = tile; i < tile + rows; ++i) {
       const std::int64_t first = pairs.row_offsets[i];
       const std::int64_t n = pairs.row_offsets[i + 1] - first;
-      describe_pairs<T, C, true>(
-          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
-      const T* message = messages + (i - tile) * C * stride;
-      for (std::int64_t k = 0; k < n; ++k) {
-        const T* s = scratch.s + k * per_species;
-        const T* slope = scratch.slope + k * per_species;
-        T tensor[C];
-        read_tensor<T, C>(scratch, k, tensor);
-        const T* from = message + species[pairs.neighbors[first + k]] * per_species;
-        Vector<T> radial{};
-        Vector<T> angular[C] = {};
-        for (std::int64_t v = scratch.begin[k] / kLanes<T> * kLanes<T>; v < scratch.end[k];
-             v += kLanes<T>) {
-          const Vector<T> value = load(s + v);
-          Vector<T> total = load(from + v);
-#pragma GCC unroll 9
-          for (int c = 1; c < C; ++c) {
-            const Vector<T> m = load(from + c * stride + v);
-            total += tensor[c] * m;
-            angular[c] += value * m;
-          }
-          radial += load(slope + v) * total;
-        }
-        keep_sums<T, C>(scratch, k, radial, angular);
-      }
-      add_pair_gradients<T, C>(
-          scratch, n, [=](std::int64_t k) { return first + k; }, pair_gradients);
+      const auto pair_of = [=](std::int64_t k) { return first + k; };
+      describe_pairs<T, C, true>(w, pairs.vectors, n, pair_of, scratch);
+      differentiate_messages<T, C>(w, scratch, 0, pairs.neighbors + first, n, species,
+                                   messages + (i - tile) * C * stride);
+      add_pair_gradients<T, C>(scratch, n, pair_of, pair_gradients);
     }
   }
 }
@@ -622,6 +476,64 @@ void backpropagate(const Weights<T>& w, const std::int64_t* species, const T* fe
   }
 }
 
+// ---- all of a network with one interaction ---------------------------------------------------
+
+// Pairs are described once, on the way forward, and the description is there on the way back: so
+// few centres are taken together that it stays in the cache.
+constexpr std::int64_t kCentersTogether = 16;
+
+template <class T, int C>
+void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
+                      const double* seeds, std::int64_t begin, std::int64_t end, double* energies,
+                      double* pair_gradients) {
+  const std::int64_t depth = w.mix.rows;
+  const std::int64_t stride = w.mix_transposed.columns;
+  const std::int64_t room = whole_vectors<T>(most_pairs(pairs.row_offsets, begin, end));
+  Scratch<T> messages(kCentersTogether * C * (depth > stride ? depth : stride));
+  Scratch<T> mixed(kCentersTogether * C * w.padded);
+  PairScratch<T> scratch(w, kCentersTogether * room);
+  for (std::int64_t tile = begin; tile < end; tile += kCentersTogether) {
+    const std::int64_t rows = least(kCentersTogether, end - tile);
+    std::memset(messages, 0, sizeof(T) * rows * C * depth);
+    std::int64_t at = 0;
+    for (std::int64_t i = tile; i < tile + rows; ++i) {
+      const std::int64_t first = pairs.row_offsets[i];
+      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      describe_pairs<T, C, true>(
+          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch, at);
+      add_messages<T, C>(w, scratch, at, pairs.neighbors + first, n, species,
+                         messages + (i - tile) * C * depth);
+      at += whole_vectors<T>(n);
+    }
+    multiply<T>(rows * C, messages, depth, w.mix, mixed, w.padded);
+    backpropagate<T>(w, species, nullptr, seeds, nullptr, tile, tile + rows, mixed, energies,
+                     nullptr);
+    multiply<T>(rows * C, mixed, w.padded, w.mix_transposed, messages, stride);
+    at = 0;
+    for (std::int64_t i = tile; i < tile + rows; ++i) {
+      const std::int64_t first = pairs.row_offsets[i];
+      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      differentiate_messages<T, C>(w, scratch, at, pairs.neighbors + first, n, species,
+                                   messages + (i - tile) * C * stride);
+      add_pair_gradients<T, C>(
+          scratch, n, [=](std::int64_t k) { return first + k; }, pair_gradients, at);
+      at += whole_vectors<T>(n);
+    }
+  }
+}
+
+template <class T>
+void evaluate_alone(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
+                    const double* seeds, std::int64_t begin, std::int64_t end, double* energies,
+                    double* pair_gradients) {
+  const auto run = [&](auto of_species) {
+    of_species(w, pairs, species, seeds, begin, end, energies, pair_gradients);
+  };
+  if (w.n_components == 1) run(evaluate_species<T, 1>);
+  if (w.n_components == 4) run(evaluate_species<T, 4>);
+  if (w.n_components == 9) run(evaluate_species<T, 9>);
+}
+
 // ---- the table ------------------------------------------------------------------------------
 
 template <class T>
@@ -662,11 +574,11 @@ void differentiate(const Weights<T>& w, const StagePairs& pairs, const std::int6
 #define EKD_NAME(prefix, isa) EKD_JOIN(prefix, isa)
 #define EKD_TEXT(isa) EKD_QUOTED(isa)
 #define EKD_QUOTED(isa) #isa
-#define EKD_TABLE(T, prefix)                                                    \
-  extern const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA);                       \
-  constinit const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA){                    \
-      EKD_TEXT(EKD_ISA), kLanes<T>,        kPanel<T>,       project<T>, mix<T>, \
-      activate<T>,       backpropagate<T>, differentiate<T>};
+#define EKD_TABLE(T, prefix)                                                           \
+  extern const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA);                              \
+  constinit const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA){                           \
+      EKD_TEXT(EKD_ISA), kLanes<T>,        kPanel<T>,        project<T>,       mix<T>, \
+      activate<T>,       backpropagate<T>, differentiate<T>, evaluate_alone<T>};
 
 namespace ekd {
 EKD_TABLE(float, hipnn_float_)

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "ekd/buffer.hpp"
 #include "ekd/hipnn_kernels.hpp"
 #include "zbl.hpp"
 
@@ -253,6 +255,9 @@ constexpr std::int64_t kMostBytes = std::int64_t(2) << 30;
 // need stays in the cache.
 constexpr std::int64_t kChunk = 48;
 
+// A thread is not worth its start for fewer pairs, where each takes a few instructions.
+constexpr std::int64_t kPairsWorthAThread = 32768;
+
 // ---- evaluation -----------------------------------------------------------------------------
 
 template <class T>
@@ -281,12 +286,15 @@ class HipnnNetwork : public Network {
     const std::int64_t n = graph.n_centers;
     const auto options = torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value);
     torch::Tensor energies = torch::empty({n}, torch::kFloat64);
-    torch::Tensor gradients = torch::zeros({n_pairs_, 3}, torch::kFloat64);
+    torch::Tensor gradients = make_gradients();
     energies_ = energies.template mutable_data_ptr<double>();
-    gradients_ = gradients.template mutable_data_ptr<double>();
     seeds_.assign(n, 0.0);
     std::fill_n(seeds_.begin(), graph.n_owned, 1.0);
     for (std::int64_t i = 0; i < n; ++i) energies_[i] = reference_[species_[i]];
+    // Where nothing is added to them before, they are cleared on the way, while in the cache.
+    const bool cleared = several() || repulsion_;
+    if (cleared)
+      parallel(n, [&](std::int64_t begin, std::int64_t end) { clear_gradients(begin, end); });
     if (repulsion_) {
       parallel(n, [&](std::int64_t begin, std::int64_t end) {
         repulsion_->add(offsets_.data(), pairs_.neighbors, pairs_.vectors, species_, seeds_.data(),
@@ -294,6 +302,14 @@ class HipnnNetwork : public Network {
       });
     }
 
+    if (!several()) {
+      each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
+        if (!cleared) clear_gradients(begin, end);
+        kernels_.evaluate_alone(stages_[0]->w, pairs_, species_, seeds_.data(), begin, end,
+                                energies_, gradients_);
+      });
+      return {energies.narrow(0, 0, graph.n_owned), gradients};
+    }
     const std::size_t last = stages_.size() - 1;
     std::vector<torch::Tensor> features(stages_.size());  // that enter each interaction
     for (std::size_t k = 0; k < last; ++k) {
@@ -351,6 +367,20 @@ class HipnnNetwork : public Network {
     return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
   }
 
+  // dE/d(pair vector) of all pairs, not set. The caller keeps it, and drops it before the next
+  // evaluation as a rule: the memory comes back.
+  torch::Tensor make_gradients() {
+    auto* const owned = new Buffer<double>(3 * n_pairs_, pool_);
+    pool_->set_limit(owned->capacity_in_bytes());
+    gradients_ = owned->data();
+    return torch::from_blob(
+        gradients_, {n_pairs_, 3}, [owned](void*) { delete owned; }, torch::kFloat64);
+  }
+
+  void clear_gradients(std::int64_t begin, std::int64_t end) {
+    std::fill(gradients_ + 3 * offsets_[begin], gradients_ + 3 * offsets_[end], 0.0);
+  }
+
   bool several() const { return stages_.size() > 1; }
 
   // Offsets of the sorted pairs, and for later interactions the pairs of each neighbour.
@@ -367,7 +397,34 @@ class HipnnNetwork : public Network {
     pairs_.centers = graph_.centers.template const_data_ptr<std::int64_t>();
     pairs_.neighbors = graph_.neighbors.template const_data_ptr<std::int64_t>();
     pairs_.vectors = graph_.pair_vectors.template const_data_ptr<double>();
-    offsets_.assign(n + 1, 0);
+    find_offsets(n);
+    pairs_.row_offsets = offsets_.data();
+    if (several()) set_columns();
+  }
+
+  // Where the pairs of each of the n centres begin.
+  void find_offsets(std::int64_t n) {
+    offsets_.resize(n + 1);
+    std::atomic<bool> sound{true};
+    at::parallel_for(0, n_pairs_, kPairsWorthAThread, [&](std::int64_t begin, std::int64_t end) {
+      std::int64_t previous = begin > 0 ? pairs_.centers[begin - 1] : -1;
+      for (std::int64_t p = begin; p < end; ++p) {
+        const std::int64_t i = pairs_.centers[p];
+        const std::int64_t j = pairs_.neighbors[p];
+        // Of the one before this range, its own thread says whether it is sound.
+        if (previous < -1 || i < 0 || i < previous || i >= n || j < 0 || j >= n_atoms_) {
+          sound = false;
+          return;
+        }
+        while (previous < i) offsets_[++previous] = p;
+      }
+    });
+    if (!sound) report_pairs(n);
+    const std::int64_t last = n_pairs_ > 0 ? pairs_.centers[n_pairs_ - 1] : -1;
+    std::fill(offsets_.begin() + last + 1, offsets_.end(), n_pairs_);
+  }
+
+  void report_pairs(std::int64_t n) const {
     for (std::int64_t p = 0, previous = 0; p < n_pairs_; ++p) {
       const std::int64_t i = pairs_.centers[p];
       TORCH_CHECK(
@@ -375,11 +432,7 @@ class HipnnNetwork : public Network {
           "pairs must be sorted by centre and count within the atoms; found centre ", i, " after ",
           previous, " and neighbour ", pairs_.neighbors[p], " of ", n_atoms_, " atoms at pair ", p);
       previous = i;
-      ++offsets_[i + 1];
     }
-    std::partial_sum(offsets_.begin(), offsets_.end(), offsets_.begin());
-    pairs_.row_offsets = offsets_.data();
-    if (several()) set_columns();
   }
 
   void set_columns() {
@@ -422,12 +475,10 @@ class HipnnNetwork : public Network {
   void mix(std::size_t k, const T* features, Act act) {
     const auto& w = stages_[k]->w;
     const std::int64_t size = w.n_components * w.padded;
-    const bool keep = several();  // for the way back
-    T* const kept = keep ? mixed_[k].reserve(graph_.n_centers * size) : nullptr;
+    T* const kept = mixed_[k].reserve(graph_.n_centers * size);  // for the way back
     const auto run = [&](std::int64_t first, std::int64_t end) {
       each_chunk(first, end, [&](std::int64_t from, std::int64_t to) {
-        std::unique_ptr<T[]> own(keep ? nullptr : new T[kChunk * size]);
-        T* const mixed = keep ? kept + from * size : own.get();
+        T* const mixed = kept + from * size;
         kernels_.mix(w, pairs_, species_, q_rows_.data(), q_[k].data(), from, to, mixed);
         act(from, to, mixed);
       });
@@ -513,6 +564,8 @@ class HipnnNetwork : public Network {
   const std::int64_t* species_ = nullptr;
   double* energies_ = nullptr;
   double* gradients_ = nullptr;
+  // Keeps the memory of one array of gradients from one evaluation to the next.
+  std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);
   std::vector<double> seeds_;
   std::vector<std::int64_t> offsets_, columns_;
   Workspace<std::int64_t> by_neighbor_;

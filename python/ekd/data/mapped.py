@@ -74,7 +74,7 @@ class Chained:
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, rows: int | slice | NDArray[Any]) -> NDArray[Any]:
         if isinstance(rows, (int, np.integer)):

@@ -50,14 +50,15 @@ def run_survival(
             bath_steps=n_checks * config.check_every,
             hottest=watch.hottest,
         )
-        gave_up = _start(run)
+        progress = _Progress(report, n_checks * span / run.n_steps)
+        gave_up = _start(run, progress)
         outcome = _first_failure(place, read_thermo(run.log)[0], watch, atoms, span, seed)
         if outcome is None and gave_up:
             last = float(read_thermo(run.log)[0]["Step"][-1]) * config.timestep
             outcome = Outcome(seed, max(last, span), "engine")
         outcomes.append(outcome or Outcome(seed, n_checks * span, None))
         (place / "trajectory.dump").unlink(missing_ok=True)  # large, and all has been read
-        report(n_checks * span)
+        progress.tell(run.n_steps)
     return outcomes
 
 
@@ -93,7 +94,8 @@ def run_drift(
             free_steps=free_steps,
             hottest=watch.hottest,
         )
-        gave_up = _start(run)
+        progress = _Progress(report, (drift.equilibration + drift.duration) / run.n_steps)
+        gave_up = _start(run, progress)
         tables = read_thermo(run.log)
         (place / "trajectory.dump").unlink(missing_ok=True)
         if gave_up or len(tables) < 2 or tables[1]["Step"][-1] < run.n_steps:
@@ -103,14 +105,26 @@ def run_drift(
         else:
             totals = tables[1]["TotEng"]
             outcomes.append(drift_of(seed, timestep, every * timestep, totals.tolist(), len(atoms)))
-        report(drift.equilibration + drift.duration)
+        progress.tell(run.n_steps)
     return outcomes
 
 
-def _start(run: inputs.Run) -> bool:
+class _Progress:
+    """Reports picoseconds, where LAMMPS tells steps."""
+
+    def __init__(self, report: Callable[[float], None], per_step: float) -> None:
+        self._report, self._per_step, self._told = report, per_step, 0
+
+    def tell(self, step: int) -> None:
+        if step > self._told:
+            self._report((step - self._told) * self._per_step)
+            self._told = step
+
+
+def _start(run: inputs.Run, progress: _Progress) -> bool:
     """Run to the end; True: LAMMPS gave up on the way, as it does when atoms fly apart."""
     try:
-        start(run, progress=False)
+        start(run, progress=False, tell=progress.tell)
     except LammpsError:
         try:
             begun = len(read_thermo(run.log)[0]["Step"]) > 0

@@ -114,28 +114,24 @@ def terminal_tables(result: Stability) -> list[Table]:
     tables = []
     if result.survival:
         table = Table(title="Survival of molecular dynamics", title_justify="left")
-        for name in ("structure", "K", "model"):
-            table.add_column(name, justify="right" if name == "K" else "left")
-        for name in ("runs", "failed", "median time to failure\nps [95 %]", "mean\nps"):
-            table.add_column(name, justify="right")
+        table.add_column("", no_wrap=True)
+        table.add_column("median time to\nfailure, ps [95 %]", justify="right", no_wrap=True)
         if result.baseline is not None:
-            table.add_column("× single", justify="right")
-        table.add_column("failures")
+            table.add_column("×\nsingle", justify="right", no_wrap=True)
+        table.add_column("failed", justify="right", no_wrap=True)
+        table.add_column("how")
         previous = None
         for row in ordered(result):
-            if previous not in (None, (row.structure, row.temperature)):
-                table.add_section()
-            first = previous != (row.structure, row.temperature)
+            if previous != (row.structure, row.temperature):
+                if previous is not None:
+                    table.add_section()
+                table.add_row(f"[dim]{row.structure}, {row.temperature:g} K[/dim]")
             previous = (row.structure, row.temperature)
             table.add_row(
-                row.structure if first else "",
-                f"{row.temperature:g}" if first else "",
                 row.model,
-                str(row.result.n_runs),
-                str(row.result.n_failed),
                 row.result.median_text,
-                f"{row.result.mean_time:.3g}",
                 *([ratio_text(result, row)] if result.baseline is not None else []),
+                f"{row.result.n_failed} of {row.result.n_runs}",
                 failures_text(row),
             )
         tables.append(table)

@@ -149,10 +149,10 @@ def _worst(result: Evaluation) -> list[dict[str, Any]]:
     if not result.models:
         return []
     units, last = Units.named(result.units), result.models[-1].name
-    names = list(dict.fromkeys(row.model for row in result.rows))
     worst = []
     for data in result.datasets:
         rows = result.select(data.name, kind="group")
+        names = list(dict.fromkeys(row.model for row in rows))
         quantity = "force" if data.has_forces else "energy_per_atom"
         by_group: dict[str, dict[str, Row]] = {}
         for row in rows:

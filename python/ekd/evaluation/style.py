@@ -20,6 +20,8 @@ ENSEMBLE = "#e08e2b"
 STUDENT = "#0b6e99"
 INK = "#22303c"
 TARGET = "#b3392f"
+DPI = 170
+"""Sharp enough for a high-density screen."""
 _OTHERS = ("#6a4c93", "#2a9d5c", "#c2528b", "#3d7dd8", "#8a6d3b", "#16a3a3", "#d1495b", "#5c6b7a")
 
 STYLE: dict[Any, Any] = {
@@ -46,9 +48,9 @@ STYLE: dict[Any, Any] = {
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, sharp enough for a high-density screen."""
+    """Write a figure as PNG."""
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=170)
+        figure.savefig(temporary, dpi=DPI)
 
 
 @contextmanager

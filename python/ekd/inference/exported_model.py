@@ -55,7 +55,10 @@ class ExportedModel:
         except RuntimeError as error:
             raise ModelFileError(str(error)) from None
         self.neighbors = VerletList(self.metadata.cutoff, skin)
-        self._species = {z: index for index, z in enumerate(self.metadata.atomic_numbers)}
+        # By atomic number, to be looked up for all atoms at once; -1: not in the model.
+        numbers = self.metadata.atomic_numbers
+        self._species = np.full(max(numbers) + 2, -1, dtype=np.int64)
+        self._species[numbers] = np.arange(len(numbers))
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
         """Index of each atom's element in the elements of the model.
@@ -64,14 +67,17 @@ class ExportedModel:
             StructureError: the model lacks an element.
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
-        missing = sorted(set(numbers.tolist()) - self._species.keys())
-        if missing:
+        # The last place of the table stands for all numbers beyond it, and below zero.
+        last = len(self._species) - 1
+        species = self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
+        if (species < 0).any():
+            missing = sorted(set(numbers[species < 0].tolist()))
             raise StructureError(
                 f"the structure contains {', '.join(symbol(z) for z in missing)}, but the model "
                 f"'{self.path}' knows only {', '.join(self.metadata.elements)}; use a model that "
                 "was trained on every element of the structure"
             )
-        return np.array([self._species[int(z)] for z in numbers], dtype=np.int64)
+        return species
 
     def evaluate(
         self,

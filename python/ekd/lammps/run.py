@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import (
@@ -30,6 +31,7 @@ def start(
     title: str = "LAMMPS",
     progress: bool = True,
     n_threads: int = 1,
+    tell: Callable[[int], None] | None = None,
 ) -> None:
     """Run a LAMMPS script to its end, in its folder.
 
@@ -42,6 +44,7 @@ def start(
         title: name on the progress bar.
         progress: show the bar.
         n_threads: threads of each rank.
+        tell: called a few times per second with the last step that is in the log.
 
     Raises:
         LammpsError: LAMMPS is not installed, or has failed; the message is LAMMPS's own.
@@ -60,7 +63,7 @@ def start(
             start_new_session=True,
         )
         try:
-            _watch(process, run, title, show=progress and run.n_steps > 0)
+            _watch(process, run, title, progress and run.n_steps > 0, tell)
         finally:
             if process.poll() is None:  # interrupted
                 _stop(process)
@@ -121,7 +124,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _watch(process: subprocess.Popen[bytes], run: Run, title: str, show: bool) -> None:
+def _watch(
+    process: subprocess.Popen[bytes],
+    run: Run,
+    title: str,
+    show: bool,
+    tell: Callable[[int], None] | None,
+) -> None:
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
@@ -132,7 +141,10 @@ def _watch(process: subprocess.Popen[bytes], run: Run, title: str, show: bool) -
     with Progress(*columns, disable=not show) as bar:
         task = bar.add_task(title, total=run.n_steps)
         while process.poll() is None:
-            bar.update(task, completed=min(last_step(run.log) or 0, run.n_steps))
+            step = min(last_step(run.log) or 0, run.n_steps)
+            bar.update(task, completed=step)
+            if tell is not None:
+                tell(step)
             time.sleep(0.2)
         if process.returncode == 0:
             bar.update(task, completed=run.n_steps)

@@ -19,7 +19,7 @@ from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
 from ekd.errors import DataError, TrainingError
-from ekd.files import atomic_write
+from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import BatchSource, LossWeights
@@ -123,6 +123,9 @@ def train(
         "elements": sorted(reference_energies),
     }
     path = None if directory is None else Path(directory) / "checkpoint.pt"
+    if path is not None and group.rank == 0:
+        remove_leftovers(path)
+        remove_leftovers(path.with_name("history.csv"))
     stored = None
     if resume and path is not None:
         if group.rank == 0 and path.exists():

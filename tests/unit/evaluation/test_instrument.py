@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -179,12 +180,20 @@ def test_predictions_are_found_again(
     assert [row.errors for row in again.rows] == [row.errors for row in first.rows]
 
 
-def test_workers_give_the_same(truth: Dataset) -> None:
-    alone = ekd.evaluate({"student": teacher(0), "other": teacher(1)}, truth, progress=False)
-    shared = ekd.evaluate(
-        {"student": teacher(0), "other": teacher(1)}, truth, progress=False, n_workers=2
-    )
-    assert [row.errors for row in alone.rows] == [row.errors for row in shared.rows]
+def test_what_workers_are_sent_gives_the_same(truth: Dataset, tmp_path: Path) -> None:
+    """Models and data are pickled for the processes that :mod:`ekd.workers` starts."""
+    random_model(tmp_path / "file.pt")
+    models = open_models([ensemble(2), SPRINGS, tmp_path / "file.pt"])
+    here = stored.Evaluations(models, [truth], tmp_path / "here")
+    there = pickle.loads(pickle.dumps(replace(here, folder=tmp_path / "there")))
+    for task in here.tasks():
+        here.run(task, lambda _: None)
+        there.run(task, lambda _: None)
+        found, expected = there.load(task), here.load(task)
+        assert found is not None
+        assert expected is not None
+        np.testing.assert_array_equal(found["energies"], expected["energies"])
+        np.testing.assert_array_equal(found["forces"], expected["forces"])
 
 
 def test_scans(truth: Dataset, tmp_path: Path, test_file: Path) -> None:
