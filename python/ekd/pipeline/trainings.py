@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ekd.data import Dataset
 from ekd.evaluation import plots, style
-from ekd.files import atomic_write
+from ekd.files import atomic_write, remove_leftovers
 from ekd.training import TrainedModel
 from ekd.training.schedules import best_epoch
 
+_FILES = ("learning_curves.png", "energy_parity.png", "force_parity.png", "summary.json")
 _MOST = 2000  # configurations in a parity plot: more would be a blot, and take time
 
 
@@ -37,6 +38,8 @@ def conclude(
         held_out: configurations that none was trained on; the parity plots show some of them.
         labels: forces that were trained on, [n_atoms, 3] eV/Å; with them ``force_parity.png``.
     """
+    for name in _FILES:
+        remove_leftovers(folder / name)
     color = style.TEACHER if title == "teacher" else style.STUDENT
     name = title if len(models) == 1 else f"{len(models)} {title}s"
     curves = plots.training_curves([_columns(model.history) for model in models], name, color)
