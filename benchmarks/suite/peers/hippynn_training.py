@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +14,10 @@ import numpy as np
 import torch
 
 from suite.epochs import BATCH_SIZE, Task
+from suite.peers.hippynn import KERNELS as KERNELS_OF_FORCES
+
+KERNELS = (*KERNELS_OF_FORCES, "_pytorch_raw")
+"""To choose from: batches are small, so that plain torch may be as fast as what is compiled."""
 
 # The mapping of weights to hippynn, which the tests prove equal.
 _TESTS = str(Path(__file__).parents[3] / "tests")
@@ -54,10 +59,11 @@ class Epochs:
         self.step = get_step_function(self.optimizer)
         self.n_inputs = len(info["inputs"])
 
-    def epoch(self) -> None:
-        """One pass over the training part, as in hippynn's ``training_loop``."""
+    def epoch(self, n_batches: int | None = None) -> None:
+        """One pass over the training part, or its beginning, as in hippynn's ``training_loop``."""
         self.modules.model.train()
-        for batch in self.database.make_generator("train", "train", batch_size=BATCH_SIZE):
+        batches = self.database.make_generator("train", "train", batch_size=BATCH_SIZE)
+        for batch in itertools.islice(batches, n_batches):
             inputs, targets = batch[: self.n_inputs], batch[self.n_inputs :]
             self.step(self.optimizer, self.modules.model, self.modules.loss, inputs, targets)
 
