@@ -169,11 +169,11 @@ def stability(
     opened = open_models(models)
     atoms = _structures(structures)
     base = config.model_dump(exclude={"models", "structures"}) if config is not None else {}
-    placeholder = {
+    of_these = {
         "models": [ModelConfig(path=Path(model.name)) for model in opened],
         "structures": [StructureConfig(molecule=name) for name in atoms],
     }
-    config = StabilityConfig(**{**base, **placeholder, **settings})
+    config = StabilityConfig(**{**base, **of_these, **settings})
     with ExitStack() as stack:
         folder = (
             Path(output).resolve()
