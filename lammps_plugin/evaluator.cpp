@@ -16,35 +16,34 @@ torch::Tensor view(const double* values, std::int64_t n, std::int64_t width) {
   return torch::from_blob(const_cast<double*>(values), {n, width}, torch::kFloat64);
 }
 
-// Features travel as double, the type of LAMMPS's buffers, which holds float32 exactly.
-class Exchange : public FeatureExchange {
+class Exchange : public GhostExchange {
  public:
-  Exchange(std::int64_t n_owned, std::int64_t n_all, GhostCommunication& communication)
-      : n_owned_(n_owned), n_all_(n_all), communication_(communication) {}
+  explicit Exchange(GhostCommunication& communication) : communication_(communication) {}
 
-  torch::Tensor forward(const torch::Tensor& features) override {
-    const std::int64_t width = features.size(1);
-    rows_.resize(n_all_ * width);
-    torch::Tensor rows = view(rows_.data(), n_all_, width);
-    rows.narrow(0, 0, features.size(0)).copy_(features);
-    communication_.copy_to_ghosts(rows_, static_cast<int>(width));
-    return rows.to(features.options(), /*non_blocking=*/false, /*copy=*/true);
+  bool is_needed() const override { return true; }
+
+  void copy_to_ghosts(torch::Tensor& rows) override {
+    on_cpu(rows, [this](const AtomRows& numbers) { communication_.copy_to_ghosts(numbers); });
   }
 
-  torch::Tensor reverse(const torch::Tensor& gradients) override {
-    const std::int64_t width = gradients.size(1);
-    rows_.resize(n_all_ * width);
-    torch::Tensor rows = view(rows_.data(), n_all_, width);
-    rows.copy_(gradients);
-    communication_.add_from_ghosts(rows_, static_cast<int>(width));
-    return rows.narrow(0, 0, n_owned_).to(gradients.options(), false, true);
+  void add_from_ghosts(torch::Tensor& rows) override {
+    on_cpu(rows, [this](const AtomRows& numbers) { communication_.add_from_ghosts(numbers); });
   }
 
  private:
-  std::int64_t n_owned_;
-  std::int64_t n_all_;
+  // In place where the tensor is in the memory of the CPU, and by a copy where it is not.
+  template <class Communicate>
+  static void on_cpu(torch::Tensor& rows, Communicate communicate) {
+    torch::Tensor numbers = rows.to(torch::kCPU).contiguous();
+    const auto width = static_cast<int>(rows.size(1));
+    if (numbers.scalar_type() == torch::kFloat32)
+      communicate(AtomRows(numbers.mutable_data_ptr<float>(), width));
+    else
+      communicate(AtomRows(numbers.mutable_data_ptr<double>(), width));
+    if (!numbers.is_same(rows)) rows.copy_(numbers);
+  }
+
   GhostCommunication& communication_;
-  std::vector<double> rows_;
 };
 
 Precision precision_named(const std::string& name) {
@@ -78,6 +77,10 @@ Evaluator::~Evaluator() = default;
 
 const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
 
+int Evaluator::exchange_width() const {
+  return static_cast<int>(implementation_->model.exchange_width());
+}
+
 Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& communication,
                              const std::function<void(const Energies&)>& each_member) {
   const auto n_all = static_cast<std::int64_t>(atoms.species.size());
@@ -95,8 +98,8 @@ Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& comm
   std::function<void(const Evaluation&)> each;
   if (each_member) each = [&](const Evaluation& found) { each_member(plain(found)); };
   NoExchange nothing;
-  Exchange exchange(atoms.n_owned, n_all, communication);
-  FeatureExchange& used = atoms.complete ? static_cast<FeatureExchange&>(nothing) : exchange;
+  Exchange exchange(communication);
+  GhostExchange& used = atoms.complete ? static_cast<GhostExchange&>(nothing) : exchange;
   implementation_->mean = {};  // its memory serves what comes
   implementation_->mean = implementation_->model.evaluate(graph, used, each);
   return plain(implementation_->mean);

@@ -44,11 +44,21 @@ struct Energies {
   const double* pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
 };
 
-// Communication between ranks, on rows of `width` numbers, one row per atom (owned and ghost).
+// Numbers of all atoms, owned and ghosts, `width` for each, in the memory of the caller.
+struct AtomRows {
+  AtomRows(double* rows, int width) : numbers(rows), width(width), is_single(false) {}
+  AtomRows(float* rows, int width) : numbers(rows), width(width), is_single(true) {}
+
+  void* numbers;  // float or double
+  int width;
+  bool is_single;
+};
+
+// Communication between ranks.
 class GhostCommunication {
  public:
-  virtual void copy_to_ghosts(std::vector<double>& rows, int width) = 0;
-  virtual void add_from_ghosts(std::vector<double>& rows, int width) = 0;
+  virtual void copy_to_ghosts(AtomRows rows) = 0;
+  virtual void add_from_ghosts(AtomRows rows) = 0;
 
  protected:
   ~GhostCommunication() = default;  // never deleted through this class
@@ -73,6 +83,9 @@ class Evaluator {
   ~Evaluator();
 
   const ModelMetadata& metadata() const;
+
+  // Numbers in the widest row that an evaluation communicates.
+  int exchange_width() const;
 
   // The mean over the students of the file; `each_member` is shown what every one finds, in turn.
   // Collective, unless the neighbourhood is complete: every rank calls it, whether it owns atoms

@@ -139,12 +139,10 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   if (!problem.empty()) return problem;
   names_ = names;
 
-  // LAMMPS sizes its buffers once, by these. Features enter every interaction but the first; two
-  // numbers tell a ghost's owner; with newton off, forces, virials and centroid virials of ghosts
-  // return in one row; forces of a committee return side by side.
-  int widest = 2;
-  for (std::size_t k = 1; k + 1 < metadata.feature_widths.size(); ++k)
-    widest = std::max(widest, static_cast<int>(metadata.feature_widths[k]));
+  // LAMMPS sizes its buffers once, by these. Two numbers tell a ghost's owner; with newton off,
+  // forces, virials and centroid virials of ghosts return in one row; forces of a committee return
+  // side by side.
+  const int widest = std::max(2, model_->exchange_width());
   comm_forward = widest;
   comm_reverse = widest;
   if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
@@ -420,7 +418,7 @@ double PairEKD::sum_of_energies(const double* atomic_energies) const {
 // the model knows, and the spread of the energy.
 void PairEKD::tally_spread() {
   // What ghosts feel belongs to their owners.
-  if (shows_ghosts()) add_from_ghosts(spread_.forces(), spread_.width());
+  if (shows_ghosts()) add_from_ghosts({spread_.forces().data(), spread_.width()});
   std::vector<double>& energies = spread_.energies();
   MPI_Allreduce(MPI_IN_PLACE, energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE,
                 MPI_SUM, world);
@@ -447,42 +445,61 @@ void PairEKD::tally_spread() {
   spread_exists_ = true;
 }
 
-// ---- features of ghosts, and gradients back to their owners ---------------------------------
+// ---- rows of ghosts, to and from their owners -----------------------------------------------
 
-void PairEKD::copy_to_ghosts(std::vector<double>& rows, int width) {
-  rows_ = &rows;
-  width_ = width;
-  comm->forward_comm(this, width);
+namespace {
+
+template <class T>
+void add_row(T* row, const double* buffer, int width) {
+  for (int w = 0; w < width; ++w) {
+    T number;  // the buffer holds what the row does, whatever its own type
+    std::memcpy(&number, reinterpret_cast<const char*>(buffer) + w * sizeof(T), sizeof(T));
+    row[w] += number;
+  }
 }
 
-void PairEKD::add_from_ghosts(std::vector<double>& rows, int width) {
-  rows_ = &rows;
-  width_ = width;
-  comm->reverse_comm(this, width);
+}  // namespace
+
+void PairEKD::copy_to_ghosts(ekd::AtomRows rows) {
+  send(rows);
+  comm->forward_comm(this, room_);
 }
+
+void PairEKD::add_from_ghosts(ekd::AtomRows rows) {
+  send(rows);
+  comm->reverse_comm(this, room_);
+}
+
+// A buffer of LAMMPS counts in double: two floats take the place of one.
+void PairEKD::send(const ekd::AtomRows& rows) {
+  rows_ = rows;
+  row_bytes_ = rows.width * (rows.is_single ? sizeof(float) : sizeof(double));
+  room_ = static_cast<int>((row_bytes_ + sizeof(double) - 1) / sizeof(double));
+}
+
+char* PairEKD::row(int atom) { return static_cast<char*>(rows_.numbers) + atom * row_bytes_; }
 
 int PairEKD::pack_forward_comm(int n, int* list, double* buffer, int, int*) {
-  for (int k = 0; k < n; ++k)
-    std::memcpy(buffer + k * width_, rows_->data() + static_cast<std::size_t>(list[k]) * width_,
-                width_ * sizeof(double));
-  return n * width_;
+  for (int k = 0; k < n; ++k) std::memcpy(buffer + k * room_, row(list[k]), row_bytes_);
+  return n * room_;
 }
 
 void PairEKD::unpack_forward_comm(int n, int first, double* buffer) {
-  std::memcpy(rows_->data() + static_cast<std::size_t>(first) * width_, buffer,
-              static_cast<std::size_t>(n) * width_ * sizeof(double));
+  for (int k = 0; k < n; ++k) std::memcpy(row(first + k), buffer + k * room_, row_bytes_);
 }
 
 int PairEKD::pack_reverse_comm(int n, int first, double* buffer) {
-  std::memcpy(buffer, rows_->data() + static_cast<std::size_t>(first) * width_,
-              static_cast<std::size_t>(n) * width_ * sizeof(double));
-  return n * width_;
+  for (int k = 0; k < n; ++k) std::memcpy(buffer + k * room_, row(first + k), row_bytes_);
+  return n * room_;
 }
 
 void PairEKD::unpack_reverse_comm(int n, int* list, double* buffer) {
   for (int k = 0; k < n; ++k) {
-    double* row = rows_->data() + static_cast<std::size_t>(list[k]) * width_;
-    for (int w = 0; w < width_; ++w) row[w] += buffer[k * width_ + w];
+    char* const to = row(list[k]);
+    if (rows_.is_single)
+      add_row(reinterpret_cast<float*>(to), buffer + k * room_, rows_.width);
+    else
+      add_row(reinterpret_cast<double*>(to), buffer + k * room_, rows_.width);
   }
 }
 

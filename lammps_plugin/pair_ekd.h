@@ -43,8 +43,10 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   static constexpr int kCentroidColumn = 9;
   static constexpr int kGhostRow = 18;
 
-  void copy_to_ghosts(std::vector<double>& rows, int width) override;
-  void add_from_ghosts(std::vector<double>& rows, int width) override;
+  void copy_to_ghosts(ekd::AtomRows rows) override;
+  void add_from_ghosts(ekd::AtomRows rows) override;
+  void send(const ekd::AtomRows& rows);
+  char* row(int atom);
 
   void allocate();
   std::string set_up(const std::string& path, const std::vector<std::string>& names);
@@ -88,8 +90,9 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   bool spread_is_current_ = false;
   int forces_std_flag_ = 0;  // set by fix pair on the steps whose spread it wants
 
-  std::vector<double>* rows_ = nullptr;  // what is being exchanged, and its width
-  int width_ = 0;
+  ekd::AtomRows rows_{static_cast<double*>(nullptr), 0};  // what is being exchanged
+  std::size_t row_bytes_ = 0;                             // of an atom
+  int room_ = 0;                                          // for it in a buffer, in doubles
 };
 
 }  // namespace LAMMPS_NS

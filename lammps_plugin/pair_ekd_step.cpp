@@ -30,7 +30,7 @@ void PairEKD::find_owners() {
     owner[2 * i] = comm->me;
     owner[2 * i + 1] = i;
   }
-  copy_to_ghosts(owner, 2);
+  copy_to_ghosts({owner.data(), 2});
   owners_.resize(n_all);
   for (int i = 0; i < n_all; ++i)
     owners_[i] = owner[2 * i] == comm->me ? static_cast<std::int64_t>(owner[2 * i + 1]) : i;
@@ -208,7 +208,7 @@ void PairEKD::tally_forces(const double* pair_gradients) {
   }
 
   if (!own_rows) return;
-  add_from_ghosts(ghost_rows_, width);
+  add_from_ghosts({ghost_rows_.data(), width});
   for (int i = 0; i < n_local; ++i) {
     const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
     for (int d = 0; d < 3; ++d) f[i][d] += row[d];

@@ -23,11 +23,14 @@ class EKD_EXPORT ExportedModel {
 
   const ModelMetadata& metadata() const { return metadata_; }
 
+  // As Network::exchange_width, of all members.
+  std::int64_t exchange_width() const;
+
   // The mean over the members. `each_member` is shown what every one of them finds, in turn; it
   // is forgotten afterwards. Takes tensors on any device and returns them on the CPU.
   // Collective, once per member; see Network::evaluate.
   // Throws std::exception if the model misbehaves.
-  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange,
+  Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange,
                       const std::function<void(const Evaluation&)>& each_member = {});
 
   // Evaluates the frame that the file carries and compares with the results beside it. It also

@@ -26,14 +26,20 @@ namespace ekd {
 constexpr int kMaxComponents = 9;  // of the tensors of ranks 0 to 2
 constexpr int kWindowBins = 1024;  // of distances, in the table of windows
 
-// The pairs of a process, sorted by centre, and where to find those of a neighbour.
+// The pairs of each atom of one kind, centres or neighbours.
+struct AtomPairs {
+  const std::int64_t* offsets;  // [n + 1]: the pairs of atom i are number offsets[i] and following
+  const std::int64_t* order;    // [n_pairs]: of the pairs by number; null: as they come
+  const std::int64_t* others;   // [n_pairs]: the atom of the other kind of a pair
+};
+
+// The pairs of a process. Read in the other direction, what were neighbours are centres, and the
+// sign of the vectors is -1.
 struct StagePairs {
-  const std::int64_t* row_offsets;     // [n_centers + 1]: pairs of a centre
-  const std::int64_t* centers;         // [n_pairs]
-  const std::int64_t* neighbors;       // [n_pairs]
-  const double* vectors;               // [n_pairs, 3], Å
-  const std::int64_t* column_offsets;  // [n_atoms + 1]: pairs of a neighbour, later interactions
-  const std::int64_t* by_neighbor;     // [n_pairs]
+  const double* vectors;  // [n_pairs, 3], Å; times the sign, from the centre to the neighbour
+  double sign;
+  AtomPairs of_centers;    // for the interaction of species in order, with the sign 1
+  AtomPairs of_neighbors;  // not used by the interaction of species
 };
 
 // A matrix packed for HipnnKernels: panels of `panel` columns, each panel row after row. Rows are
@@ -116,7 +122,7 @@ struct HipnnKernels {
 
   // pair_gradients [n_pairs, 3] are added to. Of species: the range is of centres, gradient is
   // dE/d mixed of these, and the rest is unused. Else the range is of `atoms`, neighbours, gradient
-  // [n_centers, n_components, W] that of all, and gradient_in [n_atoms, F_in] is added to.
+  // [n_centers, n_components, W] that of all, and their gradient_in [n_atoms, F_in] is added to.
   void (*differentiate)(const StageWeights<T>&, const StagePairs&, const std::int64_t* species,
                         const std::int64_t* q_rows, const T* q, const T* gradient,
                         const std::int64_t* atoms, const std::int16_t* reach, std::int64_t begin,

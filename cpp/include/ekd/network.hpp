@@ -25,21 +25,25 @@ struct Evaluation {
   torch::Tensor pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å, float64
 };
 
-// How an engine moves features between atoms that are evaluated and those that are not (ghosts).
-class EKD_EXPORT FeatureExchange {
+// How an engine moves numbers between atoms that are evaluated and those that are not (ghosts), in
+// contiguous rows [n_all, width], in place.
+class EKD_EXPORT GhostExchange {
  public:
-  virtual ~FeatureExchange() = default;
-  // features [n_centers, F] -> features [n_all, F]: ghosts get those of their owners.
-  virtual torch::Tensor forward(const torch::Tensor& features) = 0;
-  // gradients [n_all, F] -> [n_centers, F]: those of ghosts are added to their owners'.
-  virtual torch::Tensor reverse(const torch::Tensor& gradients) = 0;
+  virtual ~GhostExchange() = default;
+  // False: every atom of every process is evaluated, and neither of the following does anything.
+  virtual bool is_needed() const = 0;
+  // The rows of ghosts become those of their owners.
+  virtual void copy_to_ghosts(torch::Tensor& rows) = 0;
+  // The rows of ghosts are added to those of their owners, and mean nothing afterwards.
+  virtual void add_from_ghosts(torch::Tensor& rows) = 0;
 };
 
 // For a graph in which every atom is evaluated.
-class EKD_EXPORT NoExchange : public FeatureExchange {
+class EKD_EXPORT NoExchange : public GhostExchange {
  public:
-  torch::Tensor forward(const torch::Tensor& features) override { return features; }
-  torch::Tensor reverse(const torch::Tensor& gradients) override { return gradients; }
+  bool is_needed() const override { return false; }
+  void copy_to_ghosts(torch::Tensor&) override {}
+  void add_from_ghosts(torch::Tensor&) override {}
 };
 
 class Network {
@@ -48,10 +52,12 @@ class Network {
 
   // The tensors of the graph lie on the device of the network. Those of the result do too, and
   // belong to the caller.
-  // Collective where the exchange is: n_interactions - 1 exchanges forward and as many in
-  // reverse, atoms or not.
+  // Collective where the exchange is: n_interactions - 1 times either way, atoms or not.
   // Throws std::exception if the network misbehaves.
-  virtual Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange) = 0;
+  virtual Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) = 0;
+
+  // Numbers in the widest row that it exchanges; 0: it never does.
+  virtual std::int64_t exchange_width() const = 0;
 };
 
 }  // namespace ekd

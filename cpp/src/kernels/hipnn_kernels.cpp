@@ -80,16 +80,16 @@ void mix_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_
                  std::int64_t begin, std::int64_t end, T* mixed) {
   const std::int64_t depth = w.mix.rows;
   Scratch<T> messages(kTile * C * depth);
-  PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
+  PairScratch<T> scratch(w, most_pairs(pairs.of_centers.offsets, begin, end));
   for (std::int64_t tile = begin; tile < end; tile += kTile) {
     const std::int64_t rows = least(kTile, end - tile);
     std::memset(messages, 0, sizeof(T) * rows * C * depth);
     for (std::int64_t i = tile; i < tile + rows; ++i) {
-      const std::int64_t first = pairs.row_offsets[i];
-      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      const std::int64_t first = pairs.of_centers.offsets[i];
+      const std::int64_t n = pairs.of_centers.offsets[i + 1] - first;
       describe_pairs<T, C, false>(
-          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
-      add_messages<T, C>(w, scratch, 0, pairs.neighbors + first, n, species,
+          w, pairs.vectors, 1.0, n, [=](std::int64_t k) { return first + k; }, scratch);
+      add_messages<T, C>(w, scratch, 0, pairs.of_centers.others + first, n, species,
                          messages + (i - tile) * C * depth);
     }
     multiply<T>(rows * C, messages, depth, w.mix, mixed + (tile - begin) * C * w.padded, w.padded);
@@ -102,24 +102,31 @@ void differentiate_species(const Weights<T>& w, const StagePairs& pairs,
                            std::int64_t end, double* pair_gradients) {
   const std::int64_t stride = w.mix_transposed.columns;
   Scratch<T> messages(kTile * C * stride);
-  PairScratch<T> scratch(w, most_pairs(pairs.row_offsets, begin, end));
+  PairScratch<T> scratch(w, most_pairs(pairs.of_centers.offsets, begin, end));
   for (std::int64_t tile = begin; tile < end; tile += kTile) {
     const std::int64_t rows = least(kTile, end - tile);
     multiply<T>(rows * C, gradient + (tile - begin) * C * w.padded, w.padded, w.mix_transposed,
                 messages, stride);
     for (std::int64_t i = tile; i < tile + rows; ++i) {
-      const std::int64_t first = pairs.row_offsets[i];
-      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      const std::int64_t first = pairs.of_centers.offsets[i];
+      const std::int64_t n = pairs.of_centers.offsets[i + 1] - first;
       const auto pair_of = [=](std::int64_t k) { return first + k; };
-      describe_pairs<T, C, true>(w, pairs.vectors, n, pair_of, scratch);
-      differentiate_messages<T, C>(w, scratch, 0, pairs.neighbors + first, n, species,
+      describe_pairs<T, C, true>(w, pairs.vectors, 1.0, n, pair_of, scratch);
+      differentiate_messages<T, C>(w, scratch, 0, pairs.of_centers.others + first, n, species,
                                    messages + (i - tile) * C * stride);
-      add_pair_gradients<T, C>(scratch, n, pair_of, pair_gradients);
+      add_pair_gradients<T, C>(scratch, 1.0, n, pair_of, pair_gradients);
     }
   }
 }
 
 // ---- later interactions ---------------------------------------------------------------------
+
+// Index of the k-th of the pairs that begin at number `first`.
+auto in_order(const ekd::AtomPairs& rows, std::int64_t first) {
+  return [order = rows.order, first](std::int64_t k) {
+    return order != nullptr ? order[first + k] : first + k;
+  };
+}
 
 // Rows of atoms anywhere in the table, one after the other.
 template <class T>
@@ -187,16 +194,16 @@ void mix_neighbors(const Weights<T>& w, const StagePairs& pairs, const std::int6
   // As many features at a time as keep C sums of each in registers.
   constexpr int kWide = EKD_VECTOR_BYTES == 64 ? (C <= 4 ? 4 : 2) : 2;
   const std::int64_t per_atom = w.n_sensitivities * w.padded;
-  const std::int64_t most = most_pairs(pairs.row_offsets, begin, end);
+  const std::int64_t most = most_pairs(pairs.of_centers.offsets, begin, end);
   PairScratch<T> scratch(w, most);
   Scratch<const T*> rows(most);
   for (std::int64_t i = begin; i < end; ++i) {
-    const std::int64_t first = pairs.row_offsets[i];
-    const std::int64_t n = pairs.row_offsets[i + 1] - first;
-    describe_pairs<T, C, false>(
-        w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch);
+    const std::int64_t first = pairs.of_centers.offsets[i];
+    const std::int64_t n = pairs.of_centers.offsets[i + 1] - first;
+    const auto pair_of = in_order(pairs.of_centers, first);
+    describe_pairs<T, C, false>(w, pairs.vectors, pairs.sign, n, pair_of, scratch);
     for (std::int64_t k = 0; k < n; ++k)
-      rows[k] = q + q_rows[pairs.neighbors[first + k]] * per_atom;
+      rows[k] = q + q_rows[pairs.of_centers.others[pair_of(k)]] * per_atom;
     T* out = mixed + (i - begin) * C * w.padded;
     std::int64_t f = 0;
     for (; f + kWide * kLanes<T> <= w.padded; f += kWide * kLanes<T>)
@@ -251,9 +258,10 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
   constexpr std::int64_t kAtoms = 2 * kRows;  // few enough that their dE/dq stays in the cache
   const std::int64_t per_atom = w.n_sensitivities * w.padded;
   const std::int64_t width = w.mix_transposed.columns;  // F_in, padded
+  const ekd::AtomPairs& mine = pairs.of_neighbors;
   std::int64_t most = 0;
   for (std::int64_t k = begin; k < end; ++k) {
-    const std::int64_t n = pairs.column_offsets[atoms[k] + 1] - pairs.column_offsets[atoms[k]];
+    const std::int64_t n = mine.offsets[atoms[k] + 1] - mine.offsets[atoms[k]];
     if (n > most) most = n;
   }
   PairScratch<T> scratch(w, most);
@@ -267,12 +275,11 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
       T* const q_gradient = q_gradients + a * per_atom;
       const T* const q_row = q + q_rows[j] * per_atom;
       std::memset(q_gradient, 0, sizeof(T) * depth);
-      const std::int64_t* list = pairs.by_neighbor + pairs.column_offsets[j];
-      const std::int64_t n = pairs.column_offsets[j + 1] - pairs.column_offsets[j];
-      describe_pairs<T, C, true>(
-          w, pairs.vectors, n, [=](std::int64_t k) { return list[k]; }, scratch);
+      const auto pair_of = in_order(mine, mine.offsets[j]);
+      const std::int64_t n = mine.offsets[j + 1] - mine.offsets[j];
+      describe_pairs<T, C, true>(w, pairs.vectors, pairs.sign, n, pair_of, scratch);
       for (std::int64_t k = 0; k < n; ++k) {
-        const T* g = gradient + pairs.centers[list[k]] * C * w.padded;
+        const T* g = gradient + mine.others[pair_of(k)] * C * w.padded;
         const T* s = scratch.s + k * w.padded_sensitivities;
         const T* slope = scratch.slope + k * w.padded_sensitivities;
         T tensor[C];
@@ -290,7 +297,7 @@ void differentiate_neighbors(const Weights<T>& w, const StagePairs& pairs,
                                           angular);
         keep_sums<T, C>(scratch, k, radial, angular);
       }
-      add_pair_gradients<T, C>(scratch, n, [=](std::int64_t k) { return list[k]; }, pair_gradients);
+      add_pair_gradients<T, C>(scratch, pairs.sign, n, pair_of, pair_gradients);
     }
     multiply_part<T>(n_atoms, q_gradients, per_atom, w.mix_transposed, depth, width, products,
                      width);
@@ -488,7 +495,7 @@ void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::i
                       double* pair_gradients) {
   const std::int64_t depth = w.mix.rows;
   const std::int64_t stride = w.mix_transposed.columns;
-  const std::int64_t room = whole_vectors<T>(most_pairs(pairs.row_offsets, begin, end));
+  const std::int64_t room = whole_vectors<T>(most_pairs(pairs.of_centers.offsets, begin, end));
   Scratch<T> messages(kCentersTogether * C * (depth > stride ? depth : stride));
   Scratch<T> mixed(kCentersTogether * C * w.padded);
   PairScratch<T> scratch(w, kCentersTogether * room);
@@ -497,11 +504,11 @@ void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::i
     std::memset(messages, 0, sizeof(T) * rows * C * depth);
     std::int64_t at = 0;
     for (std::int64_t i = tile; i < tile + rows; ++i) {
-      const std::int64_t first = pairs.row_offsets[i];
-      const std::int64_t n = pairs.row_offsets[i + 1] - first;
+      const std::int64_t first = pairs.of_centers.offsets[i];
+      const std::int64_t n = pairs.of_centers.offsets[i + 1] - first;
       describe_pairs<T, C, true>(
-          w, pairs.vectors, n, [=](std::int64_t k) { return first + k; }, scratch, at);
-      add_messages<T, C>(w, scratch, at, pairs.neighbors + first, n, species,
+          w, pairs.vectors, 1.0, n, [=](std::int64_t k) { return first + k; }, scratch, at);
+      add_messages<T, C>(w, scratch, at, pairs.of_centers.others + first, n, species,
                          messages + (i - tile) * C * depth);
       at += whole_vectors<T>(n);
     }
@@ -511,12 +518,12 @@ void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::i
     multiply<T>(rows * C, mixed, w.padded, w.mix_transposed, messages, stride);
     at = 0;
     for (std::int64_t i = tile; i < tile + rows; ++i) {
-      const std::int64_t first = pairs.row_offsets[i];
-      const std::int64_t n = pairs.row_offsets[i + 1] - first;
-      differentiate_messages<T, C>(w, scratch, at, pairs.neighbors + first, n, species,
+      const std::int64_t first = pairs.of_centers.offsets[i];
+      const std::int64_t n = pairs.of_centers.offsets[i + 1] - first;
+      differentiate_messages<T, C>(w, scratch, at, pairs.of_centers.others + first, n, species,
                                    messages + (i - tile) * C * stride);
       add_pair_gradients<T, C>(
-          scratch, n, [=](std::int64_t k) { return first + k; }, pair_gradients, at);
+          scratch, 1.0, n, [=](std::int64_t k) { return first + k; }, pair_gradients, at);
       at += whole_vectors<T>(n);
     }
   }

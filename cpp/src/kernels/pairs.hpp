@@ -48,8 +48,9 @@ struct PairScratch {
 
 // n pairs, into the scratch from `at` on; `pair_of(k)` is the index of the k-th.
 template <class T, int C, bool kSlopes, class PairOf>
-EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::int64_t n,
-                               PairOf pair_of, PairScratch<T>& scratch, std::int64_t at = 0) {
+EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, double sign,
+                               std::int64_t n, PairOf pair_of, PairScratch<T>& scratch,
+                               std::int64_t at = 0) {
   // The components of rank 1 are the unit vector.
   const std::int64_t capacity = scratch.capacity;
   T* const x = scratch.tensors + capacity + at;
@@ -57,9 +58,9 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, std::
   T* const z = y + capacity;
   for (std::int64_t k = 0; k < n; ++k) {
     const double* r = vectors + 3 * pair_of(k);
-    x[k] = static_cast<T>(r[0]);
-    y[k] = static_cast<T>(r[1]);
-    z[k] = static_cast<T>(r[2]);
+    x[k] = static_cast<T>(sign * r[0]);
+    y[k] = static_cast<T>(sign * r[1]);
+    z[k] = static_cast<T>(sign * r[2]);
   }
   for (std::int64_t k = n; k < whole_vectors<T>(n); ++k) x[k] = y[k] = z[k] = w.cutoff;
   const T to_angle = T(1.57079632679489661923) / w.cutoff;
@@ -134,8 +135,8 @@ EKD_INLINE void keep_sums(PairScratch<T>& scratch, std::int64_t k, Vector<T> rad
 
 // Adds dE/d(vector) of n pairs, of which the scratch has kept sums from `at` on.
 template <class T, int C, class PairOf>
-EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, std::int64_t n, PairOf pair_of,
-                                   double* pair_gradients, std::int64_t at = 0) {
+EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, double sign, std::int64_t n,
+                                   PairOf pair_of, double* pair_gradients, std::int64_t at = 0) {
   const std::int64_t capacity = scratch.capacity;
   T* const out_x = scratch.angular;  // the row of component 0, and what is not needed any more
   T* const out_y = scratch.envelope;
@@ -166,9 +167,9 @@ EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, std::int64_t n, Pair
   }
   for (std::int64_t k = 0; k < n; ++k) {
     double* const out = pair_gradients + 3 * pair_of(k);
-    out[0] += out_x[at + k];
-    out[1] += out_y[at + k];
-    out[2] += out_z[at + k];
+    out[0] += sign * out_x[at + k];
+    out[1] += sign * out_y[at + k];
+    out[2] += sign * out_z[at + k];
   }
 }
 

@@ -64,7 +64,13 @@ ExportedModel::ExportedModel(const std::string& path, const torch::Device& devic
   require(static_cast<std::int64_t>(members_.size()) == metadata_.n_members, "n_members");
 }
 
-Evaluation ExportedModel::evaluate(const AtomGraph& input, FeatureExchange& exchange,
+std::int64_t ExportedModel::exchange_width() const {
+  std::int64_t widest = 0;
+  for (const auto& member : members_) widest = std::max(widest, member->exchange_width());
+  return widest;
+}
+
+Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchange,
                                    const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.species = input.species.to(device_);

@@ -280,9 +280,9 @@ class HipnnNetwork : public Network {
     if (!module.attr("zbl").isNone()) repulsion_.emplace(module.attr("zbl").toModule());
   }
 
-  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange) override {
+  Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
     torch::NoGradGuard no_grad;
-    set_pairs(graph);
+    set_pairs(graph, exchange.is_needed());
     const std::int64_t n = graph.n_centers;
     const auto options = torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value);
     torch::Tensor energies = torch::empty({n}, torch::kFloat64);
@@ -297,8 +297,8 @@ class HipnnNetwork : public Network {
       parallel(n, [&](std::int64_t begin, std::int64_t end) { clear_gradients(begin, end); });
     if (repulsion_) {
       parallel(n, [&](std::int64_t begin, std::int64_t end) {
-        repulsion_->add(offsets_.data(), pairs_.neighbors, pairs_.vectors, species_, seeds_.data(),
-                        begin, end, energies_, gradients_);
+        repulsion_->add(offsets_.data(), pairs_.of_centers.others, pairs_.vectors, species_,
+                        seeds_.data(), begin, end, energies_, gradients_);
       });
     }
 
@@ -314,19 +314,19 @@ class HipnnNetwork : public Network {
     std::vector<torch::Tensor> features(stages_.size());  // that enter each interaction
     for (std::size_t k = 0; k < last; ++k) {
       const auto& w = stages_[k]->w;
-      torch::Tensor out = torch::empty({n, w.width_out}, options);
-      T* const to = out.template mutable_data_ptr<T>();
-      mix(k, rows(features[k]), [&](std::int64_t begin, std::int64_t end, T* mixed) {
-        kernels_.activate(w, species_, rows(features[k]), mixed, begin, end, to, energies_);
-      });
-      features[k + 1] = exchange.forward(out).contiguous();
+      features[k + 1] = torch::empty({n, w.width_out}, options);
+      T* const to = features[k + 1].template mutable_data_ptr<T>();
+      sum_messages(
+          k, rows(features[k]), exchange, [&](std::int64_t begin, std::int64_t end, T* mixed) {
+            kernels_.activate(w, species_, rows(features[k]), mixed, begin, end, to, energies_);
+          });
     }
 
     torch::Tensor gradient_out;  // dE/d(features that leave), [n_centers, F]
     for (std::size_t k = last + 1; k-- > 0;) {
       const auto& w = stages_[k]->w;
-      torch::Tensor gradient_in;  // dE/d(features that enter), [n_atoms, F_in]
-      if (k > 0) gradient_in = torch::zeros({n_atoms_, w.width_in}, options);
+      torch::Tensor gradient_in;  // dE/d(features that enter), [n_centers, F_in]
+      if (k > 0) gradient_in = torch::empty({n, w.width_in}, options);
       T* const to = k > 0 ? gradient_in.template mutable_data_ptr<T>() : nullptr;
       const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
         kernels_.backpropagate(w, species_, rows(features[k]), seeds_.data(), rows(gradient_out),
@@ -336,16 +336,22 @@ class HipnnNetwork : public Network {
                                  begin, end, gradients_, nullptr);
       };
       if (k == last)
-        mix(k, rows(features[k]), back);
+        sum_messages(k, rows(features[k]), exchange, back);
       else
-        each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
-          back(begin, end, mixed_[k].data() + begin * w.n_components * w.padded);
-        });
+        each_center(k, back);
       if (k == 0) break;
+      torch::Tensor sums = message_sums(k);
+      exchange.copy_to_ghosts(sums);  // dE/dA, which has taken the place of A
       differentiate(k, rows(features[k]), to);
-      gradient_out = exchange.reverse(gradient_in).contiguous();
+      gradient_out = gradient_in;
     }
     return {energies.narrow(0, 0, graph.n_owned), gradients};
+  }
+
+  std::int64_t exchange_width() const override {
+    std::int64_t widest = 0;
+    for (std::size_t k = 1; k < stages_.size(); ++k) widest = std::max(widest, sums_size(k));
+    return widest;
   }
 
  private:
@@ -384,7 +390,13 @@ class HipnnNetwork : public Network {
   bool several() const { return stages_.size() > 1; }
 
   // Offsets of the sorted pairs, and for later interactions the pairs of each neighbour.
-  void set_pairs(const AtomGraph& graph) {
+  //
+  // Every process has the pairs of which it owns the centre. For each of them, the owner of the
+  // other atom has the reverse. Where there are ghosts, later interactions therefore read the pairs
+  // in the other direction: the neighbours are owned, and ghosts are centres. So q of every atom is
+  // made once, by its owner, who adds what it says to all its centres, and what comes together for
+  // ghosts is sent to those who own them.
+  void set_pairs(const AtomGraph& graph, bool has_ghosts) {
     graph_ = graph;
     graph_.species = graph.species.contiguous();
     graph_.centers = graph.centers.contiguous();
@@ -394,12 +406,19 @@ class HipnnNetwork : public Network {
     n_atoms_ = graph_.species.size(0);
     n_pairs_ = graph_.centers.size(0);
     const std::int64_t n = graph.n_centers;
-    pairs_.centers = graph_.centers.template const_data_ptr<std::int64_t>();
-    pairs_.neighbors = graph_.neighbors.template const_data_ptr<std::int64_t>();
-    pairs_.vectors = graph_.pair_vectors.template const_data_ptr<double>();
+    centers_ = graph_.centers.template const_data_ptr<std::int64_t>();
+    neighbors_ = graph_.neighbors.template const_data_ptr<std::int64_t>();
     find_offsets(n);
-    pairs_.row_offsets = offsets_.data();
-    if (several()) set_columns();
+    pairs_ = {graph_.pair_vectors.template const_data_ptr<double>(),
+              1.0,
+              {offsets_.data(), nullptr, neighbors_},
+              {}};
+    if (!several()) return;
+    find_columns();
+    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(), centers_};
+    later_ = has_ghosts ? StagePairs{pairs_.vectors, -1.0, pairs_.of_neighbors, pairs_.of_centers}
+                        : pairs_;
+    find_senders(n);
   }
 
   // Where the pairs of each of the n centres begin.
@@ -407,10 +426,10 @@ class HipnnNetwork : public Network {
     offsets_.resize(n + 1);
     std::atomic<bool> sound{true};
     at::parallel_for(0, n_pairs_, kPairsWorthAThread, [&](std::int64_t begin, std::int64_t end) {
-      std::int64_t previous = begin > 0 ? pairs_.centers[begin - 1] : -1;
+      std::int64_t previous = begin > 0 ? centers_[begin - 1] : -1;
       for (std::int64_t p = begin; p < end; ++p) {
-        const std::int64_t i = pairs_.centers[p];
-        const std::int64_t j = pairs_.neighbors[p];
+        const std::int64_t i = centers_[p];
+        const std::int64_t j = neighbors_[p];
         // Of the one before this range, its own thread says whether it is sound.
         if (previous < -1 || i < 0 || i < previous || i >= n || j < 0 || j >= n_atoms_) {
           sound = false;
@@ -420,97 +439,121 @@ class HipnnNetwork : public Network {
       }
     });
     if (!sound) report_pairs(n);
-    const std::int64_t last = n_pairs_ > 0 ? pairs_.centers[n_pairs_ - 1] : -1;
+    const std::int64_t last = n_pairs_ > 0 ? centers_[n_pairs_ - 1] : -1;
     std::fill(offsets_.begin() + last + 1, offsets_.end(), n_pairs_);
   }
 
   void report_pairs(std::int64_t n) const {
     for (std::int64_t p = 0, previous = 0; p < n_pairs_; ++p) {
-      const std::int64_t i = pairs_.centers[p];
-      TORCH_CHECK(
-          i >= previous && i < n && pairs_.neighbors[p] >= 0 && pairs_.neighbors[p] < n_atoms_,
-          "pairs must be sorted by centre and count within the atoms; found centre ", i, " after ",
-          previous, " and neighbour ", pairs_.neighbors[p], " of ", n_atoms_, " atoms at pair ", p);
+      const std::int64_t i = centers_[p];
+      TORCH_CHECK(i >= previous && i < n && neighbors_[p] >= 0 && neighbors_[p] < n_atoms_,
+                  "pairs must be sorted by centre and count within the atoms; found centre ", i,
+                  " after ", previous, " and neighbour ", neighbors_[p], " of ", n_atoms_,
+                  " atoms at pair ", p);
       previous = i;
     }
   }
 
-  void set_columns() {
+  void find_columns() {
     columns_.assign(n_atoms_ + 1, 0);
-    for (std::int64_t p = 0; p < n_pairs_; ++p) ++columns_[pairs_.neighbors[p] + 1];
+    for (std::int64_t p = 0; p < n_pairs_; ++p) ++columns_[neighbors_[p] + 1];
     std::partial_sum(columns_.begin(), columns_.end(), columns_.begin());
     std::int64_t* const by_neighbor = by_neighbor_.reserve(n_pairs_);
     std::vector<std::int64_t> next(columns_.begin(), columns_.end() - 1);
-    for (std::int64_t p = 0; p < n_pairs_; ++p) by_neighbor[next[pairs_.neighbors[p]]++] = p;
-    pairs_.column_offsets = columns_.data();
-    pairs_.by_neighbor = by_neighbor;
-
-    // Atoms that are neighbours of any, those that are evaluated here first, then ghosts by how
-    // many of their sensitivities are asked for: far ones are felt by few.
-    reach_.assign(n_atoms_, 0);
-    std::vector<double> nearest(n_atoms_, 0.0);
-    parallel(n_atoms_, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t j = begin; j < end; ++j) {
-        double square = std::numeric_limits<double>::infinity();
-        for (std::int64_t k = columns_[j]; k < columns_[j + 1]; ++k) {
-          const double* r = pairs_.vectors + 3 * by_neighbor[k];
-          square = std::min(square, r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-        }
-        nearest[j] = std::sqrt(square);
-      }
-    });
-    for (std::int64_t j = 0; j < n_atoms_; ++j)
-      for (std::size_t k = 1; columns_[j] < columns_[j + 1] && k < stages_.size(); ++k)
-        reach_[j] = std::max(reach_[j], stages_[k]->reach(nearest[j]));
-    neighbors_.clear();
-    for (std::int64_t j = 0; j < n_atoms_; ++j)
-      if (columns_[j] < columns_[j + 1]) neighbors_.push_back(j);
-    const auto ghosts = std::lower_bound(neighbors_.begin(), neighbors_.end(), graph_.n_centers);
-    std::stable_sort(ghosts, neighbors_.end(),
-                     [&](auto a, auto b) { return reach_[a] < reach_[b]; });
+    for (std::int64_t p = 0; p < n_pairs_; ++p) by_neighbor[next[neighbors_[p]]++] = p;
   }
 
-  // Interaction k up to the sums over neighbours; `act(begin, end, mixed)` takes them from there.
+  // Atoms that are neighbours of any in later interactions, all of them among the first n, and how
+  // many sensitivities their pairs ask for: far ones are felt by few.
+  void find_senders(std::int64_t n) {
+    const AtomPairs& rows = later_.of_neighbors;
+    reach_.assign(n, 0);
+    parallel(n, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t j = begin; j < end; ++j) {
+        double square = std::numeric_limits<double>::infinity();
+        for (std::int64_t k = rows.offsets[j]; k < rows.offsets[j + 1]; ++k) {
+          const double* r = later_.vectors + 3 * (rows.order != nullptr ? rows.order[k] : k);
+          square = std::min(square, r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+        }
+        if (rows.offsets[j] == rows.offsets[j + 1]) continue;
+        for (std::size_t k = 1; k < stages_.size(); ++k)
+          reach_[j] = std::max(reach_[j], stages_[k]->reach(std::sqrt(square)));
+      }
+    });
+    senders_.clear();
+    for (std::int64_t j = 0; j < n; ++j)
+      if (rows.offsets[j] < rows.offsets[j + 1]) senders_.push_back(j);
+  }
+
+  std::int64_t sums_size(std::size_t k) const {
+    return stages_[k]->w.n_components * stages_[k]->w.padded;
+  }
+
+  // The sums over neighbours of interaction k, of all atoms, in rows that an exchange understands.
+  torch::Tensor message_sums(std::size_t k) {
+    const std::int64_t size = sums_size(k);
+    return torch::from_blob(mixed_[k].reserve(n_atoms_ * size), {n_atoms_, size},
+                            c10::CppTypeToScalarType<T>::value);
+  }
+
+  // `act(begin, end, sums)` on all that are evaluated.
   template <class Act>
-  void mix(std::size_t k, const T* features, Act act) {
-    const auto& w = stages_[k]->w;
-    const std::int64_t size = w.n_components * w.padded;
-    T* const kept = mixed_[k].reserve(graph_.n_centers * size);  // for the way back
-    const auto run = [&](std::int64_t first, std::int64_t end) {
-      each_chunk(first, end, [&](std::int64_t from, std::int64_t to) {
-        T* const mixed = kept + from * size;
-        kernels_.mix(w, pairs_, species_, q_rows_.data(), q_[k].data(), from, to, mixed);
-        act(from, to, mixed);
-      });
-    };
-    if (w.of_species) return run(0, graph_.n_centers);
+  void each_center(std::size_t k, Act act) {
+    each_chunk(0, graph_.n_centers, [&](std::int64_t begin, std::int64_t end) {
+      act(begin, end, mixed_[k].data() + begin * sums_size(k));
+    });
+  }
+
+  // Interaction k up to the sums over neighbours; `act(begin, end, sums)` takes them from there.
+  template <class Act>
+  void sum_messages(std::size_t k, const T* features, GhostExchange& exchange, Act act) {
+    mixed_[k].reserve((k == 0 ? graph_.n_centers : n_atoms_) * sums_size(k));  // for the way back
+    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers, act);
+    if (!exchange.is_needed()) return mix_later(k, features, act);
+    mix_later(k, features, [](std::int64_t, std::int64_t, T*) {});
+    torch::Tensor sums = message_sums(k);
+    exchange.add_from_ghosts(sums);
+    each_center(k, act);
+  }
+
+  // Of a later interaction, for all atoms that are centres, in blocks.
+  template <class Act>
+  void mix_later(std::size_t k, const T* features, Act act) {
     const std::int64_t block = block_size();
-    for (std::int64_t first = 0; first < graph_.n_centers; first += block) {
-      const std::int64_t end = std::min(first + block, graph_.n_centers);
-      if (block >= graph_.n_centers)
-        project(k, features, neighbors_);
+    for (std::int64_t first = 0; first < n_atoms_; first += block) {
+      const std::int64_t end = std::min(first + block, n_atoms_);
+      if (block >= n_atoms_)
+        project(k, features, senders_);
       else
-        project(k, features, neighbors_of(first, end));
-      run(first, end);
+        project(k, features, senders_to(first, end));
+      mix(k, later_, first, end, act);
     }
+  }
+
+  // For the centres of a range.
+  template <class Act>
+  void mix(std::size_t k, const StagePairs& pairs, std::int64_t first, std::int64_t end, Act act) {
+    each_chunk(first, end, [&](std::int64_t from, std::int64_t to) {
+      T* const sums = mixed_[k].data() + from * sums_size(k);
+      kernels_.mix(stages_[k]->w, pairs, species_, q_rows_.data(), q_[k].data(), from, to, sums);
+      act(from, to, sums);
+    });
   }
 
   // Back through the sum over neighbours of a later interaction.
   void differentiate(std::size_t k, const T* features, T* gradient_in) {
     const auto run = [&](const std::vector<std::int64_t>& atoms) {
       parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
-        kernels_.differentiate(stages_[k]->w, pairs_, species_, q_rows_.data(), q_[k].data(),
+        kernels_.differentiate(stages_[k]->w, later_, species_, q_rows_.data(), q_[k].data(),
                                mixed_[k].data(), atoms.data(), reach_.data(), begin, end,
                                gradients_, gradient_in);
       });
     };
-    const std::int64_t block = block_size();
-    if (block >= graph_.n_centers) return run(neighbors_);  // q is still there
-    for (std::size_t first = 0; first < neighbors_.size(); first += block) {
+    const auto block = static_cast<std::size_t>(block_size());
+    if (block >= static_cast<std::size_t>(n_atoms_)) return run(senders_);  // q is still there
+    for (std::size_t first = 0; first < senders_.size(); first += block) {
       const std::vector<std::int64_t> atoms(
-          neighbors_.begin() + first,
-          neighbors_.begin() +
-              std::min(first + static_cast<std::size_t>(block), neighbors_.size()));
+          senders_.begin() + first, senders_.begin() + std::min(first + block, senders_.size()));
       project(k, features, atoms);
       run(atoms);
     }
@@ -527,11 +570,13 @@ class HipnnNetwork : public Network {
     });
   }
 
-  std::vector<std::int64_t> neighbors_of(std::int64_t first, std::int64_t end) {
+  // The neighbours of the centres of a range.
+  std::vector<std::int64_t> senders_to(std::int64_t first, std::int64_t end) {
+    const AtomPairs& rows = later_.of_centers;
     std::vector<bool> marked(n_atoms_, false);
     std::vector<std::int64_t> atoms;
-    for (std::int64_t p = offsets_[first]; p < offsets_[end]; ++p) {
-      const std::int64_t j = pairs_.neighbors[p];
+    for (std::int64_t k = rows.offsets[first]; k < rows.offsets[end]; ++k) {
+      const std::int64_t j = rows.others[rows.order != nullptr ? rows.order[k] : k];
       if (!marked[j]) atoms.push_back(j);
       marked[j] = true;
     }
@@ -540,13 +585,11 @@ class HipnnNetwork : public Network {
 
   // Centres whose neighbours' q is in memory at a time.
   std::int64_t block_size() const {
-    const std::int64_t n = std::max<std::int64_t>(1, graph_.n_centers);
     if (block_ > 0) return block_;
     const std::int64_t most = kMostBytes / (row_size_ * static_cast<std::int64_t>(sizeof(T)));
     // A block reaches out to several times its own size.
-    return static_cast<std::int64_t>(neighbors_.size()) <= most
-               ? n
-               : std::max<std::int64_t>(1, most / 4);
+    return static_cast<std::int64_t>(senders_.size()) <= most ? std::max<std::int64_t>(1, n_atoms_)
+                                                              : std::max<std::int64_t>(1, most / 4);
   }
 
   const HipnnKernels<T>& kernels_;
@@ -558,7 +601,10 @@ class HipnnNetwork : public Network {
 
   // Of the evaluation that is under way.
   AtomGraph graph_;
+  const std::int64_t* centers_ = nullptr;
+  const std::int64_t* neighbors_ = nullptr;
   StagePairs pairs_{};
+  StagePairs later_{};  // as later interactions read them
   std::int64_t n_atoms_ = 0;
   std::int64_t n_pairs_ = 0;
   const std::int64_t* species_ = nullptr;
@@ -569,8 +615,8 @@ class HipnnNetwork : public Network {
   std::vector<double> seeds_;
   std::vector<std::int64_t> offsets_, columns_;
   Workspace<std::int64_t> by_neighbor_;
-  std::vector<std::int16_t> reach_;
-  std::vector<std::int64_t> neighbors_;  // atoms that are neighbours of any
+  std::vector<std::int16_t> reach_;      // [n_centers]
+  std::vector<std::int64_t> senders_;    // atoms that are neighbours of any, later interactions
   std::vector<std::int64_t> q_rows_;     // [n_atoms]
   std::vector<Workspace<T>> mixed_, q_;  // by interaction
 };

@@ -15,6 +15,10 @@ ScriptNetwork::ScriptNetwork(torch::jit::Module module, std::int64_t n_interacti
     parameter.requires_grad_(false);
     parameter.set_data(parameter.to(dtype));
   }
+  // What enters every interaction but the first.
+  const std::vector<std::int64_t> widths = module_.attr("feature_widths").toIntVector();
+  for (std::size_t k = 1; k + 1 < widths.size(); ++k)
+    exchange_width_ = std::max(exchange_width_, widths[k]);
 }
 
 std::vector<ScriptNetwork::Block> ScriptNetwork::cut(const AtomGraph& graph) const {
@@ -70,7 +74,7 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, 
   return stage;
 }
 
-Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, FeatureExchange& exchange) {
+Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchange) {
   const std::int64_t last = n_interactions_ - 1;
   const std::vector<Block> blocks = cut(graph);
 
@@ -94,7 +98,13 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, FeatureExchange& exch
         parts.push_back(run(k, graph, block, features[k], false).features_out);
       out = torch::cat(parts);
     }
-    features[k + 1] = exchange.forward(out);
+    if (exchange.is_needed()) {
+      torch::Tensor all = torch::zeros({graph.species.size(0), out.size(1)}, out.options());
+      all.narrow(0, 0, graph.n_centers).copy_(out);
+      exchange.copy_to_ghosts(all);
+      out = all;
+    }
+    features[k + 1] = out;
   }
 
   // Backward: gradients of the energy with respect to the features that leave each interaction.
@@ -124,7 +134,9 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, FeatureExchange& exch
         pair_gradients.narrow(0, block.first_pair, block.n_pairs).add_(gradients[0]);
       if (k > 0 && gradients[1].defined()) gradient_in.add_(gradients[1]);
     }
-    if (k > 0) gradient_out = exchange.reverse(gradient_in);
+    if (k == 0) break;
+    exchange.add_from_ghosts(gradient_in);
+    gradient_out = gradient_in.narrow(0, 0, graph.n_centers);
   }
   return {energies.narrow(0, 0, graph.n_owned), pair_gradients};
 }

@@ -16,7 +16,8 @@ class ScriptNetwork : public Network {
   ScriptNetwork(torch::jit::Module module, std::int64_t n_interactions, torch::ScalarType dtype,
                 std::int64_t block);
 
-  Evaluation evaluate(const AtomGraph& graph, FeatureExchange& exchange) override;
+  Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override;
+  std::int64_t exchange_width() const override { return exchange_width_; }
 
  private:
   // Some consecutive centres and their pairs.
@@ -39,6 +40,7 @@ class ScriptNetwork : public Network {
   torch::jit::Module module_;
   std::int64_t n_interactions_;
   std::int64_t block_;
+  std::int64_t exchange_width_ = 0;
 };
 
 }  // namespace ekd

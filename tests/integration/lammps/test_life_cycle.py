@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import systems
+from ekd.export import export_model
 from lammps_runs import RunLammps, write_data
-from models import random_model
+from models import random_model, random_network
 
 HEAD = """
 units metal
@@ -160,6 +161,19 @@ def test_single_precision(run_lammps: RunLammps, model_folder: Path) -> None:
     expected = state(run_lammps, script(double, body))
     assert np.abs(found[0] - expected[0]) / 192 < 1e-4
     assert found[0] != expected[0]
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("precision", ["single", "double"])
+def test_odd_widths(run_lammps: RunLammps, tmp_path: Path, portable: bool, precision: str) -> None:
+    """Rows that do not fill whole numbers of LAMMPS's buffers, of messages and of features."""
+    network, config = random_network(n_interactions=2, n_features=7)
+    export_model(network, tmp_path / "odd.pt", config=config, portable=portable)
+    body = "run 1 post no\n"
+    text = script(tmp_path / "odd.pt", body, style=f"ekd precision {precision}")
+    expected = state(run_lammps, text)
+    assert_same(state(run_lammps, text, 2), expected, 1e-9 if precision == "double" else 1e-5)
 
 
 @pytest.mark.usefixtures("box")
