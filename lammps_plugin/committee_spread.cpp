@@ -13,12 +13,14 @@ void CommitteeSpread::begin(std::size_t n_all, int n_members) {
 void CommitteeSpread::add(const Neighborhood& atoms, double energy, const double* pair_gradients) {
   const std::size_t column = 3 * energies_.size();
   energies_.push_back(energy);
-  for (std::int64_t p = 0; p < atoms.n_pairs; ++p) {
-    double* center = &forces_[atoms.centers[p] * width() + column];
-    double* neighbor = &forces_[atoms.neighbors[p] * width() + column];
-    for (int d = 0; d < 3; ++d) {
-      center[d] += pair_gradients[3 * p + d];
-      neighbor[d] -= pair_gradients[3 * p + d];
+  for (std::size_t i = 0; i + 1 < atoms.offsets.size(); ++i) {
+    double* center = &forces_[i * width() + column];
+    for (std::int64_t p = atoms.offsets[i]; p < atoms.offsets[i + 1]; ++p) {
+      double* neighbor = &forces_[atoms.neighbors[p] * width() + column];
+      for (int d = 0; d < 3; ++d) {
+        center[d] += pair_gradients[3 * p + d];
+        neighbor[d] -= pair_gradients[3 * p + d];
+      }
     }
   }
 }

@@ -86,11 +86,10 @@ Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& comm
   const auto n_all = static_cast<std::int64_t>(atoms.species.size());
   AtomGraph graph;
   graph.species = view(atoms.species.data(), n_all);
-  graph.centers = view(atoms.centers.data(), atoms.n_pairs);
+  graph.offsets = view(atoms.offsets.data(), static_cast<std::int64_t>(atoms.offsets.size()));
   graph.neighbors = view(atoms.neighbors.data(), atoms.n_pairs);
   graph.pair_vectors = view(atoms.pair_vectors.data(), atoms.n_pairs, 3);
   graph.n_owned = atoms.n_owned;
-  graph.n_centers = atoms.complete ? n_all : atoms.n_owned;
   const auto plain = [](const Evaluation& found) {
     return Energies{found.atomic_energies.const_data_ptr<double>(),
                     found.pair_gradients.const_data_ptr<double>()};

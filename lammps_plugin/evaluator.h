@@ -19,19 +19,18 @@ struct Neighborhood {
   // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
   bool complete = false;
   std::vector<std::int64_t> species;  // [n_all]
+  // The pairs of atom i are offsets[i] and following; owned atoms have pairs, or all if complete.
+  std::vector<std::int64_t> offsets;  // [n_owned + 1], or [n_all + 1]
   std::int64_t n_pairs = 0;
-  Buffer<std::int64_t> centers;    // [>= n_pairs], ascending; owned, unless complete
   Buffer<std::int64_t> neighbors;  // [>= n_pairs]
   Buffer<double> pair_vectors;     // [>= n_pairs, 3], Å, from centre to neighbour
 
   // What they hold is lost where there is no room. With every list of LAMMPS the number changes a
   // little: some is made for that.
   void reserve_pairs(std::size_t most) {
-    if (centers.size() >= most) return;
+    if (neighbors.size() >= most) return;
     const std::size_t room = most + most / 16;
-    centers = {};  // the memory may serve again
-    centers = Buffer<std::int64_t>(room);
-    neighbors = {};
+    neighbors = {};  // the memory may serve again
     neighbors = Buffer<std::int64_t>(room);
     pair_vectors = {};
     pair_vectors = Buffer<double>(3 * room);

@@ -326,11 +326,11 @@ void PairEKD::read_restart(FILE* file) {
 
 double PairEKD::memory_usage() {
   double bytes = Pair::memory_usage();
-  bytes += static_cast<double>(atoms_.centers.capacity_in_bytes() +
-                               atoms_.neighbors.capacity_in_bytes() +
+  bytes += static_cast<double>(atoms_.neighbors.capacity_in_bytes() +
                                atoms_.pair_vectors.capacity_in_bytes());
-  bytes +=
-      static_cast<double>((atoms_.species.capacity() + owners_.capacity()) * sizeof(std::int64_t));
+  bytes += static_cast<double>(
+      (atoms_.species.capacity() + atoms_.offsets.capacity() + owners_.capacity()) *
+      sizeof(std::int64_t));
   bytes += static_cast<double>(ghost_rows_.capacity() * sizeof(double));
   return bytes + spread_.memory_usage() +
          static_cast<double>(forces_std_.capacity() * sizeof(double));

@@ -54,6 +54,7 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void describe();
   int rank_on_computer();
   bool shows_ghosts() const;
+  bool has_features() const;
   void find_owners();
   void gather_species();
   void gather_pairs();

@@ -14,9 +14,12 @@
 
 using namespace LAMMPS_NS;
 
-// On one rank every ghost is the image of an atom that is evaluated anyway: the model is shown no
-// ghosts, unless it is to evaluate them.
-bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_; }
+// On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
+// interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
+bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_ || !has_features(); }
+
+// Whether more than its element has to be known of a neighbour.
+bool PairEKD::has_features() const { return model_->metadata().n_interactions > 1; }
 
 // The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
 // the features of its owner, and what the image feels its owner feels. Which atom it is changes
@@ -60,7 +63,8 @@ std::int64_t PairEKD::drop_unknown(std::int64_t* neighbors, double* vectors, std
 
 // The pairs of owned atoms within the cutoff, ascending by centre.
 void PairEKD::gather_pairs() {
-  find_owners();
+  const bool has_owners = has_features();
+  if (has_owners) find_owners();
   std::size_t most = 0;  // one more than there can be: see below
   for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
   atoms_.reserve_pairs(most + 1);
@@ -70,12 +74,13 @@ void PairEKD::gather_pairs() {
   const double cut_squared = cutoff_ * cutoff_;
   double nearest = cut_squared;
   std::int64_t n = 0;
-  int previous = -1;
+  int next = 0;  // atom whose pairs are due
+  atoms_.offsets.resize(atom->nlocal + 1);
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
-    if (i < previous) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
-    previous = i;
+    if (i < next) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
     if (species_of_type_[atom->type[i]] < 0) continue;
+    while (next <= i) atoms_.offsets[next++] = n;
     const int* const neighbors = list->firstneigh[i];
     const int n_neighbors = list->numneigh[i];
     const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
@@ -97,10 +102,11 @@ void PairEKD::gather_pairs() {
       found += static_cast<std::int64_t>(squared < cut_squared);
     }
     if (!all_known) found = drop_unknown(row, vectors, found);
-    std::fill_n(atoms_.centers.data() + n, found, i);
-    for (std::int64_t k = 0; k < found; ++k) row[k] = owners_[row[k]];
+    if (has_owners)
+      for (std::int64_t k = 0; k < found; ++k) row[k] = owners_[row[k]];
     n += found;
   }
+  while (next <= atom->nlocal) atoms_.offsets[next++] = n;
   atoms_.n_pairs = n;
   if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
 }
@@ -112,28 +118,32 @@ void PairEKD::gather_pairs_of_ghosts_too() {
   const std::int64_t n_all = atom->nlocal + atom->nghost;
   const std::int64_t offsets[2] = {0, n_all};
   atoms_.n_pairs = 0;
+  atoms_.offsets.assign(1, 0);
   if (n_all == 0) return;
   ekd::StructureBatch cluster;
   cluster.n_structures = 1;
   cluster.offsets = offsets;
   cluster.positions = &atom->x[0][0];
   const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
-  atoms_.n_pairs = static_cast<std::int64_t>(found.centers().size());
-  atoms_.reserve_pairs(found.centers().size());
-  std::copy(found.centers().begin(), found.centers().end(), atoms_.centers.begin());
+  atoms_.n_pairs = static_cast<std::int64_t>(found.n_pairs());
+  atoms_.reserve_pairs(found.n_pairs());
+  atoms_.offsets = found.center_offsets;
   std::copy(found.neighbors().begin(), found.neighbors().end(), atoms_.neighbors.begin());
   std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
 }
 
 void PairEKD::report_overlap() {
-  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
-    const double* const r = &atoms_.pair_vectors[3 * p];
-    const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-    if (distance >= ekd::kOverlapDistance) continue;
-    error->one(FLERR,
-               "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-               "other; use delete_atoms overlap, or check the box and its boundaries",
-               atom->tag[atoms_.centers[p]], atom->tag[atoms_.neighbors[p]], distance);
+  for (std::size_t i = 0; i + 1 < atoms_.offsets.size(); ++i) {
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
+      const double* const r = &atoms_.pair_vectors[3 * p];
+      const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+      if (distance >= ekd::kOverlapDistance) continue;
+      error->one(
+          FLERR,
+          "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+          "other; use delete_atoms overlap, or check the box and its boundaries",
+          atom->tag[i], atom->tag[atoms_.neighbors[p]], distance);
+    }
   }
 }
 
@@ -167,8 +177,7 @@ void PairEKD::tally_forces(const double* pair_gradients) {
   if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
 
   if (!own_rows && !vflag_either && !cvflag_atom) return add_forces(pair_gradients);
-  for (std::int64_t p = 0; p < atoms_.n_pairs; ++p) {
-    const auto i = atoms_.centers[p];
+  const auto tally = [&](std::int64_t i, std::int64_t p) {
     const auto j = atoms_.neighbors[p];
     const double* r = &atoms_.pair_vectors[3 * p];
     const double g[3] = {energy_unit_ * pair_gradients[3 * p],
@@ -182,7 +191,7 @@ void PairEKD::tally_forces(const double* pair_gradients) {
       force_i[d] += g[d];
       force_j[d] -= g[d];
     }
-    if (!vflag_either && !cvflag_atom) continue;
+    if (!vflag_either && !cvflag_atom) return;
     const double v[6] = {-r[0] * g[0],
                          -r[1] * g[1],
                          -r[2] * g[2],
@@ -205,7 +214,10 @@ void PairEKD::tally_forces(const double* pair_gradients) {
       double* centroid_j = row_j ? row_j + kCentroidColumn : cvatom[j];
       for (int c = 0; c < 9; ++c) centroid_j[c] -= r[kFirst[c]] * g[kSecond[c]];
     }
-  }
+  };
+  const auto n_centers = static_cast<std::int64_t>(atoms_.offsets.size()) - 1;
+  for (std::int64_t i = 0; i < n_centers; ++i)
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) tally(i, p);
 
   if (!own_rows) return;
   add_from_ghosts({ghost_rows_.data(), width});
@@ -223,12 +235,10 @@ void PairEKD::tally_forces(const double* pair_gradients) {
 void PairEKD::add_forces(const double* pair_gradients) {
   if (atoms_.n_pairs == 0) return;
   double* const f = atom->f[0];
-  const std::int64_t* const centers = atoms_.centers.data();
   const std::int64_t* const neighbors = atoms_.neighbors.data();
-  for (std::int64_t p = 0; p < atoms_.n_pairs;) {
-    const std::int64_t i = centers[p];
+  for (std::size_t i = 0; i + 1 < atoms_.offsets.size(); ++i) {
     double sum[3] = {0.0, 0.0, 0.0};
-    for (; p < atoms_.n_pairs && centers[p] == i; ++p) {
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
       double* const force_j = f + 3 * neighbors[p];
       for (int d = 0; d < 3; ++d) {
         const double g = energy_unit_ * pair_gradients[3 * p + d];

@@ -9,6 +9,7 @@ output, one JSON object per line. The end of the input, or of the parent, ends a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pickle
@@ -106,6 +107,44 @@ def run(
             else:
                 yield Event(process.task, "done", {})
                 idle.append(process)
+
+
+def complete(
+    job: Job,
+    tasks: Sequence[Any],
+    n_workers: int,
+    listen: Callable[[Event], None],
+    name: Callable[[Any], str],
+    lost: type[EKDError],
+    advice: str,
+) -> None:
+    """Work off tasks as :func:`run` does, or in this process if ``n_workers`` is below 2.
+
+    Args:
+        job: what the tasks share.
+        tasks: JSON values.
+        n_workers: number of processes.
+        listen: is told what happens, as it happens.
+        name: what errors of other processes call a task.
+        lost: error to raise when a process ends before its task.
+        advice: what to do then.
+
+    Raises:
+        EKDError: a task failed, or a process was lost.
+    """
+    if n_workers < 2:
+        for task in tasks:
+            listen(Event(task, "started", {}))
+            job.run(task, functools.partial(_tell, listen, task))
+            listen(Event(task, "done", {}))
+        return
+    with contextlib.closing(run(job, tasks, n_workers, name, lost, advice)) as events:
+        for event in events:
+            listen(event)
+
+
+def _tell(listen: Callable[[Event], None], task: Any, content: dict[str, Any]) -> None:
+    listen(Event(task, "report", content))
 
 
 class _Process:

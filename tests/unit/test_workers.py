@@ -68,6 +68,24 @@ def test_error_keeps_its_kind_and_stops_the_others(tmp_path: Path) -> None:
             os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_here_or_elsewhere_is_the_same(tmp_path: Path, n_workers: int) -> None:
+    events: list[workers.Event] = []
+    workers.complete(
+        Squares(tmp_path),
+        [3, 1],
+        n_workers,
+        events.append,
+        name=str,
+        lost=TeacherError,
+        advice="Try again",
+    )
+    told = {k: [(e.kind, e.content) for e in events if e.task == k] for k in (3, 1)}
+    assert told == {
+        k: [("started", {}), ("report", {"square": k**2}), ("done", {})] for k in (3, 1)
+    }
+
+
 SCRIPT = """
 from pathlib import Path
 from test_workers import run

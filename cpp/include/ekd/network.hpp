@@ -11,13 +11,16 @@
 namespace ekd {
 
 // The atoms of a process, and the pairs whose centres it evaluates.
-struct AtomGraph {
+struct EKD_EXPORT AtomGraph {
   torch::Tensor species;       // [n_all] int64, index into the elements of the model
-  torch::Tensor centers;       // [n_pairs] int64, ascending
+  torch::Tensor offsets;       // [n_centers + 1] int64: the pairs of centre i are offsets[i] and
+                               // following; atoms 0 .. n_centers - 1 are evaluated ...
   torch::Tensor neighbors;     // [n_pairs] int64
   torch::Tensor pair_vectors;  // [n_pairs, 3] float64, Å, from centre to neighbour
-  std::int64_t n_centers = 0;  // atoms 0 .. n_centers - 1 are evaluated ...
   std::int64_t n_owned = 0;    // ... and the energies of the first n_owned of them count
+
+  std::int64_t n_centers() const { return offsets.size(0) - 1; }
+  torch::Tensor centers() const;  // [n_pairs] int64, ascending
 };
 
 struct Evaluation {

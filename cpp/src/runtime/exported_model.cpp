@@ -74,7 +74,7 @@ Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchan
                                    const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.species = input.species.to(device_);
-  graph.centers = input.centers.to(device_);
+  graph.offsets = input.offsets.to(device_);
   graph.neighbors = input.neighbors.to(device_);
   graph.pair_vectors = input.pair_vectors.to(device_);
   const auto on_cpu = [](const Evaluation& found) {
@@ -115,10 +115,10 @@ void ExportedModel::self_test() {
 
   AtomGraph graph;
   graph.species = torch::tensor(test.species, torch::kInt64);
-  graph.centers = torch::from_blob(list.pairs.data(), {n_pairs}, torch::kInt64);
+  graph.offsets = torch::from_blob(list.center_offsets.data(), {n_atoms + 1}, torch::kInt64);
   graph.neighbors = torch::from_blob(list.pairs.data() + n_pairs, {n_pairs}, torch::kInt64);
   graph.pair_vectors = torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64);
-  graph.n_centers = graph.n_owned = n_atoms;
+  graph.n_owned = n_atoms;
   NoExchange nothing;
   const Evaluation found = evaluate(graph, nothing);
 

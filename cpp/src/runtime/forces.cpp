@@ -33,12 +33,12 @@ void for_parts(std::int64_t n_pairs, const Run& run) {
 }  // namespace
 
 torch::Tensor forces(const AtomGraph& graph, const torch::Tensor& pair_gradients) {
-  const std::int64_t n_pairs = graph.centers.size(0);
+  const std::int64_t n_pairs = graph.neighbors.size(0);
   const std::int64_t n_values = 3 * graph.species.size(0);
-  const torch::Tensor center_tensor = graph.centers.contiguous();
+  const torch::Tensor offset_tensor = graph.offsets.contiguous();
   const torch::Tensor neighbor_tensor = graph.neighbors.contiguous();
   torch::Tensor result = torch::zeros({graph.species.size(0), 3}, torch::kFloat64);
-  const std::int64_t* const centers = center_tensor.const_data_ptr<std::int64_t>();
+  const std::int64_t* const offsets = offset_tensor.const_data_ptr<std::int64_t>();
   const std::int64_t* const neighbors = neighbor_tensor.const_data_ptr<std::int64_t>();
   const double* const gradients = pair_gradients.const_data_ptr<double>();
   double* const out = result.mutable_data_ptr<double>();
@@ -48,10 +48,12 @@ torch::Tensor forces(const AtomGraph& graph, const torch::Tensor& pair_gradients
   for_parts(n_pairs, [&](std::int64_t part, std::int64_t first, std::int64_t end) {
     double* const to = part == 0 ? out : others.data() + (part - 1) * n_values;
     if (part > 0) std::fill_n(to, n_values, 0.0);
-    for (std::int64_t p = first; p < end;) {
-      const std::int64_t i = centers[p];
+    // The centre of the first pair: the last that begins no later.
+    std::int64_t i =
+        std::upper_bound(offsets, offsets + offset_tensor.size(0), first) - offsets - 1;
+    for (std::int64_t p = first; p < end; ++i) {
       std::array<double, 3> sum{};
-      for (; p < end && centers[p] == i; ++p) {
+      for (; p < std::min(end, offsets[i + 1]); ++p) {
         double* const at_neighbor = to + 3 * neighbors[p];
         for (int d = 0; d < 3; ++d) {
           const double g = gradients[3 * p + d];
@@ -72,7 +74,7 @@ torch::Tensor forces(const AtomGraph& graph, const torch::Tensor& pair_gradients
 }
 
 torch::Tensor virial(const AtomGraph& graph, const torch::Tensor& pair_gradients) {
-  const std::int64_t n_pairs = graph.centers.size(0);
+  const std::int64_t n_pairs = graph.neighbors.size(0);
   const torch::Tensor vector_tensor = graph.pair_vectors.contiguous();
   const double* const vectors = vector_tensor.const_data_ptr<double>();
   const double* const gradients = pair_gradients.const_data_ptr<double>();

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -255,9 +254,6 @@ constexpr std::int64_t kMostBytes = std::int64_t(2) << 30;
 // need stays in the cache.
 constexpr std::int64_t kChunk = 48;
 
-// A thread is not worth its start for fewer pairs, where each takes a few instructions.
-constexpr std::int64_t kPairsWorthAThread = 32768;
-
 // ---- evaluation -----------------------------------------------------------------------------
 
 template <class T>
@@ -283,7 +279,7 @@ class HipnnNetwork : public Network {
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
     torch::NoGradGuard no_grad;
     set_pairs(graph, exchange.is_needed());
-    const std::int64_t n = graph.n_centers;
+    const std::int64_t n = graph.n_centers();
     const auto options = torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value);
     torch::Tensor energies = torch::empty({n}, torch::kFloat64);
     torch::Tensor gradients = make_gradients();
@@ -297,8 +293,8 @@ class HipnnNetwork : public Network {
       parallel(n, [&](std::int64_t begin, std::int64_t end) { clear_gradients(begin, end); });
     if (repulsion_) {
       parallel(n, [&](std::int64_t begin, std::int64_t end) {
-        repulsion_->add(offsets_.data(), pairs_.of_centers.others, pairs_.vectors, species_,
-                        seeds_.data(), begin, end, energies_, gradients_);
+        repulsion_->add(offsets_, pairs_.of_centers.others, pairs_.vectors, species_, seeds_.data(),
+                        begin, end, energies_, gradients_);
       });
     }
 
@@ -399,59 +395,26 @@ class HipnnNetwork : public Network {
   void set_pairs(const AtomGraph& graph, bool has_ghosts) {
     graph_ = graph;
     graph_.species = graph.species.contiguous();
-    graph_.centers = graph.centers.contiguous();
+    graph_.offsets = graph.offsets.contiguous();
     graph_.neighbors = graph.neighbors.contiguous();
     graph_.pair_vectors = graph.pair_vectors.contiguous();
     species_ = graph_.species.template const_data_ptr<std::int64_t>();
     n_atoms_ = graph_.species.size(0);
-    n_pairs_ = graph_.centers.size(0);
-    const std::int64_t n = graph.n_centers;
-    centers_ = graph_.centers.template const_data_ptr<std::int64_t>();
+    n_pairs_ = graph_.neighbors.size(0);
+    offsets_ = graph_.offsets.template const_data_ptr<std::int64_t>();
     neighbors_ = graph_.neighbors.template const_data_ptr<std::int64_t>();
-    find_offsets(n);
     pairs_ = {graph_.pair_vectors.template const_data_ptr<double>(),
               1.0,
-              {offsets_.data(), nullptr, neighbors_},
+              {offsets_, nullptr, neighbors_},
               {}};
     if (!several()) return;
     find_columns();
-    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(), centers_};
+    centers_ = graph_.centers();
+    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(),
+                           centers_.template const_data_ptr<std::int64_t>()};
     later_ = has_ghosts ? StagePairs{pairs_.vectors, -1.0, pairs_.of_neighbors, pairs_.of_centers}
                         : pairs_;
-    find_senders(n);
-  }
-
-  // Where the pairs of each of the n centres begin.
-  void find_offsets(std::int64_t n) {
-    offsets_.resize(n + 1);
-    std::atomic<bool> sound{true};
-    at::parallel_for(0, n_pairs_, kPairsWorthAThread, [&](std::int64_t begin, std::int64_t end) {
-      std::int64_t previous = begin > 0 ? centers_[begin - 1] : -1;
-      for (std::int64_t p = begin; p < end; ++p) {
-        const std::int64_t i = centers_[p];
-        const std::int64_t j = neighbors_[p];
-        // Of the one before this range, its own thread says whether it is sound.
-        if (previous < -1 || i < 0 || i < previous || i >= n || j < 0 || j >= n_atoms_) {
-          sound = false;
-          return;
-        }
-        while (previous < i) offsets_[++previous] = p;
-      }
-    });
-    if (!sound) report_pairs(n);
-    const std::int64_t last = n_pairs_ > 0 ? centers_[n_pairs_ - 1] : -1;
-    std::fill(offsets_.begin() + last + 1, offsets_.end(), n_pairs_);
-  }
-
-  void report_pairs(std::int64_t n) const {
-    for (std::int64_t p = 0, previous = 0; p < n_pairs_; ++p) {
-      const std::int64_t i = centers_[p];
-      TORCH_CHECK(i >= previous && i < n && neighbors_[p] >= 0 && neighbors_[p] < n_atoms_,
-                  "pairs must be sorted by centre and count within the atoms; found centre ", i,
-                  " after ", previous, " and neighbour ", neighbors_[p], " of ", n_atoms_,
-                  " atoms at pair ", p);
-      previous = i;
-    }
+    find_senders(graph_.n_centers());
   }
 
   void find_columns() {
@@ -499,7 +462,7 @@ class HipnnNetwork : public Network {
   // `act(begin, end, sums)` on all that are evaluated.
   template <class Act>
   void each_center(std::size_t k, Act act) {
-    each_chunk(0, graph_.n_centers, [&](std::int64_t begin, std::int64_t end) {
+    each_chunk(0, graph_.n_centers(), [&](std::int64_t begin, std::int64_t end) {
       act(begin, end, mixed_[k].data() + begin * sums_size(k));
     });
   }
@@ -507,8 +470,8 @@ class HipnnNetwork : public Network {
   // Interaction k up to the sums over neighbours; `act(begin, end, sums)` takes them from there.
   template <class Act>
   void sum_messages(std::size_t k, const T* features, GhostExchange& exchange, Act act) {
-    mixed_[k].reserve((k == 0 ? graph_.n_centers : n_atoms_) * sums_size(k));  // for the way back
-    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers, act);
+    mixed_[k].reserve((k == 0 ? graph_.n_centers() : n_atoms_) * sums_size(k));  // for the way back
+    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers(), act);
     if (!exchange.is_needed()) return mix_later(k, features, act);
     mix_later(k, features, [](std::int64_t, std::int64_t, T*) {});
     torch::Tensor sums = message_sums(k);
@@ -601,7 +564,8 @@ class HipnnNetwork : public Network {
 
   // Of the evaluation that is under way.
   AtomGraph graph_;
-  const std::int64_t* centers_ = nullptr;
+  torch::Tensor centers_;  // [n_pairs], for later interactions
+  const std::int64_t* offsets_ = nullptr;
   const std::int64_t* neighbors_ = nullptr;
   StagePairs pairs_{};
   StagePairs later_{};  // as later interactions read them
@@ -613,7 +577,7 @@ class HipnnNetwork : public Network {
   // Keeps the memory of one array of gradients from one evaluation to the next.
   std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);
   std::vector<double> seeds_;
-  std::vector<std::int64_t> offsets_, columns_;
+  std::vector<std::int64_t> columns_;
   Workspace<std::int64_t> by_neighbor_;
   std::vector<std::int16_t> reach_;      // [n_centers]
   std::vector<std::int64_t> senders_;    // atoms that are neighbours of any, later interactions

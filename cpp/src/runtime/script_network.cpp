@@ -22,23 +22,21 @@ ScriptNetwork::ScriptNetwork(torch::jit::Module module, std::int64_t n_interacti
 }
 
 std::vector<ScriptNetwork::Block> ScriptNetwork::cut(const AtomGraph& graph) const {
-  const std::int64_t size = block_ > 0 ? block_ : std::max<std::int64_t>(1, graph.n_centers);
-  const torch::Tensor centers = graph.centers.to(torch::kCPU).contiguous();
-  const std::int64_t* begin = centers.const_data_ptr<std::int64_t>();
-  const std::int64_t* end = begin + centers.numel();
+  const std::int64_t size = block_ > 0 ? block_ : std::max<std::int64_t>(1, graph.n_centers());
+  const torch::Tensor offset_tensor = graph.offsets.to(torch::kCPU).contiguous();
+  const std::int64_t* offsets = offset_tensor.const_data_ptr<std::int64_t>();
   std::vector<Block> blocks;
   std::int64_t first = 0;
   do {  // a process without atoms has one empty block
-    const std::int64_t next = std::min(first + size, graph.n_centers);
-    const std::int64_t first_pair = std::lower_bound(begin, end, first) - begin;
-    const std::int64_t next_pair = std::lower_bound(begin, end, next) - begin;
-    blocks.push_back({first, next - first, first_pair, next_pair - first_pair});
+    const std::int64_t next = std::min(first + size, graph.n_centers());
+    blocks.push_back({first, next - first, offsets[first], offsets[next] - offsets[first]});
     first = next;
-  } while (first < graph.n_centers);
+  } while (first < graph.n_centers());
   return blocks;
 }
 
-ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, const Block& block,
+ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph,
+                                        const torch::Tensor& all_centers, const Block& block,
                                         const torch::Tensor& features, bool differentiable) {
   Stage stage;
   stage.features_in = features.detach();
@@ -50,7 +48,7 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, 
   }
   torch::Tensor species = graph.species;
   torch::Tensor rows = stage.features_in;
-  torch::Tensor centers = graph.centers.narrow(0, block.first_pair, block.n_pairs);
+  torch::Tensor centers = all_centers.narrow(0, block.first_pair, block.n_pairs);
   torch::Tensor neighbors = graph.neighbors.narrow(0, block.first_pair, block.n_pairs);
   if (block.first_center > 0) {
     // The model evaluates the first atoms that it is given: the block goes to the front, and the
@@ -77,6 +75,7 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const AtomGraph& graph, 
 Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchange) {
   const std::int64_t last = n_interactions_ - 1;
   const std::vector<Block> blocks = cut(graph);
+  const torch::Tensor centers = graph.centers();
 
   // Forward, up to the features that enter the last interaction. With a single block the graphs
   // are kept; with several they would need the memory that blocks are there to save, so each is
@@ -90,17 +89,17 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
   for (std::int64_t k = 0; k < last; ++k) {
     torch::Tensor out;
     if (blocks.size() == 1) {
-      kept[k] = run(k, graph, blocks[0], features[k], /*differentiable=*/true);
+      kept[k] = run(k, graph, centers, blocks[0], features[k], /*differentiable=*/true);
       out = kept[k].features_out.detach();
     } else {
       std::vector<torch::Tensor> parts;
       for (const Block& block : blocks)
-        parts.push_back(run(k, graph, block, features[k], false).features_out);
+        parts.push_back(run(k, graph, centers, block, features[k], false).features_out);
       out = torch::cat(parts);
     }
     if (exchange.is_needed()) {
       torch::Tensor all = torch::zeros({graph.species.size(0), out.size(1)}, out.options());
-      all.narrow(0, 0, graph.n_centers).copy_(out);
+      all.narrow(0, 0, graph.n_centers()).copy_(out);
       exchange.copy_to_ghosts(all);
       out = all;
     }
@@ -108,8 +107,9 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
   }
 
   // Backward: gradients of the energy with respect to the features that leave each interaction.
-  const torch::Tensor counted =
-      torch::arange(graph.n_centers, graph.species.options()).lt(graph.n_owned).to(torch::kFloat64);
+  const torch::Tensor counted = torch::arange(graph.n_centers(), graph.species.options())
+                                    .lt(graph.n_owned)
+                                    .to(torch::kFloat64);
   torch::Tensor energies = torch::zeros_like(counted);
   torch::Tensor pair_gradients = torch::zeros_like(graph.pair_vectors);
   torch::Tensor gradient_out;  // [n_centers, F_(k+1)]
@@ -117,8 +117,9 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
     torch::Tensor gradient_in;  // [n_all, F_k]
     if (k > 0) gradient_in = torch::zeros_like(features[k]);
     for (const Block& block : blocks) {
-      Stage stage = k < last && blocks.size() == 1 ? std::move(kept[k])
-                                                   : run(k, graph, block, features[k], true);
+      Stage stage = k < last && blocks.size() == 1
+                        ? std::move(kept[k])
+                        : run(k, graph, centers, block, features[k], true);
       energies.narrow(0, block.first_center, block.n_centers).add_(stage.energies.detach());
       std::vector<torch::Tensor> outputs{stage.energies};
       std::vector<torch::Tensor> seeds{counted.narrow(0, block.first_center, block.n_centers)};
@@ -136,7 +137,7 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
     }
     if (k == 0) break;
     exchange.add_from_ghosts(gradient_in);
-    gradient_out = gradient_in.narrow(0, 0, graph.n_centers);
+    gradient_out = gradient_in.narrow(0, 0, graph.n_centers());
   }
   return {energies.narrow(0, 0, graph.n_owned), pair_gradients};
 }

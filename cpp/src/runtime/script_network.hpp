@@ -34,8 +34,9 @@ class ScriptNetwork : public Network {
   };
 
   std::vector<Block> cut(const AtomGraph& graph) const;
-  Stage run(std::int64_t k, const AtomGraph& graph, const Block& block,
-            const torch::Tensor& features, bool differentiable);
+  // centers [n_pairs]: those of the graph.
+  Stage run(std::int64_t k, const AtomGraph& graph, const torch::Tensor& centers,
+            const Block& block, const torch::Tensor& features, bool differentiable);
 
   torch::jit::Module module_;
   std::int64_t n_interactions_;

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "ekd/forces.hpp"
+#include "ekd/row_offsets.hpp"
 
 namespace ekd {
 namespace {
@@ -23,7 +24,9 @@ struct Handle : torch::CustomClassHolder {
   Results evaluate(const torch::Tensor& species, const torch::Tensor& pairs,
                    const torch::Tensor& pair_vectors) {
     const std::int64_t n = species.size(0);
-    const AtomGraph graph{species, pairs[0], pairs[1], pair_vectors, n, n};
+    const torch::Tensor rows = pairs.contiguous();
+    const AtomGraph graph{species, row_offsets("ekd::ExportedModel", rows, n, n), rows[1],
+                          pair_vectors, n};
     const bool several = model.metadata().n_members > 1;
     std::vector<torch::Tensor> energies, member_forces;
     std::function<void(const Evaluation&)> each_member;

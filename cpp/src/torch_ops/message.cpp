@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "ekd/message_kernels.hpp"
+#include "ekd/row_offsets.hpp"
 
 namespace ekd {
 namespace {
@@ -55,29 +56,6 @@ void check_rows(const char* what, const Tensor& tensor, std::int64_t dim, std::i
               tensor.sizes());
 }
 
-// Row offsets of pairs sorted by centre. Indices are checked here, once per call: the kernels
-// read memory by them.
-std::vector<std::int64_t> row_offsets(const Tensor& pairs, std::int64_t n_centers,
-                                      std::int64_t n_neighbors) {
-  const std::int64_t n_pairs = pairs.size(1);
-  const std::int64_t* centers = pairs.const_data_ptr<std::int64_t>();
-  const std::int64_t* neighbors = centers + n_pairs;
-  std::vector<std::int64_t> offsets(n_centers + 1, 0);
-  std::int64_t previous = 0;
-  for (std::int64_t p = 0; p < n_pairs; ++p) {
-    TORCH_CHECK(centers[p] >= previous && centers[p] < n_centers,
-                "ekd::message: pairs must be sorted by centre, with centres below ", n_centers,
-                "; found ", centers[p], " after ", previous, " at pair ", p);
-    TORCH_CHECK(neighbors[p] >= 0 && neighbors[p] < n_neighbors,
-                "ekd::message: neighbours must be below ", n_neighbors, "; found ", neighbors[p],
-                " at pair ", p);
-    previous = centers[p];
-    ++offsets[previous + 1];
-  }
-  for (std::int64_t i = 0; i < n_centers; ++i) offsets[i + 1] += offsets[i];
-  return offsets;
-}
-
 // Enough centres per task that starting a thread is worth it.
 std::int64_t grain(const PairRows& rows, std::int64_t n_pairs) {
   constexpr std::int64_t kTask = 1 << 16;  // multiply-adds
@@ -96,9 +74,9 @@ Tensor message_cpu(const Tensor& weights_in, const Tensor& features_in, const Te
   const Tensor pairs = pairs_in.contiguous();
   const Tensor weights = weights_in.contiguous();
   const Tensor features = features_in.contiguous();
-  const auto offsets = row_offsets(pairs, n_centers, features.size(0));
-  PairRows rows{n_centers, offsets.data(), pairs.const_data_ptr<std::int64_t>() + n_pairs,
-                weights.size(1), features.size(1)};
+  const Tensor offsets = row_offsets("ekd::message", pairs, n_centers, features.size(0));
+  PairRows rows{n_centers, offsets.const_data_ptr<std::int64_t>(),
+                pairs.const_data_ptr<std::int64_t>() + n_pairs, weights.size(1), features.size(1)};
   Tensor out = at::empty({n_centers, rows.n_weights, rows.n_features}, weights.options());
   AT_DISPATCH_FLOATING_TYPES(weights.scalar_type(), "ekd::message", [&] {
     rows.by_feature =
@@ -121,9 +99,9 @@ Tensor message_weight_cpu(const Tensor& gradient_in, const Tensor& features_in,
   const Tensor pairs = pairs_in.contiguous();
   const Tensor gradient = gradient_in.contiguous();
   const Tensor features = features_in.contiguous();
-  const auto offsets = row_offsets(pairs, gradient.size(0), features.size(0));
-  PairRows rows{gradient.size(0), offsets.data(), pairs.const_data_ptr<std::int64_t>() + n_pairs,
-                gradient.size(1), gradient.size(2)};
+  const Tensor offsets = row_offsets("ekd::message", pairs, gradient.size(0), features.size(0));
+  PairRows rows{gradient.size(0), offsets.const_data_ptr<std::int64_t>(),
+                pairs.const_data_ptr<std::int64_t>() + n_pairs, gradient.size(1), gradient.size(2)};
   Tensor out = at::empty({n_pairs, rows.n_weights}, gradient.options());
   AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "ekd::message_weight", [&] {
     rows.by_feature =
@@ -149,9 +127,9 @@ Tensor message_feature_cpu(const Tensor& gradient_in, const Tensor& weights_in,
   const Tensor weights = weights_in.contiguous();
   const std::int64_t* centers = pairs.const_data_ptr<std::int64_t>();
   const std::int64_t* neighbors = centers + n_pairs;
-  const auto offsets = row_offsets(pairs, gradient.size(0), n_neighbors);
-  const PairRows rows{gradient.size(0), offsets.data(), neighbors, gradient.size(1),
-                      gradient.size(2)};
+  const Tensor offsets = row_offsets("ekd::message", pairs, gradient.size(0), n_neighbors);
+  const PairRows rows{gradient.size(0), offsets.const_data_ptr<std::int64_t>(), neighbors,
+                      gradient.size(1), gradient.size(2)};
   Tensor out = at::zeros({n_neighbors, rows.n_features}, gradient.options());
   const bool threaded = at::get_num_threads() > 1 && !at::in_parallel_region() &&
                         grain(rows, n_pairs) < rows.n_centers;

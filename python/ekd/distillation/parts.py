@@ -6,7 +6,6 @@ file ``plan.json`` says what the parts belong to.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -91,23 +90,20 @@ class Parts:
         n_workers = min(n_workers or workers.n_cores(), len(missing))
         there = sum(sizes) - sum(sizes[number] for number in missing)
         with Counter(name, sum(sizes), there, enabled=progress) as counter:
-            if n_workers < 2:
-                for number in missing:
-                    job.run(number, lambda _: None)
-                    counter.add(sizes[number])
-                return
-            events = workers.run(
+
+            def listen(event: workers.Event) -> None:
+                if event.kind == "done":
+                    counter.add(sizes[event.task])
+
+            workers.complete(
                 job,
                 missing,
                 n_workers,
+                listen,
                 name=lambda number: f"{name}, part {number}",
                 lost=TeacherError,
                 advice=f"Finished parts in '{self.folder}' are intact: continue with resume=True",
             )
-            with contextlib.closing(events):
-                for event in events:
-                    if event.kind == "done":
-                        counter.add(sizes[event.task])
 
     def _has(self, number: int) -> bool:
         try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,28 +240,21 @@ def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
                 counter.add(whole_now - shown)
                 shown = whole_now
 
-        def told_by(number: int, content: dict[str, Any]) -> None:
-            advance(number, content["ps"])
+        def listen(event: workers.Event) -> None:
+            if event.kind == "report":
+                advance(event.task, event.content["ps"])
+            elif event.kind == "done":
+                advance(event.task, None)
 
-        if n_workers < 2:
-            for number in missing:
-                runs.run(number, partial(told_by, number))
-                advance(number, None)
-            return
-        events = workers.run(
+        workers.complete(
             runs,
             missing,
             n_workers,
+            listen,
             name=lambda number: f"runs of {runs.runners[runs.tasks[number].runner].model.name}",
             lost=TeacherError,
             advice=f"Finished runs in '{runs.folder}' are kept: start the same again",
         )
-        with contextlib.closing(events):
-            for event in events:
-                if event.kind == "report":
-                    advance(event.task, event.content["ps"])
-                elif event.kind == "done":
-                    advance(event.task, None)
 
 
 def read_structures(configs: Sequence[StructureConfig]) -> dict[str, Atoms]:

@@ -7,7 +7,6 @@ beside it, does no work twice.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 import zipfile
@@ -118,8 +117,20 @@ def predict_everything(
     total = sum(n_atoms.values())
     there = total - sum(n_atoms[tuple(task)] for task in missing)
     with Counter("atoms evaluated", total, there, enabled=progress and bool(missing)) as counter:
-        for task in _work_off(job, missing, min(n_workers, len(missing))):
-            counter.add(n_atoms[tuple(task)])
+
+        def listen(event: workers.Event) -> None:
+            if event.kind == "done":
+                counter.add(n_atoms[tuple(event.task)])
+
+        workers.complete(
+            job,
+            missing,
+            min(n_workers, len(missing)),
+            listen,
+            name=lambda task: f"{models[task[0]].name}, configurations from {task[2]}",
+            lost=TeacherError,
+            advice=f"Finished predictions in '{folder}' are kept: start the same again",
+        )
     found: dict[tuple[int, int], ModelPredictions] = {}
     seconds: dict[tuple[int, int], float] = {}
     for m in range(len(models)):
@@ -133,26 +144,6 @@ def predict_everything(
                 }
             )
     return found, seconds
-
-
-def _work_off(job: Evaluations, tasks: list[list[int]], n_workers: int) -> Iterator[Any]:
-    if n_workers < 2:
-        for task in tasks:
-            job.run(task, lambda _: None)
-            yield task
-        return
-    events = workers.run(
-        job,
-        tasks,
-        n_workers,
-        name=lambda task: f"{job.models[task[0]].name}, configurations from {task[2]}",
-        lost=TeacherError,
-        advice=f"Finished predictions in '{job.folder}' are kept: start the same again",
-    )
-    with contextlib.closing(events):
-        for event in events:
-            if event.kind == "done":
-                yield event.task
 
 
 def _loaded(job: Evaluations, task: list[int]) -> dict[str, Any]:
