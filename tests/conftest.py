@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -23,6 +24,18 @@ def data_directory() -> Path:
 def training_file(data_directory: Path) -> Path:
     """3414 configurations with energies."""
     return data_directory / "ccsdt_chno.h5"
+
+
+@pytest.fixture(scope="session")
+def tiny_training_file(training_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``train.h5``: two configurations of every system of the training set."""
+    path = tmp_path_factory.mktemp("tiny") / "train.h5"
+    with h5py.File(training_file) as old, h5py.File(path, "w") as new:
+        new.attrs.update(old.attrs)
+        for name, group in old.items():
+            for key, values in group.items():
+                new[f"{name}/{key}"] = values[:2] if key != "atomic_numbers" else values[:]
+    return path
 
 
 @pytest.fixture(scope="session")

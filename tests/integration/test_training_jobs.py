@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
-import h5py
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -45,12 +45,8 @@ epochs = 2
 
 
 @pytest.fixture
-def folder(tmp_path: Path, training_file: Path) -> Path:
-    with h5py.File(training_file) as old, h5py.File(tmp_path / "train.h5", "w") as new:
-        new.attrs.update(old.attrs)
-        for name, group in old.items():
-            for key, values in group.items():
-                new[f"{name}/{key}"] = values[:2] if key != "atomic_numbers" else values[:]
+def folder(tmp_path: Path, tiny_training_file: Path) -> Path:
+    shutil.copy(tiny_training_file, tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
     return tmp_path
 

@@ -126,5 +126,5 @@ def test_pairs_must_be_sorted(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"sorted by centre.*found centre 0 after 1"):
         model.evaluate_pairs(species, unsorted)
     outside = replace(pairs, pairs=np.array([[0, 1], [1, 7]]))
-    with pytest.raises(RuntimeError, match="neighbour 7 of 2 atoms at pair 1"):
+    with pytest.raises(RuntimeError, match="neighbours must be below 2; found 7 at pair 1"):
         model.evaluate_pairs(species, outside)
