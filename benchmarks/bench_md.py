@@ -62,6 +62,8 @@ run {steps}
 
 REBUILD = 20  # steps from one neighbour list to the next
 
+TURNS = 3  # of LAMMPS and the bare evaluation: of both the fastest counts
+
 REAXFF_SIZES = 15_000  # atoms
 REAXFF_RATE = 1e4  # atoms/s, about, of a core: for the number of steps that are timed
 
@@ -104,16 +106,21 @@ def measure(plan: Plan) -> Iterator[Message]:
             bare = bare_evaluation(model, atoms, pairs)
             energy = bare().energy / size
             rate = size / shortest({"bare": bare}, plan.seconds)["bare"]
-            del bare, pairs
             # Whole cycles of the neighbour list, so that each run has its share of rebuilds.
             n_steps = REBUILD * max(1, round(plan.seconds * rate / size / REBUILD))
             yield Status(f"{case.name}, {size:,} atoms: {n_steps} steps in LAMMPS")
+            speed = 0.0
             try:
-                speed, found = with_lammps(plan.folder, model, atoms, "", plan.threads, n_steps)
+                for turn in range(TURNS):
+                    once, found = with_lammps(plan.folder, model, atoms, "", plan.threads, n_steps)
+                    speed = max(speed, once)
+                    if turn > 0:
+                        rate = max(rate, size / shortest({"bare": bare}, plan.seconds)["bare"])
             except LammpsError as error:
                 reason = str(error).splitlines()[0]
                 yield Skipped(name, size, plan.threads, "pair_style ekd", reason, failed=True)
                 continue
+            del bare, pairs
             _require_agreement("LAMMPS", abs(found - energy), AGREEMENT[model.metadata.dtype])
             peers = {"bare force evaluation": rate / 1e3}
             if default and target <= REAXFF_SIZES and "reaxff" not in plan.without:
