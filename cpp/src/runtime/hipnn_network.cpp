@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -356,13 +357,20 @@ class HipnnNetwork : public Network {
     at::parallel_for(0, n, kChunk, [&](std::int64_t begin, std::int64_t end) { run(begin, end); });
   }
 
-  // Chunks small enough that what is computed of one stays in the cache.
+  // Chunks small enough that what is computed of one stays in the cache. A thread takes the next
+  // when it is done with one: cores are not equally fast where they are shared with others. Who
+  // takes which does not matter, because chunks write to places of their own.
   template <class Run>
   static void each_chunk(std::int64_t first, std::int64_t end, Run run) {
-    parallel(end - first, [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t begin = first + from; begin < first + to; begin += kChunk)
-        run(begin, std::min(begin + kChunk, first + to));
-    });
+    const std::int64_t n_chunks = (end - first + kChunk - 1) / kChunk;
+    std::atomic<std::int64_t> next{0};
+    const auto work = [&](std::int64_t, std::int64_t) {
+      for (std::int64_t chunk = next++; chunk < n_chunks; chunk = next++) {
+        const std::int64_t begin = first + chunk * kChunk;
+        run(begin, std::min(begin + kChunk, end));
+      }
+    };
+    at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), n_chunks), 1, work);
   }
 
   static const T* rows(const torch::Tensor& tensor) {
@@ -506,11 +514,12 @@ class HipnnNetwork : public Network {
   // Back through the sum over neighbours of a later interaction.
   void differentiate(std::size_t k, const T* features, T* gradient_in) {
     const auto run = [&](const std::vector<std::int64_t>& atoms) {
-      parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
-        kernels_.differentiate(stages_[k]->w, later_, species_, q_rows_.data(), q_[k].data(),
-                               mixed_[k].data(), atoms.data(), reach_.data(), begin, end,
-                               gradients_, gradient_in);
-      });
+      each_chunk(0, static_cast<std::int64_t>(atoms.size()),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   kernels_.differentiate(stages_[k]->w, later_, species_, q_rows_.data(),
+                                          q_[k].data(), mixed_[k].data(), atoms.data(),
+                                          reach_.data(), begin, end, gradients_, gradient_in);
+                 });
     };
     const auto block = static_cast<std::size_t>(block_size());
     if (block >= static_cast<std::size_t>(n_atoms_)) return run(senders_);  // q is still there
@@ -528,7 +537,7 @@ class HipnnNetwork : public Network {
     T* const q = q_[k].reserve(n * w.n_sensitivities * w.padded);
     q_rows_.resize(n_atoms_);
     for (std::int64_t row = 0; row < n; ++row) q_rows_[atoms[row]] = row;
-    parallel(n, [&](std::int64_t begin, std::int64_t end) {
+    each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
       kernels_.project(w, features, atoms.data(), begin, end, reach_.data(), q_rows_.data(), q);
     });
   }
