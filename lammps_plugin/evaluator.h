@@ -18,6 +18,7 @@ struct Neighborhood {
   std::int64_t n_owned = 0;
   // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
   bool complete = false;
+  bool with_uncertainty = false;      // whether it is asked for, of a model that has it
   std::vector<std::int64_t> species;  // [n_all]
   std::int64_t n_pairs = 0;
   Buffer<std::int64_t> centers;    // [>= n_pairs], ascending; owned, unless complete
@@ -42,6 +43,7 @@ struct Neighborhood {
 struct Energies {
   const double* atomic_energies;  // [n_owned], eV
   const double* pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
+  const double* uncertainty;      // [n_owned], of a component of the force, eV/Å; null: not asked
 };
 
 // Communication between ranks, on rows of `width` numbers, one row per atom (owned and ghost).

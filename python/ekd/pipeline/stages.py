@@ -299,6 +299,7 @@ class Pipeline:
             self.data,
             labels,
             spread=student.spread,
+            uncertainty=student.uncertainty,
             extra_energy_weight=student.extra_energy_weight,
             **self._split,
         )
