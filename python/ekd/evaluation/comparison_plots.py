@@ -296,7 +296,9 @@ def calibration(row: CalibrationRow, spread: Array, error: Array, unit_name: str
         )
         middle.legend(loc="lower right")
 
-        right.plot(100 * found.retained, factor * found.retention, color=color, label=f"by {row.estimate}")
+        right.plot(
+            100 * found.retained, factor * found.retention, color=color, label=f"by {row.estimate}"
+        )
         right.plot(
             100 * found.retained,
             factor * found.retention_oracle,

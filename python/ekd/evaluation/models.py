@@ -264,9 +264,7 @@ class FileModel:
                 forces_std[atoms] = results.forces_std
             if uncertainty is not None:
                 uncertainty[atoms] = results.uncertainty
-        return ModelPredictions(
-            energies, forces, energies_std, forces_std, uncertainty=uncertainty
-        )
+        return ModelPredictions(energies, forces, energies_std, forces_std, uncertainty=uncertainty)
 
 
 def _calls(pair_offsets: NDArray[np.int64], n_pairs: int) -> Iterator[tuple[int, int]]:

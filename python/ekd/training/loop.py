@@ -124,11 +124,7 @@ def train(
             "split_sha256": _digest(train_indices, validation_indices),
             "labels_sha256": None if labels is None else _digest(labels),
             **({} if weights is None else {"weights_sha256": _digest(*vars(weights).values())}),
-            **(
-                {}
-                if spread is None
-                else {"spread_sha256": _digest(spread.spread, spread.configs)}
-            ),
+            **({} if spread is None else {"spread_sha256": _digest(spread.spread, spread.configs)}),
             **(provenance or {}),
         },
         "elements": sorted(reference_energies),

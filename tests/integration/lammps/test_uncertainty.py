@@ -163,7 +163,9 @@ def test_types_of_another_style_do_not_count(
     bounds = tolerance("lammps").bounds
     dump = np.loadtxt(run.folder / "end.dump", skiprows=9)
     np.testing.assert_allclose(dump[:, 4], [*expected, 0.0], **bounds)
-    np.testing.assert_allclose(run.printed("doubt")[1:], [expected.max(), expected.mean()], **bounds)
+    np.testing.assert_allclose(
+        run.printed("doubt")[1:], [expected.max(), expected.mean()], **bounds
+    )
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2])
@@ -200,7 +202,7 @@ def test_along_a_trajectory(
         ({"model": "OTHER", "columns": ""}, "has no uncertainty; distill the student from labels"),
         ({"model": "OTHER", "fix": ""}, "compute doubt does not compute a vector"),
         (
-            {"fix": "fix doubt all pair 1 ekd uncertainty 0", "body": "thermo 2\nrun 1"},
+            {"fix": "fix doubt all pair 1 ekd uncertainty 0", "body": "thermo 3\nrun 3"},
             "uncertainty was not evaluated at step 1; use fix pair with 'uncertainty 1'",
         ),
         ({"style": "ekd\n" + FIX, "fix": ""}, "uncertainty needs the model; put pair_coeff before"),
@@ -211,9 +213,10 @@ def test_refuses(
     run_lammps: RunLammps, student: Path, tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     prepared(tmp_path, systems.water_box())
+    parts = dict(changes)
     model = student
-    if changes.pop("model", None):
+    if parts.pop("model", None):
         model = random_model(tmp_path / "without.pt", n_interactions=2)
-    run = run_lammps(script(model, **changes))
+    run = run_lammps(script(model, **parts))
     assert run.returncode != 0
     assert message in run.error, run.screen[-3000:]

@@ -287,9 +287,7 @@ def test_uncertainty_is_learned_where_teachers_differ(
 ) -> None:
     """From labels of real networks to what the exported file tells; by default, and in order."""
     labels = label(ensemble(2), small_dataset, progress=False)
-    student = distill(
-        small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False
-    )
+    student = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False)
     assert student.uncertainty_config == QUICK
     found = student.predict(small_dataset)
     assert found.uncertainty is not None
@@ -307,9 +305,7 @@ def test_uncertainty_is_learned_where_teachers_differ(
 
 
 @pytest.mark.parametrize("n_teachers", [1, 2])
-def test_no_spread_no_uncertainty(
-    small_dataset: Dataset, labels: Labels, n_teachers: int
-) -> None:
+def test_no_spread_no_uncertainty(small_dataset: Dataset, labels: Labels, n_teachers: int) -> None:
     """One teacher, or two that never differ."""
     few = dataclasses.replace(
         labels,
