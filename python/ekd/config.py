@@ -327,7 +327,7 @@ class UncertaintyConfig(Section):
         None, description="None: if at least two teachers gave labels, so that there is a spread"
     )
     n_hidden: int = Field(
-        16, ge=1, description="width of the layer between features and uncertainty"
+        32, ge=1, description="width of the two layers between features and uncertainty"
     )
     n_steps: int = Field(2000, ge=1, description="of its training, which takes a second or two")
 

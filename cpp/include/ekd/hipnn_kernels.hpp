@@ -85,13 +85,15 @@ struct StageWeights {
   T energy_bias;
 };
 
-// The head that reads the uncertainty of the forces: one hidden layer, of H features.
+// The head that reads the uncertainty of the forces: two hidden layers, of H features.
 template <class T>
 struct UncertaintyWeights {
-  std::int64_t n_levels = 0;                // 0: there is no head
-  const PackedMatrix<T>* hidden = nullptr;  // [n_levels], rows F, columns H
-  const T* hidden_bias = nullptr;           // [H], padded to the columns
-  const T* readout = nullptr;               // [H], padded to the columns with zeros
+  std::int64_t n_levels = 0;               // 0: there is no head
+  const PackedMatrix<T>* first = nullptr;  // [n_levels], rows F, columns H
+  const T* first_bias = nullptr;           // [H], as the next two padded to the columns
+  PackedMatrix<T> second;                  // rows H, padded with zeros, columns H
+  const T* second_bias = nullptr;          // [H]
+  const T* readout = nullptr;              // [H], padded with zeros
   T readout_bias = 0;
 };
 

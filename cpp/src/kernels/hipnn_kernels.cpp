@@ -547,16 +547,19 @@ void evaluate_alone(const Weights<T>& w, const StagePairs& pairs, const std::int
 template <class T>
 void read_uncertainty(const ekd::UncertaintyWeights<T>& w, const T* const* features,
                       std::int64_t begin, std::int64_t end, double* uncertainty) {
-  const std::int64_t H = w.hidden[0].columns;
+  const std::int64_t H = w.second.columns;
+  Scratch<T> entering(kTile * H);
   Scratch<T> hidden(kTile * H);
   Scratch<double> found(kTile);
   for (std::int64_t tile = begin; tile < end; tile += kTile) {
     const std::int64_t rows = least(kTile, end - tile);
     for (std::int64_t level = 0; level < w.n_levels; ++level) {
-      const auto& matrix = w.hidden[level];
-      multiply<T>(rows, features[level] + tile * matrix.rows, matrix.rows, matrix, hidden, H,
-                  level == 0 ? w.hidden_bias : nullptr, level == 0 ? Into::kOverwrite : Into::kAdd);
+      const auto& matrix = w.first[level];
+      multiply<T>(rows, features[level] + tile * matrix.rows, matrix.rows, matrix, entering, H,
+                  level == 0 ? w.first_bias : nullptr, level == 0 ? Into::kOverwrite : Into::kAdd);
     }
+    apply_softplus<T>(entering, rows * H, nullptr);
+    multiply<T>(rows, entering, H, w.second, hidden, H, w.second_bias);
     apply_softplus<T>(hidden, rows * H, nullptr);
     for (std::int64_t row = 0; row < rows; ++row) {
       Vector<T> total{};

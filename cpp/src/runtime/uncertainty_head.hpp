@@ -16,25 +16,31 @@ class UncertaintyHead {
   UncertaintyHead(const torch::jit::Module& head, const std::vector<std::int64_t>& widths,
                   const HipnnKernels<T>& kernels)
       : kernels_(kernels), kept_(kernels.panel) {
-    const std::vector<T> hidden = numbers<T>(head, "hidden.weight");
-    std::vector<T> bias = numbers<T>(head, "hidden.bias");
-    std::vector<T> readout = numbers<T>(head, "readout.weight");
-    const auto H = static_cast<std::int64_t>(bias.size());
-    const auto F = static_cast<std::int64_t>(hidden.size()) / H;  // of all levels side by side
-    std::int64_t first = 0;
-    for (const std::int64_t width : widths) {
-      matrices_.push_back(kept_.pack(width, H, [&](std::int64_t row, std::int64_t column) {
-        return hidden[column * F + first + row];
-      }));
-      first += width;
-    }
+    const std::vector<T> first = numbers<T>(head, "first.weight");
+    const std::vector<T> second = numbers<T>(head, "second.weight");
+    const auto H = static_cast<std::int64_t>(numbers<T>(head, "first.bias").size());
+    const auto F = static_cast<std::int64_t>(first.size()) / H;  // of all levels side by side
     const std::int64_t columns = padded_to(H, kernels.panel);
-    bias.resize(columns, T(0));
-    readout.resize(columns, T(0));
-    weights_.n_levels = static_cast<std::int64_t>(matrices_.size());
-    weights_.hidden = matrices_.data();
-    weights_.hidden_bias = kept_.keep(std::move(bias));
-    weights_.readout = kept_.keep(std::move(readout));
+    const auto row = [&](const char* name) {
+      std::vector<T> values = numbers<T>(head, name);
+      values.resize(columns, T(0));
+      return kept_.keep(std::move(values));
+    };
+    std::int64_t start = 0;
+    for (const std::int64_t width : widths) {
+      first_.push_back(kept_.pack(width, H, [&](std::int64_t from, std::int64_t to) {
+        return first[to * F + start + from];
+      }));
+      start += width;
+    }
+    weights_.n_levels = static_cast<std::int64_t>(first_.size());
+    weights_.first = first_.data();
+    weights_.first_bias = row("first.bias");
+    weights_.second = kept_.pack(columns, H, [&](std::int64_t from, std::int64_t to) {
+      return from < H ? second[to * H + from] : T(0);
+    });
+    weights_.second_bias = row("second.bias");
+    weights_.readout = row("readout.weight");
     weights_.readout_bias = numbers<T>(head, "readout.bias")[0];
   }
 
@@ -50,7 +56,7 @@ class UncertaintyHead {
  private:
   const HipnnKernels<T>& kernels_;
   PackedWeights<T> kept_;
-  std::vector<PackedMatrix<T>> matrices_;
+  std::vector<PackedMatrix<T>> first_;
   UncertaintyWeights<T> weights_;
 };
 

@@ -63,5 +63,6 @@ def committee(
     with_head = sum(member.model.has_uncertainty for member in students.members)
     if 0 < with_head < len(students):
         console.print(
-            f"note: {with_head} of them have learned their uncertainty, so the file does not tell it"
+            f"note: {with_head} of them have learned their uncertainty; the file does not tell it, "
+            "which takes all"
         )

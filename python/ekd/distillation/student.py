@@ -258,8 +258,8 @@ def prepare(
 ) -> dict[str, Any]:
     """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
 
-    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights, spread``
-    and ``provenance``. Arguments and errors are those of :func:`distill`.
+    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights,
+    spread`` and ``provenance``. Arguments and errors are those of :func:`distill`.
     """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)

@@ -57,7 +57,9 @@ class Committee(torch.nn.Module):
             [n_local if self.has_uncertainty else 0], dtype=torch.float64, device=species.device
         )
         for member in self.members:
-            energies, found = member.forward_with_uncertainty(species, pairs, pair_vectors, n_local)
+            energies, found = member.forward_with_uncertainty(  # type: ignore[operator]
+                species, pairs, pair_vectors, n_local
+            )
             total = total + energies
             if self.has_uncertainty:
                 uncertainty = uncertainty + found

@@ -27,7 +27,7 @@ class HIPNN(Float64Buffers):
         config: architecture.
         elements: atomic numbers, in the order of the species.
         reference_energies: of those elements, eV.
-        n_hidden: width of the hidden layer of a head for the uncertainty of the forces, see
+        n_hidden: width of the hidden layers of a head for the uncertainty of the forces, see
             :class:`ekd.models.UncertaintyHead`; None: no head.
     """
 

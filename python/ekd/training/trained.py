@@ -144,7 +144,7 @@ class TrainedModel:
 def network_of(contents: Mapping[str, Any]) -> HIPNN:
     """The network of a checkpoint, with a head if its weights are there."""
     weights = contents["model"]
-    hidden = weights.get("uncertainty_head.hidden.bias")
+    hidden = weights.get("uncertainty_head.first.bias")
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
         network = HIPNN(
             HIPNNConfig(**contents["model_config"]),

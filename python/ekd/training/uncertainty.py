@@ -28,7 +28,7 @@ from ekd.training.predictions import large_batches
 _MOST_ATOMS = 500_000  # a few thousand weights learn no more from more atoms
 _BATCH = 512  # atoms
 _LEARNING_RATE = 1e-2
-_LEAST_SHARE = 0.01  # of the root mean square spread: below it, spreads count as this
+_LEAST_SHARE = 0.01  # of the mean spread: below it, spreads count as this
 _EMA_DECAY = 0.99
 _CLIP = 10.0
 
@@ -56,21 +56,21 @@ class SpreadLesson:
 
 
 def likelihood_loss(predicted: torch.Tensor, spread: torch.Tensor, least: float) -> torch.Tensor:
-    """Mean of ``log sigma + (s^2 + least^2) / (2 sigma^2)``.
+    """Mean of ``log sigma + s / sigma``, the negative log likelihood of an exponential law.
 
-    This is the negative log likelihood, but for a constant, of forces that scatter about their mean
-    with the variance s^2, if they are predicted to do so with sigma^2 (Nix and Weigend, Proc. IEEE
-    ICNN, 55 (1994)). Its minimum is at ``sigma^2 = <s^2>``: in the mean over atoms that look alike
-    the square is right, and an error of so many per cent weighs the same for small and large
-    spreads. The mean square error of log sigma ranks atoms as well, but its minimum is the
-    geometric mean, which is too small a scale.
+    Its minimum is at ``sigma = <s>``: over atoms that look alike the mean is right, and an error of
+    so many per cent weighs the same for small and large spreads. The mean square error of log sigma
+    ranks atoms as well, but its minimum is the geometric mean, which is too small a scale. The
+    likelihood of a normal law, ``log sigma + s^2 / (2 sigma^2)``, has the mean square right, and a
+    few atoms on which teachers disagree wildly can carry it away.
 
     Args:
         predicted: sigma, [n] eV/Å.
         spread: s, [n] eV/Å.
-        least: eV/Å; keeps sigma from zero where teachers cannot differ, e.g. at a lone atom.
+        least: eV/Å, in place of smaller spreads; keeps sigma from zero where teachers cannot
+            differ, e.g. at a lone atom.
     """
-    return (predicted.log() + (spread.square() + least**2) / (2 * predicted.square())).mean()
+    return (predicted.log() + spread.clamp(min=least) / predicted).mean()
 
 
 def fit_uncertainty(
@@ -98,7 +98,7 @@ def fit_uncertainty(
     random = np.random.default_rng(seed)
     chosen = _some(lesson.configs, source, random)
     features, spread = _features(network, source, chosen, lesson.spread)
-    least = _LEAST_SHARE * float(spread.square().mean().sqrt())
+    least = _LEAST_SHARE * float(spread.double().mean())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.set_uncertainty_head(
@@ -109,13 +109,13 @@ def fit_uncertainty(
     head.to(features)
     with torch.no_grad():  # begin with the right scale for all
         head.readout.weight.mul_(0.1)
-        head.readout.bias.fill_(float(np.log(np.expm1(float(spread.square().mean().sqrt())))))
+        head.readout.bias.fill_(float(np.log(np.expm1(float(spread.double().mean())))))
     # Features of unit variance are easier to learn from; the weights are changed back in the end.
     scale, offset = features.std(0).clamp(min=1e-6), features.mean(0)
     _train(head, (features - offset) / scale, spread, least, lesson.config.n_steps, random)
     with torch.no_grad():
-        head.hidden.weight.div_(scale)
-        head.hidden.bias.sub_(head.hidden.weight @ offset)
+        head.first.weight.div_(scale)
+        head.first.bias.sub_(head.first.weight @ offset)
     record: dict[str, Any] = {"n_steps": lesson.config.n_steps}
     with torch.no_grad():
         predicted = head([features])

@@ -175,7 +175,9 @@ def test_check_fails_where_the_model_predicts_something_else(
     from ekd import inference
 
     path = random_model(tmp_path / "student.pt")
-    different = inference.SelfTestReport(energy=1e-3, forces=0.0, virial=0.0, tolerance=1e-9)
+    different = inference.SelfTestReport(
+        energy=1e-3, forces=0.0, virial=0.0, uncertainty=None, tolerance=1e-9
+    )
     monkeypatch.setattr(inference, "run_self_test", lambda model: different)
     result = runner.invoke(app, ["check", str(path)])
     assert result.exit_code == 1
