@@ -90,9 +90,12 @@ Energies Evaluator::evaluate(const Neighborhood& atoms, GhostCommunication& comm
   graph.neighbors = view(atoms.neighbors.data(), atoms.n_pairs);
   graph.pair_vectors = view(atoms.pair_vectors.data(), atoms.n_pairs, 3);
   graph.n_owned = atoms.n_owned;
+  graph.with_uncertainty = atoms.with_uncertainty;
   const auto plain = [](const Evaluation& found) {
-    return Energies{found.atomic_energies.const_data_ptr<double>(),
-                    found.pair_gradients.const_data_ptr<double>()};
+    return Energies{
+        found.atomic_energies.const_data_ptr<double>(),
+        found.pair_gradients.const_data_ptr<double>(),
+        found.uncertainty.defined() ? found.uncertainty.const_data_ptr<double>() : nullptr};
   };
   std::function<void(const Evaluation&)> each;
   if (each_member) each = [&](const Evaluation& found) { each_member(plain(found)); };

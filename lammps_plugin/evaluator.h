@@ -18,6 +18,7 @@ struct Neighborhood {
   std::int64_t n_owned = 0;
   // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
   bool complete = false;
+  bool with_uncertainty = false;      // whether it is asked for, of a model that has it
   std::vector<std::int64_t> species;  // [n_all]
   // The pairs of atom i are offsets[i] and following; owned atoms have pairs, or all if complete.
   std::vector<std::int64_t> offsets;  // [n_owned + 1], or [n_all + 1]
@@ -41,6 +42,7 @@ struct Neighborhood {
 struct Energies {
   const double* atomic_energies;  // [n_owned], eV
   const double* pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å
+  const double* uncertainty;      // [n_owned], of a component of the force, eV/Å; null: not asked
 };
 
 // Numbers of all atoms, owned and ghosts, `width` for each, in the memory of the caller.

@@ -39,8 +39,8 @@ PairEKD::PairEKD(LAMMPS* lmp) : Pair(lmp) {
   // The virial is summed over pairs below, in every case: with newton on or off, under hybrid
   // styles and with pair_modify nofdotr.
   no_virial_fdotr_compute = 1;
-  committee_values_.fill(0.0);
-  pvector = committee_values_.data();  // nextra, how many of them count, depends on the model
+  values_.fill(0.0);
+  pvector = values_.data();  // nextra, how many of them count, depends on the model
   if (lmp->citeme) lmp->citeme->add(kCite);
 }
 
@@ -151,10 +151,10 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   // each atom does to it is known, and so is the heat current. Otherwise an atom's energy feels
   // pairs of other atoms, and only sums of the virials below mean something.
   centroidstressflag = metadata.n_interactions == 1 ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
-  nextra = is_committee() ? static_cast<int>(committee_values_.size()) : 0;
+  nextra = (is_committee() ? kSpreadValues : 0) + (has_uncertainty() ? kUncertaintyValues : 0);
   // A thermo column of something that was never evaluated shows it. The sum over ranks is NaN.
-  committee_values_.fill(std::numeric_limits<double>::quiet_NaN());
-  spread_exists_ = spread_is_current_ = false;
+  values_.fill(std::numeric_limits<double>::quiet_NaN());
+  spread_exists_ = spread_is_current_ = uncertainty_is_current_ = false;
   return {};
 }
 
@@ -333,13 +333,14 @@ double PairEKD::memory_usage() {
       sizeof(std::int64_t));
   bytes += static_cast<double>(ghost_rows_.capacity() * sizeof(double));
   return bytes + spread_.memory_usage() +
-         static_cast<double>(forces_std_.capacity() * sizeof(double));
+         static_cast<double>((forces_std_.capacity() + uncertainty_.capacity()) * sizeof(double));
 }
 
 void* PairEKD::extract(const char* name, int& dimension) {
   dimension = 0;
   if (std::strcmp(name, "cutoff") == 0) return &cutoff_;
   if (std::strcmp(name, "forces_std_flag") == 0 && is_committee()) return &forces_std_flag_;
+  if (std::strcmp(name, "uncertainty_flag") == 0 && has_uncertainty()) return &uncertainty_flag_;
   return nullptr;
 }
 
@@ -347,21 +348,27 @@ void* PairEKD::extract(const char* name, int& dimension) {
 // values at its steps.
 void* PairEKD::extract_peratom(const char* name, int& columns) {
   columns = 0;
-  if (std::strcmp(name, "forces_std") != 0) return nullptr;
+  const bool uncertainty = std::strcmp(name, "uncertainty") == 0;
+  if (!uncertainty && std::strcmp(name, "forces_std") != 0) return nullptr;
   if (!model_)
-    error->all(FLERR, "pair_style ekd: forces_std needs the model; put pair_coeff before fix pair");
-  if (!is_committee())
+    error->all(FLERR, "pair_style ekd: {} needs the model; put pair_coeff before fix pair", name);
+  if (uncertainty && !has_uncertainty())
+    error->all(FLERR,
+               "pair_style ekd: '{}' has no uncertainty; distill the student from labels of at "
+               "least two teachers, with this version of ekd",
+               path_);
+  if (!uncertainty && !is_committee())
     error->all(FLERR,
                "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
                "write a committee with 'ekd committee'",
                path_);
   const bool running = update->whichflag != 0;
-  if (running && !spread_is_current_)
+  if (running && !(uncertainty ? uncertainty_is_current_ : spread_is_current_))
     error->all(FLERR,
-               "pair_style ekd: forces_std was not evaluated at step {}; use fix pair with "
-               "'forces_std 1', which asks for it at its own steps",
-               update->ntimestep);
-  return forces_std_.data();
+               "pair_style ekd: {} was not evaluated at step {}; use fix pair with '{} 1', which "
+               "asks for it at its own steps",
+               name, update->ntimestep, name);
+  return uncertainty ? uncertainty_.data() : forces_std_.data();
 }
 
 // ---- a step ---------------------------------------------------------------------------------
@@ -375,6 +382,9 @@ void PairEKD::compute(int eflag, int vflag) {
     each_member = [this](const ekd::Energies& found) {
       spread_.add(atoms_, sum_of_energies(found.atomic_energies), found.pair_gradients);
     };
+  // Where LAMMPS asks for the energy, compute pair may ask for this.
+  uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
+  atoms_.with_uncertainty = uncertainty_is_current_;
   try {
     gather_species();
     if (wide_ghosts_)
@@ -392,6 +402,7 @@ void PairEKD::compute(int eflag, int vflag) {
   tally_energies(result.atomic_energies);
   tally_forces(result.pair_gradients);
   if (spread_is_current_) tally_spread();
+  if (uncertainty_is_current_) tally_uncertainty(result.uncertainty);
 }
 
 // ---- the spread of a committee ----------------------------------------------------------------
@@ -424,25 +435,48 @@ void PairEKD::tally_spread() {
                 MPI_SUM, world);
 
   forces_std_.assign(std::max(1, atom->nlocal), 0.0);  // never empty: its address is asked for
+  for (int i = 0; i < atom->nlocal; ++i)
+    if (species_of_type_[atom->type[i]] >= 0) forces_std_[i] = energy_unit_ * spread_.forces_std(i);
+  const auto [largest, mean] = largest_and_mean(forces_std_);
+  const double energy_std = energy_unit_ * spread_.energy_std();
+  // compute pair adds up what the ranks have.
+  const double share = comm->me == 0 ? 1.0 : 0.0;
+  values_[0] = share * largest;
+  values_[1] = share * mean;
+  values_[2] = share * energy_std;
+  spread_exists_ = true;
+}
+
+// Over all atoms that the model knows, of all ranks.
+std::array<double, 2> PairEKD::largest_and_mean(const std::vector<double>& of_atoms) const {
   double largest = 0.0;
   double sum_and_count[2] = {0.0, 0.0};
   for (int i = 0; i < atom->nlocal; ++i) {
     if (species_of_type_[atom->type[i]] < 0) continue;
-    forces_std_[i] = energy_unit_ * spread_.forces_std(i);
-    largest = std::max(largest, forces_std_[i]);
-    sum_and_count[0] += forces_std_[i];
+    largest = std::max(largest, of_atoms[i]);
+    sum_and_count[0] += of_atoms[i];
     sum_and_count[1] += 1.0;
   }
   MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_DOUBLE, MPI_MAX, world);
   MPI_Allreduce(MPI_IN_PLACE, sum_and_count, 2, MPI_DOUBLE, MPI_SUM, world);
+  return {largest, sum_and_count[1] > 0.0 ? sum_and_count[0] / sum_and_count[1] : 0.0};
+}
 
-  // compute pair adds up what the ranks have.
-  committee_values_.fill(0.0);
-  if (comm->me == 0)
-    committee_values_ = {largest,
-                         sum_and_count[1] > 0.0 ? sum_and_count[0] / sum_and_count[1] : 0.0,
-                         energy_unit_ * spread_.energy_std()};
-  spread_exists_ = true;
+// ---- the uncertainty that students have learned -----------------------------------------------
+
+bool PairEKD::has_uncertainty() const { return model_ && model_->metadata().uncertainty; }
+
+// Of a component of the force on every atom; for compute pair its maximum and its mean, after the
+// spread if there is one. It is read from the features of owned atoms: nothing to exchange.
+void PairEKD::tally_uncertainty(const double* uncertainty) {
+  uncertainty_.assign(std::max(1, atom->nlocal), 0.0);  // never empty, as above
+  for (int i = 0; i < atom->nlocal; ++i)
+    if (species_of_type_[atom->type[i]] >= 0) uncertainty_[i] = energy_unit_ * uncertainty[i];
+  const auto [largest, mean] = largest_and_mean(uncertainty_);
+  const int first = is_committee() ? kSpreadValues : 0;
+  const double share = comm->me == 0 ? 1.0 : 0.0;
+  values_[first] = share * largest;
+  values_[first + 1] = share * mean;
 }
 
 // ---- rows of ghosts, to and from their owners -----------------------------------------------

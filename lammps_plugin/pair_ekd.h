@@ -67,6 +67,9 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   bool spread_is_due() const;
   double sum_of_energies(const double* atomic_energies) const;
   void tally_spread();
+  bool has_uncertainty() const;
+  void tally_uncertainty(const double* uncertainty);
+  std::array<double, 2> largest_and_mean(const std::vector<double>& of_atoms) const;
   void report_overlap();
 
   ekd::EvaluatorOptions options_;
@@ -85,11 +88,18 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
   // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
   ekd::CommitteeSpread spread_;
-  std::vector<double> forces_std_;          // [nlocal], units of this run
-  std::array<double, 3> committee_values_;  // for compute pair: see tally_spread
+  std::vector<double> forces_std_;  // [nlocal], units of this run
   bool spread_exists_ = false;
   bool spread_is_current_ = false;
   int forces_std_flag_ = 0;  // set by fix pair on the steps whose spread it wants
+  // The uncertainty that students have learned from their teachers, likewise.
+  std::vector<double> uncertainty_;  // [nlocal], units of this run
+  bool uncertainty_is_current_ = false;
+  int uncertainty_flag_ = 0;
+  // For compute pair, see set_up: of the spread three values, of the uncertainty two.
+  std::array<double, 5> values_;
+  static constexpr int kSpreadValues = 3;
+  static constexpr int kUncertaintyValues = 2;
 
   ekd::AtomRows rows_{static_cast<double*>(nullptr), 0};  // what is being exchanged
   std::size_t row_bytes_ = 0;                             // of an atom

@@ -16,26 +16,37 @@ ELEMENTS = [1, 6, 7, 8]
 REFERENCE_ENERGIES = [-13.6, -1029.8, -1485.3, -2041.8]  # eV, about those of the free atoms
 
 
-def random_network(seed: int = 0, **settings: object) -> tuple[HIPNN, HIPNNConfig]:
-    """A small float64 network; keyword arguments are fields of HIPNNConfig."""
+def random_network(
+    seed: int = 0, n_hidden: int | None = None, **settings: object
+) -> tuple[HIPNN, HIPNNConfig]:
+    """A small float64 network; keyword arguments are fields of HIPNNConfig.
+
+    With ``n_hidden`` it has a head for the uncertainty; the other weights are the same.
+    """
     defaults = {"n_features": 8, "n_sensitivities": 6, "cutoff": 4.0, "soft_max": 3.5}
     config = HIPNNConfig(**{**defaults, **settings})  # type: ignore[arg-type]
     torch.manual_seed(seed)
-    return HIPNN(config, ELEMENTS, REFERENCE_ENERGIES).double(), config
+    return HIPNN(config, ELEMENTS, REFERENCE_ENERGIES, n_hidden).double(), config
 
 
-def random_model(path: Path, dtype: str = "float64", **settings: object) -> Path:
+def random_model(
+    path: Path, dtype: str = "float64", n_hidden: int | None = None, **settings: object
+) -> Path:
     """Export a random network to ``path``."""
-    network, config = random_network(**settings)
+    network, config = random_network(n_hidden=n_hidden, **settings)
     export_model(network, path, config=config, dtype=dtype)
     return path
 
 
 def random_committee(
-    path: Path, n_members: int = 3, dtype: str = "float64", **settings: object
+    path: Path,
+    n_members: int = 3,
+    dtype: str = "float64",
+    n_hidden: int | None = None,
+    **settings: object,
 ) -> list[Path]:
     """Export random networks to one file, and each to ``<name>-<k>.pt``; return those."""
-    pairs = [random_network(seed=k, **settings) for k in range(n_members)]
+    pairs = [random_network(seed=k, n_hidden=n_hidden, **settings) for k in range(n_members)]
     export_model([network for network, _ in pairs], path, config=pairs[0][1], dtype=dtype)
     alone = [path.with_name(f"{path.stem}-{k}.pt") for k in range(n_members)]
     for target, (network, config) in zip(alone, pairs, strict=True):
@@ -65,7 +76,16 @@ def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | N
     return target
 
 
-def other_format(source: Path, target: Path, number: str = "3") -> Path:
+def with_other_class(source: Path, target: Path) -> Path:
+    """A copy of an exported model whose network has a name that the runtime has no kernels for."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for item in old.infolist():
+            content = old.read(item).replace(b"models.hipnn", b"models.other")
+            new.writestr(item.filename.replace("models/hipnn", "models/other"), content)
+    return target
+
+
+def other_format(source: Path, target: Path, number: str = "4") -> Path:
     """A copy of an exported model that claims another format number."""
 
     def edit(name: str, content: bytes) -> bytes:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ekd.config import HIPNNConfig as HIPNNConfig
     from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import TrainingConfig as TrainingConfig
+    from ekd.config import UncertaintyConfig as UncertaintyConfig
     from ekd.config import load_config as load_config
     from ekd.data import Dataset as Dataset
     from ekd.data import load_dataset as load_dataset
@@ -71,6 +72,7 @@ _PUBLIC = {
     "StabilityConfig": "dynamics",
     "TrainedModel": "training",
     "TrainingConfig": "config",
+    "UncertaintyConfig": "config",
     "VerletList": "neighbor_list",
     "as_calculator": "evaluation",
     "distill": "distillation",

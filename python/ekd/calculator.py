@@ -19,7 +19,9 @@ class EKDCalculator(Calculator):
 
     The stress is there for structures with a three-dimensional cell. A file with several students
     gives their mean, and as ``results["forces_std"]`` (n_atoms, eV/Å) and
-    ``results["energy_std"]`` (eV) their spread, see :class:`ekd.inference.Results`.
+    ``results["energy_std"]`` (eV) their spread. Students that have learned how far their teachers
+    disagree tell it as ``results["uncertainty"]`` (n_atoms, eV/Å). See
+    :class:`ekd.inference.Results`.
 
     Args:
         model: path of the exported file.
@@ -51,9 +53,9 @@ class EKDCalculator(Calculator):
     ):
         super().__init__(**kwargs)
         self.model = ExportedModel(model, device, skin=skin)
-        if self.model.metadata.n_members > 1:
-            spread = ["energy_std", "forces_std"]
-            self.implemented_properties = [*self.implemented_properties, *spread]  # type: ignore[misc]
+        more = ["energy_std", "forces_std"] if self.model.metadata.n_members > 1 else []
+        more += ["uncertainty"] if self.model.metadata.uncertainty else []
+        self.implemented_properties = [*self.implemented_properties, *more]  # type: ignore[misc]
 
     def calculate(
         self,
@@ -75,6 +77,8 @@ class EKDCalculator(Calculator):
         if results.forces_std is not None:
             self.results["forces_std"] = results.forces_std
             self.results["energy_std"] = results.energy_std
+        if results.uncertainty is not None:
+            self.results["uncertainty"] = results.uncertainty
         if self.atoms.cell.rank == 3:
             stress = -results.virial / self.atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

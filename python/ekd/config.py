@@ -320,6 +320,18 @@ class SpreadConfig(Section):
     )
 
 
+class UncertaintyConfig(Section):
+    """A second output of the student: how far its teachers would disagree about a force."""
+
+    enabled: bool | None = Field(
+        None, description="None: if at least two teachers gave labels, so that there is a spread"
+    )
+    n_hidden: int = Field(
+        32, ge=1, description="width of the two layers between features and uncertainty"
+    )
+    n_steps: int = Field(2000, ge=1, description="of its training, which takes a second or two")
+
+
 class StudentConfig(Section):
     """The distilled model: true energies, mean forces of the teachers."""
 
@@ -335,6 +347,7 @@ class StudentConfig(Section):
     model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
     training: StudentTrainingConfig = StudentTrainingConfig()
     spread: SpreadConfig = SpreadConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
     extra_energy_weight: float = Field(
         1.0,
         ge=0,

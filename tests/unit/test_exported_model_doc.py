@@ -112,10 +112,10 @@ def test_fields_and_their_types(documented: dict[str, str], records: dict[str, s
 def test_records(records: dict[str, str]) -> None:
     named = re.findall(r"^\| `(extra/[\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(records) == sorted(named)
-    assert records["extra/ekd_format"] == "2"
+    assert records["extra/ekd_format"] == "3"
 
 
-@pytest.mark.parametrize("number", ["1", "3"])
+@pytest.mark.parametrize("number", ["1", "4"])
 def test_refusal_of_another_format_is_quoted(archive: Path, tmp_path: Path, number: str) -> None:
     with pytest.raises(ModelFileError) as refusal:
         read_metadata(other_format(archive, tmp_path / "student.pt", number))

@@ -27,7 +27,8 @@ class EKD_EXPORT ExportedModel {
   std::int64_t exchange_width() const;
 
   // The mean over the members. `each_member` is shown what every one of them finds, in turn; it
-  // is forgotten afterwards. Takes tensors on any device and returns them on the CPU.
+  // is forgotten afterwards. The uncertainty is there if the graph asks for it and the file has it.
+  // Takes tensors on any device and returns them on the CPU.
   // Collective, once per member; see Network::evaluate.
   // Throws std::exception if the model misbehaves.
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange,

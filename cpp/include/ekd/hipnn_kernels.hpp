@@ -14,6 +14,7 @@
 //   backpropagate    A, z, gradients -> dE/dA (in its place), dE/dz of the centre
 //   differentiate    dE/dA -> dE/d(pair vector), dE/dz of the neighbours
 //   evaluate_alone   all of it, where there is one interaction
+//   read_uncertainty features that leave all interactions -> uncertainty
 //
 // All arrays are dense and row-major. Functions take a range, begin .. end - 1, share no writing
 // between ranges, and may therefore run on several threads, each on a range of its own.
@@ -90,6 +91,18 @@ struct StageWeights {
   T energy_bias;
 };
 
+// The head that reads the uncertainty of the forces: two hidden layers, of H features.
+template <class T>
+struct UncertaintyWeights {
+  std::int64_t n_levels = 0;               // 0: there is no head
+  const PackedMatrix<T>* first = nullptr;  // [n_levels], rows F, columns H
+  const T* first_bias = nullptr;           // [H], as the next two padded to the columns
+  PackedMatrix<T> second;                  // rows H, padded with zeros, columns H
+  const T* second_bias = nullptr;          // [H]
+  const T* readout = nullptr;              // [H], padded with zeros
+  T readout_bias = 0;
+};
+
 template <class T>
 struct HipnnKernels {
   const char* instruction_set;
@@ -115,10 +128,11 @@ struct HipnnKernels {
 
   // With seeds [n_centers] (dE/d energy of the atom) and gradient_out [n_centers, F] (null: none):
   // dE/d mixed takes the place of mixed, gradient_in [n_centers, F_in] (null: not wanted) is set,
-  // energies (null: not wanted) are added to.
+  // energies (null: not wanted) are added to, features_out [n_centers, F] (null: not wanted) set.
   void (*backpropagate)(const StageWeights<T>&, const std::int64_t* species, const T* features,
                         const double* seeds, const T* gradient_out, std::int64_t begin,
-                        std::int64_t end, T* mixed, double* energies, T* gradient_in);
+                        std::int64_t end, T* mixed, double* energies, T* gradient_in,
+                        T* features_out);
 
   // pair_gradients [n_pairs, 3] are added to. Of species: the range is of centres, gradient is
   // dE/d mixed of these, and the rest is unused. Else the range is of `atoms`, neighbours, gradient
@@ -129,10 +143,15 @@ struct HipnnKernels {
                         std::int64_t end, double* pair_gradients, T* gradient_in);
 
   // All of a network whose only interaction this is, for the centres of the range: mix,
-  // backpropagate and differentiate in one. energies and pair_gradients are added to.
+  // backpropagate and differentiate in one. energies and pair_gradients are added to,
+  // features_out [n_centers, F] (null: not wanted) is set.
   void (*evaluate_alone)(const StageWeights<T>&, const StagePairs&, const std::int64_t* species,
                          const double* seeds, std::int64_t begin, std::int64_t end,
-                         double* energies, double* pair_gradients);
+                         double* energies, double* pair_gradients, T* features_out);
+
+  // uncertainty [n_centers], of the features [n_centers or more, F] that leave each interaction.
+  void (*read_uncertainty)(const UncertaintyWeights<T>&, const T* const* features,
+                           std::int64_t begin, std::int64_t end, double* uncertainty);
 };
 
 // The kernels of the best instruction set that this processor has, or of the one that the

@@ -8,8 +8,9 @@
 
 namespace ekd {
 
-// Version of the file format. A reader refuses any other.
-inline constexpr int kModelFormat = 2;
+// Version of the file format, and the oldest one that is still read. A reader refuses any other.
+inline constexpr int kModelFormat = 3;
+inline constexpr int kOldestModelFormat = 2;
 
 // Names of the records inside the TorchScript archive.
 inline constexpr const char* kFormatRecord = "ekd_format";
@@ -21,9 +22,10 @@ struct SelfTest {
   std::vector<double> positions;      // [n_atoms, 3], Å
   std::array<double, 9> cell{};       // rows are lattice vectors, Å
   std::array<std::uint8_t, 3> pbc{};
-  double energy = 0.0;         // eV
-  std::vector<double> forces;  // [n_atoms, 3], eV/Å
-  double tolerance = 0.0;      // eV/atom and eV/Å
+  double energy = 0.0;              // eV
+  std::vector<double> forces;       // [n_atoms, 3], eV/Å
+  std::vector<double> uncertainty;  // [n_atoms], eV/Å; empty if the model has none
+  double tolerance = 0.0;           // eV/atom and eV/Å
 };
 
 // The fields an engine acts on. The JSON holds more, for people; docs/exported_model.md lists all.
@@ -39,6 +41,7 @@ struct ModelMetadata {
   std::int64_t n_interactions = 0;
   std::int64_t n_members = 0;                // students in the file; their mean is the prediction
   std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
+  bool uncertainty = false;                  // whether every student has a head for it
   std::vector<std::string> required_ops;     // schemas of the operators the model calls
   SelfTest self_test;
 

@@ -12,12 +12,13 @@ namespace ekd {
 
 // The atoms of a process, and the pairs whose centres it evaluates.
 struct EKD_EXPORT AtomGraph {
-  torch::Tensor species;       // [n_all] int64, index into the elements of the model
-  torch::Tensor offsets;       // [n_centers + 1] int64: the pairs of centre i are offsets[i] and
-                               // following; atoms 0 .. n_centers - 1 are evaluated ...
-  torch::Tensor neighbors;     // [n_pairs] int64
-  torch::Tensor pair_vectors;  // [n_pairs, 3] float64, Å, from centre to neighbour
-  std::int64_t n_owned = 0;    // ... and the energies of the first n_owned of them count
+  torch::Tensor species;          // [n_all] int64, index into the elements of the model
+  torch::Tensor offsets;          // [n_centers + 1] int64: the pairs of centre i are offsets[i] and
+                                  // following; atoms 0 .. n_centers - 1 are evaluated ...
+  torch::Tensor neighbors;        // [n_pairs] int64
+  torch::Tensor pair_vectors;     // [n_pairs, 3] float64, Å, from centre to neighbour
+  std::int64_t n_owned = 0;       // ... and the energies of the first n_owned of them count
+  bool with_uncertainty = false;  // whether it is asked for, of networks that have it
 
   std::int64_t n_centers() const { return offsets.size(0) - 1; }
   torch::Tensor centers() const;  // [n_pairs] int64, ascending
@@ -26,6 +27,9 @@ struct EKD_EXPORT AtomGraph {
 struct Evaluation {
   torch::Tensor atomic_energies;  // [n_owned], eV, float64
   torch::Tensor pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å, float64
+  // [n_owned], eV/Å, float64: how far the teachers would disagree about a component of the force.
+  // Undefined if it was not asked for.
+  torch::Tensor uncertainty;
 };
 
 // How an engine moves numbers between atoms that are evaluated and those that are not (ghosts), in

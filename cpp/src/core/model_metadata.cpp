@@ -15,6 +15,7 @@ using nlohmann::json;
 struct Field {
   const char* name;
   json::value_t type;
+  int since = kOldestModelFormat;  // the first format that has it
 };
 
 constexpr Field kFields[] = {
@@ -31,6 +32,7 @@ constexpr Field kFields[] = {
     {"n_interactions", json::value_t::number_integer},
     {"feature_widths", json::value_t::array},
     {"n_members", json::value_t::number_integer},
+    {"uncertainty", json::value_t::boolean, 3},
     {"strictly_local", json::value_t::boolean},
     {"energy_reference", json::value_t::object},
     {"provenance", json::value_t::array},
@@ -50,9 +52,10 @@ class Reader {
  public:
   Reader(const json& document, const std::string& source) : document_(document), source_(source) {}
 
-  void check_keys() const {
+  void check_keys(int format) const {
     if (!document_.is_object()) fail("the metadata is not a JSON object");
     for (const Field& field : kFields) {
+      if (field.since > format) continue;
       const auto found = document_.find(field.name);
       if (found == document_.end()) fail("the metadata lacks '" + std::string(field.name) + "'");
       if (!has_type(*found, field.type))
@@ -60,7 +63,9 @@ class Reader {
              ", expected " + json(field.type).type_name());
     }
     for (const auto& [key, value] : document_.items()) {
-      const auto known = [&key = key](const Field& field) { return key == field.name; };
+      const auto known = [&key = key, format](const Field& field) {
+        return key == field.name && field.since <= format;
+      };
       if (std::none_of(std::begin(kFields), std::end(kFields), known))
         fail("the metadata has the unknown key '" + key + "'");
     }
@@ -119,6 +124,7 @@ SelfTest parse_self_test(const json& frame, const ModelMetadata& metadata, const
     }
     test.positions = flattened(frame.at("positions"));
     test.forces = flattened(frame.at("forces"));
+    if (metadata.uncertainty) test.uncertainty = frame.at("uncertainty").get<std::vector<double>>();
     cell = flattened(frame.at("cell"));
     pbc = frame.at("pbc").get<std::vector<bool>>();
     test.energy = frame.at("energy").get<double>();
@@ -127,8 +133,9 @@ SelfTest parse_self_test(const json& frame, const ModelMetadata& metadata, const
     reader.fail(std::string("'self_test' in the metadata cannot be read (") + error.what() + ")");
   }
   const std::size_t n = 3 * test.species.size();
+  const std::size_t n_uncertain = metadata.uncertainty ? test.species.size() : 0;
   reader.require(n > 0 && test.positions.size() == n && test.forces.size() == n &&
-                     cell.size() == 9 && pbc.size() == 3,
+                     test.uncertainty.size() == n_uncertain && cell.size() == 9 && pbc.size() == 3,
                  "the arrays of 'self_test' in the metadata do not fit together");
   std::copy(cell.begin(), cell.end(), test.cell.begin());
   std::copy(pbc.begin(), pbc.end(), test.pbc.begin());
@@ -146,10 +153,11 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
                                    const std::string& source) {
   const int format = parse_format(format_text, source);
   if (format > kModelFormat)
-    throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
-                         ", but ekd " EKD_VERSION " reads format " + std::to_string(kModelFormat) +
-                         "; update ekd, or export the model with this version");
-  if (format < kModelFormat)
+    throw ModelFileError(
+        "'" + source + "' has model format " + std::to_string(format) +
+        ", but ekd " EKD_VERSION " reads formats " + std::to_string(kOldestModelFormat) + " to " +
+        std::to_string(kModelFormat) + "; update ekd, or export the model with this version");
+  if (format < kOldestModelFormat)
     throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
                          ", which ekd " EKD_VERSION " no longer reads" + kMend);
   json document;
@@ -160,7 +168,7 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
                          ")" + kMend);
   }
   const Reader reader(document, source);
-  reader.check_keys();
+  reader.check_keys(format);
 
   ModelMetadata metadata;
   metadata.ekd_version = reader.get<std::string>("ekd_version");
@@ -173,6 +181,7 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   metadata.n_interactions = reader.get<std::int64_t>("n_interactions");
   metadata.feature_widths = reader.get<std::vector<std::int64_t>>("feature_widths");
   metadata.n_members = reader.get<std::int64_t>("n_members");
+  metadata.uncertainty = format >= 3 && reader.get<bool>("uncertainty");
   metadata.required_ops = reader.get<std::vector<std::string>>("required_ops");
 
   for (const char* name : {"atomic_numbers", "feature_widths"})

@@ -401,6 +401,15 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
   }
 }
 
+// The features that leave, without their padding.
+template <class T>
+void copy_features(const Weights<T>& w, const LayerScratch<T>& scratch, std::int64_t tile,
+                   std::int64_t rows, T* features_out) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::memcpy(features_out + (tile + row) * w.width_out, scratch.features + row * w.padded,
+                sizeof(T) * w.width_out);
+}
+
 template <class T>
 void activate(const Weights<T>& w, const std::int64_t* species, const T* features, const T* mixed,
               std::int64_t begin, std::int64_t end, T* features_out, double* energies) {
@@ -409,16 +418,14 @@ void activate(const Weights<T>& w, const std::int64_t* species, const T* feature
     const std::int64_t rows = least(kTile, end - tile);
     layers_forward(w, species, features, mixed + (tile - begin) * w.n_components * w.padded, tile,
                    rows, false, scratch, energies);
-    for (std::int64_t row = 0; row < rows; ++row)
-      std::memcpy(features_out + (tile + row) * w.width_out, scratch.features + row * w.padded,
-                  sizeof(T) * w.width_out);
+    copy_features(w, scratch, tile, rows, features_out);
   }
 }
 
 template <class T>
 void backpropagate(const Weights<T>& w, const std::int64_t* species, const T* features,
                    const double* seeds, const T* gradient_out, std::int64_t begin, std::int64_t end,
-                   T* mixed, double* energies, T* gradient_in) {
+                   T* mixed, double* energies, T* gradient_in, T* features_out) {
   const std::int64_t W = w.padded;
   const std::int64_t width = w.center_transposed.columns;  // F_in, padded
   LayerScratch<T> scratch(w, true);
@@ -427,6 +434,7 @@ void backpropagate(const Weights<T>& w, const std::int64_t* species, const T* fe
     const std::int64_t rows = least(kTile, end - tile);
     T* const tile_mixed = mixed + (tile - begin) * w.n_components * W;
     layers_forward(w, species, features, tile_mixed, tile, rows, true, scratch, energies);
+    if (features_out != nullptr) copy_features(w, scratch, tile, rows, features_out);
     T* const g = scratch.features;  // dE/dz
     T* const h = scratch.inner;
     for (std::int64_t row = 0; row < rows; ++row) {
@@ -492,7 +500,7 @@ constexpr std::int64_t kCentersTogether = 16;
 template <class T, int C>
 void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
                       const double* seeds, std::int64_t begin, std::int64_t end, double* energies,
-                      double* pair_gradients) {
+                      double* pair_gradients, T* features_out) {
   const std::int64_t depth = w.mix.rows;
   const std::int64_t stride = w.mix_transposed.columns;
   const std::int64_t room = whole_vectors<T>(most_pairs(pairs.of_centers.offsets, begin, end));
@@ -514,7 +522,7 @@ void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::i
     }
     multiply<T>(rows * C, messages, depth, w.mix, mixed, w.padded);
     backpropagate<T>(w, species, nullptr, seeds, nullptr, tile, tile + rows, mixed, energies,
-                     nullptr);
+                     nullptr, features_out);
     multiply<T>(rows * C, mixed, w.padded, w.mix_transposed, messages, stride);
     at = 0;
     for (std::int64_t i = tile; i < tile + rows; ++i) {
@@ -532,13 +540,44 @@ void evaluate_species(const Weights<T>& w, const StagePairs& pairs, const std::i
 template <class T>
 void evaluate_alone(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* species,
                     const double* seeds, std::int64_t begin, std::int64_t end, double* energies,
-                    double* pair_gradients) {
+                    double* pair_gradients, T* features_out) {
   const auto run = [&](auto of_species) {
-    of_species(w, pairs, species, seeds, begin, end, energies, pair_gradients);
+    of_species(w, pairs, species, seeds, begin, end, energies, pair_gradients, features_out);
   };
   if (w.n_components == 1) run(evaluate_species<T, 1>);
   if (w.n_components == 4) run(evaluate_species<T, 4>);
   if (w.n_components == 9) run(evaluate_species<T, 9>);
+}
+
+// ---- the uncertainty of the forces ------------------------------------------------------------
+
+template <class T>
+void read_uncertainty(const ekd::UncertaintyWeights<T>& w, const T* const* features,
+                      std::int64_t begin, std::int64_t end, double* uncertainty) {
+  const std::int64_t H = w.second.columns;
+  Scratch<T> entering(kTile * H);
+  Scratch<T> hidden(kTile * H);
+  Scratch<double> found(kTile);
+  for (std::int64_t tile = begin; tile < end; tile += kTile) {
+    const std::int64_t rows = least(kTile, end - tile);
+    for (std::int64_t level = 0; level < w.n_levels; ++level) {
+      const auto& matrix = w.first[level];
+      multiply<T>(rows, features[level] + tile * matrix.rows, matrix.rows, matrix, entering, H,
+                  level == 0 ? w.first_bias : nullptr, level == 0 ? Into::kOverwrite : Into::kAdd);
+    }
+    apply_softplus<T>(entering, rows * H, nullptr);
+    multiply<T>(rows, entering, H, w.second, hidden, H, w.second_bias);
+    apply_softplus<T>(hidden, rows * H, nullptr);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      Vector<T> total{};
+      for (std::int64_t f = 0; f < H; f += kLanes<T>)
+        total += load(hidden + row * H + f) * load(w.readout + f);
+      found[row] = static_cast<double>(sum<T>(total) + w.readout_bias);
+    }
+    for (std::int64_t row = rows; row < kTile; ++row) found[row] = 0.0;
+    apply_softplus<double>(found, kTile, nullptr);  // whole vectors
+    std::memcpy(uncertainty + tile, found, sizeof(double) * rows);
+  }
 }
 
 // ---- the table ------------------------------------------------------------------------------
@@ -581,11 +620,13 @@ void differentiate(const Weights<T>& w, const StagePairs& pairs, const std::int6
 #define EKD_NAME(prefix, isa) EKD_JOIN(prefix, isa)
 #define EKD_TEXT(isa) EKD_QUOTED(isa)
 #define EKD_QUOTED(isa) #isa
-#define EKD_TABLE(T, prefix)                                                           \
-  extern const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA);                              \
-  constinit const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA){                           \
-      EKD_TEXT(EKD_ISA), kLanes<T>,        kPanel<T>,        project<T>,       mix<T>, \
-      activate<T>,       backpropagate<T>, differentiate<T>, evaluate_alone<T>};
+#define EKD_TABLE(T, prefix)                                   \
+  extern const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA);      \
+  constinit const HipnnKernels<T> EKD_NAME(prefix, EKD_ISA){   \
+      EKD_TEXT(EKD_ISA),  kLanes<T>,        kPanel<T>,         \
+      project<T>,         mix<T>,           activate<T>,       \
+      backpropagate<T>,   differentiate<T>, evaluate_alone<T>, \
+      read_uncertainty<T>};
 
 namespace ekd {
 EKD_TABLE(float, hipnn_float_)

@@ -49,6 +49,8 @@ ExportedModel::ExportedModel(const std::string& path, const torch::Device& devic
     require(agrees("n_interactions", metadata_.n_interactions), "n_interactions");
     require(agrees("feature_widths", c10::List<std::int64_t>(metadata_.feature_widths)),
             "feature_widths");
+    const bool uncertain = part.hasattr("has_uncertainty") && part.attr("has_uncertainty").toBool();
+    require(uncertain || !metadata_.uncertainty, "uncertainty");
   };
   check(module);
   if (module.hasattr("members")) {
@@ -77,9 +79,12 @@ Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchan
   graph.offsets = input.offsets.to(device_);
   graph.neighbors = input.neighbors.to(device_);
   graph.pair_vectors = input.pair_vectors.to(device_);
+  graph.with_uncertainty = input.with_uncertainty && metadata_.uncertainty;
   const auto on_cpu = [](const Evaluation& found) {
     return Evaluation{found.atomic_energies.to(torch::kCPU).contiguous(),
-                      found.pair_gradients.to(torch::kCPU).contiguous()};
+                      found.pair_gradients.to(torch::kCPU).contiguous(),
+                      found.uncertainty.defined() ? found.uncertainty.to(torch::kCPU).contiguous()
+                                                  : torch::Tensor()};
   };
   Evaluation mean;  // first the sum; what a member found does not outlive its turn
   for (const auto& member : members_) {
@@ -90,12 +95,14 @@ Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchan
     } else {
       mean.atomic_energies.add_(found.atomic_energies);
       mean.pair_gradients.add_(found.pair_gradients);
+      if (graph.with_uncertainty) mean.uncertainty.add_(found.uncertainty);
     }
   }
   if (members_.size() > 1) {
     const auto n_members = static_cast<double>(members_.size());
     mean.atomic_energies.div_(n_members);
     mean.pair_gradients.div_(n_members);
+    if (graph.with_uncertainty) mean.uncertainty.div_(n_members);
   }
   return on_cpu(mean);
 }
@@ -119,6 +126,7 @@ void ExportedModel::self_test() {
   graph.neighbors = torch::from_blob(list.pairs.data() + n_pairs, {n_pairs}, torch::kInt64);
   graph.pair_vectors = torch::from_blob(list.pair_vectors.data(), {n_pairs, 3}, torch::kFloat64);
   graph.n_owned = n_atoms;
+  graph.with_uncertainty = metadata_.uncertainty;
   NoExchange nothing;
   const Evaluation found = evaluate(graph, nothing);
 
@@ -127,13 +135,17 @@ void ExportedModel::self_test() {
   const double energy =
       std::abs(found.atomic_energies.sum().item<double>() - test.energy) / n_atoms;
   const double force = (found_forces - expected).abs().max().item<double>();
+  const torch::Tensor told = torch::tensor(test.uncertainty, torch::kFloat64);
+  const double uncertainty =
+      metadata_.uncertainty ? (found.uncertainty - told).abs().max().item<double>() : 0.0;
   // A double-precision file run in single precision is as exact as single precision is.
   const double tolerance =
       dtype_ == torch::kFloat32 ? std::max(test.tolerance, 1e-4) : test.tolerance;
-  if (energy <= tolerance && force <= tolerance) return;
+  if (energy <= tolerance && force <= tolerance && uncertainty <= tolerance) return;
   std::ostringstream message;
   message << "'" << path_ << "' fails its self-test: here it differs from the original model by "
-          << energy << " eV/atom and " << force << " eV/Å, expected below " << tolerance
+          << energy << " eV/atom and " << std::max(force, uncertainty) << " eV/Å, expected below "
+          << tolerance
           << "; check the installation with 'ekd check', or switch the test off to look further";
   throw ModelFileError(message.str());
 }

@@ -13,6 +13,8 @@
 
 #include "ekd/buffer.hpp"
 #include "ekd/hipnn_kernels.hpp"
+#include "hipnn_weights.hpp"
+#include "uncertainty_head.hpp"
 #include "zbl.hpp"
 
 namespace ekd {
@@ -20,36 +22,19 @@ namespace {
 
 // ---- weights --------------------------------------------------------------------------------
 
-// "a.b.c" of a module.
-c10::IValue find(const torch::jit::Module& module, const std::string& path) {
-  const auto dot = path.find('.');
-  if (dot == std::string::npos) return module.attr(path);
-  return find(module.attr(path.substr(0, dot)).toModule(), path.substr(dot + 1));
-}
-
-template <class T>
-std::vector<T> numbers(const torch::jit::Module& module, const std::string& path) {
-  const torch::Tensor flat = find(module, path)
-                                 .toTensor()
-                                 .detach()
-                                 .to(torch::kCPU, c10::CppTypeToScalarType<T>::value)
-                                 .contiguous();
-  return {flat.const_data_ptr<T>(), flat.const_data_ptr<T>() + flat.numel()};
-}
-
 // The weights of one stage and the memory that they point into.
 template <class T>
 class Stage {
  public:
   Stage(const torch::jit::Module& block, std::int64_t l_max, double cutoff, double cusp, bool first,
         const HipnnKernels<T>& kernels)
-      : kernels_(kernels) {
+      : kernels_(kernels), kept_(kernels.panel) {
     const auto weight = [&](const std::string& name) { return numbers<T>(block, name); };
     const std::vector<T> outer = weight("outer.weight");
     const std::vector<T> center = weight("interaction.center.weight");
     const auto F = static_cast<std::int64_t>(weight("outer.bias").size());
     const auto F_in = static_cast<std::int64_t>(center.size()) / F;
-    const std::int64_t W = padded(F, kernels.panel);
+    const std::int64_t W = padded_to(F, kernels.panel);
     w.of_species = first;
     w.width_in = F_in;
     w.width_out = F;
@@ -71,16 +56,16 @@ class Stage {
       const auto at = [&](std::int64_t row, std::int64_t f) {
         return f < F && row % SP < S ? V_of(f, row % SP, row / SP) : T(0);
       };
-      w.mix = pack(F_in * SP, W, at);
+      w.mix = kept_.pack(F_in * SP, W, at);
       w.mix_transposed =
-          pack(W, F_in * SP, [&](auto k, auto n) { return n < F_in * SP ? at(n, k) : T(0); });
+          kept_.pack(W, F_in * SP, [&](auto k, auto n) { return n < F_in * SP ? at(n, k) : T(0); });
     } else {
       const auto at = [&](std::int64_t f_in, std::int64_t column) {
         return column % W < F ? V_of(column % W, column / W, f_in) : T(0);
       };
-      w.mix = pack(F_in, S * W, at);
+      w.mix = kept_.pack(F_in, S * W, at);
       w.mix_transposed =
-          pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
+          kept_.pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
     }
 
     w.tensor_scales = rows(weight("interaction.tensor_scales"), l_max, F);
@@ -135,33 +120,12 @@ class Stage {
   }
 
  private:
-  static std::int64_t padded(std::int64_t n, std::int64_t unit) {
-    return (n + unit - 1) / unit * unit;
-  }
-
-  const T* keep(std::vector<T> values) {
-    kept_.push_back(std::move(values));
-    return kept_.back().data();
-  }
-
   // n rows of width F, padded.
   const T* rows(const std::vector<T>& values, std::int64_t n, std::int64_t F) {
     std::vector<T> out(std::max<std::int64_t>(1, n) * w.padded, T(0));
     for (std::int64_t row = 0; row < n; ++row)
       std::copy_n(values.begin() + row * F, F, out.begin() + row * w.padded);
-    return keep(std::move(out));
-  }
-
-  template <class At>
-  PackedMatrix<T> pack(std::int64_t n_rows, std::int64_t n_columns, At at) {
-    const std::int64_t panel = kernels_.panel;
-    const std::int64_t columns = padded(n_columns, panel);
-    std::vector<T> data(n_rows * columns);
-    for (std::int64_t c = 0; c < columns; ++c)
-      for (std::int64_t r = 0; r < n_rows; ++r)
-        data[c / panel * panel * n_rows + r * panel + c % panel] =
-            c < n_columns ? static_cast<T>(at(r, c)) : T(0);
-    return {keep(std::move(data)), n_rows, columns};
+    return kept_.keep(std::move(out));
   }
 
   // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. What is inside
@@ -172,8 +136,8 @@ class Stage {
       return from < n_in && to < n_out ? weight[to * n_in + from] : T(0);
     };
     const std::int64_t in = enters ? n_in : w.padded;
-    if (transposed) return pack(w.padded, in, [&](auto k, auto n) { return at(n, k); });
-    return pack(in, w.padded, at);
+    if (transposed) return kept_.pack(w.padded, in, [&](auto k, auto n) { return at(n, k); });
+    return kept_.pack(in, w.padded, at);
   }
 
   // Ascending in 1/mu, so that those which a distance excites are neighbours; and for bins of the
@@ -185,7 +149,7 @@ class Stage {
     std::sort(order_.begin(), order_.end(),
               [&](auto a, auto b) { return T(1) / mu[a] < T(1) / mu[b]; });
     w.n_sensitivities = n;
-    w.padded_sensitivities = padded(n, kernels_.lanes);
+    w.padded_sensitivities = padded_to(n, kernels_.lanes);
     std::vector<T> inverse(w.padded_sensitivities, T(0)), width(w.padded_sensitivities, T(0));
     for (std::int64_t s = 0; s < n; ++s) {
       inverse[s] = T(1) / mu[order_[s]];
@@ -215,8 +179,8 @@ class Stage {
     reach_ = window_end_;
     for (std::int64_t bin = kWindowBins - 1; bin-- > 0;)
       reach_[bin] = std::max(reach_[bin], reach_[bin + 1]);
-    w.inverse_mu = keep(std::move(inverse));
-    w.sigma = keep(std::move(width));
+    w.inverse_mu = kept_.keep(std::move(inverse));
+    w.sigma = kept_.keep(std::move(width));
     w.window_begin = window_begin_.data();
     w.window_end = window_end_.data();
   }
@@ -225,7 +189,7 @@ class Stage {
   std::vector<std::int64_t> order_;
   std::vector<std::int16_t> window_begin_, window_end_, reach_;
   std::vector<AtomLayerWeights<T>> layers_;
-  std::vector<std::vector<T>> kept_;
+  PackedWeights<T> kept_;
 };
 
 // ---- memory ---------------------------------------------------------------------------------
@@ -275,6 +239,12 @@ class HipnnNetwork : public Network {
       row_size_ = std::max(row_size_, stage->w.n_sensitivities * stage->w.padded);
     reference_ = numbers<double>(module, "reference_energies");
     if (!module.attr("zbl").isNone()) repulsion_.emplace(module.attr("zbl").toModule());
+    if (module.hasattr("uncertainty_head") && !module.attr("uncertainty_head").isNone()) {
+      std::vector<std::int64_t> widths;
+      for (const auto& stage : stages_) widths.push_back(stage->w.width_out);
+      head_ = std::make_unique<UncertaintyHead<T>>(module.attr("uncertainty_head").toModule(),
+                                                   widths, kernels_);
+    }
   }
 
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
@@ -299,13 +269,19 @@ class HipnnNetwork : public Network {
       });
     }
 
+    const bool with_uncertainty = graph.with_uncertainty && head_ != nullptr;
+    torch::Tensor features_out;  // that leave the last interaction, where somebody reads them
+    if (with_uncertainty) features_out = torch::empty({n, stages_.back()->w.width_out}, options);
+    T* const read_features =
+        with_uncertainty ? features_out.template mutable_data_ptr<T>() : nullptr;
+
     if (!several()) {
       each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
         if (!cleared) clear_gradients(begin, end);
         kernels_.evaluate_alone(stages_[0]->w, pairs_, species_, seeds_.data(), begin, end,
-                                energies_, gradients_);
+                                energies_, gradients_, read_features);
       });
-      return {energies.narrow(0, 0, graph.n_owned), gradients};
+      return {energies.narrow(0, 0, graph.n_owned), gradients, read_uncertainty({}, read_features)};
     }
     const std::size_t last = stages_.size() - 1;
     std::vector<torch::Tensor> features(stages_.size());  // that enter each interaction
@@ -327,7 +303,8 @@ class HipnnNetwork : public Network {
       T* const to = k > 0 ? gradient_in.template mutable_data_ptr<T>() : nullptr;
       const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
         kernels_.backpropagate(w, species_, rows(features[k]), seeds_.data(), rows(gradient_out),
-                               begin, end, mixed, k == last ? energies_ : nullptr, to);
+                               begin, end, mixed, k == last ? energies_ : nullptr, to,
+                               k == last ? read_features : nullptr);
         if (k == 0)
           kernels_.differentiate(w, pairs_, species_, nullptr, nullptr, mixed, nullptr, nullptr,
                                  begin, end, gradients_, nullptr);
@@ -342,7 +319,8 @@ class HipnnNetwork : public Network {
       differentiate(k, rows(features[k]), to);
       gradient_out = gradient_in;
     }
-    return {energies.narrow(0, 0, graph.n_owned), gradients};
+    return {energies.narrow(0, 0, graph.n_owned), gradients,
+            read_uncertainty(features, read_features)};
   }
 
   std::int64_t exchange_width() const override {
@@ -392,6 +370,22 @@ class HipnnNetwork : public Network {
   }
 
   bool several() const { return stages_.size() > 1; }
+
+  // entering: features that enter each interaction, of which those of the first are not read.
+  // leaving: the last one; null: nothing is asked for.
+  torch::Tensor read_uncertainty(const std::vector<torch::Tensor>& entering,
+                                 const T* leaving) const {
+    if (leaving == nullptr) return {};
+    std::vector<const T*> features;
+    for (std::size_t k = 1; k < entering.size(); ++k) features.push_back(rows(entering[k]));
+    features.push_back(leaving);
+    torch::Tensor found = torch::empty({graph_.n_owned}, torch::kFloat64);
+    double* const to = found.mutable_data_ptr<double>();
+    each_chunk(0, graph_.n_owned, [&](std::int64_t begin, std::int64_t end) {
+      head_->read(features, begin, end, to);
+    });
+    return found;
+  }
 
   // Offsets of the sorted pairs, and for later interactions the pairs of each neighbour.
   //
@@ -570,6 +564,7 @@ class HipnnNetwork : public Network {
   std::int64_t row_size_ = 1;  // of q
   std::vector<double> reference_;
   std::optional<Repulsion> repulsion_;
+  std::unique_ptr<UncertaintyHead<T>> head_;  // null: there is none
 
   // Of the evaluation that is under way.
   AtomGraph graph_;

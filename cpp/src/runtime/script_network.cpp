@@ -112,7 +112,8 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
                                     .to(torch::kFloat64);
   torch::Tensor energies = torch::zeros_like(counted);
   torch::Tensor pair_gradients = torch::zeros_like(graph.pair_vectors);
-  torch::Tensor gradient_out;  // [n_centers, F_(k+1)]
+  torch::Tensor gradient_out;          // [n_centers, F_(k+1)]
+  std::vector<torch::Tensor> leaving;  // the last interaction, by block, where somebody reads them
   for (std::int64_t k = last; k >= 0; --k) {
     torch::Tensor gradient_in;  // [n_all, F_k]
     if (k > 0) gradient_in = torch::zeros_like(features[k]);
@@ -121,6 +122,7 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
                         ? std::move(kept[k])
                         : run(k, graph, centers, block, features[k], true);
       energies.narrow(0, block.first_center, block.n_centers).add_(stage.energies.detach());
+      if (k == last && graph.with_uncertainty) leaving.push_back(stage.features_out.detach());
       std::vector<torch::Tensor> outputs{stage.energies};
       std::vector<torch::Tensor> seeds{counted.narrow(0, block.first_center, block.n_centers)};
       if (k < last) {
@@ -139,7 +141,16 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& graph, GhostExchange& exchan
     exchange.add_from_ghosts(gradient_in);
     gradient_out = gradient_in.narrow(0, 0, graph.n_centers());
   }
-  return {energies.narrow(0, 0, graph.n_owned), pair_gradients};
+  Evaluation found{energies.narrow(0, 0, graph.n_owned), pair_gradients, {}};
+  if (graph.with_uncertainty && module_.find_method("uncertainty")) {
+    torch::NoGradGuard no_grad;
+    c10::List<torch::Tensor> owned;
+    for (std::int64_t k = 0; k < last; ++k)
+      owned.push_back(features[k + 1].narrow(0, 0, graph.n_owned));
+    owned.push_back(torch::cat(leaving).narrow(0, 0, graph.n_owned));
+    found.uncertainty = module_.run_method("uncertainty", owned).toTensor();
+  }
+  return found;
 }
 
 }  // namespace ekd

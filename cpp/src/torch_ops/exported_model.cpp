@@ -17,16 +17,17 @@ struct Handle : torch::CustomClassHolder {
 
   // For species [n], pairs [2, n_pairs] sorted by centre and pair_vectors [n_pairs, 3] of one
   // structure, in float64 on the CPU: the means of the members, atomic energies [n], forces [n, 3]
-  // and virial [3, 3]; of each member the energy, [n_members]; and the standard deviation of a
-  // component of the force, [n], zero for a single member.
-  using Results =
-      std::tuple<torch::Tensor, torch::Tensor, torch::Tensor, torch::Tensor, torch::Tensor>;
+  // and virial [3, 3]; of each member the energy, [n_members]; the standard deviation of a
+  // component of the force, [n], zero for a single member; and the uncertainty, [n], empty if the
+  // file has none.
+  using Results = std::tuple<torch::Tensor, torch::Tensor, torch::Tensor, torch::Tensor,
+                             torch::Tensor, torch::Tensor>;
   Results evaluate(const torch::Tensor& species, const torch::Tensor& pairs,
                    const torch::Tensor& pair_vectors) {
     const std::int64_t n = species.size(0);
     const torch::Tensor rows = pairs.contiguous();
-    const AtomGraph graph{species, row_offsets("ekd::ExportedModel", rows, n, n), rows[1],
-                          pair_vectors, n};
+    const AtomGraph graph{
+        species, row_offsets("ekd::ExportedModel", rows, n, n), rows[1], pair_vectors, n, true};
     const bool several = model.metadata().n_members > 1;
     std::vector<torch::Tensor> energies, member_forces;
     std::function<void(const Evaluation&)> each_member;
@@ -42,8 +43,12 @@ struct Handle : torch::CustomClassHolder {
       spread = torch::stack(member_forces).var(0, /*unbiased=*/false).mean(1).sqrt();
     else
       energies.push_back(mean.atomic_energies.sum());
-    return {mean.atomic_energies, forces(graph, mean.pair_gradients),
-            virial(graph, mean.pair_gradients), torch::stack(energies), spread};
+    return {mean.atomic_energies,
+            forces(graph, mean.pair_gradients),
+            virial(graph, mean.pair_gradients),
+            torch::stack(energies),
+            spread,
+            mean.uncertainty.defined() ? mean.uncertainty : torch::empty({0}, torch::kFloat64)};
   }
 
   ExportedModel model;

@@ -58,4 +58,11 @@ def committee(
         )
     students = Ensemble([member for run in runs for member in load_students(run).members])
     students.export(output, dtype=dtype.value, description=description)
-    Console().print(f"done: {output}, {len(students)} students", soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"done: {output}, {len(students)} students")
+    with_head = sum(member.model.has_uncertainty for member in students.members)
+    if 0 < with_head < len(students):
+        console.print(
+            f"note: {with_head} of them have learned their uncertainty; the file does not tell it, "
+            "which takes all"
+        )

@@ -54,8 +54,10 @@ def check(model: ModelPath) -> None:
 
     report = run_self_test(ExportedModel(model))
     table = Table("difference", "found", "allowed", title=str(model), title_justify="left")
-    for name, unit in (("energy", "eV/atom"), ("forces", "eV/Å"), ("virial", "eV/atom")):
-        table.add_row(f"{name}, {unit}", f"{getattr(report, name):.1e}", f"{report.tolerance:.0e}")
+    units = {"energy": "eV/atom", "forces": "eV/Å", "virial": "eV/atom", "uncertainty": "eV/Å"}
+    for name, unit in units.items():
+        if (found := getattr(report, name)) is not None:
+            table.add_row(f"{name}, {unit}", f"{found:.1e}", f"{report.tolerance:.0e}")
     console = Console()
     console.print(table)
     console.print("[bold green]PASS[/]" if report.passed else "[bold red]FAIL[/]")

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ekd.config import HIPNNConfig, SpreadConfig, StudentConfig, TrainingConfig
+from ekd.config import (
+    HIPNNConfig,
+    SpreadConfig,
+    StudentConfig,
+    TrainingConfig,
+    UncertaintyConfig,
+)
 from ekd.data import Dataset, fit_reference_energies, split
 from ekd.data.combine import concatenate
+from ekd.data.mapped import row_blocks
 from ekd.distillation.labels import Labels
 from ekd.distillation.weights import trust
-from ekd.errors import CheckpointError
+from ekd.errors import CheckpointError, DataError
 from ekd.inference.metadata import FORMAT_RECORD
 from ekd.training import (
     Ensemble,
@@ -29,6 +37,7 @@ from ekd.training import (
 from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.progress import TrainingProgress
+from ekd.training.uncertainty import SpreadLesson
 
 
 def distill(
@@ -41,6 +50,7 @@ def distill(
     split_by: str = "configuration",
     split_seed: int = 0,
     spread: SpreadConfig | None = None,
+    uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -50,6 +60,9 @@ def distill(
 
     Split and reference energies are those of :func:`ekd.training.train_ensemble` with the same
     arguments. The validation error of the forces is the distance to the teachers' mean.
+
+    The spread of the teachers' forces becomes an output of the student, its ``uncertainty``: a
+    small head reads it from the features of the finished network, which does not change.
 
     If the labels hold extra configurations, those are trained on too and never validated on: their
     forces, and the mean energy of the teachers whose energies are at the level of the data. Where
@@ -65,6 +78,8 @@ def distill(
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split.
         spread: what follows from the spread of the teachers; None: nothing.
+        uncertainty: of a second output, the spread itself; None: the defaults, by which it is there
+            if at least two teachers gave labels.
         extra_energy_weight: of the teachers' mean energy of an extra configuration, beside one for
             a true energy.
         directory: for ``checkpoint.pt`` and ``history.csv``; None keeps nothing.
@@ -74,7 +89,7 @@ def distill(
     Raises:
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
         DataError: the labels were made for other data, or the teachers' spread leaves nothing to
-            learn from.
+            learn from, or there is none to learn as an output.
         TrainingError: the training diverged.
     """
     lesson = prepare(
@@ -84,6 +99,7 @@ def distill(
         split_by=split_by,
         split_seed=split_seed,
         spread=spread,
+        uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
     )
     return train_student(
@@ -145,6 +161,7 @@ def distill_committee(
     split_by: str = "configuration",
     split_seed: int = 0,
     spread: SpreadConfig | None = None,
+    uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
@@ -167,6 +184,8 @@ def distill_committee(
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split, the same for all students.
         spread: what follows from the spread of the teachers; None: nothing.
+        uncertainty: of a second output, the spread itself; None: the defaults, by which it is there
+            if at least two teachers gave labels.
         extra_energy_weight: as for :func:`distill`.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per student.
@@ -177,7 +196,7 @@ def distill_committee(
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
         ConfigError: fewer than one student or worker.
         DataError: the labels were made for other data, or the teachers' spread leaves nothing to
-            learn from.
+            learn from, or there is none to learn as an output.
         TrainingError: a training diverged, or a process was lost.
     """
     lesson = prepare(
@@ -187,6 +206,7 @@ def distill_committee(
         split_by=split_by,
         split_seed=split_seed,
         spread=spread,
+        uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
     )
     with member_directory(directory) as folder:
@@ -233,12 +253,13 @@ def prepare(
     split_by: str = "configuration",
     split_seed: int = 0,
     spread: SpreadConfig | None = None,
+    uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
 ) -> dict[str, Any]:
     """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
 
-    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights`` and
-    ``provenance``. Arguments and errors are those of :func:`distill`.
+    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights,
+    spread`` and ``provenance``. Arguments and errors are those of :func:`distill`.
     """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
@@ -259,8 +280,30 @@ def prepare(
         "reference_energies": reference_energies,
         "labels": labels.forces,
         "weights": trusted.weights,
+        "spread": _spread_lesson(labels, uncertainty or UncertaintyConfig(), train_indices),
         "provenance": provenance,
     }
+
+
+def _spread_lesson(
+    labels: Labels, uncertainty: UncertaintyConfig, train_indices: NDArray[np.int64]
+) -> SpreadLesson | None:
+    """What a head learns from; None: there is to be none.
+
+    Configurations on which the teachers disagree too much for their forces to be learned are part
+    of it: they show what disagreement looks like.
+    """
+    if uncertainty.enabled is False:
+        return None
+    if labels.n_members > 1 and any((part > 0).any() for part in row_blocks(labels.forces_std)):
+        return SpreadLesson(uncertainty, labels.forces_std, train_indices)
+    if uncertainty.enabled is None:
+        return None
+    raise DataError(
+        f"the labels are of {labels.n_members} teacher(s) that never disagree, so that there is no "
+        "spread to learn; use labels of at least two different teachers, or set enabled = false in "
+        "[student.uncertainty]"
+    )
 
 
 def _with_all_energies(data: Dataset, labels: Labels) -> Dataset:

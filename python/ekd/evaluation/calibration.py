@@ -1,4 +1,4 @@
-"""Does the spread of an ensemble tell where it is wrong, and by how much?"""
+"""Does the spread of an ensemble, or what a student has learned of it, tell the true error?"""
 
 from __future__ import annotations
 
@@ -108,12 +108,23 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
     )
 
 
-def spread_and_error(truth: Dataset, found: ModelPredictions, quantity: str) -> tuple[Array, Array]:
-    """What a calibration compares: [n] spreads and [n] errors, not negative."""
+def spread_and_error(
+    truth: Dataset, found: ModelPredictions, quantity: str, estimate: str = "spread"
+) -> tuple[Array, Array]:
+    """What a calibration compares: [n] spreads and [n] errors, not negative.
+
+    Args:
+        truth: energies, forces.
+        found: what a model says.
+        quantity: ``force`` or ``energy_per_atom``.
+        estimate: ``spread`` of members; of forces also ``uncertainty``, that which a student has
+            learned.
+    """
     if quantity == "force":
         assert truth.forces is not None
-        assert found.forces_std is not None
-        return found.forces_std, np.sqrt(np.mean((found.forces - truth.forces) ** 2, axis=1))
+        told = found.forces_std if estimate == "spread" else found.uncertainty
+        assert told is not None
+        return told, np.sqrt(np.mean((found.forces - truth.forces) ** 2, axis=1))
     assert found.energies_std is not None
     n_atoms = truth.n_atoms_per_config
     return found.energies_std / n_atoms, np.abs(found.energies - truth.energies) / n_atoms

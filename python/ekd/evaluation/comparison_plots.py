@@ -274,7 +274,7 @@ def calibration(row: CalibrationRow, spread: Array, error: Array, unit_name: str
         text = "–" if found.spearman is None else f"{found.spearman:.2f}"
         left.set(
             title=f"Spearman {text}",
-            xlabel=f"spread ({unit})",
+            xlabel=f"{row.estimate} ({unit})",
             ylabel=f"true error ({unit})",
             xscale="log",
             yscale="log",
@@ -288,15 +288,17 @@ def calibration(row: CalibrationRow, spread: Array, error: Array, unit_name: str
         middle.plot([0, top], [0, top], color=_GREY, lw=1, ls="--", label="an error bar")
         middle.plot(factor * found.spread_bins, factor * found.error_bins, "o-", color=color, ms=4)
         middle.set(
-            title=f"Reliability, error/spread {found.scale:.2f}",
-            xlabel=f"spread, RMS of bin ({unit})",
+            title=f"Reliability, error/{row.estimate} {found.scale:.2f}",
+            xlabel=f"{row.estimate}, RMS of bin ({unit})",
             ylabel=f"error, RMS of bin ({unit})",
             xlim=(0, top),
             ylim=(0, top),
         )
         middle.legend(loc="lower right")
 
-        right.plot(100 * found.retained, factor * found.retention, color=color, label="by spread")
+        right.plot(
+            100 * found.retained, factor * found.retention, color=color, label=f"by {row.estimate}"
+        )
         right.plot(
             100 * found.retained,
             factor * found.retention_oracle,
@@ -369,7 +371,10 @@ def draw(result: Evaluation) -> Mapping[str, tuple[Figure, dict[str, Any]]]:
             figures[f"height-{k}"] = by_height(result, name), {"kind": "height", **shown}
     for k, row in enumerate(result.calibrations):
         pair = spread_and_error(
-            result.truths[row.dataset], result.predictions[row.dataset, row.model], row.quantity
+            result.truths[row.dataset],
+            result.predictions[row.dataset, row.model],
+            row.quantity,
+            row.estimate,
         )
         figures[f"calibration-{k}"] = (
             calibration(row, *pair, result.units),
@@ -378,6 +383,7 @@ def draw(result: Evaluation) -> Mapping[str, tuple[Figure, dict[str, Any]]]:
                 "dataset": row.dataset,
                 "model": row.model,
                 "quantity": row.quantity,
+                "estimate": row.estimate,
             },
         )
     for k, name in enumerate(dict.fromkeys(curve.dataset for curve in result.curves)):

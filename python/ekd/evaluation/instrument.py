@@ -62,6 +62,8 @@ class CalibrationRow:
         level_of_theory: of its labels.
         model: its name.
         quantity: ``force`` (per atom, of a component) or ``energy_per_atom``.
+        estimate: what tells the error: ``spread`` of the members of the model, or ``uncertainty``,
+            that which it has learned from the spread of its teachers.
         result: numbers and curves.
     """
 
@@ -69,6 +71,7 @@ class CalibrationRow:
     level_of_theory: str
     model: str
     quantity: str
+    estimate: str
     result: Calibration
 
 
@@ -123,7 +126,7 @@ class Evaluation:
         models: in their order.
         datasets: in their order.
         rows: all errors.
-        calibrations: of models with several members.
+        calibrations: of models with several members, and of students that tell their uncertainty.
         curves: scans.
         notes: what a reader should know, in sentences.
         windows: of energies, kcal/mol.
@@ -403,18 +406,21 @@ def _calibrations(
             found = predictions[name, model.name]
             quantities = []
             if truth.forces is not None and found.forces_std is not None:
-                quantities.append("force")
+                quantities.append(("force", "spread"))
+            if truth.forces is not None and found.uncertainty is not None:
+                quantities.append(("force", "uncertainty"))
             if found.energies_std is not None and (name, model.name) in counting and len(truth) > 1:
-                quantities.append("energy_per_atom")
+                quantities.append(("energy_per_atom", "spread"))
             rows += [
                 CalibrationRow(
                     name,
                     truth.provenance.level_of_theory,
                     model.name,
                     quantity,
-                    calibrate(*spread_and_error(truth, found, quantity)),
+                    estimate,
+                    calibrate(*spread_and_error(truth, found, quantity, estimate)),
                 )
-                for quantity in quantities
+                for quantity, estimate in quantities
             ]
     return rows
 

@@ -19,6 +19,7 @@ from ekd.errors import StructureError
 from ekd.files import sha256
 from ekd.inference import ExportedModel, ModelMetadata, read_metadata
 from ekd.neighbor_list import NeighborList, batched_neighbor_list
+from ekd.training.ensemble import mean_uncertainty
 
 Array = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class ModelPredictions:
         forces_std: that of a force component, ``sqrt(mean |F - mean F|^2 / 3)``, [n_atoms] eV/Å.
         member_energies: [n_members, n_configs] eV; None: one member, or not known.
         member_forces: [n_members, n_atoms, 3] eV/Å.
+        uncertainty: what students have learned about the disagreement of their teachers, of a
+            force component, [n_atoms] eV/Å; of several members their mean. None: not learned.
     """
 
     energies: Array
@@ -44,6 +47,7 @@ class ModelPredictions:
     forces_std: Array | None = None
     member_energies: Array | None = None
     member_forces: Array | None = None
+    uncertainty: Array | None = None
 
 
 class EvaluatedModel(Protocol):
@@ -151,7 +155,8 @@ class TeacherModel:
         """Evaluate in float64, many configurations at a time where networks allow it."""
         found = predict_all(self.teachers, data, first)
         if len(found) == 1:
-            return ModelPredictions(found[0].energies, found[0].forces)
+            one = found[0]
+            return ModelPredictions(one.energies, one.forces, uncertainty=one.uncertainty)
         forces = np.stack([one.forces for one in found])
         counting = [
             one.energies
@@ -167,6 +172,7 @@ class TeacherModel:
             forces_std=np.sqrt(forces.var(0).mean(-1)),
             member_energies=energies,
             member_forces=forces,
+            uncertainty=mean_uncertainty(found),
         )
 
 
@@ -243,7 +249,8 @@ class FileModel:
         forces = np.empty((data.n_atoms, 3))
         several = self.n_members > 1
         energies_std = np.empty(len(data)) if several else None
-        forces_std: Array | None = None
+        forces_std = np.empty(data.n_atoms) if several else None
+        uncertainty = np.empty(data.n_atoms) if model.metadata.uncertainty else None
         # The spread of the energy is one number per call: a committee takes one at a time.
         for start, stop in _calls(found.pair_offsets, 0 if several else _PAIRS_PER_CALL):
             atoms = slice(data.offsets[start], data.offsets[stop])
@@ -253,10 +260,11 @@ class FileModel:
             forces[atoms] = results.forces
             if energies_std is not None:
                 energies_std[start] = results.energy_std
-            if results.forces_std is not None:  # whatever it is that estimates them
-                forces_std = np.empty(data.n_atoms) if forces_std is None else forces_std
+            if forces_std is not None:
                 forces_std[atoms] = results.forces_std
-        return ModelPredictions(energies, forces, energies_std, forces_std)
+            if uncertainty is not None:
+                uncertainty[atoms] = results.uncertainty
+        return ModelPredictions(energies, forces, energies_std, forces_std, uncertainty=uncertainty)
 
 
 def _calls(pair_offsets: NDArray[np.int64], n_pairs: int) -> Iterator[tuple[int, int]]:

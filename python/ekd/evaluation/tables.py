@@ -157,7 +157,7 @@ def _started(title: str, headings: Sequence[str]) -> Table:
 
 def _calibration_table(result: Evaluation) -> Table:
     headings = ["Spear-\nman", "Pear-\nson", "error/\nspread", "calib.\nerror", "retention\ngain"]
-    table = _started("Spread against true error", ["", *headings])
+    table = _started("Spread, or learned uncertainty, against true error", ["", *headings])
     previous = None
     for row in result.calibrations:
         found = row.result
@@ -166,7 +166,7 @@ def _calibration_table(result: Evaluation) -> Table:
             previous = row.dataset
         table.add_row(
             row.model,
-            "forces" if row.quantity == "force" else "energy/atom",
+            f"{'forces' if row.quantity == 'force' else 'energy/atom'}, {row.estimate}",
             *(
                 "–" if value is None else f"{value:.2f}"
                 for value in (
@@ -244,6 +244,7 @@ def calibration_record(row: Any) -> dict[str, Any]:
         "level_of_theory": row.level_of_theory,
         "model": row.model,
         "quantity": row.quantity,
+        "estimate": row.estimate,
         "n": found.n,
         "spearman": found.spearman,
         "pearson": found.pearson,

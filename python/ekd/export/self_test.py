@@ -37,5 +37,6 @@ def self_test_frame(model: Committee, dtype: str) -> dict[str, Any]:
         "energy": results.energy,
         "forces": results.forces.tolist(),
         "virial": results.virial.tolist(),
+        "uncertainty": [] if results.uncertainty is None else results.uncertainty.tolist(),
         "tolerance": TOLERANCE[dtype],
     }

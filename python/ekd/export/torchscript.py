@@ -44,8 +44,9 @@ def export_model(
 ) -> None:
     """Write a network, or several, to one file that ASE and LAMMPS run without ekd's model code.
 
-    Of several networks, a committee, the mean is used and the spread is an output. The file is
-    loaded again and must pass its self-test before it takes its place.
+    Of several networks, a committee, the mean is used and the spread is an output. If all have a
+    head for the uncertainty of the forces, that is an output too; if only some do, it is not. The
+    file is loaded again and must pass its self-test before it takes its place.
 
     Args:
         models: one network, or several of one architecture, cutoff and order of elements; they
@@ -87,9 +88,10 @@ def export_model(
             if not report.passed:
                 raise ModelFileError(
                     f"the exported model differs from the networks by {report.energy:.1e} eV/atom, "
-                    f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), expected "
-                    f"below {report.tolerance:.0e}; '{os.fspath(path)}' was not written, check "
-                    "the installation of torch with 'ekd check' on a file that worked"
+                    f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), "
+                    f"{report.uncertainty or 0:.1e} eV/Å (uncertainty), expected below "
+                    f"{report.tolerance:.0e}; '{os.fspath(path)}' was not written, check the "
+                    "installation of torch with 'ekd check' on a file that worked"
                 )
 
 
@@ -136,6 +138,7 @@ def _metadata(
         "n_interactions": model.n_interactions,
         "feature_widths": list(model.feature_widths),
         "n_members": len(members),
+        "uncertainty": model.has_uncertainty,
         "strictly_local": model.n_interactions == 1,
         "energy_reference": dict(zip(symbols, reference.tolist(), strict=True)),
         "provenance": provenance,

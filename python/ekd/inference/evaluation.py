@@ -28,6 +28,9 @@ class Results:
         forces_std: of a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
             eV/Å: the population standard deviation of a force component. None for one model.
         energy_std: of a committee, population standard deviation of the energy, eV; or None.
+        uncertainty: of students that have learned it, how far their teachers would disagree:
+            standard deviation of a force component, (n_atoms) eV/Å; of a committee the mean over
+            its students. None for others.
     """
 
     energy: float
@@ -36,6 +39,7 @@ class Results:
     virial: NDArray[np.float64]
     forces_std: NDArray[np.float64] | None = None
     energy_std: float | None = None
+    uncertainty: NDArray[np.float64] | None = None
 
 
 def evaluate(
@@ -48,6 +52,8 @@ def evaluate(
 
     Exported models have a faster way, see :class:`ekd.inference.ExportedModel`.
 
+    The uncertainty is found where the network has ``forward_with_uncertainty``.
+
     Args:
         model: see :data:`AtomicEnergies`.
         species: (n_atoms), index into the elements of the model.
@@ -56,12 +62,17 @@ def evaluate(
     """
     n_atoms = len(species)
     vectors = torch.from_numpy(pairs.pair_vectors).to(device).requires_grad_(True)
-    atomic_energies = model(
+    arguments = (
         torch.from_numpy(species).to(device),
         torch.from_numpy(pairs.pairs).to(device),
         vectors,
         n_atoms,
     )
+    uncertainty = None
+    if getattr(model, "has_uncertainty", False):
+        atomic_energies, uncertainty = model.forward_with_uncertainty(*arguments)  # type: ignore[attr-defined]
+    else:
+        atomic_energies = model(*arguments)
     (found,) = torch.autograd.grad(
         [atomic_energies], [vectors], [torch.ones_like(atomic_energies)], allow_unused=True
     )
@@ -77,4 +88,5 @@ def evaluate(
         atomic_energies=energies,
         forces=forces,
         virial=(virial + virial.T) / 2,
+        uncertainty=None if uncertainty is None else uncertainty.detach().cpu().numpy(),
     )

@@ -88,6 +88,8 @@ class ExportedModel:
     ) -> Results:
         """Energy, forces and virial of one structure; of a committee their mean, and the spread.
 
+        Students that have learned how far their teachers disagree tell that too.
+
         Args:
             atomic_numbers: (n_atoms).
             positions: (n_atoms, 3), Å.
@@ -108,7 +110,7 @@ class ExportedModel:
             species: (n_atoms), see :meth:`species`.
             pairs: full neighbour list within the cutoff of the model, of one structure.
         """
-        energies, forces, virial, member_energies, forces_std = self._runtime.evaluate(
+        energies, forces, virial, member_energies, forces_std, uncertainty = self._runtime.evaluate(
             torch.from_numpy(species),
             torch.from_numpy(pairs.pairs),
             torch.from_numpy(pairs.pair_vectors),
@@ -121,4 +123,5 @@ class ExportedModel:
             virial=virial.numpy(),
             forces_std=forces_std.numpy() if several else None,
             energy_std=float(member_energies.std(correction=0)) if several else None,
+            uncertainty=uncertainty.numpy() if self.metadata.uncertainty else None,
         )

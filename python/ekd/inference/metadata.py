@@ -16,8 +16,8 @@ import torch
 from ekd import _native
 from ekd.errors import ModelFileError
 
-FORMAT = 2
-"""Version of the file format that this version writes; the reader's is in model_metadata.hpp."""
+FORMAT = 3
+"""Version of the file format that this version writes; the reader's are in model_metadata.hpp."""
 
 FORMAT_RECORD = "ekd_format"
 METADATA_RECORD = "ekd_metadata.json"
@@ -45,6 +45,7 @@ class ModelMetadata:
     provenance: list[dict[str, Any]]
     required_ops: list[str]
     self_test: dict[str, Any]
+    uncertainty: bool = False
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:

@@ -17,18 +17,21 @@ class SelfTestReport:
         energy: eV/atom.
         forces: eV/Å.
         virial: eV/atom.
+        uncertainty: eV/Å; None: the model has none.
         tolerance: what each of them may be.
     """
 
     energy: float
     forces: float
     virial: float
+    uncertainty: float | None
     tolerance: float
 
     @property
     def passed(self) -> bool:
         """Whether every difference is a number within the tolerance."""
-        return all(value <= self.tolerance for value in (self.energy, self.forces, self.virial))
+        found = (self.energy, self.forces, self.virial, self.uncertainty)
+        return all(value <= self.tolerance for value in found if value is not None)
 
 
 def run_self_test(model: ExportedModel) -> SelfTestReport:
@@ -38,9 +41,13 @@ def run_self_test(model: ExportedModel) -> SelfTestReport:
         frame["atomic_numbers"], frame["positions"], frame["cell"], frame["pbc"]
     )
     n_atoms = len(frame["atomic_numbers"])
+    uncertainty = None
+    if results.uncertainty is not None:
+        uncertainty = float(np.abs(results.uncertainty - np.array(frame["uncertainty"])).max())
     return SelfTestReport(
         energy=abs(results.energy - frame["energy"]) / n_atoms,
         forces=float(np.abs(results.forces - np.array(frame["forces"])).max()),
         virial=float(np.abs(results.virial - np.array(frame["virial"])).max()) / n_atoms,
+        uncertainty=uncertainty,
         tolerance=frame["tolerance"],
     )

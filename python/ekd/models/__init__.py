@@ -7,7 +7,8 @@ Raises:
 from ekd import _native
 from ekd.models.committee import Committee
 from ekd.models.hipnn import HIPNN
+from ekd.models.uncertainty import UncertaintyHead
 
 _native.load_ops()
 
-__all__ = ["HIPNN", "Committee"]
+__all__ = ["HIPNN", "Committee", "UncertaintyHead"]

@@ -20,6 +20,7 @@ class Committee(torch.nn.Module):
     n_interactions: int
     feature_widths: list[int]
     elements: list[int]
+    has_uncertainty: bool
 
     def __init__(self, members: Sequence[HIPNN]):
         super().__init__()
@@ -29,6 +30,7 @@ class Committee(torch.nn.Module):
         self.feature_widths = list(first.feature_widths)
         self.elements = list(first.elements)
         self.members = torch.nn.ModuleList(members)
+        self.has_uncertainty = all(member.has_uncertainty for member in members)
 
     def forward(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
@@ -41,3 +43,24 @@ class Committee(torch.nn.Module):
         for member in self.members:
             total = total + member(species, pairs, pair_vectors, n_local)
         return total / len(self.members)
+
+    @torch.jit.export
+    def forward_with_uncertainty(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :meth:`forward`, and the mean over the members of their uncertainty.
+
+        That is float64 [n_local] eV/Å; empty, [0], where not all members have one.
+        """
+        total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
+        uncertainty = torch.zeros(
+            [n_local if self.has_uncertainty else 0], dtype=torch.float64, device=species.device
+        )
+        for member in self.members:
+            energies, found = member.forward_with_uncertainty(  # type: ignore[operator]
+                species, pairs, pair_vectors, n_local
+            )
+            total = total + energies
+            if self.has_uncertainty:
+                uncertainty = uncertainty + found
+        return total / len(self.members), uncertainty / len(self.members)

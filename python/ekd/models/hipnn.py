@@ -7,6 +7,7 @@ import torch
 from ekd.config import HIPNNConfig
 from ekd.models.buffers import Float64Buffers
 from ekd.models.interaction import Interaction, InteractionBlock
+from ekd.models.uncertainty import UncertaintyHead
 from ekd.models.zbl import ZBL
 
 
@@ -26,6 +27,8 @@ class HIPNN(Float64Buffers):
         config: architecture.
         elements: atomic numbers, in the order of the species.
         reference_energies: of those elements, eV.
+        n_hidden: width of the hidden layers of a head for the uncertainty of the forces, see
+            :class:`ekd.models.UncertaintyHead`; None: no head.
     """
 
     cutoff: float
@@ -33,10 +36,15 @@ class HIPNN(Float64Buffers):
     feature_widths: list[int]
     elements: list[int]
     l_max: int
+    has_uncertainty: bool
     reference_energies: torch.Tensor
 
     def __init__(
-        self, config: HIPNNConfig, elements: Sequence[int], reference_energies: Sequence[float]
+        self,
+        config: HIPNNConfig,
+        elements: Sequence[int],
+        reference_energies: Sequence[float],
+        n_hidden: int | None = None,
     ):
         super().__init__()
         if len(elements) != len(reference_energies):
@@ -54,6 +62,15 @@ class HIPNN(Float64Buffers):
         self.blocks = torch.nn.ModuleList(
             InteractionBlock(config, width) for width in self.feature_widths[:-1]
         )
+        self.set_uncertainty_head(
+            None if n_hidden is None else UncertaintyHead(self.feature_widths[1:], n_hidden)
+        )
+
+    @torch.jit.unused
+    def set_uncertainty_head(self, head: UncertaintyHead | None) -> None:
+        """Give the network a head, or take it away. Energies and forces do not change."""
+        self.uncertainty_head = head
+        self.has_uncertainty = head is not None
 
     def forward(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
@@ -79,13 +96,32 @@ class HIPNN(Float64Buffers):
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> list[torch.Tensor]:
         """As :meth:`forward`, by level: ``n_interactions + 1`` tensors, float64 [n_local] eV."""
+        return self.forward_levels(species, pairs, pair_vectors, n_local)[0]
+
+    def forward_levels(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """As :meth:`forward_terms`, and the features after each interaction, [n_local, width]."""
         features = self.embed(species)
         vectors = pair_vectors.to(features.dtype)
         levels = [self._level_zero(species, pairs, pair_vectors, n_local)]
+        found: list[torch.Tensor] = []
         for block in self.blocks:
             features, energies = block(features, pairs, vectors, n_local)
             levels.append(energies)
-        return levels
+            found.append(features)
+        return levels, found
+
+    @torch.jit.export
+    def forward_with_uncertainty(
+        self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :meth:`forward`, and what :meth:`uncertainty` makes of the features."""
+        levels, features = self.forward_levels(species, pairs, pair_vectors, n_local)
+        total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
+        for level in levels:
+            total = total + level
+        return total, self.uncertainty(features)
 
     @torch.jit.export
     def embed(self, species: torch.Tensor) -> torch.Tensor:
@@ -129,6 +165,22 @@ class HIPNN(Float64Buffers):
                 features, level = block(features, pairs, vectors, n_local)
                 energies = energies + level
         return features, energies
+
+    @torch.jit.export
+    def uncertainty(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """How far the teachers would disagree: standard deviation of a force component.
+
+        No gradient flows back into the features.
+
+        Args:
+            features: of some atoms after each interaction, [n, feature_widths[k + 1]] each.
+
+        Returns:
+            float64 [n] eV/Å, positive; of a network without a head empty, [0].
+        """
+        if self.uncertainty_head is not None:
+            return self.uncertainty_head([part.detach() for part in features])
+        return torch.empty([0], dtype=torch.float64, device=features[0].device)
 
     def use_native_ops(self, native: bool) -> None:
         """Choose between ``torch.ops.ekd`` (the default) and the plain torch operations.

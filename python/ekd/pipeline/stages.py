@@ -299,6 +299,7 @@ class Pipeline:
             self.data,
             labels,
             spread=student.spread,
+            uncertainty=student.uncertainty,
             extra_energy_weight=student.extra_energy_weight,
             **self._split,
         )
@@ -354,6 +355,7 @@ class Pipeline:
             "ensemble": asdict(compare(ensemble, truth, any(counting))),
             "student": asdict(compare(student, truth)),
             "n_students": len(self.students),
+            "spearman": summary.told_errors(truth, ensemble, student),
         }
         with atomic_write(self.folder / "evaluation" / "predictions.npz") as temporary:
             np.savez_compressed(
@@ -368,6 +370,9 @@ class Pipeline:
                 ensemble_forces_std=ensemble.forces_std,
                 student_energies=student.energies,
                 student_forces=student.forces,
+                student_uncertainty=(
+                    np.empty(0) if student.uncertainty is None else student.uncertainty
+                ),
             )
         _write_json(self.folder / "evaluation" / "metrics.json", result)
 

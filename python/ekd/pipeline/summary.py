@@ -18,10 +18,12 @@ from rich.table import Table
 from ekd.config import RESOLVED
 from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
+from ekd.evaluation.calibration import calibrate
 from ekd.evaluation.metrics import NAMES
 from ekd.evaluation.report import Report, formula, write_report
 from ekd.evaluation.style import save
 from ekd.files import atomic_write, sha256
+from ekd.training import EnsemblePredictions
 
 _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
 
@@ -49,6 +51,7 @@ def summarize(
         "ensemble": evaluation["ensemble"],
         "student": evaluation["student"],
         "n_students": evaluation["n_students"],
+        "spearman": evaluation["spearman"],
         "improvement": improvement(Metrics(**evaluation["student"]), average),
         "nve_drift_per_atom_per_ps": nve.get("drift_per_atom_per_ps"),
         "nve_max_deviation_per_atom": nve.get("max_deviation_per_atom"),
@@ -60,6 +63,28 @@ def summarize(
         "water": water and {name: water[name] for name in _WATER},
         "wall_seconds": dict(wall_seconds),
     }
+
+
+def told_errors(
+    truth: Dataset, ensemble: EnsemblePredictions, student: EnsemblePredictions
+) -> dict[str, float | None]:
+    """Rank correlations of what the models say about the errors of their forces with those errors.
+
+    Args:
+        truth: perhaps with forces; without any there is nothing to compare with.
+        ensemble: of the teachers, whose spread is looked at.
+        student: or students, whose uncertainty is.
+    """
+    told = {
+        "ensemble_spread": (ensemble, ensemble.forces_std),
+        "student_uncertainty": (student, student.uncertainty),
+    }
+    found: dict[str, float | None] = dict.fromkeys(told)
+    for name, (model, estimate) in told.items():
+        if truth.forces is not None and estimate is not None and truth.n_atoms > 1:
+            error = np.sqrt(np.mean((model.forces - truth.forces) ** 2, axis=1))
+            found[name] = calibrate(estimate, error).spearman
+    return found
 
 
 def draw(
@@ -205,6 +230,9 @@ def table(summary: Mapping[str, Any]) -> Table:
         if value is not None:
             result.add_row(label, style.format(value), unit, "", "")
 
+    told = summary["spearman"]
+    line("ensemble's spread and its force errors, Spearman", told["ensemble_spread"], "", "{:.2f}")
+    line("student's uncertainty, likewise", told["student_uncertainty"], "", "{:.2f}")
     line("NVE drift", summary["nve_drift_per_atom_per_ps"], "eV/atom/ps")
     line("NVE, largest deviation", summary["nve_max_deviation_per_atom"], "eV/atom")
     if water := summary["water"]:

@@ -72,6 +72,7 @@ def _describe(model: TrainedModel) -> dict[str, Any]:
         "best_epoch": best_epoch(history),
         "seconds": sum(record["seconds"] for record in history),
         "last": history[-1],
+        "uncertainty": model.uncertainty_record,
     }
 
 

@@ -143,12 +143,21 @@ class BatchSource:
         """Energies of configurations, [len(configs)] eV."""
         return np.asarray(self._data.energies[configs])
 
+    def atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the atoms of configurations in the arrays of the data, [n_atoms]."""
+        return _rows(self._data.offsets, configs)[0]
+
+    def n_atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Atoms of each configuration, [len(configs)]."""
+        offsets = self._data.offsets
+        counts: NDArray[np.int64] = offsets[configs + 1] - offsets[configs]
+        return counts
+
     def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating[Any]] | None:
         """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å; None without labels."""
         if self._forces is None:
             return None
-        atoms = _rows(self._data.offsets, configs)[0]
-        return self._forces[atoms].astype(self._numpy_dtype)
+        return self._forces[self.atoms(configs)].astype(self._numpy_dtype)
 
     def batches(self, configs: NDArray[np.int64], cut: int | NDArray[np.int64]) -> Iterator[Batch]:
         """Cut configurations, in the order given, into batches.

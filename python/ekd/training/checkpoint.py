@@ -1,8 +1,9 @@
 """Checkpoints: one file, either complete or absent, that says what it belongs to.
 
 A checkpoint is a dictionary of plain types and tensors, so that reading one executes no code:
-``format`` (integer), ``model_config``, ``training_config``, ``provenance``, ``elements``,
-``history`` (one record per finished epoch), ``model`` (state of the averaged weights) and
+``format`` (integer), ``model_config``, ``training_config``, ``uncertainty_config`` (None: no head),
+``provenance``, ``elements``, ``history`` (one record per finished epoch), ``uncertainty`` (what the
+training of the head came to, or None), ``model`` (state of the averaged weights) and
 ``state`` (what the next step needs; None when the training is finished): ``step_count, weights,
 average, adam`` of the optimizer, ``best`` (state of the best averaged weights, if those are to be
 kept) and ``epoch`` (how far the epoch at hand has come; None at its start).
@@ -23,9 +24,9 @@ import torch
 from ekd.errors import CheckpointError
 from ekd.files import atomic_write
 
-FORMAT = 2
+FORMAT = 3
 
-_SETTINGS = ("model_config", "training_config", "provenance")
+_SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
 # Where the data lie may change between two sessions; what they are may not.
 _MAY_DIFFER = {
     "provenance.data.path",
@@ -104,7 +105,12 @@ def _from_1(contents: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(contents: dict[str, Any]) -> dict[str, Any]:
+    """No head for the uncertainty of the forces."""
+    return contents | {"format": 3, "uncertainty_config": None, "uncertainty": None}
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 
 
 def check_same(stored: dict[str, Any], current: dict[str, Any], path: object) -> None:

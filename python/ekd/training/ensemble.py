@@ -39,6 +39,7 @@ class EnsemblePredictions:
         forces_std: ``sqrt(mean over members of |F - mean F|^2 / 3)``, [n_atoms] eV/Å: the
             population standard deviation of a force component.
         members: what each member predicts.
+        uncertainty: mean over the members, [n_atoms] eV/Å, if all have one; or None.
     """
 
     energies: NDArray[np.float64]
@@ -46,6 +47,7 @@ class EnsemblePredictions:
     energies_std: NDArray[np.float64]
     forces_std: NDArray[np.float64]
     members: list[Predictions]
+    uncertainty: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, members: list[Predictions]) -> EnsemblePredictions:
@@ -58,7 +60,17 @@ class EnsemblePredictions:
             energies.std(0),
             np.sqrt(forces.var(0).mean(-1)),
             members,
+            mean_uncertainty(members),
         )
+
+
+def mean_uncertainty(members: Sequence[Predictions]) -> NDArray[np.float64] | None:
+    """Mean over members of their uncertainty, [n_atoms] eV/Å; None where not all have one."""
+    found = [member.uncertainty for member in members]
+    if not found or any(one is None for one in found):
+        return None
+    mean: NDArray[np.float64] = np.mean(found, axis=0)  # type: ignore[arg-type]
+    return mean
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ekd.training.loop import Report, train
 from ekd.training.members import Member
 from ekd.training.parallel import ALONE, Group
 from ekd.training.trained import TrainedModel
+from ekd.training.uncertainty import SpreadLesson
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Job:
         directory: member k writes into ``member-k`` there.
         labels: forces to train on, [n_atoms, 3] eV/Å; None: energies alone.
         weights: of energies and forces in the loss; None: all one.
+        spread: what a head for the uncertainty of the forces learns from; None: no head.
         provenance: what to add to that of each member.
         title: what a member is, in words: "teacher" or "student".
         tensorboard: write logs for TensorBoard too.
@@ -38,6 +40,7 @@ class Job:
     directory: Path
     labels: NDArray[np.float64] | None = None
     weights: LossWeights | None = None
+    spread: SpreadLesson | None = None
     provenance: Mapping[str, Any] | None = None
     title: str = "teacher"
     tensorboard: bool = False
@@ -83,6 +86,7 @@ class Job:
             seed=plan.seed,
             labels=self.labels,
             weights=self.weights,
+            spread=self.spread,
             directory=self.member_directory(member),
             resume=resume,
             report=report,

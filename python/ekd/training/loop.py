@@ -30,7 +30,8 @@ from ekd.training.schedules import best_epoch, is_over, learning_rates
 from ekd.training.steps import Record, Tally, evaluate_step, validate
 from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
-from ekd.training.trained import TrainedModel
+from ekd.training.trained import TrainedModel, network_of
+from ekd.training.uncertainty import SpreadLesson, fit_uncertainty
 
 Report = Callable[[Record], None]
 
@@ -48,6 +49,7 @@ def train(
     seed: int,
     labels: NDArray[np.float64] | None = None,
     weights: LossWeights | None = None,
+    spread: SpreadLesson | None = None,
     directory: Path | None = None,
     resume: bool = False,
     report: Report | None = None,
@@ -72,6 +74,8 @@ def train(
         seed: of the initial weights and of the order of batches.
         labels: forces to train on, [n_atoms, 3] eV/Å for all of ``data``; None: energies only.
         weights: of energies and forces in the loss, for all of ``data``; None: all one.
+        spread: what a head for the uncertainty of the forces learns from, after the network is
+            finished, see :mod:`ekd.training.uncertainty`; None: no head.
         directory: for ``checkpoint.pt``, written after every epoch and within long ones, and
             ``history.csv``.
         resume: continue from the checkpoint, where there is one; the result is bitwise that of
@@ -105,6 +109,8 @@ def train(
     contents: dict[str, Any] = {
         "model_config": model.model_dump(),
         "training_config": training.model_dump(),
+        "uncertainty_config": None if spread is None else spread.config.model_dump(),
+        "uncertainty": None,
         "provenance": {
             "seed": seed,
             "data": {
@@ -118,6 +124,7 @@ def train(
             "split_sha256": _digest(train_indices, validation_indices),
             "labels_sha256": None if labels is None else _digest(labels),
             **({} if weights is None else {"weights_sha256": _digest(*vars(weights).values())}),
+            **({} if spread is None else {"spread_sha256": _digest(spread.spread, spread.configs)}),
             **(provenance or {}),
         },
         "elements": sorted(reference_energies),
@@ -144,7 +151,15 @@ def train(
             if tensorboard and directory is not None and group.rank == 0:
                 log = TensorBoardLog(Path(directory), n_done=len(run.history))
                 run.log = stack.enter_context(contextlib.closing(log))
-            run.complete(source, train_indices, validation_indices, data.n_atoms_per_config)
+            run.complete(
+                source,
+                train_indices,
+                validation_indices,
+                data.n_atoms_per_config,
+                is_all=spread is None,
+            )
+        if spread is not None:
+            run.fit_uncertainty(source, spread, validation_indices)
     return TrainedModel.from_checkpoint(run.contents)
 
 
@@ -169,6 +184,7 @@ class _Run:
         self.log: TensorBoardLog | None = None
         self.history: list[Record] = []
         self.best: dict[str, torch.Tensor] | None = None
+        self.head: dict[str, torch.Tensor] = {}  # of the uncertainty, once it is trained
         self.begun: dict[str, Any] | None = None  # of an epoch that was broken off
         self.dtype: torch.dtype = getattr(torch, training.dtype)
         self.device = _device(training.device, group)
@@ -204,8 +220,9 @@ class _Run:
         train_indices: NDArray[np.int64],
         validation_indices: NDArray[np.int64],
         n_atoms: NDArray[np.int64],
+        is_all: bool,
     ) -> None:
-        """Train to the end."""
+        """Train the network to the end; ``is_all`` says that the training is complete then."""
         rank, n_ranks = self.group.rank, self.group.n_ranks
         while not is_over(self.training, self.history):
             record = self._run_epoch(source, train_indices, n_atoms)
@@ -231,9 +248,38 @@ class _Run:
                 self.best = _on_cpu(self.averaged.state_dict())
             if self.log is not None:  # before the checkpoint: an epoch that is done again is hidden
                 self.log.add(record)
-            self._save(finished=is_over(self.training, self.history))
+            self._save(finished=is_all and is_over(self.training, self.history))
             if self.report is not None and rank == 0:
                 self.report(record)
+
+    def fit_uncertainty(
+        self, source: BatchSource, lesson: SpreadLesson, validation_indices: NDArray[np.int64]
+    ) -> None:
+        """Give the weights that are kept a head; every process does the same, for itself.
+
+        That completes the training.
+        """
+        network = network_of(self.contents | {"model": self._kept()}).to(self.device)
+        record = fit_uncertainty(network, source, lesson, validation_indices, self.seed)
+        if not math.isfinite(record["loss"]):
+            raise TrainingError(
+                f"the uncertainty cannot be trained: its loss is {record['loss']}; check the "
+                "labels, or set enabled = false in [student.uncertainty]"
+            )
+        head = network.uncertainty_head
+        assert head is not None
+        if self.group.n_ranks > 1:
+            for parameter in head.parameters():
+                self.group.synchronize(parameter.detach())
+        self.head = {
+            f"uncertainty_head.{name}": tensor
+            for name, tensor in _on_cpu(head.state_dict()).items()
+        }
+        self.contents["uncertainty"] = record
+        self._save(finished=True)
+
+    def _kept(self) -> dict[str, torch.Tensor]:
+        return self.best or _on_cpu(self.averaged.state_dict())
 
     def _run_epoch(
         self, source: BatchSource, train_indices: NDArray[np.int64], n_atoms: NDArray[np.int64]
@@ -291,11 +337,11 @@ class _Run:
             return
         if self.group.rank != 0 and not finished:
             return
-        kept = _on_cpu(self.averaged.state_dict())
         state = None
         if finished:
-            kept = self.best or kept
+            kept = self._kept() | self.head
         else:
+            kept = _on_cpu(self.averaged.state_dict())
             begun = None
             if tally is not None:
                 tally.settle()

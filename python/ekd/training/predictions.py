@@ -23,10 +23,13 @@ class Predictions:
     Attributes:
         energies: float64 [n_configs] eV.
         forces: float64 [n_atoms, 3] eV/Å.
+        uncertainty: of a network with a head for it, how far the teachers would disagree about a
+            force component, float64 [n_atoms] eV/Å; or None.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
+    uncertainty: NDArray[np.float64] | None = None
 
 
 def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Tensor:
@@ -75,15 +78,21 @@ def evaluate(
     model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
 ) -> Predictions:
     """Evaluate configurations, in the order given; all by default."""
-    energies, forces = [], []
-    for batch in _large_batches(model, source, configs):
+    energies, forces, uncertainty = [], [], []
+    for batch in large_batches(model, source, configs):
         pair_vectors = batch.pair_vectors.detach().requires_grad_()
-        levels = model.forward_terms(batch.species, batch.pairs, pair_vectors, batch.n_atoms)
+        levels, features = model.forward_levels(
+            batch.species, batch.pairs, pair_vectors, batch.n_atoms
+        )
         total = configuration_energies(levels, batch)
         (gradient,) = torch.autograd.grad(total.sum(), pair_vectors)
         energies.append(total.detach())
         forces.append(forces_from_gradient(gradient.double(), batch.pairs, batch.n_atoms))
-    return Predictions(_joined(energies), _joined(forces))
+        if model.has_uncertainty:
+            uncertainty.append(model.uncertainty(features).detach())
+    return Predictions(
+        _joined(energies), _joined(forces), _joined(uncertainty) if uncertainty else None
+    )
 
 
 @torch.no_grad()
@@ -92,13 +101,13 @@ def evaluate_energies(
 ) -> NDArray[np.float64]:
     """As :func:`evaluate`, without the cost of forces: float64 [n_configs] eV."""
     energies = []
-    for batch in _large_batches(model, source, configs):
+    for batch in large_batches(model, source, configs):
         levels = model.forward_terms(batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms)
         energies.append(configuration_energies(levels, batch))
     return _joined(energies)
 
 
-def _large_batches(
+def large_batches(
     model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None
 ) -> Iterator[Batch]:
     """Batches on the device of the model."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.config import HIPNNConfig, TrainingConfig, UncertaintyConfig
 from ekd.data import Dataset
 from ekd.errors import CheckpointError
 from ekd.models import HIPNN
@@ -36,6 +36,9 @@ class TrainedModel:
             four errors once more with the prefix ``validation_``, ``validation_loss, seconds,
             configs_per_second``. Training errors are over the steps of the epoch, weighted as in
             the loss; validation errors are those of the averaged weights.
+        uncertainty_config: of the head for the uncertainty of the forces; None: there is none.
+        uncertainty_record: what its training came to, see
+            :func:`ekd.training.uncertainty.fit_uncertainty`; or None.
     """
 
     model: HIPNN
@@ -43,6 +46,8 @@ class TrainedModel:
     training_config: TrainingConfig | None
     provenance: dict[str, Any]
     history: list[dict[str, Any]]
+    uncertainty_config: UncertaintyConfig | None = None
+    uncertainty_record: dict[str, Any] | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -94,6 +99,9 @@ class TrainedModel:
             {
                 "model_config": self.model_config.model_dump(),
                 "training_config": self.training_config and self.training_config.model_dump(),
+                "uncertainty_config": self.uncertainty_config
+                and self.uncertainty_config.model_dump(),
+                "uncertainty": self.uncertainty_record,
                 "provenance": self.provenance,
                 "elements": self.model.elements,
                 "history": self.history,
@@ -121,14 +129,28 @@ class TrainedModel:
     @classmethod
     def from_checkpoint(cls, contents: Mapping[str, Any]) -> TrainedModel:
         """Build the model from the contents of a checkpoint (see :mod:`.checkpoint`)."""
-        model_config = HIPNNConfig(**contents["model_config"])
-        settings = contents["training_config"]
-        training_config = None if settings is None else TrainingConfig(**settings)
-        weights = contents["model"]
-        reference_energies = weights["reference_energies"].tolist()
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
-            model = HIPNN(model_config, contents["elements"], reference_energies)
-        model.to(weights["blocks.0.energy.weight"].dtype).load_state_dict(weights)
+        training, uncertainty = contents["training_config"], contents["uncertainty_config"]
         return cls(
-            model, model_config, training_config, contents["provenance"], contents["history"]
+            model=network_of(contents),
+            model_config=HIPNNConfig(**contents["model_config"]),
+            training_config=None if training is None else TrainingConfig(**training),
+            provenance=contents["provenance"],
+            history=contents["history"],
+            uncertainty_config=None if uncertainty is None else UncertaintyConfig(**uncertainty),
+            uncertainty_record=contents["uncertainty"],
         )
+
+
+def network_of(contents: Mapping[str, Any]) -> HIPNN:
+    """The network of a checkpoint, with a head if its weights are there."""
+    weights = contents["model"]
+    hidden = weights.get("uncertainty_head.first.bias")
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+        network = HIPNN(
+            HIPNNConfig(**contents["model_config"]),
+            contents["elements"],
+            weights["reference_energies"].tolist(),
+            n_hidden=None if hidden is None else len(hidden),
+        )
+    network.to(weights["blocks.0.energy.weight"].dtype).load_state_dict(weights)
+    return network

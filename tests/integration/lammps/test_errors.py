@@ -111,7 +111,7 @@ def test_truncated_model(run_lammps: RunLammps, model_folder: Path, tmp_path: Pa
 def test_newer_format(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
     other_format(model_folder / "1-float64.pt", tmp_path / "future.pt")
     run = run_lammps(script("future.pt"))
-    assert "'future.pt' has model format 3" in run.error
+    assert "'future.pt' has model format 4" in run.error
 
 
 # ---- another torch, another LAMMPS ----------------------------------------------------------

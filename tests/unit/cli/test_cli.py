@@ -15,6 +15,8 @@ from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset, load_dataset
 from ekd.distillation import Labels, distill
 from ekd.distillation.labels import TeacherRecord
+from ekd.models import UncertaintyHead
+from ekd.training import Ensemble, TrainedModel
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
@@ -173,7 +175,9 @@ def test_check_fails_where_the_model_predicts_something_else(
     from ekd import inference
 
     path = random_model(tmp_path / "student.pt")
-    different = inference.SelfTestReport(energy=1e-3, forces=0.0, virial=0.0, tolerance=1e-9)
+    different = inference.SelfTestReport(
+        energy=1e-3, forces=0.0, virial=0.0, uncertainty=None, tolerance=1e-9
+    )
     monkeypatch.setattr(inference, "run_self_test", lambda model: different)
     result = runner.invoke(app, ["check", str(path)])
     assert result.exit_code == 1
@@ -217,6 +221,15 @@ def test_committee_of_several_runs(runner: CliRunner, small_dataset: Dataset) ->
     assert refused.exit_code == 1
     assert "'committee.pt' already exists; add --overwrite" in refused.output
     assert runner.invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert "note:" not in result.output
+    head = TrainedModel.load("run-1/student/checkpoint.pt")
+    head.model.set_uncertainty_head(UncertaintyHead(head.model.feature_widths[1:], 4))
+    head.save("headed.pt")
+    mixed = runner.invoke(app, ["committee", "run-0", "headed.pt", "--output", "mixed.pt"])
+    assert "note: 1 of them have learned their uncertainty" in mixed.output
+    Ensemble([head]).export("alone.pt")
+    assert "uncertainty" in runner.invoke(app, ["check", "alone.pt"]).output
+    assert "uncertainty" not in checked.output
     lost = runner.invoke(app, ["committee", "run-0", "run-2", "--output", "other.pt"])
     assert lost.exit_code == 1
     assert "no student in 'run-2'" in lost.output

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekd.config import HIPNNConfig, SpreadConfig, StudentConfig, TrainingConfig
+from ekd.config import (
+    HIPNNConfig,
+    SpreadConfig,
+    StudentConfig,
+    TrainingConfig,
+    UncertaintyConfig,
+)
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill, distill_committee, label, load_students, perturb
 from ekd.distillation.labels import TeacherRecord
-from ekd.errors import CheckpointError, ConfigError
+from ekd.errors import CheckpointError, ConfigError, DataError
 from ekd.inference import ExportedModel, read_metadata
 from ekd.training import Ensemble, TrainedModel
 from streaming import streamed
@@ -269,3 +275,89 @@ def test_students_are_found_where_a_run_leaves_them(
     single.export(tmp_path / "student.pt")
     with pytest.raises(CheckpointError, match=r"student\.pt' is an exported model, which cannot"):
         load_students(tmp_path / "student.pt")
+
+
+# ---- the uncertainty ----------------------------------------------------------------------------
+
+QUICK = UncertaintyConfig(n_steps=20)
+
+
+def test_uncertainty_is_learned_where_teachers_differ(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    """From labels of real networks to what the exported file tells; by default, and in order."""
+    labels = label(ensemble(2), small_dataset, progress=False)
+    student = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False)
+    assert student.uncertainty_config == QUICK
+    found = student.predict(small_dataset)
+    assert found.uncertainty is not None
+    student.export(tmp_path / "student.pt")
+    assert read_metadata(tmp_path / "student.pt").uncertainty is True
+    atoms = slice(0, small_dataset.offsets[1])
+    told = ExportedModel(tmp_path / "student.pt").evaluate(
+        small_dataset.atomic_numbers[atoms], small_dataset.positions[atoms]
+    )
+    np.testing.assert_allclose(told.uncertainty, found.uncertainty[atoms], rtol=1e-9)
+    off = UncertaintyConfig(enabled=False)
+    plain = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=off, progress=False)
+    assert plain.uncertainty_config is None
+    np.testing.assert_array_equal(plain.predict(small_dataset).forces, found.forces)
+
+
+@pytest.mark.parametrize("n_teachers", [1, 2])
+def test_no_spread_no_uncertainty(small_dataset: Dataset, labels: Labels, n_teachers: int) -> None:
+    """One teacher, or two that never differ."""
+    few = dataclasses.replace(
+        labels,
+        teachers=labels.teachers[:n_teachers],
+        member_energies=labels.member_energies[:, :n_teachers],
+        forces_std=labels.forces_std + (n_teachers == 1),  # which cannot be, and is not believed
+    )
+    student = distill(small_dataset, few, MODEL, TRAINING, progress=False)
+    assert student.uncertainty_config is None
+    with pytest.raises(
+        DataError, match=rf"the labels are of {n_teachers} teacher\(s\) that never disagree"
+    ):
+        distill(
+            small_dataset,
+            few,
+            MODEL,
+            TRAINING,
+            uncertainty=UncertaintyConfig(enabled=True),
+            progress=False,
+        )
+
+
+def test_uncertainty_learns_from_extra_and_dropped_configurations(
+    small_dataset: Dataset, labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    monkeypatch.setattr(
+        "ekd.distillation.student.train", lambda data, **settings: seen.update(settings)
+    )
+    extra = perturb(small_dataset.subset([0, 5, 9]), 0.1)
+    many = extended(labels, extra, None)
+    many = dataclasses.replace(many, forces_std=many.forces_std + 1e-3)
+    spread = SpreadConfig(limit=0.5, above_limit="drop")
+    distill(small_dataset, many, MODEL, TRAINING, spread=spread, progress=False)
+    n = len(small_dataset)
+    assert seen["train_indices"].max() < n  # the teachers disagree by 1 eV/Å about the others
+    assert set(range(n, n + 3)) <= set(seen["spread"].configs)
+    assert not set(seen["spread"].configs) & set(seen["validation_indices"])
+    assert len(seen["spread"].spread) == small_dataset.n_atoms + extra.n_atoms
+
+
+def test_committee_of_uncertain_students(small_dataset: Dataset, tmp_path: Path) -> None:
+    """Trained in worker processes; each is the one that is trained alone."""
+    labels = label(ensemble(2), small_dataset, progress=False)
+    settings = {"uncertainty": QUICK, "progress": False}
+    students = distill_committee(small_dataset, labels, 2, MODEL, TRAINING, **settings)  # type: ignore[arg-type]
+    alone = distill(small_dataset, labels, MODEL, TRAINING, seed=1, **settings)  # type: ignore[arg-type]
+    assert students.members[1].sha256 == alone.sha256
+    predicted = students.predict(small_dataset)
+    assert predicted.uncertainty is not None
+    np.testing.assert_array_equal(
+        predicted.uncertainty, np.mean([m.uncertainty for m in predicted.members], axis=0)
+    )
+    students.export(tmp_path / "committee.pt")
+    assert read_metadata(tmp_path / "committee.pt").uncertainty is True

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from rich.console import Console
+from scipy import stats
 
+import ekd
+from ekd.data import Dataset
 from ekd.errors import DataError
 from ekd.evaluation.calibration import calibrate
+from ekd.models import UncertaintyHead
+from untrained import ensemble
 
 
 def test_by_hand() -> None:
@@ -65,3 +74,43 @@ def test_constant_spread_has_no_correlation() -> None:
 def test_what_cannot_be_compared(spread: np.ndarray, error: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=words):
         calibrate(spread, error)
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_students_that_tell_their_uncertainty(
+    test_dataset: Dataset, tmp_path: Path, n_members: int, exported: bool
+) -> None:
+    """A row of its own, beside that of the spread of a committee."""
+    truth = test_dataset.subset(np.arange(0, 90, 9))
+    students = ensemble(n_members)
+    torch.manual_seed(1)
+    for member in students.members:
+        member.model.set_uncertainty_head(UncertaintyHead(member.model.feature_widths[1:], 4))
+    told = students.predict(truth)
+    model: object = students if n_members > 1 else students.members[0]
+    if exported:
+        students.export(tmp_path / "students.pt")
+        model = tmp_path / "students.pt"
+    result = ekd.evaluate({"students": model}, truth, output=tmp_path / "out", progress=False)  # type: ignore[dict-item]
+    rows = {(row.quantity, row.estimate): row.result for row in result.calibrations}
+    expected = {("force", "uncertainty")}
+    if n_members > 1:
+        expected |= {("force", "spread"), ("energy_per_atom", "spread")}
+    assert rows.keys() == expected
+    error = np.sqrt(np.mean((told.forces - truth.forces) ** 2, axis=1))
+    assert told.uncertainty is not None
+    found = rows["force", "uncertainty"]
+    assert found.spearman == pytest.approx(stats.spearmanr(told.uncertainty, error).statistic)
+    assert found.scale == pytest.approx(
+        np.sqrt(np.mean(error**2) / np.mean(told.uncertainty**2)), rel=1e-6
+    )
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "forces, uncertainty" in report
+    assert ("forces, spread" in report) == (n_members > 1)
+    table = (tmp_path / "out" / "tables" / "calibration.csv").read_text()
+    assert "force,uncertainty," in table
+    text = Console(width=200, record=True)
+    for one in result.tables():
+        text.print(one)
+    assert "forces, uncertainty" in text.export_text()

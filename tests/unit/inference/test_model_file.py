@@ -106,7 +106,7 @@ def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        ("3", r"has model format 3, but ekd .* reads format 2; update ekd"),
+        ("4", r"has model format 4, but ekd .* reads formats 2 to 3; update ekd"),
         ("1", r"has model format 1, which ekd .* no longer reads; export the model again with"),
         ("one", "'one'"),
     ],

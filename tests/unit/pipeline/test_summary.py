@@ -135,6 +135,7 @@ def results(tmp_path: Path, test_dataset: Dataset) -> Results:
         "ensemble": asdict(compare(ensemble, truth)),
         "student": asdict(compare(student, truth)),
         "n_students": 1,
+        "spearman": {"ensemble_spread": 0.51, "student_uncertainty": 0.62},
     }
     return Results(folder, truth, evaluation, dynamics)
 
@@ -236,3 +237,4 @@ def test_table_for_the_terminal(results: Results) -> None:
     assert f"{1e3 * content['student']['force_rmse']:.1f}" in text
     assert "-2.30e-08" in text
     assert "12.3 │ katom-step/s" in text
+    assert re.search(r"student's uncertainty, likewise +│ +0\.62", text)

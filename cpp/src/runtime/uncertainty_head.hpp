@@ -1,0 +1,63 @@
+// The head that reads the uncertainty of the forces, by the kernels of HIP-NN-TS.
+#pragma once
+
+#include <torch/script.h>
+
+#include <vector>
+
+#include "hipnn_weights.hpp"
+
+namespace ekd {
+
+template <class T>
+class UncertaintyHead {
+ public:
+  // head: python/ekd/models/uncertainty.py. widths: of the features after each interaction.
+  UncertaintyHead(const torch::jit::Module& head, const std::vector<std::int64_t>& widths,
+                  const HipnnKernels<T>& kernels)
+      : kernels_(kernels), kept_(kernels.panel) {
+    const std::vector<T> first = numbers<T>(head, "first.weight");
+    const std::vector<T> second = numbers<T>(head, "second.weight");
+    const auto H = static_cast<std::int64_t>(numbers<T>(head, "first.bias").size());
+    const auto F = static_cast<std::int64_t>(first.size()) / H;  // of all levels side by side
+    const std::int64_t columns = padded_to(H, kernels.panel);
+    const auto row = [&](const char* name) {
+      std::vector<T> values = numbers<T>(head, name);
+      values.resize(columns, T(0));
+      return kept_.keep(std::move(values));
+    };
+    std::int64_t start = 0;
+    for (const std::int64_t width : widths) {
+      first_.push_back(kept_.pack(width, H, [&](std::int64_t from, std::int64_t to) {
+        return first[to * F + start + from];
+      }));
+      start += width;
+    }
+    weights_.n_levels = static_cast<std::int64_t>(first_.size());
+    weights_.first = first_.data();
+    weights_.first_bias = row("first.bias");
+    weights_.second = kept_.pack(columns, H, [&](std::int64_t from, std::int64_t to) {
+      return from < H ? second[to * H + from] : T(0);
+    });
+    weights_.second_bias = row("second.bias");
+    weights_.readout = row("readout.weight");
+    weights_.readout_bias = numbers<T>(head, "readout.bias")[0];
+  }
+
+  UncertaintyHead(const UncertaintyHead&) = delete;
+  UncertaintyHead& operator=(const UncertaintyHead&) = delete;
+
+  // Sets those of the centres begin .. end - 1. features: that leave each interaction.
+  void read(const std::vector<const T*>& features, std::int64_t begin, std::int64_t end,
+            double* uncertainty) const {
+    kernels_.read_uncertainty(weights_, features.data(), begin, end, uncertainty);
+  }
+
+ private:
+  const HipnnKernels<T>& kernels_;
+  PackedWeights<T> kept_;
+  std::vector<PackedMatrix<T>> first_;
+  UncertaintyWeights<T> weights_;
+};
+
+}  // namespace ekd

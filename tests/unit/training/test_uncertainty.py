@@ -1,0 +1,184 @@
+"""Training of the head: after the network, without a trace in it, and right in scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from ekd.config import HIPNNConfig, TrainingConfig, UncertaintyConfig
+from ekd.data import Dataset, fit_reference_energies
+from ekd.errors import CheckpointError, TrainingError
+from ekd.training import TrainedModel, train
+from ekd.training import loop as training_loop
+from ekd.training.uncertainty import SpreadLesson, likelihood_loss
+
+MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
+TRAINING = TrainingConfig(epochs=3, batch_size=8)
+
+
+def size(data: Dataset) -> np.ndarray:
+    """Of the spread of an element, over two orders of magnitude."""
+    of_element = {1: 0.02, 6: 0.1, 7: 0.5, 8: 2.0}
+    return np.array([of_element[z] for z in data.atomic_numbers.tolist()])
+
+
+@pytest.fixture(scope="module")
+def spread(small_dataset: Dataset) -> np.ndarray:
+    """Of that size, with scatter that nothing tells."""
+    scatter = np.random.default_rng(0).lognormal(sigma=0.5, size=small_dataset.n_atoms)
+    return size(small_dataset) * scatter
+
+
+def run(
+    data: Dataset, spread: np.ndarray | None, n_steps: int = 50, **changes: Any
+) -> TrainedModel:
+    n = len(data)
+    lesson = None
+    if spread is not None:
+        lesson = SpreadLesson(UncertaintyConfig(n_steps=n_steps), spread, np.arange(n - 5))
+    settings = {
+        "model": MODEL,
+        "training": TRAINING,
+        "train_indices": np.arange(n - 5),
+        "validation_indices": np.arange(n - 5, n),
+        "reference_energies": fit_reference_energies(data),
+        "seed": 1,
+        "labels": np.random.default_rng(0).normal(size=data.positions.shape),
+        "spread": lesson,
+    }
+    return train(data, **(settings | changes))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_network_is_bitwise_the_one_without_a_head(
+    small_dataset: Dataset, spread: np.ndarray, keep: str
+) -> None:
+    training = TRAINING.model_copy(update={"keep": keep})
+    plain = run(small_dataset, None, training=training)
+    headed = run(small_dataset, spread, training=training)
+    assert plain.uncertainty_config is plain.uncertainty_record is None
+    weights = headed.model.state_dict()
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, weights.pop(name)), name
+    assert weights
+    assert all(name.startswith("uncertainty_head.") for name in weights)
+    for one, other in zip(plain.history, headed.history, strict=True):
+        times = {"seconds", "configs_per_second"}
+        assert {key: one[key] for key in one.keys() - times} == {
+            key: other[key] for key in other.keys() - times
+        }
+    found, expected = headed.predict(small_dataset), plain.predict(small_dataset)
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.forces, expected.forces)
+    assert expected.uncertainty is None
+    assert found.uncertainty is not None
+    assert (found.uncertainty > 0).all()
+    assert headed.provenance.keys() - plain.provenance.keys() == {"spread_sha256"}
+
+
+def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
+    """Over atoms that look alike the mean is right, for large and small ones."""
+    trained = run(small_dataset, spread, n_steps=1000)
+    found = trained.predict(small_dataset).uncertainty
+    assert found is not None
+    for element in small_dataset.elements:
+        atoms = small_dataset.atomic_numbers == element
+        ratio = np.mean(found[atoms]) / np.mean(spread[atoms])
+        assert 0.8 < ratio < 1.25, element
+    record = trained.uncertainty_record
+    assert record is not None
+    assert record["n_steps"] == 1000
+    # As good as knowing the elements' sizes, beyond which there is nothing to know. Among atoms of
+    # one element, which are the same to that knowledge, any order is as good as another.
+    last = small_dataset.config_index >= len(small_dataset) - 5
+    order = 1 + 1e-3 * np.random.default_rng(1).random(small_dataset.n_atoms)
+    for prefix, atoms in (("", ~last), ("validation_", last)):
+        known = stats.spearmanr((order * size(small_dataset))[atoms], spread[atoms]).statistic
+        assert record[f"{prefix}spearman"] > 0.9 * known
+    rmse = np.sqrt(np.mean((found[last] - spread[last]) ** 2))
+    assert record["validation_rmse"] == pytest.approx(rmse, rel=1e-4)
+
+
+def test_minimum_of_the_loss_is_the_mean() -> None:
+    spread = torch.tensor([0.0, 0.2, 0.9], dtype=torch.float64)
+    wanted = (0.01 + 0.2 + 0.9) / 3
+    sigma = torch.tensor(wanted, dtype=torch.float64, requires_grad=True)
+    loss = likelihood_loss(sigma.expand(3), spread, 1e-2)
+    assert abs(float(torch.autograd.grad(loss, sigma)[0])) < 1e-12
+    assert likelihood_loss(torch.full((3,), 1.1 * wanted), spread, 1e-2) > loss
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_resume_is_bitwise(
+    small_dataset: Dataset, spread: np.ndarray, tmp_path: Path, after: int
+) -> None:
+    """Within the network, and between network and head."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == after:
+            raise StopError
+
+    whole = run(small_dataset, spread)
+    with pytest.raises(StopError):
+        run(small_dataset, spread, directory=tmp_path, report=stop)
+    epochs: list[int] = []
+    resumed = run(
+        small_dataset,
+        spread,
+        directory=tmp_path,
+        resume=True,
+        report=lambda record: epochs.append(record["epoch"]),
+    )
+    assert epochs == list(range(after + 1, 4))
+    assert resumed.sha256 == whole.sha256
+    assert TrainedModel.load(tmp_path / "checkpoint.pt").sha256 == whole.sha256
+    again = TrainedModel.load(tmp_path / "checkpoint.pt")
+    again.save(tmp_path / "copy.pt")
+    copy = TrainedModel.load(tmp_path / "copy.pt")
+    assert copy.sha256 == whole.sha256
+    assert copy.uncertainty_config == UncertaintyConfig(n_steps=50)
+    assert copy.uncertainty_record == resumed.uncertainty_record
+
+
+def test_resume_with_another_spread_is_refused(
+    small_dataset: Dataset, spread: np.ndarray, tmp_path: Path
+) -> None:
+    run(small_dataset, spread, directory=tmp_path)
+    with pytest.raises(CheckpointError, match=r"provenance\.spread_sha256"):
+        run(small_dataset, 2 * spread, directory=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"uncertainty_config\.n_steps: 50 in the checkpoint"):
+        run(small_dataset, spread, n_steps=60, directory=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="uncertainty_config"):
+        run(small_dataset, None, directory=tmp_path, resume=True)
+
+
+def test_many_atoms_are_drawn_from(
+    small_dataset: Dataset, spread: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More would teach no more; the validation part is measured in full."""
+    everything = run(small_dataset, spread).uncertainty_record
+    monkeypatch.setattr("ekd.training.uncertainty._MOST_ATOMS", 60)
+    few = run(small_dataset, spread).uncertainty_record
+    assert few is not None
+    assert everything is not None
+    assert few["rmse"] != everything["rmse"]
+    assert np.isfinite(few["validation_rmse"])
+
+
+def test_a_loss_that_is_not_finite(
+    small_dataset: Dataset, spread: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, float]:
+        return {"loss": float("nan")}
+
+    monkeypatch.setattr(training_loop, "fit_uncertainty", broken)
+    with pytest.raises(TrainingError, match=r"uncertainty cannot be trained: its loss is nan"):
+        run(small_dataset, spread)
