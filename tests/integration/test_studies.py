@@ -34,7 +34,7 @@ seeds = [0, 1]
 "teachers.training.epochs" = 1
 "student.model.n_features" = 2
 "student.model.n_sensitivities" = 4
-"student.training.epochs" = 1
+"student.training.epochs" = 5
 """
 
 
