@@ -230,34 +230,40 @@ class Experiment:
         test = self.config.test
         if test is None:
             raise DataError(f"sets/{self.name}.toml has no [test]; studies measure on it")
-        known = self.with_true_forces
-        return {
-            "test": ekd.load_dataset(test.path, test.energy, test.forces),
-            "validation": (known or self.training_set).subset(self.parts[1]),
+        measured = ekd.load_dataset(test.path, test.energy, test.forces)
+        slices = {
+            f"test {name}": measured.subset(np.arange(*rows)) for name, rows in self._slices.items()
         }
+        known = self.with_true_forces or self.training_set
+        return {"test": measured, "validation": known.subset(self.parts[1]), **slices}
+
+    @property
+    def _slices(self) -> dict[str, tuple[int, int]]:
+        return self.shop.study.slices.get(self.name, {})
 
     def measure_teachers(self) -> list[Row]:
         """Errors of the single teachers, in the mean, and of their ensemble."""
-        path = self._folder("teachers", self._teacher_settings) / "measured.json"
+        folder = self._folder("teachers", self._teacher_settings)
         names = {f"{TEACHERS}, one": "single teacher", TEACHERS: "ensemble"}
         return [
             {**row, "variant": TEACHERS, "model": names[row["model"]]}
-            for row in self._measured(path, TEACHERS)
+            for row in self._measured(folder, TEACHERS)
         ]
 
     def measure(self) -> list[Row]:
         """Errors of the student; of several those of the single ones, in the mean, too."""
-        path = self._folder("student", self._student_settings) / "measured.json"
+        folder = self._folder("student", self._student_settings)
         names = {"student, one": "single student", "student": "student"}
         if self.config.student.n_members > 1:
             names["student"] = "committee"
         return [
             {**row, "variant": self.variant.name, "model": names[row["model"]]}
-            for row in self._measured(path, "student")
+            for row in self._measured(folder, "student")
         ]
 
-    def _measured(self, path: Path, what: str) -> list[Row]:
+    def _measured(self, folder: Path, what: str) -> list[Row]:
         """Rows of a model; they are kept beside it."""
+        path = folder / f"{'-'.join(['measured', *self._slices])}.json"
         if not path.exists():
             ensemble = self.teachers if what == TEACHERS else self.students
             rows = _measure(what, ensemble, self.truth, self.shop.n_workers)
@@ -288,9 +294,10 @@ def _measure(
             row[f"{entry.dataset}_{entry.quantity}_mae"] = entry.errors.mae
     for calibration in found.calibrations:
         if calibration.quantity == "force":
-            # Whatever has a spread: several members, or a model that predicts its own.
+            # Of members that disagree, or of what a student has learned about that.
+            estimate = getattr(calibration, "estimate", "spread")
             row = rows.setdefault(calibration.model, {"model": calibration.model})
-            row[f"{calibration.dataset}_spearman"] = calibration.result.spearman
+            row[f"{calibration.dataset}_{estimate}_spearman"] = calibration.result.spearman
     seconds = sum(record["seconds"] for model in ensemble.members for record in model.history)
     for row in rows.values():
         row["training_seconds"] = seconds / (len(ensemble) if row["model"] != name else 1)

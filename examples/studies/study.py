@@ -29,6 +29,9 @@ class Variant(Section):
         None, description="variant whose students are the teachers; None: the trained teachers are"
     )
     set: dict[str, Any] = Field({}, description="keys of ekd with dots, and their values")
+    epochs_factor: float = Field(
+        1.0, gt=0, description="times the epochs of the student: more where one is cheaper"
+    )
     sets: list[str] | None = Field(None, description="data sets; None: all of the study")
     seeds: list[int] | None = Field(None, description="of the study; None: all")
 
@@ -51,6 +54,12 @@ class Study(Section):
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     set: dict[str, Any] = Field({}, description="for all variants; keys of ekd with dots")
     variants: list[Variant] = Field(min_length=1)
+    slices: dict[str, dict[str, tuple[int, int]]] = Field(
+        {},
+        strict=False,
+        description="by data set: first and last row, not included, of parts of the test file that "
+        "are measured apart, by their names",
+    )
     survival: dict[str, Survival] = Field({}, description="by data set")
 
     def variant(self, name: str) -> Variant:
@@ -85,7 +94,7 @@ def load_study(path: Path) -> Study:
         for survival in study.survival.values():
             for name in survival.variants:
                 study.variant(name)
-        for name in (*study.sets, *study.survival):
+        for name in (*study.sets, *study.slices, *study.survival):
             if not set_file(name).exists():
                 known = ", ".join(sorted(file.stem for file in set_file("").parent.glob("*.toml")))
                 raise ConfigError(f"there is no data set '{name}' in sets/; known are {known}")
@@ -122,6 +131,9 @@ def resolve(
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
+    if variant.epochs_factor != 1:
+        training = raw["student"]["training"]
+        training["epochs"] = round(variant.epochs_factor * training["epochs"])
     raw["seed"] = 1000 * seed
     for section in ("data", "test"):
         raw[section]["path"] = str(find(raw[section]["path"], folder))

@@ -24,13 +24,17 @@ COLUMNS = (
         for quantity in ("energy", "force")
         for error in ("rmse", "mae")
     ),
-    "validation_spearman",
-    "test_spearman",
+    *(
+        f"{dataset}_{estimate}_spearman"
+        for dataset in ("validation", "test")
+        for estimate in ("spread", "uncertainty")
+    ),
     "training_seconds",
 )
 """Of results.csv; errors in eV and eV/Å."""
 
 ENERGY, FORCE = "test_energy_rmse", "test_force_rmse"
+PART = ("energy_rmse", "force_rmse")
 
 
 def write(study: Study, rows: Sequence[Row], folder: Path) -> str:
@@ -39,10 +43,11 @@ def write(study: Study, rows: Sequence[Row], folder: Path) -> str:
         atomic_write(folder / "results.csv") as temporary,
         temporary.open("w", newline="") as file,
     ):
-        writer = csv.DictWriter(file, fieldnames=COLUMNS)
+        columns = [*COLUMNS, *(f"{part}_{key}" for part in _parts(study) for key in PART)]
+        writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: _rounded(row.get(key)) for key in COLUMNS})
+            writer.writerow({key: _rounded(row.get(key)) for key in columns})
     text = markdown(study, rows)
     with atomic_write(folder / "results.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -59,12 +64,20 @@ def markdown(study: Study, rows: Sequence[Row]) -> str:
     lines = [f"# {study.title}", ""]
     for name in dict.fromkeys(row["set"] for row in rows):
         here = [row for row in rows if row["set"] == name]
-        lines += [f"## {name}", "", *_table(here), ""]
+        lines += [
+            f"## {name}",
+            "",
+            *_table(here),
+            "",
+            *_apart(study, name, here),
+            *_gap(study, here),
+        ]
     lines += [
         "Root mean square errors, mean ± standard deviation over the seeds. *vs teacher* and *vs "
         "ensemble*: against the mean single teacher and the ensemble of the same seed. *held out*: "
         "the part of the training file that is not trained on; settings are chosen by it. *rank "
-        "correlation*: Spearman's, of spread and true error of the forces on the test set. "
+        "correlation*: Spearman's, of the true errors of the forces on the test set with the spread of "
+        "the members, or with the uncertainty that a student has *learned*. "
         "*minutes*: of one core for the training, while the machine did other things too.",
         "",
     ]
@@ -83,7 +96,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
         "forces (meV/Å)",
         "vs teacher",
         "vs ensemble",
-        "rank correlation",
+        "rank correlation, spread",
+        "learned",
         "minutes",
     ]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
@@ -91,9 +105,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
         of = {
             row["seed"]: row for row in rows if (row["variant"], row["model"]) == (variant, model)
         }
-        several = model in ("single student", "committee")
         cells = [
-            model if variant == TEACHERS else f"{variant}, {model}" if several else variant,
+            _label(next(iter(of.values()))),
             str(len(of)),
             _milli(of, "validation_energy_rmse"),
             _milli(of, "validation_force_rmse"),
@@ -105,9 +118,58 @@ def _table(rows: Sequence[Row]) -> list[str]:
             cells.append(_milli(of, key))
             cells.append(f"{100 * (np.mean(teacher) - 1):+.1f} %" if teacher else "")
             cells.append(f"{np.mean(ensemble):.3f}×" if ensemble else "")
-        cells.append(_spread(of, "test_spearman", 1, ".2f"))
+        cells.append(_spread(of, "test_spread_spearman", 1, ".2f"))
+        cells.append(_spread(of, "test_uncertainty_spearman", 1, ".2f"))
         cells.append(_spread(of, "training_seconds", 1 / 60, ".1f"))
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _parts(study: Study, name: str | None = None) -> list[str]:
+    """Parts of the test file of a data set that are measured apart; None: of all."""
+    sets = study.slices if name is None else {name: study.slices.get(name, {})}
+    return [f"test {part}" for parts in sets.values() for part in parts]
+
+
+def _apart(study: Study, name: str, rows: Sequence[Row]) -> list[str]:
+    parts = _parts(study, name)
+    if not parts:
+        return []
+    heads = [f"{part}, {unit}" for part in parts for unit in ("energy (meV)", "forces (meV/Å)")]
+    lines = [f"| model | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
+    for who in dict.fromkeys(map(_who, rows)):
+        of = {row["seed"]: row for row in rows if _who(row) == who}
+        cells = [_milli(of, f"{part}_{key}") for part in parts for key in PART]
+        lines.append(f"| {_label(next(iter(of.values())))} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _gap(study: Study, rows: Sequence[Row]) -> list[str]:
+    """How much of what forces can give beyond energies the labels give; nothing without both."""
+    learned = {variant.name: variant.learn for variant in study.variants}
+    by_seed: dict[tuple[str, int], Row] = {
+        (row["variant"], row["seed"]): row for row in rows if row["model"] == "student"
+    }
+    lines = []
+    for name in (name for name, learn in learned.items() if learn == "labels"):
+        for key, title in ((ENERGY, "energies"), (FORCE, "forces")):
+            shares = []
+            for seed in dict.fromkeys(row["seed"] for row in rows):
+                found = {
+                    learned[variant]: row[key]
+                    for (variant, of), row in by_seed.items()
+                    if of == seed and (learned[variant] != "labels" or variant == name)
+                }
+                if len(found) == 3:
+                    lower, upper = found["energies"], found["forces"]
+                    shares.append((lower - found["labels"]) / (lower - upper))
+            if shares:
+                each = ", ".join(f"{100 * share:.0f}" for share in shares)
+                lines += [
+                    f"Of the gap between energies alone and true forces, *{name}* closes "
+                    f"{100 * np.mean(shares):.0f} % for {title} (seeds: {each} %).",
+                    "",
+                ]
     return lines
 
 
