@@ -75,10 +75,10 @@ def markdown(study: Study, rows: Sequence[Row]) -> str:
     lines += [
         "Root mean square errors, mean ± standard deviation over the seeds. *vs teacher* and *vs "
         "ensemble*: against the mean single teacher and the ensemble of the same seed. *held out*: "
-        "the part of the training file that is not trained on; settings are chosen by it. *rank "
-        "correlation*: Spearman's, of the true errors of the forces on the test set with the spread of "
-        "the members, or with the uncertainty that a student has *learned*. "
-        "*minutes*: of one core for the training, while the machine did other things too.",
+        "the part of the training file that is not trained on. *rank correlation*: Spearman's, of "
+        "the true errors of the forces on the test set with the spread of the members, or with the "
+        "uncertainty that a student has *learned*. *minutes*: of one core for the training, while "
+        "the machine did other things too.",
         "",
     ]
     return "\n".join(lines)
