@@ -238,7 +238,7 @@ class Experiment:
         return {"test": measured, "validation": known.subset(self.parts[1]), **slices}
 
     @property
-    def _slices(self) -> dict[str, tuple[int, int]]:
+    def _slices(self) -> dict[str, list[int]]:
         return self.shop.study.slices.get(self.name, {})
 
     def measure_teachers(self) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -54,9 +54,8 @@ class Study(Section):
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     set: dict[str, Any] = Field({}, description="for all variants; keys of ekd with dots")
     variants: list[Variant] = Field(min_length=1)
-    slices: dict[str, dict[str, tuple[int, int]]] = Field(
+    slices: dict[str, dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]] = Field(
         {},
-        strict=False,
         description="by data set: first and last row, not included, of parts of the test file that "
         "are measured apart, by their names",
     )
