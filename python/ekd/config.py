@@ -165,12 +165,9 @@ class TrainingConfig(Section):
 
 
 class StudentTrainingConfig(TrainingConfig):
-    """The same for a student: the forces keep it from overfitting, and it can train longer."""
+    """The same for a student: the forces keep it from overfitting, so that it can train longer."""
 
     epochs: int = Field(200, ge=1, description="passes over the training set")
-    force_weight: float = Field(
-        3.0, ge=0, description="weight of RMSE + MAE of the forces; docs/studies.md compares some"
-    )
 
 
 class MemberConfig(Section):

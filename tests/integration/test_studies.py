@@ -125,7 +125,10 @@ settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
     ]
     assert len({row["test_force_rmse"] for row in found}) == len(found)  # all are different models
     assert all(float(row["validation_force_rmse"]) > 0 for row in found)
-    assert [row["model"] for row in found if row["test_spread_spearman"]] == ["ensemble", "committee"]
+    assert [row["model"] for row in found if row["test_spread_spearman"]] == [
+        "ensemble",
+        "committee",
+    ]
     results = data / "results" / "trial"
     assert "| two, committee | 1 |" in (results / "results.md").read_text()
     assert (results / "results.png").stat().st_size > 10_000
