@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Everything that goes into the installed package; a change rebuilds it.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python examples -type f \
 	-not -name '*.pyc' -not -name '*.so' -not -path 'python/ekd/_build.py' \
-	-not -path 'python/ekd/quickstart/*')
+	-not -path 'python/ekd/quickstart/*' -not -path 'examples/studies/*')
 
 .PHONY: help setup demo test lint format bench clean
 

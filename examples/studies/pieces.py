@@ -1,0 +1,327 @@
+"""Teachers, labels and students of a study, each made once and found again by its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ekd
+from ekd.data import Dataset, split
+from ekd.data.combine import concatenate
+from ekd.distillation.labels import TeacherRecord
+from ekd.errors import DataError
+from ekd.files import atomic_write
+from study import Study, Variant, resolve
+
+Row = dict[str, Any]
+"""Columns of results.csv."""
+
+TEACHERS = "teachers"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where pieces are made and kept.
+
+    Attributes:
+        study: the question.
+        folder: of all pieces, shared by all studies.
+        data: folder of data that are not shipped, or None.
+        n_workers: processes.
+        progress: show bars.
+    """
+
+    study: Study
+    folder: Path
+    data: Path | None
+    n_workers: int | None
+    progress: bool
+
+    def experiment(self, variant: Variant, name: str, seed: int) -> Experiment:
+        """A variant for one data set and seed."""
+        return Experiment(self, variant, name, seed)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A variant for one data set and seed, and the pieces that it needs."""
+
+    shop: Workshop
+    variant: Variant
+    name: str
+    seed: int
+
+    @cached_property
+    def _resolved(self) -> tuple[dict[str, Any], Any]:
+        return resolve(self.shop.study, self.variant, self.name, self.seed, self.shop.data)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The configuration as it is written: what is left to defaults is not in it."""
+        return self._resolved[0]
+
+    @property
+    def config(self) -> ekd.Config:
+        """The configuration with all defaults."""
+        config: ekd.Config = self._resolved[1]
+        return config
+
+    @cached_property
+    def training_set(self) -> Dataset:
+        """True energies alone."""
+        data = self.config.data
+        return ekd.load_dataset(data.path, data.energy, energy_unit=data.energy_unit)
+
+    @cached_property
+    def with_true_forces(self) -> Dataset | None:
+        """The training set with its true forces, which no teacher sees; None: it has none."""
+        data, truth = self.config.data, self.config.test
+        try:
+            return ekd.load_dataset(data.path, data.energy, truth and truth.forces)
+        except DataError:
+            return None
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """How the training set is split."""
+        data = self.config.data
+        return {
+            "validation_fraction": data.validation_fraction,
+            "split_by": data.split_by,
+            "split_seed": data.split_seed,
+        }
+
+    @cached_property
+    def teachers(self) -> ekd.Ensemble:
+        """The trained teachers, or the students that take their place."""
+        if self.variant.generation_of is not None:
+            earlier = self.shop.study.variant(self.variant.generation_of)
+            return self.shop.experiment(earlier, self.name, self.seed).students
+        section = self.config.teachers
+        return ekd.train_ensemble(
+            self.training_set,
+            model=self.config.model,
+            n_members=section.n_members,
+            seed=self.config.seed,
+            training=section.training,
+            splits=section.splits,
+            n_folds=section.n_folds,
+            overrides=section.overrides,
+            directory=self._folder("teachers", self._teacher_settings),
+            n_workers=self.shop.n_workers,
+            resume=True,
+            progress=self.shop.progress,
+            **self.split,
+        )
+
+    @property
+    def _teacher_settings(self) -> dict[str, Any]:
+        if self.variant.generation_of is not None:
+            earlier = self.shop.study.variant(self.variant.generation_of)
+            return self.shop.experiment(earlier, self.name, self.seed)._student_settings
+        raw = self.raw
+        return {"set": self.name} | {key: raw.get(key, {}) for key in ("seed", "model", "teachers")}
+
+    @property
+    def _label_settings(self) -> dict[str, Any]:
+        return {
+            "teachers": self._teacher_settings,
+            "n_teachers": self.variant.n_teachers,
+            "labels": self.raw.get("labels", {}),
+        }
+
+    @property
+    def _student_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"set": self.name, "seed": self.config.seed, "learn": "energies"}
+        settings["student"] = self.raw.get("student", {})
+        if self.variant.learn == "forces":
+            settings["learn"] = "forces"
+        elif self.variant.learn == "labels":
+            settings["learn"] = self._label_settings
+        return settings
+
+    @cached_property
+    def labels(self) -> ekd.Labels:
+        """What the student learns beside the energies."""
+        if self.variant.learn == "forces":
+            return _true_labels(self.training_set, self.with_true_forces)
+        section = self.config.labels
+        folder = self._folder("labels", self._label_settings)
+        if (folder / "labels.h5").exists():
+            return ekd.Labels.load(folder / "labels.h5", self.training_set)
+        chosen = ekd.Ensemble(self.teachers.members[: self.variant.n_teachers])
+        return ekd.label(
+            chosen,
+            self.training_set,
+            folder / "labels.h5",
+            extra=self._extra(chosen),
+            chunk_size=section.chunk_size,
+            n_workers=self.shop.n_workers,
+            resume=True,
+            progress=self.shop.progress,
+        )
+
+    def _extra(self, teachers: ekd.Ensemble) -> Dataset | None:
+        """Extra configurations, as ``ekd label`` makes them."""
+        section, seed = self.config.labels, self.config.seed
+        training, _ = self.parts
+        extra = []
+        if section.perturbed.n_copies:
+            start = self.training_set.subset(training)
+            extra.append(
+                ekd.perturb(start, section.perturbed.displacement, section.perturbed.n_copies, seed)
+            )
+        if section.md.n_trajectories:
+            settings = section.md.model_dump()
+            n = min(settings.pop("n_trajectories"), len(training))
+            chosen = np.random.default_rng(seed).permutation(training)[:n]
+            extra.append(
+                ekd.sample_md(
+                    teachers,
+                    self.training_set.subset(chosen),
+                    **settings,
+                    seed=seed,
+                    n_workers=self.shop.n_workers,
+                    progress=self.shop.progress,
+                )
+            )
+        return concatenate(*extra) if extra else None
+
+    @cached_property
+    def parts(self) -> tuple[Any, Any]:
+        """Configurations of the training set that are trained on, and that are held out."""
+        data = self.config.data
+        return split(self.training_set, data.validation_fraction, data.split_by, data.split_seed)
+
+    @cached_property
+    def students(self) -> ekd.Ensemble:
+        """The trained student, or students."""
+        section = self.config.student
+        shared: dict[str, Any] = {
+            "model": section.model or self.config.model,
+            "training": section.training,
+            "seed": self.config.seed + self.config.teachers.n_members,
+            "directory": self._folder("student", self._student_settings),
+            "n_members": section.n_members,
+            "n_workers": self.shop.n_workers,
+            "resume": True,
+            "progress": self.shop.progress,
+            **self.split,
+        }
+        if self.variant.learn == "energies":
+            return ekd.train_ensemble(self.training_set, **shared)
+        return ekd.distill_committee(
+            self.training_set,
+            self.labels,
+            spread=section.spread,
+            extra_energy_weight=section.extra_energy_weight,
+            **shared,
+        )
+
+    @cached_property
+    def truth(self) -> dict[str, Dataset]:
+        """The test set; and what was held out, with true forces where the file has them."""
+        test = self.config.test
+        if test is None:
+            raise DataError(f"sets/{self.name}.toml has no [test]; studies measure on it")
+        measured = ekd.load_dataset(test.path, test.energy, test.forces)
+        slices = {
+            f"test {name}": measured.subset(np.arange(*rows)) for name, rows in self._slices.items()
+        }
+        known = self.with_true_forces or self.training_set
+        return {"test": measured, "validation": known.subset(self.parts[1]), **slices}
+
+    @property
+    def _slices(self) -> dict[str, list[int]]:
+        return self.shop.study.slices.get(self.name, {})
+
+    def measure_teachers(self) -> list[Row]:
+        """Errors of the single teachers, in the mean, and of their ensemble."""
+        folder = self._folder("teachers", self._teacher_settings)
+        names = {f"{TEACHERS}, one": "single teacher", TEACHERS: "ensemble"}
+        return [
+            {**row, "variant": TEACHERS, "model": names[row["model"]]}
+            for row in self._measured(folder, TEACHERS)
+        ]
+
+    def measure(self) -> list[Row]:
+        """Errors of the student; of several those of the single ones, in the mean, too."""
+        folder = self._folder("student", self._student_settings)
+        names = {"student, one": "single student", "student": "student"}
+        if self.config.student.n_members > 1:
+            names["student"] = "committee"
+        return [
+            {**row, "variant": self.variant.name, "model": names[row["model"]]}
+            for row in self._measured(folder, "student")
+        ]
+
+    def _measured(self, folder: Path, what: str) -> list[Row]:
+        """Rows of a model; they are kept beside it."""
+        path = folder / f"{'-'.join(['measured', *self._slices])}.json"
+        if not path.exists():
+            ensemble = self.teachers if what == TEACHERS else self.students
+            rows = _measure(what, ensemble, self.truth, self.shop.n_workers)
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(rows, indent=1))
+        found: list[Row] = json.loads(path.read_text())
+        return [{"set": self.name, "seed": self.seed, **row} for row in found]
+
+    def _folder(self, kind: str, settings: dict[str, Any]) -> Path:
+        """Of a piece: named after a checksum of all that it depends on."""
+        # Where the data lie does not matter; that they are the same is for checkpoints to find out.
+        data = {**self.raw["data"], "path": Path(self.raw["data"]["path"]).name}
+        text = json.dumps([data, settings], sort_keys=True)
+        return self.shop.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _measure(
+    name: str, ensemble: ekd.Ensemble, truth: dict[str, Dataset], n_workers: int | None
+) -> list[Row]:
+    found = ekd.evaluate(
+        {name: ensemble}, truth, same_level=True, n_workers=n_workers, progress=False
+    )
+    rows: dict[str, Row] = {}
+    for entry in found.select():
+        row = rows.setdefault(entry.model, {"model": entry.model})
+        if entry.quantity in ("energy", "force"):
+            row[f"{entry.dataset}_{entry.quantity}_rmse"] = entry.errors.rmse
+            row[f"{entry.dataset}_{entry.quantity}_mae"] = entry.errors.mae
+    for calibration in found.calibrations:
+        if calibration.quantity == "force":
+            # Of members that disagree, or of what a student has learned about that.
+            estimate = getattr(calibration, "estimate", "spread")
+            row = rows.setdefault(calibration.model, {"model": calibration.model})
+            row[f"{calibration.dataset}_{estimate}_spearman"] = calibration.result.spearman
+    seconds = sum(record["seconds"] for model in ensemble.members for record in model.history)
+    for row in rows.values():
+        row["training_seconds"] = seconds / (len(ensemble) if row["model"] != name else 1)
+    return list(rows.values())
+
+
+def _true_labels(data: Dataset, known: Dataset | None) -> ekd.Labels:
+    """True forces in the place of labels: the upper bound of what forces can give.
+
+    Raises:
+        DataError: the training file has none.
+    """
+    if known is None or known.forces is None:
+        raise DataError(
+            f"'{data.provenance.path}' has no forces to train on; leave out the variant with "
+            "learn = 'forces' for this data set"
+        )
+    known = replace(known, provenance=data.provenance)
+    return ekd.Labels(
+        energies=None,
+        energies_std=None,
+        member_energies=known.energies[:, None],
+        forces=known.forces,
+        forces_std=np.zeros(known.n_atoms),
+        teachers=(TeacherRecord("true forces", "0" * 64, use_energies=False),),
+        data_fingerprint=data.fingerprint,
+    )
