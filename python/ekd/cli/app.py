@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -36,6 +37,9 @@ class Program(TyperGroup):
             raise typer.Exit(130) from None
         except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:  # whoever read the output has seen enough, as head does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None  # what a shell calls the end by SIGPIPE
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")):
                 raise  # a wrong command line: typer explains it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_bug_leaves_its_traceback_in_a_file(
     assert "this is a bug in ekd" in result.output
     assert "Traceback" not in result.output
     assert "Traceback (most recent call last)" in Path("error.log").read_text()
+
+
+def test_a_reader_that_has_seen_enough_is_no_bug(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "ekd", "stability", "--help"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert not (tmp_path / "error.log").exists()
 
 
 def test_interruption_names_the_way_on(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
