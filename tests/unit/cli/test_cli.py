@@ -117,7 +117,8 @@ def test_a_reader_that_has_seen_enough_is_no_bug(tmp_path: Path) -> None:
         command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, env=environment
     )
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
+    assert done.stderr == ""
+    assert done.returncode in (1, 141)  # 1: rich was the first to notice
     assert not (tmp_path / "error.log").exists()
 
 
