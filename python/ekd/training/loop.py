@@ -96,16 +96,7 @@ def train(
         StructureError: an element without a reference energy, or a broken structure.
         TrainingError: the loss is not finite, or there is no GPU to train on.
     """
-    if min(len(train_indices), len(validation_indices)) == 0:
-        raise DataError(
-            f"{len(train_indices)} configurations to train on and {len(validation_indices)} to "
-            "validate; both need at least one"
-        )
-    if labels is not None and labels.shape != data.positions.shape:
-        raise DataError(
-            f"force labels have shape {labels.shape}, the positions {data.positions.shape}; "
-            "make the labels from these data"
-        )
+    _check(data, train_indices, validation_indices, labels)
     contents: dict[str, Any] = {
         "model_config": model.model_dump(),
         "training_config": training.model_dump(),
@@ -161,6 +152,24 @@ def train(
         if spread is not None:
             run.fit_uncertainty(source, spread, validation_indices)
     return TrainedModel.from_checkpoint(run.contents)
+
+
+def _check(
+    data: Dataset,
+    train_indices: NDArray[np.int64],
+    validation_indices: NDArray[np.int64],
+    labels: NDArray[np.float64] | None,
+) -> None:
+    if min(len(train_indices), len(validation_indices)) == 0:
+        raise DataError(
+            f"{len(train_indices)} configurations to train on and {len(validation_indices)} to "
+            "validate; both need at least one"
+        )
+    if labels is not None and labels.shape != data.positions.shape:
+        raise DataError(
+            f"force labels have shape {labels.shape}, the positions {data.positions.shape}; "
+            "make the labels from these data"
+        )
 
 
 class _Run:
