@@ -44,8 +44,9 @@ setup: $(VENV)/installed
 demo: setup
 	$(BIN)/ekd quickstart --output demo --resume
 
+# Files of tests side by side; those of one file share what they have trained.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/linters
 	$(BIN)/ruff check .

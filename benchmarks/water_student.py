@@ -145,7 +145,13 @@ def main() -> None:
     student = train(
         data,
         model=HIPNNConfig(n_atom_layers=1, cutoff=CUTOFF),
-        training=TrainingConfig(epochs=options.epochs, batch_size=2, energy_weight=0.05),
+        training=TrainingConfig(
+            epochs=options.epochs,
+            batch_size=2,
+            energy_weight=0.05,
+            optimizer="adam",
+            learning_rate=1e-2,
+        ),
         train_indices=learned,
         validation_indices=watched,
         # A box always has two H for each O: all of its energy is put on O.

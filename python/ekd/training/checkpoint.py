@@ -5,7 +5,7 @@ A checkpoint is a dictionary of plain types and tensors, so that reading one exe
 ``provenance``, ``elements``, ``history`` (one record per finished epoch), ``uncertainty`` (what the
 training of the head came to, or None), ``model`` (state of the averaged weights) and
 ``state`` (what the next step needs; None when the training is finished): ``step_count, weights,
-average, adam`` of the optimizer, ``best`` (state of the best averaged weights, if those are to be
+average, rule`` of the optimizer, ``best`` (state of the best averaged weights, if those are to be
 kept) and ``epoch`` (how far the epoch at hand has come; None at its start).
 
 A change of any of this raises the format by one and adds a function to ``_MIGRATIONS`` that turns
@@ -24,7 +24,7 @@ import torch
 from ekd.errors import CheckpointError
 from ekd.files import atomic_write
 
-FORMAT = 3
+FORMAT = 4
 
 _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
 # Where the data lie may change between two sessions; what they are may not.
@@ -110,7 +110,25 @@ def _from_2(contents: dict[str, Any]) -> dict[str, Any]:
     return contents | {"format": 3, "uncertainty_config": None, "uncertainty": None}
 
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+def _from_3(contents: dict[str, Any]) -> dict[str, Any]:
+    """Adam was the only optimizer."""
+    training, state = contents["training_config"], contents["state"]
+    if state is not None:
+        state = {name: value for name, value in state.items() if name != "adam"} | {
+            "rule": state["adam"]
+        }
+    return contents | {
+        "format": 4,
+        "training_config": None if training is None else training | {"optimizer": "adam"},
+        "state": state,
+    }
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+}
 
 
 def check_same(stored: dict[str, Any], current: dict[str, Any], path: object) -> None:

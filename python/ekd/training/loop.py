@@ -205,6 +205,8 @@ class _Run:
             flatten(self.averaged),
             training.ema_decay,
             training.gradient_clip,
+            training.optimizer,
+            [parameter.shape for parameter in self.parameters],
         )
 
     def _new_network(self, reference_energies: Mapping[int, float]) -> HIPNN:

@@ -17,7 +17,12 @@ from tolerances import tolerance
 GOLDEN = Path(__file__).parents[2] / "golden"
 FORMATS = range(1, checkpoint.FORMAT + 1)
 MODEL = HIPNNConfig(n_features=3, n_sensitivities=4, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
-TRAINING = TrainingConfig(epochs=3, batch_size=8, dtype="float64")
+TRAINING = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e-2, dtype="float64")
+
+
+def training_of(version: int) -> TrainingConfig:
+    """Adam was the only optimizer up to format 3."""
+    return TRAINING if version > 3 else TRAINING.model_copy(update={"optimizer": "adam"})
 
 
 def same_predictions(model: TrainedModel, version: int, data: Dataset) -> None:
@@ -36,7 +41,7 @@ def test_every_step_has_a_migration() -> None:
 def test_finished_training_is_the_model_it_was(version: int, small_dataset: Dataset) -> None:
     model = TrainedModel.load(GOLDEN / f"checkpoint-{version}-finished.pt")
     same_predictions(model, version, small_dataset)
-    assert model.training_config == TRAINING
+    assert model.training_config == training_of(version)
     assert len(model.history) == 3
 
 
@@ -49,7 +54,7 @@ def test_broken_off_training_goes_on(version: int, small_dataset: Dataset, tmp_p
     resumed = train(
         small_dataset,
         model=MODEL,
-        training=TRAINING,
+        training=training_of(version),
         train_indices=np.arange(0, n - 5),
         validation_indices=np.arange(n - 5, n),
         reference_energies=fit_reference_energies(small_dataset),

@@ -64,12 +64,12 @@ def test_bootstrap(small_dataset: Dataset) -> None:
 def test_own_settings(small_dataset: Dataset) -> None:
     own = [
         MemberConfig(seed=99),
-        MemberConfig(model={"n_features": 6}, training={"learning_rate": 5e-3}),
+        MemberConfig(model={"n_features": 6}, training={"learning_rate": 2e-3}),
     ]
     members = plan(small_dataset, n_members=3, overrides=own)
     assert [member.seed for member in members] == [99, 8, 9]
     assert [member.model.n_features for member in members] == [4, 6, 4]
-    assert [member.training.learning_rate for member in members] == [1e-2, 5e-3, 1e-2]
+    assert [member.training.learning_rate for member in members] == [5e-3, 2e-3, 5e-3]
 
 
 def test_what_cannot_be(small_dataset: Dataset) -> None:
