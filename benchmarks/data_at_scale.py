@@ -59,8 +59,8 @@ def label(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     members = []
     for seed in range(options.n_teachers):
         torch.manual_seed(seed)
-        network = HIPNN(HIPNNConfig(), list(energies), list(energies.values()))
-        members.append(TrainedModel(network, HIPNNConfig(), TrainingConfig(epochs=1), {}, []))
+        network = HIPNN(HIPNNConfig(l_max=1), list(energies), list(energies.values()))
+        members.append(TrainedModel(network, HIPNNConfig(l_max=1), TrainingConfig(epochs=1), {}, []))
     chosen = np.sort(np.random.default_rng(0).permutation(len(data))[: options.n_labels])
     part = data.subset(chosen)
     start = time.perf_counter()
@@ -172,7 +172,7 @@ def _epoch(data: Any, n: int, kept_bytes: int | None = None) -> tuple[float, flo
     wall, cpu = time.perf_counter(), time.process_time()
     trained = train(
         data,
-        model=HIPNNConfig(),
+        model=HIPNNConfig(l_max=1),
         training=TrainingConfig(epochs=1),
         train_indices=np.sort(order[:n]),
         validation_indices=np.sort(order[n : n + max(1, n // 10)]),

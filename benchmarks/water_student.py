@@ -144,7 +144,7 @@ def main() -> None:
     learned, watched = split(data, 0.1, "configuration", 0)
     student = train(
         data,
-        model=HIPNNConfig(n_atom_layers=1, cutoff=CUTOFF),
+        model=HIPNNConfig(l_max=1, n_atom_layers=1, cutoff=CUTOFF),
         training=TrainingConfig(
             epochs=options.epochs,
             batch_size=2,

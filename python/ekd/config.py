@@ -83,7 +83,7 @@ class TestConfig(Section):
 class HIPNNConfig(Section):
     """HIP-NN with tensor sensitivities (Chigaev et al., J. Chem. Phys. 158, 184108 (2023))."""
 
-    l_max: Literal[0, 1, 2] = Field(1, description="highest tensor order of the messages")
+    l_max: Literal[0, 1, 2] = Field(2, description="highest tensor order of the messages")
     n_interactions: int = Field(1, ge=1, description="interactions; k of them reach k cutoffs")
     n_atom_layers: int = Field(2, ge=0, description="residual atom layers after each interaction")
     n_features: int = Field(32, ge=1, description="width of the atomic features")
@@ -154,7 +154,7 @@ class TrainingConfig(Section):
         0.0, ge=0, description="weight of the hierarchicality of the energy terms"
     )
     l2_weight: float = Field(
-        0.0, ge=0, description="weight of the sum of squares of all parameters"
+        0.0, ge=0, description="weight of the sum of squares of all matrices"
     )
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept"
@@ -173,6 +173,15 @@ class StudentTrainingConfig(TrainingConfig):
     """The same for a student: the forces keep it from overfitting, so that it can train longer."""
 
     epochs: int = Field(200, ge=1, description="passes over the training set")
+    force_weight: float = Field(
+        10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+    )
+    l2_weight: float = Field(
+        1e-4,
+        ge=0,
+        description="weight of the sum of squares of all matrices: what makes it behave where it "
+        "has seen nothing",
+    )
 
 
 class MemberConfig(Section):

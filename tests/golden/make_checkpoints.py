@@ -21,7 +21,9 @@ from ekd.training import checkpoint, train
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "examples" / "data" / "ccsdt_chno.h5"
-MODEL = HIPNNConfig(n_features=3, n_sensitivities=4, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
+MODEL = HIPNNConfig(
+    l_max=1, n_features=3, n_sensitivities=4, n_atom_layers=1, cutoff=4.0, soft_max=3.0
+)
 TRAINING = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e-2, dtype="float64")
 
 

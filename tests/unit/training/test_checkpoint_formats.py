@@ -16,7 +16,9 @@ from tolerances import tolerance
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FORMATS = range(1, checkpoint.FORMAT + 1)
-MODEL = HIPNNConfig(n_features=3, n_sensitivities=4, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
+MODEL = HIPNNConfig(
+    l_max=1, n_features=3, n_sensitivities=4, n_atom_layers=1, cutoff=4.0, soft_max=3.0
+)
 TRAINING = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e-2, dtype="float64")
 
 
