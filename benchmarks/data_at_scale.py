@@ -60,7 +60,9 @@ def label(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     for seed in range(options.n_teachers):
         torch.manual_seed(seed)
         network = HIPNN(HIPNNConfig(l_max=1), list(energies), list(energies.values()))
-        members.append(TrainedModel(network, HIPNNConfig(l_max=1), TrainingConfig(epochs=1), {}, []))
+        members.append(
+            TrainedModel(network, HIPNNConfig(l_max=1), TrainingConfig(epochs=1), {}, [])
+        )
     chosen = np.sort(np.random.default_rng(0).permutation(len(data))[: options.n_labels])
     part = data.subset(chosen)
     start = time.perf_counter()

@@ -43,6 +43,9 @@ class Survival(Section):
     n_teachers: int = Field(2, ge=1, description="single teachers that run")
     molecules: list[str] = Field([], description="names that ase.build.molecule knows")
     first_of_test: bool = Field(False, description="start from the first test configuration too")
+    water: int | None = Field(
+        None, ge=1, description="molecules of a periodic box of liquid water, which runs too"
+    )
     settings: dict[str, Any] = Field({}, description="of ekd.StabilityConfig")
 
 

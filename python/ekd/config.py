@@ -153,9 +153,7 @@ class TrainingConfig(Section):
     hierarchicality_weight: float = Field(
         0.0, ge=0, description="weight of the hierarchicality of the energy terms"
     )
-    l2_weight: float = Field(
-        0.0, ge=0, description="weight of the sum of squares of all matrices"
-    )
+    l2_weight: float = Field(0.0, ge=0, description="weight of the sum of squares of all matrices")
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept"
     )
@@ -177,7 +175,7 @@ class StudentTrainingConfig(TrainingConfig):
         10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
     )
     l2_weight: float = Field(
-        1e-4,
+        1e-5,
         ge=0,
         description="weight of the sum of squares of all matrices: what makes it behave where it "
         "has seen nothing",

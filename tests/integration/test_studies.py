@@ -112,6 +112,7 @@ seeds = [0]
 [survival.ccsdt]
 variants = ["student"]
 molecules = ["H2O"]
+water = 8
 settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
 """
     assert main(options(data, text, "--seeds", "0")) == 0
@@ -135,7 +136,9 @@ settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
     results = data / "results" / "trial"
     assert "| two, committee | 1 |" in (results / "results.md").read_text()
     assert (results / "results.png").stat().st_size > 10_000
-    assert "| ccsdt | 0 | H2O | 300 | student | 1 | " in (results / "survival.md").read_text()
+    survival = (results / "survival.md").read_text()
+    assert "| ccsdt | 0 | H2O | 300 | student | 1 | " in survival
+    assert "| ccsdt | 0 | H16O8 | 300 | student | 1 | " in survival
 
     pieces = {path: path.stat().st_mtime_ns for path in (data / "work").rglob("checkpoint.pt")}
     assert main(options(data, text, "--only", "student")) == 0
