@@ -63,7 +63,9 @@ def labels(small_dataset: Dataset) -> np.ndarray:
 
 
 def test_loss_falls(small_dataset: Dataset) -> None:
-    trained = run(small_dataset, training=TrainingConfig(epochs=40, batch_size=8))
+    trained = run(
+        small_dataset, training=TrainingConfig(epochs=40, batch_size=8, learning_rate=1e-2)
+    )
     assert len(trained.history) == 40
     assert trained.history[-1]["loss"] < 0.3 * trained.history[0]["loss"]
     last = trained.history[-1]

@@ -17,7 +17,9 @@ from ekd.training import TrainedModel, train
 from ekd.training import loop as training_loop
 from ekd.training.uncertainty import SpreadLesson, likelihood_loss
 
-MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
+MODEL = HIPNNConfig(
+    l_max=1, n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0
+)
 TRAINING = TrainingConfig(epochs=3, batch_size=8)
 
 
