@@ -26,7 +26,7 @@ def main(n_members: int = 4, epochs: int = 100, model: Path = HERE / "student.pt
     # The mean of their forces, atom by atom, is what the student learns beside the energies.
     labels = ekd.label(teachers, data)
     # With forces it cannot overfit so soon: it may train longer.
-    training = ekd.TrainingConfig(epochs=2 * epochs)
+    training = ekd.StudentTrainingConfig(epochs=2 * epochs)
     student = ekd.distill(data, labels, training=training, seed=n_members)
     student.export(model, description="distilled from CCSD(T)/cc-pVDZ energies")
 

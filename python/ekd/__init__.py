@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ekd.config import Config as Config
     from ekd.config import HIPNNConfig as HIPNNConfig
     from ekd.config import SpreadConfig as SpreadConfig
+    from ekd.config import StudentTrainingConfig as StudentTrainingConfig
     from ekd.config import TrainingConfig as TrainingConfig
     from ekd.config import UncertaintyConfig as UncertaintyConfig
     from ekd.config import load_config as load_config
@@ -71,6 +72,7 @@ _PUBLIC = {
     "SpreadConfig": "config",
     "StabilityConfig": "dynamics",
     "TrainedModel": "training",
+    "StudentTrainingConfig": "config",
     "TrainingConfig": "config",
     "UncertaintyConfig": "config",
     "VerletList": "neighbor_list",
