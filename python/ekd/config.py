@@ -174,12 +174,7 @@ class StudentTrainingConfig(TrainingConfig):
     force_weight: float = Field(
         10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
     )
-    l2_weight: float = Field(
-        1e-5,
-        ge=0,
-        description="weight of the sum of squares of all matrices: what makes it behave where it "
-        "has seen nothing",
-    )
+    l2_weight: float = Field(1e-5, ge=0, description="weight of the sum of squares of all matrices")
 
 
 class MemberConfig(Section):
