@@ -165,6 +165,7 @@ class Experiment:
             n_workers=self.shop.n_workers,
             resume=True,
             progress=self.shop.progress,
+            wall=section.wall,
         )
 
     def _extra(self, teachers: ekd.Ensemble) -> Dataset | None:
@@ -189,6 +190,7 @@ class Experiment:
                     seed=seed,
                     n_workers=self.shop.n_workers,
                     progress=self.shop.progress,
+                    wall=section.wall,
                 )
             )
         return concatenate(*extra) if extra else None
@@ -221,6 +223,7 @@ class Experiment:
             self.labels,
             spread=section.spread,
             extra_energy_weight=section.extra_energy_weight,
+            extra_force_weight=section.extra_force_weight,
             **shared,
         )
 

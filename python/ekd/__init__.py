@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ekd.config import StudentTrainingConfig as StudentTrainingConfig
     from ekd.config import TrainingConfig as TrainingConfig
     from ekd.config import UncertaintyConfig as UncertaintyConfig
+    from ekd.config import WallConfig as WallConfig
     from ekd.config import load_config as load_config
     from ekd.data import Dataset as Dataset
     from ekd.data import load_dataset as load_dataset
@@ -76,6 +77,7 @@ _PUBLIC = {
     "TrainingConfig": "config",
     "UncertaintyConfig": "config",
     "VerletList": "neighbor_list",
+    "WallConfig": "config",
     "as_calculator": "evaluation",
     "distill": "distillation",
     "distill_committee": "distillation",

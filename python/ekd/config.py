@@ -291,6 +291,21 @@ class MDConfig(Section):
     friction: float = Field(10.0, gt=0, description="of the thermostat (1/ps)")
 
 
+class WallConfig(Section):
+    """Labels of extra configurations rise where the trained teachers disagree."""
+
+    strength: float = Field(
+        0.0,
+        ge=0,
+        description="multiples of the spread of the energies, far above the onset; 0: no wall",
+    )
+    onset: float = Field(
+        0.005,
+        gt=0,
+        description="eV times the root of the number of atoms: the spread where the wall begins",
+    )
+
+
 class LabelsConfig(Section):
     """What the teachers are asked."""
 
@@ -304,6 +319,7 @@ class LabelsConfig(Section):
     )
     perturbed: PerturbedConfig = PerturbedConfig()
     md: MDConfig = MDConfig()
+    wall: WallConfig = WallConfig()
 
 
 class SpreadConfig(Section):
@@ -360,6 +376,12 @@ class StudentConfig(Section):
         ge=0,
         description="of the teachers' mean energy of an extra configuration, beside one for a true "
         "energy; 0: forces alone",
+    )
+    extra_force_weight: float = Field(
+        1.0,
+        ge=0,
+        description="of a force on an atom of an extra configuration, beside one for those of the "
+        "data",
     )
 
 

@@ -19,9 +19,11 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from ekd import workers
+from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
 from ekd.distillation.parts import Arrays, Parts
+from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError, DataError
 from ekd.models import HIPNN
 from ekd.neighbor_list import batched_neighbor_list
@@ -109,6 +111,7 @@ def sample_md(
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
+    wall: WallConfig | None = None,
 ) -> Dataset:
     """Snapshots of Langevin dynamics with the mean forces of an ensemble.
 
@@ -131,6 +134,7 @@ def sample_md(
         directory: for finished chunks; None keeps nothing. Remove it when the result is safe.
         resume: continue from the chunks in the directory, with the same result bit by bit.
         progress: show progress on standard error, if it is a terminal.
+        wall: added to the mean energy where the teachers disagree, as in the labels; None: nothing.
 
     Raises:
         ConfigError: a number that must be positive is not.
@@ -153,6 +157,7 @@ def sample_md(
     plan: dict[str, Any] = {
         **settings,
         "seed": seed,
+        "wall": wall.model_dump() if wall is not None and wall.strength else None,
         "data": data.fingerprint,
         "teachers": [model.sha256 for model in teachers.members],
     }
@@ -200,14 +205,39 @@ class _Dynamics:
         random = np.random.default_rng([int(self.plan["seed"]), number])
         with one_thread():
             models = [member.in_float64() for member in self.teachers.members]
-            self.parts.save(number, _trajectories(models, self.chunk(number), self.plan, random))
+            wall = self.plan["wall"] and WallConfig(**self.plan["wall"])
+            known = _Known(models, self.chunk(number), wall)
+            self.parts.save(number, _trajectories(known, self.plan, random))
 
 
-def _trajectories(
-    models: list[HIPNN], start: Dataset, plan: dict[str, Any], random: np.random.Generator
-) -> Arrays:
+@dataclass(frozen=True)
+class _Known:
+    """What the teachers know about configurations, wherever those have moved.
+
+    Attributes:
+        models: the teachers.
+        start: the configurations.
+        wall: where they disagree.
+    """
+
+    models: list[HIPNN]
+    start: Dataset
+    wall: WallConfig | None
+
+    def forces(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over the teachers, and those of the wall, [n_atoms, 3] eV/Å."""
+        predictions = evaluate_models(self.models, replace(self.start, positions=positions))
+        forces = np.stack([predicted.forces for predicted in predictions])
+        mean: NDArray[np.float64] = forces.mean(0)
+        if self.wall is None:
+            return mean
+        energies = np.stack([predicted.energies for predicted in predictions])
+        return mean + wall_of_spread(energies, forces, self.start.n_atoms_per_config, self.wall)[1]
+
+
+def _trajectories(known: _Known, plan: dict[str, Any], random: np.random.Generator) -> Arrays:
     """Positions [n_snapshots, n_atoms, 3] Å, and which configurations run, [.., n_configs]."""
-    step = plan["timestep"] * 1e3 * units.fs
+    start, step = known.start, plan["timestep"] * 1e3 * units.fs
     n_between = max(1, round(plan["interval"] / plan["timestep"]))
     masses = atomic_masses[start.atomic_numbers][:, None]
     thermal = np.sqrt(units.kB * plan["temperature"] / masses)
@@ -218,7 +248,7 @@ def _trajectories(
     positions = start.positions.copy()
     velocities = thermal * random.normal(size=shape)
     running = np.ones(len(start), dtype=bool)
-    forces = _mean_forces(models, start, positions)
+    forces = known.forces(positions)
     saved_positions, saved_running = [], []
     for count in range(1, n_between * int(plan["n_snapshots"]) + 1):
         before = positions
@@ -229,7 +259,7 @@ def _trajectories(
         running &= ~_too_close(start, positions)
         # A trajectory that has ended stays where it was, so that the others can go on.
         positions = np.where(running[start.config_index][:, None], positions, before)
-        forces = _mean_forces(models, start, positions)
+        forces = known.forces(positions)
         tame = np.abs(forces) < LARGEST_FORCE  # false too where they are not finite
         running &= np.logical_and.reduceat(tame.all(axis=1), start.offsets[:-1])
         moving = running[start.config_index][:, None]
@@ -239,14 +269,6 @@ def _trajectories(
             saved_positions.append(positions)
             saved_running.append(running.copy())
     return {"positions": np.stack(saved_positions), "running": np.stack(saved_running)}
-
-
-def _mean_forces(
-    models: list[HIPNN], data: Dataset, positions: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    predictions = evaluate_models(models, replace(data, positions=positions))
-    mean: NDArray[np.float64] = np.mean([p.forces for p in predictions], axis=0)
-    return mean
 
 
 def _too_close(data: Dataset, positions: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd import workers
+from ekd.config import WallConfig
 from ekd.data import Dataset
 from ekd.data.combine import concatenate
 from ekd.distillation import labels as label_file
@@ -26,6 +27,7 @@ from ekd.distillation.teachers import (
     as_teachers,
     predict_all,
 )
+from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError
 from ekd.files import atomic_write
 from ekd.training.threads import one_thread
@@ -42,6 +44,7 @@ def label(
     n_workers: int | None = None,
     resume: bool = False,
     progress: bool = True,
+    wall: WallConfig | None = None,
 ) -> Labels:
     """Evaluate teachers on the data, in float64, chunk by chunk.
 
@@ -63,9 +66,12 @@ def label(
         resume: continue what was interrupted, and keep every intact chunk of a file at ``path``.
             Otherwise start anew; an existing file is replaced at the end.
         progress: show progress on standard error, if it is a terminal.
+        wall: added to the labels of extra configurations where those teachers disagree whose
+            energies count; None: nothing.
 
     Raises:
-        ConfigError: a chunk size or a number of workers below one.
+        ConfigError: a chunk size or a number of workers below one, or a wall and fewer than two
+            teachers whose energies count.
         DataError: a prediction is not finite, or what is there to resume was made with other
             teachers, data or chunks.
         StructureError: the data hold an element that a teacher does not know.
@@ -76,6 +82,14 @@ def label(
             raise ConfigError(f"{name} is {value}; at least 1 is needed")
     chosen = as_teachers(teachers)
     extra = None if extra is None else _without_energies(extra)
+    wall = None if wall is None or not wall.strength or extra is None else wall
+    n_counting = sum(teacher.use_energies for teacher in chosen)
+    if wall is not None and n_counting < 2:
+        raise ConfigError(
+            f"the energies of {n_counting} of {len(chosen)} teachers count, and a wall where they "
+            "disagree needs two; set use_energies for teachers at the level of theory of the data, "
+            "or the strength of the wall to 0"
+        )
     elements = sorted({*data.elements, *(() if extra is None else extra.elements)})
     for teacher in chosen:
         teacher.check(elements)
@@ -84,6 +98,7 @@ def label(
         tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in chosen),
         chunk_size,
         extra,
+        wall,
     )
     with contextlib.ExitStack() as stack:
         keeping = path is not None
@@ -97,7 +112,7 @@ def label(
         parts = Parts(folder, header.plan, resume)
         for number, arrays in there.items():
             parts.save(number, arrays)
-        job = _Job(chosen, data, extra, chunk_size, parts)
+        job = _Job(chosen, data, extra, chunk_size, wall, parts)
         sizes = job.sizes
         chunks = range(-(-len(sizes) // chunk_size))
         parts.complete(
@@ -142,6 +157,7 @@ class _Job:
     data: Dataset
     extra: Dataset | None
     chunk_size: int
+    wall: WallConfig | None
     parts: Parts
 
     @property
@@ -152,7 +168,9 @@ class _Job:
 
     def run(self, number: int, report: workers.Report) -> None:
         first = number * self.chunk_size
-        self.parts.save(number, _evaluate(self.teachers, self._chunk(first), first))
+        chunk = self._chunk(first)
+        n_data = min(max(len(self.data) - first, 0), len(chunk))
+        self.parts.save(number, _evaluate(self.teachers, chunk, first, n_data, self.wall))
 
     def _chunk(self, first: int) -> Dataset:
         """Part of the data, of the extra configurations, or of both; the whole is never joined."""
@@ -165,7 +183,14 @@ class _Job:
         return concatenate(*parts)
 
 
-def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int) -> Arrays:
+def _evaluate(
+    teachers: Sequence[MemberTeacher | ASETeacher],
+    data: Dataset,
+    first: int,
+    n_data: int,
+    wall: WallConfig | None,
+) -> Arrays:
+    """Labels of a chunk, whose configurations from ``n_data`` on are extra ones."""
     with one_thread():
         predictions = predict_all(teachers, data, first)
     for teacher, predicted in zip(teachers, predictions, strict=True):
@@ -178,7 +203,18 @@ def _evaluate(teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, fir
         "forces": forces.mean(0),
         "forces_std": np.sqrt(forces.var(0).mean(-1)),
     }
-    counting = energies[[teacher.use_energies for teacher in teachers]]
-    if len(counting):
-        arrays |= {"energies": counting.mean(0), "energies_std": counting.std(0)}
+    counting = np.array([teacher.use_energies for teacher in teachers])
+    if counting.any():
+        known = energies[counting]
+        arrays |= {"energies": known.mean(0), "energies_std": known.std(0)}
+    if wall is not None and n_data < len(data):
+        atom = data.offsets[n_data]
+        energy, force = wall_of_spread(
+            energies[counting, n_data:],
+            forces[counting, atom:],
+            data.n_atoms_per_config[n_data:],
+            wall,
+        )
+        arrays["energies"][n_data:] += energy
+        arrays["forces"][atom:] += force
     return arrays

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.mapped import Reference, row_blocks
 from ekd.distillation.parts import Arrays, digest
@@ -67,6 +68,7 @@ class Labels:
         data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data.
         extra: configurations beyond the data, with NaN for energies, or None.
         chunk_size: configurations that were labelled together.
+        wall: that was added to ``energies`` and ``forces`` of the extra configurations, or None.
     """
 
     energies: NDArray[np.float64] | None
@@ -78,6 +80,7 @@ class Labels:
     data_fingerprint: str
     extra: Dataset | None = None
     chunk_size: int = 500
+    wall: WallConfig | None = None
 
     @property
     def n_members(self) -> int:
@@ -127,7 +130,9 @@ class Labels:
 
         starts = range(0, len(sizes), self.chunk_size)
         chunks = (chunk(start, min(start + self.chunk_size, len(sizes))) for start in starts)
-        header = Header(self.data_fingerprint, self.teachers, self.chunk_size, self.extra)
+        header = Header(
+            self.data_fingerprint, self.teachers, self.chunk_size, self.extra, self.wall
+        )
         with atomic_write(path) as temporary:
             write(temporary, header, sizes, chunks)
 
@@ -167,6 +172,7 @@ class Labels:
                 data_fingerprint=header.data_fingerprint,
                 extra=header.extra,
                 chunk_size=header.chunk_size,
+                wall=header.wall,
             )
         for name in UNITS:
             if getattr(labels, name) is not None:
@@ -184,6 +190,7 @@ class Header:
     teachers: tuple[TeacherRecord, ...]
     chunk_size: int
     extra: Dataset | None
+    wall: WallConfig | None
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -193,6 +200,7 @@ class Header:
             "data": self.data_fingerprint,
             "extra": None if self.extra is None else self.extra.fingerprint,
             "chunk_size": self.chunk_size,
+            "wall": self.wall and self.wall.model_dump(),
             "teachers": [[t.sha256, t.use_energies] for t in self.teachers],
             "_teachers": [f"{t.name} ({t.sha256[:8]})" for t in self.teachers],
         }
@@ -292,6 +300,7 @@ class LabelFile:
             teachers=tuple(TeacherRecord(**entry) for entry in json.loads(attributes["teachers"])),
             chunk_size=int(attributes["chunk_size"]),
             extra=extra,
+            wall=WallConfig(**json.loads(attributes["wall"])) if "wall" in attributes else None,
         )
 
     def _damaged(self, error: object) -> DataError:
@@ -333,6 +342,8 @@ def write(
         file.attrs["ekd_labels_format"] = FORMAT
         file.attrs["data_fingerprint"] = header.data_fingerprint
         file.attrs["chunk_size"] = header.chunk_size
+        if header.wall is not None:
+            file.attrs["wall"] = header.wall.model_dump_json()
         file.attrs["teachers"] = json.dumps([vars(teacher) for teacher in header.teachers])
 
 

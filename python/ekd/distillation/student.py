@@ -52,6 +52,7 @@ def distill(
     spread: SpreadConfig | None = None,
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
+    extra_force_weight: float = 1.0,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -82,6 +83,8 @@ def distill(
             if at least two teachers gave labels.
         extra_energy_weight: of the teachers' mean energy of an extra configuration, beside one for
             a true energy.
+        extra_force_weight: of a force on an atom of an extra configuration, beside one for those of
+            the data.
         directory: for ``checkpoint.pt`` and ``history.csv``; None keeps nothing.
         resume: continue from the checkpoint in the directory. Otherwise start anew.
         progress: show progress on standard error.
@@ -101,6 +104,7 @@ def distill(
         spread=spread,
         uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
+        extra_force_weight=extra_force_weight,
     )
     return train_student(
         lesson,
@@ -163,6 +167,7 @@ def distill_committee(
     spread: SpreadConfig | None = None,
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
+    extra_force_weight: float = 1.0,
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -187,6 +192,7 @@ def distill_committee(
         uncertainty: of a second output, the spread itself; None: the defaults, by which it is there
             if at least two teachers gave labels.
         extra_energy_weight: as for :func:`distill`.
+        extra_force_weight: as for :func:`distill`.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per student.
         resume: continue from the checkpoints in the directory. Otherwise start anew.
@@ -208,6 +214,7 @@ def distill_committee(
         spread=spread,
         uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
+        extra_force_weight=extra_force_weight,
     )
     with member_directory(directory) as folder:
         job = plan_committee(
@@ -255,6 +262,7 @@ def prepare(
     spread: SpreadConfig | None = None,
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
+    extra_force_weight: float = 1.0,
 ) -> dict[str, Any]:
     """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
 
@@ -270,7 +278,7 @@ def prepare(
         train_indices = np.concatenate([train_indices, extra_indices])
         data = concatenate(data, labels.extra)
         provenance["n_extra"] = len(labels.extra)
-    trusted = trust(data, labels, spread or SpreadConfig(), extra_energy_weight)
+    trusted = trust(data, labels, spread or SpreadConfig(), extra_energy_weight, extra_force_weight)
     if spread is not None and spread.limit is not None:
         provenance["n_above_limit"] = trusted.n_above
     return {

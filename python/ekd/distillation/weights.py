@@ -43,7 +43,11 @@ def configuration_spread(data: Dataset, labels: Labels) -> NDArray[np.float64]:
 
 
 def trust(
-    data: Dataset, labels: Labels, spread: SpreadConfig, extra_energy_weight: float = 1.0
+    data: Dataset,
+    labels: Labels,
+    spread: SpreadConfig,
+    extra_energy_weight: float = 1.0,
+    extra_force_weight: float = 1.0,
 ) -> Trust:
     """Turn the spread of the teachers into weights.
 
@@ -52,6 +56,7 @@ def trust(
         labels: for all of them.
         spread: the settings.
         extra_energy_weight: of the teachers' mean energy of extra configurations.
+        extra_force_weight: of a force on an atom of theirs.
 
     Raises:
         DataError: no configuration with a true energy is left.
@@ -81,7 +86,8 @@ def trust(
         return Trust(None, kept, n_above)
     known = np.full(n_configs, labels.energies is not None)
     of_energy = np.where(is_true, 1.0, extra_energy_weight * known * of_config)
-    of_atom = np.repeat(of_config, data.n_atoms_per_config)
+    of_force = np.where(is_true, 1.0, extra_force_weight) * of_config
+    of_atom = np.repeat(of_force, data.n_atoms_per_config)
     if spread.scale is not None:
         of_atom *= 1 / (1 + (labels.forces_std / spread.scale) ** 2)
     return Trust(LossWeights(of_energy, of_atom), kept, n_above)

@@ -257,6 +257,7 @@ class Pipeline:
             n_workers=section.n_workers,
             resume=True,
             progress=self.progress,
+            wall=section.wall,
         )
         shutil.rmtree(snapshots, ignore_errors=True)
 
@@ -288,6 +289,7 @@ class Pipeline:
                     directory=snapshots,
                     resume=True,
                     progress=self.progress,
+                    wall=section.wall,
                 )
             )
         return concatenate(*extra) if extra else None
@@ -301,6 +303,7 @@ class Pipeline:
             spread=student.spread,
             uncertainty=student.uncertainty,
             extra_energy_weight=student.extra_energy_weight,
+            extra_force_weight=student.extra_force_weight,
             **self._split,
         )
         shared: dict[str, Any] = {

@@ -211,9 +211,9 @@ def count_chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     asked, evaluate = [], labelling._evaluate
 
-    def counted(teachers: Any, data: Dataset, first: int) -> Any:
+    def counted(teachers: Any, data: Dataset, first: int, *others: Any) -> Any:
         asked.append(first)
-        return evaluate(teachers, data, first)
+        return evaluate(teachers, data, first, *others)
 
     monkeypatch.setattr(labelling, "_evaluate", counted)
     return asked

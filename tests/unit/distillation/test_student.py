@@ -172,6 +172,7 @@ def test_committee_learns_the_same_as_a_student(small_dataset: Dataset, labels: 
     settings = {
         "spread": SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.3),
         "extra_energy_weight": 0.5,
+        "extra_force_weight": 0.25,
     }
     committee = distill_committee(
         small_dataset, many, 2, MODEL, TRAINING, seed=5, progress=False, **settings

@@ -90,6 +90,9 @@ def test_extra_configurations(small_dataset: Dataset) -> None:
     assert found.weights is not None
     assert found.weights.energies.tolist() == [1.0] * 43 + [0.3, 0.3]
     assert (found.weights.forces == 1).all()
+    light = trust(data, labels, SpreadConfig(), extra_force_weight=0.2).weights
+    assert light is not None
+    assert light.forces.tolist() == [1.0] * small_dataset.n_atoms + [0.2] * extra.n_atoms
     limit = 0.5 * float(configuration_spread(data, labels).min())
     down = trust(data, labels, SpreadConfig(limit=limit), extra_energy_weight=0.3)
     assert down.weights is not None
