@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ekd.inference import ExportedModel
 from ekd.models import HIPNN
 from ekd.neighbor_list import NeighborList, neighbor_list
-from suite.cases import DEFAULT, ELEMENTS, Case, cases, random_model
+from suite.cases import ELEMENTS, SMALL, Case, cases, random_model
 from suite.evaluation import bare_evaluation
 from suite.flops import per_atom
 from suite.peers import hippynn, torchani
@@ -85,11 +85,11 @@ def _case(
     peers: list[Hippynn | TorchANI] = []
     if "hippynn" not in plan.without:
         peers.append(Hippynn(case, network))
-    if "torchani" not in plan.without and case.name == DEFAULT:
+    if "torchani" not in plan.without and case.name == SMALL:
         peers.append(TorchANI())
     rates: dict[str, float] = {}  # atoms/s on the last size
     timed: list[int] = []  # sizes, as asked for
-    quick = (3_000, 98_304) if case.name == DEFAULT else (3_000,)
+    quick = (3_000, 98_304) if case.name == SMALL else (3_000,)
     for target in plan.choose(quick, (3_000, 12_288, 98_304)):
         atoms = water(target)
         size = len(atoms)

@@ -30,7 +30,7 @@ from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_speed, read_thermo
 from ekd.lammps.run import start
 from ekd.neighbor_list import neighbor_list
-from suite.cases import DEFAULT, cases, random_model
+from suite.cases import SMALL, cases, random_model
 from suite.evaluation import bare_evaluation
 from suite.peers import hippynn
 from suite.peers.reaxff import with_reaxff
@@ -91,7 +91,7 @@ def measure(plan: Plan) -> Iterator[Message]:
     for case in cases().values():
         name = f"MD in LAMMPS, {case.name}"
         model, _ = random_model(case.config, plan.folder / "md.pt")
-        default = case.name == DEFAULT
+        default = case.name == SMALL
         rate = None
         quick = (3_000, 12_288) if default else (3_000,)
         full = (3_000, 12_288, 98_304) if default else (12_288,)

@@ -1,4 +1,4 @@
-"""Peak memory of one evaluation of a million atoms of water with the default student.
+"""Peak memory of one evaluation of a million atoms of water with the small student.
 
 python benchmarks/run.py --only memory
 
@@ -11,7 +11,7 @@ import resource
 import time
 from collections.abc import Iterator
 
-from suite.cases import DEFAULT, cases, random_model
+from suite.cases import SMALL, cases, random_model
 from suite.plan import Plan
 from suite.records import Message, Record, Skipped, Status
 from suite.water import water
@@ -22,8 +22,8 @@ def measure(plan: Plan) -> Iterator[Message]:
 
     Sizes ascend: the peak of each is that of the process so far.
     """
-    memory = f"peak memory of an evaluation, {DEFAULT}"
-    model, _ = random_model(cases()[DEFAULT].config, plan.folder / "memory.pt")
+    memory = f"peak memory of an evaluation, {SMALL}"
+    model, _ = random_model(cases()[SMALL].config, plan.folder / "memory.pt")
     small = water(192)
     model.evaluate(small.numbers, small.positions, small.cell.array, small.pbc)  # loads libraries
     before = _peak()
@@ -41,7 +41,7 @@ def measure(plan: Plan) -> Iterator[Message]:
         note = f"{before:.2g} GB before"
         yield Record(memory, size, plan.threads, _peak(), "GB", note=note)
         yield Record(
-            f"evaluation with neighbour list, {DEFAULT}",
+            f"evaluation with neighbour list, {SMALL}",
             size,
             plan.threads,
             rate / 1e3,

@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 
 from ekd.config import HIPNNConfig
-from suite.cases import DEFAULT, cases
+from suite.cases import SMALL, cases
 from suite.epochs import BATCH_SIZE, Task, loss_and_gradient, rate_of_ekd, shipped_task
 from suite.machine import describe, summary
 from suite.peers import hippynn, hippynn_training
@@ -43,10 +43,10 @@ def measure(
 
     Args:
         plan: a training of ekd takes one thread, whatever it may take.
-        config: architecture; None: the default student.
+        config: architecture; None: the small one.
         kernels: of hippynn, of which the fastest are taken.
     """
-    config = config or cases()[DEFAULT].config
+    config = config or cases()[SMALL].config
     for with_forces in (True, False):
         name = f"training epoch, {'energies and forces' if with_forces else 'energies'}"
         yield Status(name)
@@ -93,7 +93,7 @@ def _hippynn(task: Task, kernels: Sequence[str]) -> tuple[str, Callable[[], None
 
 
 def main() -> None:
-    default = cases()[DEFAULT].config
+    default = cases()[SMALL].config
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--l-max", type=int, choices=(0, 1, 2), default=default.l_max)
     parser.add_argument("--n-interactions", type=int, default=default.n_interactions)

@@ -54,15 +54,14 @@ def label(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from ekd.models import HIPNN
     from ekd.training import Ensemble, TrainedModel
 
+    config = HIPNNConfig(l_max=1, n_features=32, n_sensitivities=16)
     data = ekd.load_dataset(folder / "data.h5", stream=True)
     energies = fit_reference_energies(data)
     members = []
     for seed in range(options.n_teachers):
         torch.manual_seed(seed)
-        network = HIPNN(HIPNNConfig(l_max=1), list(energies), list(energies.values()))
-        members.append(
-            TrainedModel(network, HIPNNConfig(l_max=1), TrainingConfig(epochs=1), {}, [])
-        )
+        network = HIPNN(config, list(energies), list(energies.values()))
+        members.append(TrainedModel(network, config, TrainingConfig(epochs=1), {}, []))
     chosen = np.sort(np.random.default_rng(0).permutation(len(data))[: options.n_labels])
     part = data.subset(chosen)
     start = time.perf_counter()
@@ -174,7 +173,7 @@ def _epoch(data: Any, n: int, kept_bytes: int | None = None) -> tuple[float, flo
     wall, cpu = time.perf_counter(), time.process_time()
     trained = train(
         data,
-        model=HIPNNConfig(l_max=1),
+        model=HIPNNConfig(l_max=1, n_features=32, n_sensitivities=16),
         training=TrainingConfig(epochs=1),
         train_indices=np.sort(order[:n]),
         validation_indices=np.sort(order[n : n + max(1, n // 10)]),

@@ -389,7 +389,7 @@ def main() -> None:
         nargs="+",
         choices=list(networks()),
         default=list(networks()),
-        help="the first one also staged against wide (default: quickstart large)",
+        help="the first one also staged against wide (default: small large)",
     )
     parser.add_argument("--steps", type=int, default=20, help="that are timed (default: 20)")
     parser.add_argument("--repetitions", type=int, default=3, help="runs of each way (default: 3)")

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from ase import Atoms
 
-from ekd.config import HIPNNConfig, load_config
+from ekd.config import HIPNNConfig
 from ekd.export import export_model
 from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_thermo
@@ -78,8 +78,8 @@ class Network:
 
 
 def networks() -> dict[str, Network]:
-    """The student of the quickstart, and the size that is common elsewhere."""
-    student = load_config(Path(__file__).parents[1] / "examples" / "quickstart.toml").student
+    """A small student, and the size that is common elsewhere."""
+    small = HIPNNConfig(l_max=1, n_atom_layers=1, n_features=32, n_sensitivities=16)
     large = HIPNNConfig(
         l_max=1,
         n_features=128,
@@ -90,7 +90,7 @@ def networks() -> dict[str, Network]:
         soft_max=5.5,
     )
     return {
-        "quickstart": Network("quickstart", student.model, "float64"),
+        "small": Network("small", small, "float64"),
         "large": Network("large", large, "float32"),
     }
 

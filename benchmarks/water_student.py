@@ -5,7 +5,7 @@ python benchmarks/water_student.py water_student.pt
 The shipped data end at clusters of three molecules, and what is trained on them does not keep a
 large box of water whole for long. Here LAMMPS runs SPC/Fw, a flexible water (Wu, Tepper and Voth,
 J. Chem. Phys. 124, 024503 (2006); Coulomb forces damped and shifted to end at the cutoff), heated
-from 200 to 800 K at three densities; a network of the default student's size learns its energies
+from 200 to 800 K at three densities; a small network learns its energies
 and forces.
 """
 
@@ -144,7 +144,9 @@ def main() -> None:
     learned, watched = split(data, 0.1, "configuration", 0)
     student = train(
         data,
-        model=HIPNNConfig(l_max=1, n_atom_layers=1, cutoff=CUTOFF),
+        model=HIPNNConfig(
+            l_max=1, n_atom_layers=1, n_features=32, n_sensitivities=16, cutoff=CUTOFF
+        ),
         training=TrainingConfig(
             epochs=options.epochs,
             batch_size=2,

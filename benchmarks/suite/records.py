@@ -15,7 +15,7 @@ class Record:
     """One number of ekd, and beside it that of a peer which did the same.
 
     Attributes:
-        measure: what was measured, e.g. ``"force evaluation, default student"``.
+        measure: what was measured, e.g. ``"force evaluation, 32 features, 1 interaction"``.
         size: atoms, or configurations of a training epoch.
         threads: threads, or MPI ranks of one thread.
         ekd: in ``unit``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from suite.cases import DEFAULT, ONE, TWO
+from suite.cases import ONE, SMALL, TWO
 from suite.records import Record
 
 
@@ -73,13 +73,13 @@ TARGETS = (
     Target(f"force evaluation, {TWO}", 8, "hippynn", size=3_000, threads=2),
     Target(f"force evaluation, {ONE}", 10, "hippynn", size=3_000, threads=2),
     Target(f"fraction of the matrix rate, {TWO}", 0.7, "torch.mm", size=3_000, threads=2),
-    Target(f"MD in LAMMPS, {DEFAULT}", 0.9, "bare force evaluation", size=12_288, threads=1),
-    Target(f"MD in LAMMPS, {DEFAULT}", 1, "reaxff", size=3_000, threads=2),
+    Target(f"MD in LAMMPS, {SMALL}", 0.9, "bare force evaluation", size=12_288, threads=1),
+    Target(f"MD in LAMMPS, {SMALL}", 1, "reaxff", size=3_000, threads=2),
     Target("training epoch, energies and forces", 3, "hippynn"),
     Target("neighbour list, 5.5 Å", 2, "vesin", size=12_288, threads=1),
     Target("neighbour list, 5.5 Å", 3.5, "vesin, 1 thread", size=12_288, threads=2),
-    Target(f"peak memory of an evaluation, {DEFAULT}", 12, size=1_029_000),
-    Target(f"growth of time per atom, {DEFAULT}", 1.15, size=98_304),
+    Target(f"peak memory of an evaluation, {SMALL}", 12, size=1_029_000),
+    Target(f"growth of time per atom, {SMALL}", 1.15, size=98_304),
 )
 
 

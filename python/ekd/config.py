@@ -86,8 +86,8 @@ class HIPNNConfig(Section):
     l_max: Literal[0, 1, 2] = Field(2, description="highest tensor order of the messages")
     n_interactions: int = Field(1, ge=1, description="interactions; k of them reach k cutoffs")
     n_atom_layers: int = Field(2, ge=0, description="residual atom layers after each interaction")
-    n_features: int = Field(32, ge=1, description="width of the atomic features")
-    n_sensitivities: int = Field(16, ge=2, description="radial sensitivity functions")
+    n_features: int = Field(48, ge=1, description="width of the atomic features")
+    n_sensitivities: int = Field(8, ge=2, description="radial sensitivity functions")
     cutoff: float = Field(5.5, gt=0, description="cutoff radius (Å)")
     soft_min: float = Field(0.75, gt=0, description="distance of the first sensitivity (Å)")
     soft_max: float = Field(4.5, gt=0, description="distance of the last sensitivity (Å)")
@@ -172,7 +172,7 @@ class StudentTrainingConfig(TrainingConfig):
 
     epochs: int = Field(200, ge=1, description="passes over the training set")
     force_weight: float = Field(
-        10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+        3.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
     )
     l2_weight: float = Field(1e-5, ge=0, description="weight of the sum of squares of all matrices")
 
@@ -300,7 +300,7 @@ class WallConfig(Section):
         description="multiples of the spread of the energies, far above the onset; 0: no wall",
     )
     onset: float = Field(
-        0.005,
+        0.015,
         gt=0,
         description="eV times the root of the number of atoms: the spread where the wall begins",
     )

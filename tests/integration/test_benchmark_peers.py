@@ -14,7 +14,7 @@ import bench_forces
 import bench_md
 from ekd.errors import LammpsError
 from ekd.inference import ExportedModel
-from suite.cases import DEFAULT, cases
+from suite.cases import SMALL, cases
 from suite.peers import hippynn, reaxff, torchani
 from suite.plan import Plan
 from suite.records import DisagreementError, Message, Record, Skipped
@@ -23,8 +23,8 @@ from suite.water import water
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """The default student alone, on one small box, without the time that compiling takes."""
-    monkeypatch.setattr(bench_forces, "cases", lambda: {DEFAULT: cases()[DEFAULT]})
+    """The small network alone, on one small box, without the time that compiling takes."""
+    monkeypatch.setattr(bench_forces, "cases", lambda: {SMALL: cases()[SMALL]})
     monkeypatch.setattr("suite.timing.SGEMM_SIDE", 64)
     monkeypatch.setattr(hippynn, "use_fastest_kernels", lambda forces: "torch")
     monkeypatch.setattr(hippynn, "use", lambda name: None)
@@ -75,7 +75,7 @@ def test_peer_that_does_not_work_is_skipped(plan: Plan, monkeypatch: pytest.Monk
 def test_md_is_compared_with_bare_forces_and_reaxff(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_md, "cases", lambda: {DEFAULT: cases()[DEFAULT]})
+    monkeypatch.setattr(bench_md, "cases", lambda: {SMALL: cases()[SMALL]})
     monkeypatch.setattr(bench_md, "with_reaxff", lambda *_: 2_000.0)
     plan = Plan(tmp_path, sizes=(192,), seconds=0.0)
     messages = list(bench_md.measure(plan))
@@ -92,7 +92,7 @@ def test_md_without_reaxff_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def absent(*_: object) -> float:
         raise LammpsError("LAMMPS is not installed, or without its file ffield.reax.cho")
 
-    monkeypatch.setattr(bench_md, "cases", lambda: {DEFAULT: cases()[DEFAULT]})
+    monkeypatch.setattr(bench_md, "cases", lambda: {SMALL: cases()[SMALL]})
     monkeypatch.setattr(bench_md, "with_lammps", _as_fast_as_nothing)
     monkeypatch.setattr(bench_md, "with_reaxff", absent)
     messages = list(bench_md.measure(Plan(tmp_path, sizes=(192,), seconds=0.0)))
@@ -108,7 +108,7 @@ def test_md_with_another_energy_is_not_compared(
         speed, energy = _as_fast_as_nothing(*arguments)
         return speed, energy + 0.01
 
-    monkeypatch.setattr(bench_md, "cases", lambda: {DEFAULT: cases()[DEFAULT]})
+    monkeypatch.setattr(bench_md, "cases", lambda: {SMALL: cases()[SMALL]})
     monkeypatch.setattr(bench_md, "with_lammps", wrong)
     with pytest.raises(DisagreementError, match=r"LAMMPS differs by 1\.0e-02, allowed 1e-03"):
         list(bench_md.measure(Plan(tmp_path, sizes=(192,), seconds=0.0)))

@@ -37,12 +37,12 @@ def run(script: str, *options: object) -> subprocess.CompletedProcess[str]:
 def test_parallel_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     small = ["--repeats", 1, "--domains", 1, "--interactions", 2, "--warm-up-repeats", 1]
-    small += ["--networks", "quickstart", "--steps", 1, "--repetitions", 1]
+    small += ["--networks", "small", "--steps", 1, "--repetitions", 1]
     done = run("pair_style_parallel.py", *small, "--write", page)
     assert done.returncode == 0, done.stderr[-3000:]
     text = page.read_text()
-    assert "| quickstart, staged, 2 ranks × 1 thread |" in text
-    assert "| quickstart, wide, 1 rank × 2 threads |" in text
+    assert "| small, staged, 2 ranks × 1 thread |" in text
+    assert "| small, wide, 1 rank × 2 threads |" in text
     assert "| 2, 192 | 1,685 | 4,364 | 192 | 4,556 |" in text  # counted, and as LAMMPS has them
     assert "- 2 interactions: " in text
     assert "The largest ratio is " in text

@@ -65,6 +65,6 @@ def test_total_of_published_architecture() -> None:
 def test_cases_are_those_of_the_docs() -> None:
     found = cases()
     assert [case.config.n_interactions for case in found.values()] == [1, 1, 2]
-    student = found["default student"].config
-    assert (student.n_features, student.n_sensitivities, student.n_atom_layers) == (32, 16, 1)
-    assert student.cutoff == 5.5
+    small = found["32 features, 1 interaction"].config
+    assert (small.n_features, small.n_sensitivities, small.n_atom_layers) == (32, 16, 1)
+    assert small.cutoff == 5.5
