@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ekd.errors import ConfigError, EKDError
+from liquid import flow
+from liquid import write as write_liquid
 from pieces import Row, Workshop
 from study import HERE, Study, Variant, load_study
 from survival import survive
@@ -69,6 +71,15 @@ def main(given: Sequence[str] | None = None) -> int:
         ]
         if survivals:
             console.print(write_survival(survivals, folder), markup=False, soft_wrap=True)
+        liquids = [
+            row
+            for name, liquid in study.liquid.items()
+            if name in (options.sets or study.sets)
+            for seed in options.seeds or study.seeds
+            for row in flow(shop, name, seed, liquid)
+        ]
+        if liquids:
+            console.print(write_liquid(liquids, folder), markup=False, soft_wrap=True)
         console.print(f"written to {folder}")
     except EKDError as error:
         console.print(f"error: {error}", markup=False, style="red")

@@ -43,10 +43,17 @@ class Survival(Section):
     n_teachers: int = Field(2, ge=1, description="single teachers that run")
     molecules: list[str] = Field([], description="names that ase.build.molecule knows")
     first_of_test: bool = Field(False, description="start from the first test configuration too")
-    water: int | None = Field(
-        None, ge=1, description="molecules of a periodic box of liquid water, which runs too"
-    )
     settings: dict[str, Any] = Field({}, description="of ekd.StabilityConfig")
+
+
+class Liquid(Section):
+    """Boxes of liquid water by the models of one data set, in LAMMPS at 300 K."""
+
+    variants: list[str] = Field(description="whose students run, beside single teachers")
+    n_teachers: int = Field(2, ge=1, description="single teachers that run")
+    n_molecules: int = Field(64, ge=1, description="of a box")
+    n_boxes: int = Field(4, ge=1, description="packed differently")
+    duration: float = Field(2.0, gt=0, description="ps, the first quarter is equilibration")
 
 
 class Study(Section):
@@ -63,6 +70,7 @@ class Study(Section):
         "are measured apart, by their names",
     )
     survival: dict[str, Survival] = Field({}, description="by data set")
+    liquid: dict[str, Liquid] = Field({}, description="by data set")
 
     def variant(self, name: str) -> Variant:
         """The variant of that name.
@@ -93,10 +101,10 @@ def load_study(path: Path) -> Study:
         for variant in study.variants:
             if variant.generation_of is not None:
                 study.variant(variant.generation_of)
-        for survival in study.survival.values():
-            for name in survival.variants:
+        for models in (*study.survival.values(), *study.liquid.values()):
+            for name in models.variants:
                 study.variant(name)
-        for name in (*study.sets, *study.slices, *study.survival):
+        for name in (*study.sets, *study.slices, *study.survival, *study.liquid):
             if not set_file(name).exists():
                 known = ", ".join(sorted(file.stem for file in set_file("").parent.glob("*.toml")))
                 raise ConfigError(f"there is no data set '{name}' in sets/; known are {known}")

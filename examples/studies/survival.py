@@ -12,7 +12,6 @@ from ekd.dynamics.molecules import Outcome
 from ekd.dynamics.survival import Survival as Curve
 from ekd.dynamics.survival import survival as curve_of
 from ekd.files import atomic_write
-from ekd.lammps.structures import water_box
 from pieces import TEACHERS, Row, Workshop
 from study import Survival
 
@@ -42,8 +41,6 @@ def survive(shop: Workshop, name: str, seed: int, survival: Survival) -> list[Ro
     structures: list[Any] = list(survival.molecules)
     if survival.first_of_test:
         structures.append(experiments[0].truth["test"].atoms(0))
-    if survival.water is not None:
-        structures.append(water_box(survival.water, density=0.997))
     # Single teachers by name, because the ensemble would run too, at eight times the cost.
     teachers = experiments[0].teachers.members[: survival.n_teachers]
     models: dict[str, Any] = {f"{TEACHERS} {k}": model for k, model in enumerate(teachers)}

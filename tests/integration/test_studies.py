@@ -112,8 +112,14 @@ seeds = [0]
 [survival.ccsdt]
 variants = ["student"]
 molecules = ["H2O"]
-water = 8
 settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
+
+[liquid.ccsdt]
+variants = ["student"]
+n_teachers = 1
+n_molecules = 64
+n_boxes = 1
+duration = 0.01
 """
     assert main(options(data, text, "--seeds", "0")) == 0
     found = rows(data)
@@ -138,7 +144,9 @@ settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
     assert (results / "results.png").stat().st_size > 10_000
     survival = (results / "survival.md").read_text()
     assert "| ccsdt | 0 | H2O | 300 | student | 1 | " in survival
-    assert "| ccsdt | 0 | H16O8 | 300 | student | 1 | " in survival
+    liquid = (results / "liquid.md").read_text()
+    assert "| ccsdt | 0 | single teacher | 1 |" in liquid
+    assert "| ccsdt | 0 | student | 1 |" in liquid
 
     pieces = {path: path.stat().st_mtime_ns for path in (data / "work").rglob("checkpoint.pt")}
     assert main(options(data, text, "--only", "student")) == 0
