@@ -24,7 +24,7 @@ where LAMMPS gave up."""
 
 
 def flow(shop: Workshop, name: str, seed: int, liquid: Liquid) -> list[Row]:
-    """Run boxes of water, each relaxed by the model that moves it; finished ones are found again."""
+    """Boxes of water, each relaxed by the model that moves it; finished ones are found again."""
     experiments = [
         shop.experiment(shop.study.variant(variant), name, seed) for variant in liquid.variants
     ]
