@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ekd.lammps.dynamics import run_water
 from ekd.lammps.structures import water_box
 from pieces import TEACHERS, Row, Workshop
 from study import Liquid
+from tables import write_files
 
 COLUMNS = ("set", "seed", "model", "box", "intact", "temperature")
 """Of liquid.csv: share of whole molecules at the end, and mean temperature in K; both are empty
@@ -39,11 +39,13 @@ def flow(shop: Workshop, name: str, seed: int, liquid: Liquid) -> list[Row]:
         for box in range(liquid.n_boxes):
             folder = shop.folder / f"liquid-{model.sha256[:12]}-{box}"
             row = {"set": name, "seed": seed, "model": model_name, "box": box}
-            rows.append(row | _run(folder, model, config, box))
+            rows.append(row | _run(folder, model, config, box, shop.progress))
     return rows
 
 
-def _run(folder: Path, model: ekd.TrainedModel, config: WaterConfig, box: int) -> Row:
+def _run(
+    folder: Path, model: ekd.TrainedModel, config: WaterConfig, box: int, progress: bool
+) -> Row:
     path = folder / f"measured-{config.n_molecules}-{config.duration}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ def _run(folder: Path, model: ekd.TrainedModel, config: WaterConfig, box: int) -
         atoms = water_box(config.n_molecules, density=config.density, seed=box)
         found: Row = {"intact": None, "temperature": None}
         try:
-            water = run_water(folder, atoms, folder / "model.pt", config, box, 1, progress=False)
+            water = run_water(folder, atoms, folder / "model.pt", config, box, 1, progress)
             found = {"intact": water["intact_share"], "temperature": water["mean_temperature"]}
         except LammpsError:  # atoms on top of each other, or lost: the liquid is no more
             pass
@@ -63,13 +65,6 @@ def _run(folder: Path, model: ekd.TrainedModel, config: WaterConfig, box: int) -
 
 def write(rows: list[Row], folder: Path) -> str:
     """Write ``liquid.csv`` and ``liquid.md``; return the text."""
-    with (
-        atomic_write(folder / "liquid.csv") as temporary,
-        temporary.open("w", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         model = "single teacher" if row["model"].startswith(TEACHERS) else row["model"]
@@ -96,6 +91,5 @@ def write(rows: list[Row], folder: Path) -> str:
         "",
     ]
     text = "\n".join(lines)
-    with atomic_write(folder / "liquid.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_files(folder, "liquid", COLUMNS, rows, text)
     return text

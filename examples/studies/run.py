@@ -62,24 +62,19 @@ def main(given: Sequence[str] | None = None) -> int:
         rows = measure(shop, chosen)
         folder = options.results / options.study.stem
         console.print(write(study, rows, folder), markup=False, soft_wrap=True)
-        survivals = [
-            row
-            for name, survival in study.survival.items()
-            if name in (options.sets or study.sets)
-            for seed in options.seeds or study.seeds
-            for row in survive(shop, name, seed, survival)
-        ]
-        if survivals:
-            console.print(write_survival(survivals, folder), markup=False, soft_wrap=True)
-        liquids = [
-            row
-            for name, liquid in study.liquid.items()
-            if name in (options.sets or study.sets)
-            for seed in options.seeds or study.seeds
-            for row in flow(shop, name, seed, liquid)
-        ]
-        if liquids:
-            console.print(write_liquid(liquids, folder), markup=False, soft_wrap=True)
+        for asked, run, write_rows in (
+            (study.survival, survive, write_survival),
+            (study.liquid, flow, write_liquid),
+        ):
+            moved = [
+                row
+                for name, settings in asked.items()
+                if name in (options.sets or study.sets)
+                for seed in options.seeds or study.seeds
+                for row in run(shop, name, seed, settings)
+            ]
+            if moved:
+                console.print(write_rows(moved, folder), markup=False, soft_wrap=True)
         console.print(f"written to {folder}")
     except EKDError as error:
         console.print(f"error: {error}", markup=False, style="red")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import ekd
 from ekd.dynamics.molecules import Outcome
 from ekd.dynamics.survival import Survival as Curve
 from ekd.dynamics.survival import survival as curve_of
-from ekd.files import atomic_write
 from pieces import TEACHERS, Row, Workshop
 from study import Survival
+from tables import write_files
 
 COLUMNS = (
     "set",
@@ -94,13 +93,6 @@ def _curve(outcomes: Sequence[Outcome]) -> Curve:
 
 def write(rows: Sequence[Row], folder: Path) -> str:
     """Write ``survival.csv`` and ``survival.md``; return the text."""
-    with (
-        atomic_write(folder / "survival.csv") as temporary,
-        temporary.open("w", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
     lines = [
         "# Survival in molecular dynamics",
         "",
@@ -121,6 +113,5 @@ def write(rows: Sequence[Row], folder: Path) -> str:
         "",
     ]
     text = "\n".join(lines)
-    with atomic_write(folder / "survival.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_files(folder, "survival", COLUMNS, rows, text)
     return text

@@ -39,20 +39,27 @@ PART = ("energy_rmse", "force_rmse")
 
 def write(study: Study, rows: Sequence[Row], folder: Path) -> str:
     """Write ``results.csv``, ``results.md`` and ``results.png``; return the text."""
-    with (
-        atomic_write(folder / "results.csv") as temporary,
-        temporary.open("w", newline="") as file,
-    ):
-        columns = [*COLUMNS, *(f"{part}_{key}" for part in _parts(study) for key in PART)]
-        writer = csv.DictWriter(file, fieldnames=columns)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _rounded(row.get(key)) for key in columns})
+    columns = [*COLUMNS, *(f"{part}_{key}" for part in _parts(study) for key in PART)]
+    rounded = [{key: _rounded(row.get(key)) for key in columns} for row in rows]
     text = markdown(study, rows)
-    with atomic_write(folder / "results.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_files(folder, "results", columns, rounded, text)
     _plot(rows, folder / "results.png")
     return text
+
+
+def write_files(
+    folder: Path, name: str, columns: Sequence[str], rows: Sequence[Row], text: str
+) -> None:
+    """Write ``NAME.csv``, with these columns of the rows, and ``NAME.md``."""
+    with (
+        atomic_write(folder / f"{name}.csv") as temporary,
+        temporary.open("w", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    with atomic_write(folder / f"{name}.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: object) -> object:
