@@ -91,10 +91,10 @@ def measure(plan: Plan) -> Iterator[Message]:
     for case in cases().values():
         name = f"MD in LAMMPS, {case.name}"
         model, _ = random_model(case.config, plan.folder / "md.pt")
-        default = case.name == SMALL
+        small = case.name == SMALL
         rate = None
-        quick = (3_000, 12_288) if default else (3_000,)
-        full = (3_000, 12_288, 98_304) if default else (12_288,)
+        quick = (3_000, 12_288) if small else (3_000,)
+        full = (3_000, 12_288, 98_304) if small else (12_288,)
         for target in plan.choose(quick, full):
             atoms = water(target)
             size = len(atoms)
@@ -123,7 +123,7 @@ def measure(plan: Plan) -> Iterator[Message]:
             del bare, pairs
             _require_agreement("LAMMPS", abs(found - energy), AGREEMENT[model.metadata.dtype])
             peers = {"bare force evaluation": rate / 1e3}
-            if default and target <= REAXFF_SIZES and "reaxff" not in plan.without:
+            if small and target <= REAXFF_SIZES and "reaxff" not in plan.without:
                 yield Status(f"{size:,} atoms: reaxff")
                 n_reaxff = 10 * max(2, round(plan.seconds * REAXFF_RATE / size / 10))
                 try:
