@@ -321,6 +321,17 @@ class LabelsConfig(Section):
     md: MDConfig = MDConfig()
     wall: WallConfig = WallConfig()
 
+    @model_validator(mode="after")
+    def _wall_has_labels_to_lift(self) -> LabelsConfig:
+        made = self.perturbed.n_copies or self.md.n_trajectories
+        if self.wall.strength and not (self.structures or made):
+            raise ValueError(
+                f"wall.strength = {self.wall.strength}: the wall lifts labels of extra "
+                "configurations alone, and there are none; set md.n_trajectories, "
+                "perturbed.n_copies or structures, or wall.strength = 0"
+            )
+        return self
+
 
 class SpreadConfig(Section):
     """What follows from the spread of the teachers' forces."""

@@ -125,6 +125,7 @@ def test_radii_out_of_order() -> None:
         ({"teachers": [3]}, "'labels.teachers.0' = 3"),
         ({"structures": [3]}, "'labels.structures.0' = 3: expected a path in quotes"),
         ({"md": {"n_trajectories": -1}}, "'labels.md.n_trajectories' = -1"),
+        ({"wall": {"strength": 5.0}}, "wall.strength = 5.0: the wall lifts labels of extra"),
     ],
 )
 def test_teachers_of_labels(labels: dict[str, object], message: str) -> None:
