@@ -140,6 +140,8 @@ class Experiment:
     def _student_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"set": self.name, "seed": self.config.seed, "learn": "energies"}
         settings["student"] = self.raw.get("student", {})
+        if self.variant.training == "teachers":
+            settings["training"] = self.raw.get("teachers", {}).get("training", {})
         if self.variant.learn == "forces":
             settings["learn"] = "forces"
         elif self.variant.learn == "labels":
@@ -217,6 +219,8 @@ class Experiment:
             **self.split,
         }
         if self.variant.learn == "energies":
+            if self.variant.training == "teachers":
+                shared["training"] = self.config.teachers.training
             return ekd.train_ensemble(self.training_set, **shared)
         return ekd.distill_committee(
             self.training_set,

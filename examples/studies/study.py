@@ -29,6 +29,11 @@ class Variant(Section):
         None, description="variant whose students are the teachers; None: the trained teachers are"
     )
     set: dict[str, Any] = Field({}, description="keys of ekd with dots, and their values")
+    training: Literal["student", "teachers"] = Field(
+        "student",
+        description="whose section of that name says how it is trained; with 'teachers' for "
+        "learn = 'energies' alone",
+    )
     epochs_factor: float = Field(
         1.0, gt=0, description="times the epochs of the student: more where one is cheaper"
     )
@@ -101,6 +106,11 @@ def load_study(path: Path) -> Study:
         for variant in study.variants:
             if variant.generation_of is not None:
                 study.variant(variant.generation_of)
+            if variant.training == "teachers" and variant.learn != "energies":
+                raise ConfigError(
+                    f"variant '{variant.name}' is trained as teachers are, who learn from energies "
+                    f"alone, but has learn = '{variant.learn}'; remove one of the two"
+                )
         for models in (*study.survival.values(), *study.liquid.values()):
             for name in models.variants:
                 study.variant(name)

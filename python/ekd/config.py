@@ -111,6 +111,11 @@ class HIPNNConfig(Section):
         return self
 
 
+_LEAST_SQUARES = "levenberg-marquardt"
+_OF_LEAST_SQUARES = {"epochs": 60, "early_stopping": 8, "dtype": "float64"}
+"""Defaults of [teachers.training] that are others for this optimizer."""
+
+
 class TrainingConfig(Section):
     """How one network is trained: SOAP, loss RMSE + MAE. See docs/training.md."""
 
@@ -124,10 +129,13 @@ class TrainingConfig(Section):
         description="atoms per step at most, instead of batch_size: steps of one size where "
         "molecules differ in theirs",
     )
-    optimizer: Literal["soap", "adam"] = Field(
+    optimizer: Literal["soap", "adam", "levenberg-marquardt"] = Field(
         "soap",
         description="'soap': Adam in the axes of the gradients of each matrix, which takes a few "
-        "times fewer epochs; 'adam': as in the papers",
+        "times fewer epochs; 'adam': as in the papers; 'levenberg-marquardt': least squares of all "
+        "energies at once, for up to some thousand energies and no forces: best where energies are "
+        "few. An epoch is one step then, of 60 at most; it ends 8 after the one with the lowest "
+        "validation error, and works in float64",
     )
     learning_rate: float = Field(5e-3, gt=0, description="peak of the schedule")
     schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = Field(
@@ -166,10 +174,39 @@ class TrainingConfig(Section):
         description="between checkpoints within an epoch; one is written after each",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_least_squares(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("optimizer") == _LEAST_SQUARES:
+            return _OF_LEAST_SQUARES | values
+        return values
+
+    @model_validator(mode="after")
+    def _least_squares_alone(self) -> TrainingConfig:
+        if self.optimizer != _LEAST_SQUARES:
+            return self
+        if self.dtype != "float64":
+            raise ValueError(
+                f"optimizer = '{_LEAST_SQUARES}' needs dtype = 'float64', found '{self.dtype}': "
+                "its equations are too stiff for single precision"
+            )
+        for name in ("hierarchicality_weight", "l2_weight"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} has no place in the least squares of "
+                    f"optimizer = '{_LEAST_SQUARES}'; remove it, or take 'soap'"
+                )
+        return self
+
 
 class StudentTrainingConfig(TrainingConfig):
     """The same for a student: the forces keep it from overfitting, so that it can train longer."""
 
+    optimizer: Literal["soap", "adam"] = Field(
+        "soap",
+        description="'soap': Adam in the axes of the gradients of each matrix; 'adam': as in the "
+        "papers",
+    )
     epochs: int = Field(200, ge=1, description="passes over the training set")
     force_weight: float = Field(
         3.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"

@@ -104,6 +104,13 @@ learn = "energies"
 seeds = [0]
 
 [[variants]]
+name = "as teachers"
+learn = "energies"
+training = "teachers"
+set = {{"teachers.training.learning_rate" = 2e-3}}
+seeds = [0]
+
+[[variants]]
 name = "truth"
 learn = "forces"
 n_teachers = 1
@@ -131,6 +138,7 @@ duration = 0.01
         ("two", "committee"),
         ("next", "student"),
         ("energies", "student"),
+        ("as teachers", "student"),
         ("truth", "student"),
     ]
     assert len({row["test_force_rmse"] for row in found}) == len(found)  # all are different models
@@ -164,6 +172,11 @@ duration = 0.01
             TINY + '[[variants]]\nname = "a"\ngeneration_of = "b"',
             (),
             "there is no variant 'b' in this study; it has 'a'",
+        ),
+        (
+            TINY + '[[variants]]\nname = "a"\ntraining = "teachers"',
+            (),
+            "learn from energies alone, but has learn = 'labels'",
         ),
         (TINY + '[[variants]]\nname = "a"', ("--only", "c"), "there is no variant 'c'"),
         (TINY + '[[variants]]\nname = "a"', ("--seeds", "7"), "seed 7 is not one of the study"),

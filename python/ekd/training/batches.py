@@ -126,6 +126,7 @@ class BatchSource:
         self.n_configs = len(data)
         self._data = data
         self._numpy_dtype = _NUMPY[dtype]
+        self._n_elements = len(elements)
         self._species_of = np.zeros(max(elements) + 1, dtype=np.int64)
         self._species_of[list(elements)] = np.arange(len(elements))
         self._forces = forces
@@ -142,6 +143,14 @@ class BatchSource:
     def energies(self, configs: NDArray[np.int64]) -> NDArray[np.float64]:
         """Energies of configurations, [len(configs)] eV."""
         return np.asarray(self._data.energies[configs])
+
+    def compositions(self, configs: NDArray[np.int64]) -> torch.Tensor:
+        """Atoms of each element of the model in each configuration, float64 [n, n_elements]."""
+        rows, offsets = _rows(self._data.offsets, configs)
+        species = torch.from_numpy(self._species_of[self._data.atomic_numbers[rows]])
+        config = torch.from_numpy(np.repeat(np.arange(len(configs)), np.diff(offsets)))
+        counts = torch.zeros(len(configs), self._n_elements, dtype=torch.float64)
+        return counts.index_put((config, species), torch.ones(()).double(), accumulate=True)
 
     def atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the atoms of configurations in the arrays of the data, [n_atoms]."""

@@ -18,13 +18,19 @@ from numpy.typing import NDArray
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
-from ekd.errors import DataError, TrainingError
+from ekd.errors import ConfigError, DataError, TrainingError
 from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import BatchSource, LossWeights
+from ekd.training.levenberg_marquardt import (
+    LevenbergMarquardt,
+    energy_slopes,
+    step_scales,
+)
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.parallel import ALONE, Group
+from ekd.training.predictions import evaluate_energies
 from ekd.training.sampling import epoch_batches, share
 from ekd.training.schedules import best_epoch, is_over, learning_rates
 from ekd.training.steps import Record, Tally, evaluate_step, validate
@@ -36,6 +42,7 @@ from ekd.training.uncertainty import SpreadLesson, fit_uncertainty
 Report = Callable[[Record], None]
 
 _REPORT_SECONDS = 0.5  # between reports within an epoch
+_MOST_CONFIGS = 10_000  # of least squares: the time of a step is quadratic in them, then cubic
 
 
 def train(
@@ -91,12 +98,15 @@ def train(
     Raises:
         CheckpointError: the checkpoint to resume from is damaged, or belongs to other settings
             or data.
-        ConfigError: TensorBoard is not installed.
+        ConfigError: TensorBoard is not installed; or Levenberg-Marquardt is to learn from forces,
+            from more configurations than it can, or in several processes.
         DataError: labels that do not fit the data, or an empty part of the split.
         StructureError: an element without a reference energy, or a broken structure.
         TrainingError: the loss is not finite, or there is no GPU to train on.
     """
     _check(data, train_indices, validation_indices, labels)
+    if training.optimizer == "levenberg-marquardt":
+        _check_least_squares(len(train_indices), labels, group)
     contents: dict[str, Any] = {
         "model_config": model.model_dump(),
         "training_config": training.model_dump(),
@@ -172,6 +182,22 @@ def _check(
         )
 
 
+def _check_least_squares(n_configs: int, labels: NDArray[np.float64] | None, group: Group) -> None:
+    found = "optimizer = 'levenberg-marquardt'"
+    if labels is not None:
+        raise ConfigError(f"{found} learns from energies alone; take 'soap' where there are forces")
+    if n_configs > _MOST_CONFIGS:
+        raise ConfigError(
+            f"{found} solves for all {n_configs} configurations of the training part at once, and "
+            f"{_MOST_CONFIGS} are the most; take 'soap', which is good at many"
+        )
+    if group.n_ranks > 1:
+        raise ConfigError(
+            f"{found} trains in one process, found {group.n_ranks}; start it without torchrun, "
+            "members side by side with n_workers, or take 'soap'"
+        )
+
+
 class _Run:
     """A training on its way: network, optimizer, history, and the checkpoint of all that."""
 
@@ -200,14 +226,18 @@ class _Run:
         self.network = self._new_network(reference_energies)
         self.averaged = self._new_network(reference_energies)
         self.parameters = list(self.network.parameters())
-        self.optimizer = Optimizer(
-            flatten(self.network),
-            flatten(self.averaged),
-            training.ema_decay,
-            training.gradient_clip,
-            training.optimizer,
-            [parameter.shape for parameter in self.parameters],
-        )
+        vectors = flatten(self.network), flatten(self.averaged)
+        self.optimizer: Optimizer | LevenbergMarquardt
+        if training.optimizer == "levenberg-marquardt":
+            self.optimizer = LevenbergMarquardt(*vectors, step_scales(self.network))
+        else:
+            self.optimizer = Optimizer(
+                *vectors,
+                training.ema_decay,
+                training.gradient_clip,
+                training.optimizer,
+                [parameter.shape for parameter in self.parameters],
+            )
 
     def _new_network(self, reference_energies: Mapping[int, float]) -> HIPNN:
         config = HIPNNConfig(**self.contents["model_config"])
@@ -224,6 +254,8 @@ class _Run:
         self.best = state["best"]
         self.begun = state["epoch"]
         self.optimizer.restore(state)
+        for network in (self.network, self.averaged):
+            network.reference_energies.copy_(stored["model"]["reference_energies"])
 
     def complete(
         self,
@@ -236,7 +268,10 @@ class _Run:
         """Train the network to the end; ``is_all`` says that the training is complete then."""
         rank, n_ranks = self.group.rank, self.group.n_ranks
         while not is_over(self.training, self.history):
-            record = self._run_epoch(source, train_indices, n_atoms)
+            if isinstance(self.optimizer, LevenbergMarquardt):
+                record = self._solve(self.optimizer, source, train_indices)
+            else:
+                record = self._run_epoch(self.optimizer, source, train_indices, n_atoms)
             start = time.perf_counter()
             record |= validate(
                 self.averaged,
@@ -292,8 +327,52 @@ class _Run:
     def _kept(self) -> dict[str, torch.Tensor]:
         return self.best or _on_cpu(self.averaged.state_dict())
 
+    def _solve(
+        self, optimizer: LevenbergMarquardt, source: BatchSource, train_indices: NDArray[np.int64]
+    ) -> Record:
+        """An epoch of least squares: one step for all configurations."""
+        start = reported = time.monotonic()
+        n, epoch = len(train_indices), len(self.history) + 1
+        weights = optimizer.weights
+        slopes, energies = weights.new_empty(n, len(weights)), weights.new_empty(n)
+        batches = (batch.to(self.device) for batch in source.batches(train_indices, 1))
+        for k, found in enumerate(energy_slopes(self.network, self.parameters, batches)):
+            energies[k], slopes[k] = found
+            now = time.monotonic()
+            if now - reported > _REPORT_SECONDS and self.report_batch:
+                reported = now
+                record = {"epoch": epoch, "batch": k + 1, "n_batches": n}
+                self.report_batch(record | {"configs_per_second": (k + 1) / (now - start)})
+        expected = torch.from_numpy(source.energies(train_indices)).to(self.device)
+        compositions = source.compositions(train_indices).to(self.device)
+
+        def residuals() -> torch.Tensor:
+            found = evaluate_energies(self.network, source, train_indices)
+            return expected - torch.from_numpy(found).to(self.device)
+
+        optimizer.step(slopes, expected - energies, residuals, compositions)
+        left = residuals()
+        shifts = torch.linalg.lstsq(compositions.cpu(), left.cpu()[:, None], driver="gelsd")
+        for network in (self.network, self.averaged):
+            network.reference_energies += shifts.solution[:, 0].to(self.device)
+        left = residuals()
+        return {
+            "epoch": epoch,
+            "loss": float(left.square().mean()),
+            "energy_rmse": float(left.square().mean().sqrt()),
+            "energy_mae": float(left.abs().mean()),
+            "force_rmse": None,
+            "force_mae": None,
+            "learning_rate": None,
+            "seconds": time.monotonic() - start,
+        }
+
     def _run_epoch(
-        self, source: BatchSource, train_indices: NDArray[np.int64], n_atoms: NDArray[np.int64]
+        self,
+        optimizer: Optimizer,
+        source: BatchSource,
+        train_indices: NDArray[np.int64],
+        n_atoms: NDArray[np.int64],
     ) -> Record:
         training, group, epoch = self.training, self.group, len(self.history)
         whole = epoch_batches(train_indices, n_atoms, training, self.seed, epoch)
@@ -317,7 +396,7 @@ class _Run:
                 group.reduce,
             )
             rate = rate_of(epoch * len(whole) + k)
-            self.optimizer.step(step.gradient, rate)
+            optimizer.step(step.gradient, rate)
             tally.add(step)
             now = time.monotonic()
             if now - reported > _REPORT_SECONDS and self.report_batch and group.rank == 0:
@@ -335,7 +414,7 @@ class _Run:
                 saved = now
                 self._save(tally=tally, seconds=before + now - start)
         if group.n_ranks > 1:  # they are the same on all; this keeps them so on any machine
-            for tensor in self.optimizer.tensors:
+            for tensor in optimizer.tensors:
                 group.synchronize(tensor)
         seconds = before + time.monotonic() - start
         return {"epoch": epoch + 1, **tally.record(), "learning_rate": rate, "seconds": seconds}

@@ -1,0 +1,238 @@
+"""Steps of least squares: the algebra of one, and trainings that are made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ekd.config import HIPNNConfig, StudentTrainingConfig, TrainingConfig, validate_config
+from ekd.data import Dataset, fit_reference_energies
+from ekd.errors import ConfigError
+from ekd.models import HIPNN
+from ekd.training import TrainedModel, train
+from ekd.training import loop as training_loop
+from ekd.training.batches import BatchSource
+from ekd.training.levenberg_marquardt import LevenbergMarquardt, energy_slopes, step_scales
+from ekd.training.parallel import Group
+from tolerances import tolerance
+
+MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
+TRAINING = TrainingConfig(optimizer="levenberg-marquardt", epochs=6, early_stopping=None)
+N_CONFIGS, N_WEIGHTS = 5, 9
+
+
+def run(data: Dataset, **changes: Any) -> TrainedModel:
+    n = len(data)
+    settings = {
+        "model": MODEL,
+        "training": TRAINING,
+        "train_indices": np.arange(0, n - 5),
+        "validation_indices": np.arange(n - 5, n),
+        "reference_energies": fit_reference_energies(data),
+        "seed": 1,
+    }
+    return train(data, **(settings | changes))
+
+
+def random_problem() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    return {
+        "weights": normal(N_WEIGHTS),
+        "jacobian": normal(N_CONFIGS, N_WEIGHTS),
+        "residuals": normal(N_CONFIGS),
+        "scales": normal(N_WEIGHTS).abs() + 0.1,
+        "compositions": torch.tensor([[2.0, 1], [2, 1], [1, 0], [4, 2], [3, 1]]).double(),
+    }
+
+
+def test_a_step_solves_the_damped_problem() -> None:
+    """Against the normal equations of all unknowns, reference energies among them."""
+    given = random_problem()
+    start, jacobian, residuals = given["weights"], given["jacobian"], given["residuals"]
+    weights, average = start.clone(), torch.zeros(N_WEIGHTS, dtype=torch.float64)
+    optimizer = LevenbergMarquardt(weights, average, given["scales"])
+    optimizer.damping = damping = 0.3
+    optimizer.step(
+        jacobian,
+        residuals,
+        lambda: residuals - jacobian @ (weights - start),
+        given["compositions"],
+    )
+    units = jacobian * given["scales"]
+    unknowns = torch.cat([units, given["compositions"]], dim=1)
+    matrix = unknowns.T @ unknowns
+    matrix.diagonal()[:N_WEIGHTS] += damping
+    solution = torch.linalg.solve(matrix, unknowns.T @ residuals)
+    expected = start + given["scales"] * solution[:N_WEIGHTS]
+    torch.testing.assert_close(weights, expected, **tolerance("least_squares").bounds)
+    assert torch.equal(average, weights)
+    assert optimizer.damping < damping  # a linear problem is foretold exactly
+
+
+def test_a_step_that_gains_nothing_is_taken_back() -> None:
+    given = random_problem()
+    weights = given["weights"].clone()
+    optimizer = LevenbergMarquardt(weights, weights.clone(), given["scales"])
+    seen: list[torch.Tensor] = []
+
+    def worse() -> torch.Tensor:
+        seen.append(weights.clone())
+        return given["residuals"] * (torch.nan if len(seen) < 3 else 10.0)
+
+    optimizer.damping = 1.0
+    optimizer.step(given["jacobian"], given["residuals"], worse, given["compositions"])
+    assert torch.equal(weights, given["weights"])
+    assert optimizer.damping > 1e6
+    lengths = [float((tried - given["weights"]).norm()) for tried in seen]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_slopes_are_those_of_finite_differences(small_dataset: Dataset) -> None:
+    references = fit_reference_energies(small_dataset)
+    torch.manual_seed(0)
+    network = HIPNN(MODEL, sorted(references), list(references.values())).double()
+    source = BatchSource(small_dataset, sorted(references), MODEL.cutoff, torch.float64)
+    parameters = list(network.parameters())
+    configs = np.array([3, 20])
+    found = list(energy_slopes(network, parameters, source.batches(configs, 1)))
+    direction = [torch.randn_like(part) for part in parameters]
+
+    def energies(step: float) -> list[torch.Tensor]:
+        with torch.no_grad():
+            for part, way in zip(parameters, direction, strict=True):
+                part += step * way
+        slopes = energy_slopes(network, parameters, source.batches(configs, 1))
+        moved = [energy for energy, _ in slopes]
+        with torch.no_grad():
+            for part, way in zip(parameters, direction, strict=True):
+                part -= step * way
+        return moved
+
+    step = 1e-5
+    flat = torch.cat([way.reshape(-1) for way in direction])
+    for k, (up, down) in enumerate(zip(energies(step), energies(-step), strict=True)):
+        slope = float(found[k][1] @ flat)
+        assert slope == pytest.approx(float(up - down) / (2 * step), rel=1e-6)
+
+
+def test_sensitivities_are_damped_more() -> None:
+    scales = step_scales(HIPNN(MODEL, [1, 8], [0.0, 0.0]))
+    assert int((scales < 1).sum()) == 2 * MODEL.n_sensitivities
+    assert scales.max() == 1
+
+
+def test_it_fits_what_soap_does_not_yet(small_dataset: Dataset) -> None:
+    epochs = 12
+    ours = run(small_dataset, training=TRAINING.model_copy(update={"epochs": epochs}))
+    theirs = run(small_dataset, training=TrainingConfig(epochs=epochs, batch_size=8))
+    assert ours.history[-1]["energy_rmse"] < 0.2 * theirs.history[-1]["energy_rmse"]
+    squares = [record["loss"] for record in ours.history]
+    assert squares == sorted(squares, reverse=True)
+
+
+def test_history_is_that_of_the_model_that_is_kept(small_dataset: Dataset, tmp_path: Path) -> None:
+    """Reference energies, which change too, are kept with the weights."""
+    trained = run(small_dataset, directory=tmp_path)
+    loaded = TrainedModel.load(tmp_path / "checkpoint.pt")
+    errors = loaded.predict(small_dataset).energies - small_dataset.energies
+    last = trained.history[-1]
+    bounds = tolerance("least_squares").bounds
+    for part, name in ((errors[:-5], "energy"), (errors[-5:], "validation_energy")):
+        np.testing.assert_allclose(last[f"{name}_rmse"], np.sqrt(np.mean(part**2)), **bounds)
+        np.testing.assert_allclose(last[f"{name}_mae"], np.mean(np.abs(part)), **bounds)
+    assert loaded.model.reference_energies.tolist() != pytest.approx(
+        list(fit_reference_energies(small_dataset).values()), abs=1e-6
+    )
+
+
+def test_resume_is_bitwise(small_dataset: Dataset, tmp_path: Path) -> None:
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == 3 and "loss" in record:
+            raise KeyboardInterrupt
+
+    whole = run(small_dataset)
+    with pytest.raises(KeyboardInterrupt):
+        run(small_dataset, directory=tmp_path, report=stop)
+    resumed = run(small_dataset, directory=tmp_path, resume=True)
+    assert resumed.sha256 == whole.sha256
+    times = {"seconds", "configs_per_second"}
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert {k: v for k, v in ours.items() if k not in times} == {
+            k: v for k, v in theirs.items() if k not in times
+        }
+
+
+def test_it_ends_after_the_best_epoch(small_dataset: Dataset) -> None:
+    patience = 2
+    training = TrainingConfig(optimizer="levenberg-marquardt", early_stopping=patience)
+    losses = [record["validation_loss"] for record in run(small_dataset, training=training).history]
+    assert len(losses) < training.epochs
+    assert len(losses) - 1 - int(np.argmin(losses)) == patience
+
+
+def test_progress_within_a_step(small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_loop, "_REPORT_SECONDS", 0.0)
+    seen: list[dict[str, Any]] = []
+    run(
+        small_dataset,
+        training=TRAINING.model_copy(update={"epochs": 1}),
+        report_batch=seen.append,
+    )
+    n = len(small_dataset) - 5
+    assert [record["batch"] for record in seen] == list(range(1, n + 1))
+    assert {record["n_batches"] for record in seen} == {n}
+
+
+def test_defaults_of_its_own() -> None:
+    training = TrainingConfig(optimizer="levenberg-marquardt")
+    assert (training.epochs, training.early_stopping, training.dtype) == (60, 8, "float64")
+    assert TrainingConfig(optimizer="levenberg-marquardt", epochs=7).epochs == 7
+    assert TrainingConfig(**training.model_dump()) == training
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dtype": "float32"}, "needs dtype = 'float64', found 'float32'"),
+        ({"l2_weight": 0.1}, "l2_weight = 0.1 has no place in the least squares"),
+        ({"hierarchicality_weight": 0.1}, "hierarchicality_weight = 0.1 has no place"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingConfig(optimizer="levenberg-marquardt", **settings)
+
+
+def test_not_for_students(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="should be 'soap' or 'adam'"):
+        StudentTrainingConfig(optimizer="levenberg-marquardt")
+    raw = {"student": {"training": {"optimizer": "levenberg-marquardt"}}}
+    with pytest.raises(ConfigError, match=r"student\.training\.optimizer"):
+        validate_config(raw, base=tmp_path, source="test")
+
+
+def test_forces_are_refused(small_dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match="learns from energies alone; take 'soap'"):
+        run(small_dataset, labels=np.zeros_like(small_dataset.positions))
+
+
+def test_too_many_configurations(small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_loop, "_MOST_CONFIGS", 10)
+    with pytest.raises(ConfigError, match=r"all 38 configurations .* and 10 are the most"):
+        run(small_dataset)
+
+
+def test_several_processes_are_refused(small_dataset: Dataset) -> None:
+    class Two(Group):
+        n_ranks = 2
+
+    with pytest.raises(ConfigError, match="trains in one process, found 2"):
+        run(small_dataset, group=Two())
