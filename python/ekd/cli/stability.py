@@ -41,7 +41,7 @@ is done twice.
 
     ekd stability run ../other/student.pt 3bpa.xyz -T 600 --seeds 8 --duration 100
 
-    ekd stability run/student.pt water.xyz -T 300 --duration 20 --timestep 0.0005
+    ekd stability run/student.pt water.xyz --relax -T 300 --duration 20
 
     ekd stability run --molecule CH3OH --drift 0.00025 --drift 0.0005 --drift 0.001
 
@@ -68,6 +68,12 @@ def stability(
     frames: Annotated[
         str, typer.Option(metavar="INDEX", help="Of the files, as in ASE: 0, :, ::100.")
     ] = "0",
+    relax: Annotated[
+        bool,
+        typer.Option(
+            "--relax", help="Relax each structure by the model first: packed boxes need it."
+        ),
+    ] = False,
     temperature: Annotated[
         list[float] | None, typer.Option("--temperature", "-T", metavar="K", help="Default: 300.")
     ] = None,
@@ -104,6 +110,7 @@ def stability(
 ) -> None:
     """Run until it fails."""
     given: dict[str, Any] = {
+        "relax": relax or None,
         "temperatures": temperature or None,
         "n_seeds": seeds,
         "duration": duration,

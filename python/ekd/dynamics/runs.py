@@ -16,7 +16,10 @@ from ase import Atoms
 from ekd import workers
 from ekd.distillation.progress import Counter
 from ekd.dynamics import boxes, molecules
+from ekd.dynamics.failures import Watch
 from ekd.dynamics.forces import CalculatorCopies, Copies, FileCopies
+from ekd.dynamics.molecules import DriftOutcome, Outcome
+from ekd.dynamics.relaxation import relaxed
 from ekd.dynamics.settings import StabilityConfig, StructureConfig
 from ekd.errors import ConfigError, DataError, TeacherError
 from ekd.evaluation.calculators import as_file, make_calculator
@@ -112,6 +115,7 @@ class Runs:
             "seeds": task.seeds,
             "engine": self.engine(task),
             **settings,
+            **({"relax": True} if config.relax else {}),
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return self.folder / "runs" / f"{digest[:32]}.json"
@@ -145,24 +149,37 @@ class Runs:
                 told[:] = [0.0, time.monotonic()]
 
         with one_thread():
-            if self.engine(task) == "LAMMPS":
+            start, broken = atoms, None
+            if self.config.relax:
+                start = relaxed(atoms, self._copies(model, atoms))
+                broken = Watch(atoms, self.config.failure, 0.0).look(start.positions, 0.0, 0.0)
+            found: Sequence[Outcome | DriftOutcome]
+            if broken is not None:
+                found = [self._lost_at_once(task, seed, broken) for seed in task.seeds]
+            elif self.engine(task) == "LAMMPS":
                 path = _file(model, self.folder)
                 assert path is not None
                 place = self.folder / "lammps" / self.path(task).stem
                 run = boxes.run_survival if task.kind == "survival" else boxes.run_drift
-                found = run(place, atoms, path, task.value, task.seeds, self.config, progress)
+                found = run(place, start, path, task.value, task.seeds, self.config, progress)
             else:
-                copies = self._copies(model, atoms)
+                copies = self._copies(model, start)
                 run_here = (
                     molecules.run_survival if task.kind == "survival" else molecules.run_drift
                 )
-                found = run_here(atoms, copies, task.value, task.seeds, self.config, progress)
+                found = run_here(start, copies, task.value, task.seeds, self.config, progress)
         content = {
             "outcomes": [asdict(outcome) for outcome in found],
             "seconds": time.perf_counter() - begin,
         }
         with atomic_write(self.path(task)) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _lost_at_once(self, task: Task, seed: int, kind: str) -> Outcome | DriftOutcome:
+        """A run whose structure did not outlive its relaxation."""
+        if task.kind == "survival":
+            return Outcome(seed, self.config.check_every * self.config.timestep, kind)
+        return DriftOutcome(seed, task.value, None, None, kind)
 
     def _copies(self, model: EvaluatedModel, atoms: Atoms) -> Copies:
         path = _file(model, self.folder)

@@ -96,6 +96,11 @@ class StabilityConfig(Section):
     output: FilePath = Field(Path("stability"), description="folder of everything that is written")
     models: list[ModelConfig] = Field(description="each [[models]]: what runs")
     structures: list[StructureConfig] = Field(description="each [[structures]]: where runs start")
+    relax: bool = Field(
+        False,
+        description="relax each structure by the model that runs first: where a packed box starts, "
+        "its strain would heat it past the limit within femtoseconds",
+    )
     temperatures: list[float] = Field([300.0], description="K")
     n_seeds: int = Field(4, ge=1, description="runs of every structure and temperature")
     seed: int = Field(0, ge=0, description="of the first run; others count on")

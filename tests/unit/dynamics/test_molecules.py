@@ -13,6 +13,7 @@ from calculators import Springs
 from ekd.dynamics import StabilityConfig, StructureConfig
 from ekd.dynamics.forces import CalculatorCopies, CopiesCalculator, FileCopies
 from ekd.dynamics.molecules import Flock, run_drift, run_survival
+from ekd.dynamics.relaxation import relaxed
 from ekd.errors import StructureError
 from ekd.evaluation import ModelConfig
 from ekd.inference import ExportedModel
@@ -161,3 +162,17 @@ def test_a_lost_copy_leaves_the_others(tmp_path: Path, value: float, kind: str) 
 def test_a_start_that_cannot_be_evaluated_is_an_error() -> None:
     with pytest.raises(StructureError, match="H2O cannot be evaluated where its runs are to start"):
         Flock(WATER, Never(), [0], 300.0)
+
+
+def test_relaxation_finds_the_minimum() -> None:
+    strained = WATER.copy()
+    strained.rattle(0.2, seed=1)
+    before = strained.positions.copy()
+    found = relaxed(strained, Rest())
+    np.testing.assert_array_equal(strained.positions, before)
+    assert np.abs(found.positions - WATER.positions).max() < 0.05 / Rest().k  # Å: force over k
+    assert found.calc is None
+
+
+def test_relaxation_of_what_cannot_be_evaluated_changes_nothing() -> None:
+    np.testing.assert_array_equal(relaxed(WATER, Never()).positions, WATER.positions)

@@ -83,6 +83,30 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
+def test_relaxation_comes_first_and_may_be_the_end(tmp_path: Path) -> None:
+    """Springs pull the atoms of water into each other, so that runs are over at once."""
+    models = {
+        "springs": ASETeacher("calculators:Springs", {"k": 3.0}, label="springs"),
+        "network": teacher(1),
+    }
+    settings = {
+        "temperatures": [100.0],
+        "n_seeds": 2,
+        "duration": 0.01,
+        "drift": {"timesteps": [0.5e-3], "duration": 0.01, "equilibration": 0.005, "n_seeds": 1},
+        "n_workers": 1,
+    }
+    found = ekd.stability(models, ["H2O"], tmp_path, progress=False, relax=True, **settings)
+    by_model = {row.model: row for row in found.survival}
+    assert by_model["springs"].failures == {"contact": 2}
+    assert {outcome.time for outcome in by_model["springs"].outcomes} == {0.005}
+    assert {row.model: row.n_failed for row in found.drift}["springs"] == 1
+    assert "were relaxed by the model that runs first" in (tmp_path / "report.html").read_text()
+    runs_of = len(list((tmp_path / "runs").iterdir()))
+    ekd.stability(models, ["H2O"], tmp_path, progress=False, **settings)
+    assert len(list((tmp_path / "runs").iterdir())) == 2 * runs_of  # other runs, other files
+
+
 def test_workers_give_the_same() -> None:
     settings = {"n_seeds": 2, "duration": 0.02, "temperatures": [100.0, 300.0]}
     found = [
