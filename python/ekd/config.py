@@ -296,6 +296,11 @@ class TeacherConfig(Section):
     )
     name: str | None = Field(None, description="what tables call it")
 
+    @property
+    def counts(self) -> bool:
+        """Whether its energies are at the level of theory of the data."""
+        return self.checkpoint is not None if self.use_energies is None else self.use_energies
+
     @model_validator(mode="after")
     def _one_kind(self) -> TeacherConfig:
         if (self.calculator is None) == (self.checkpoint is None):
@@ -499,6 +504,13 @@ class Config(Section):
             raise ValueError(
                 "labels.md.n_trajectories: MD runs with teachers that are trained here; set "
                 "teachers.n_members, or give snapshots as labels.structures"
+            )
+        n_counting = n_members + sum(teacher.counts for teacher in self.labels.teachers)
+        if self.labels.wall.strength and n_counting < 2:
+            raise ValueError(
+                f"labels.wall.strength = {self.labels.wall.strength}: the wall rises where the "
+                f"energies of teachers disagree, and {n_counting} of them count; train more, or "
+                "set use_energies for teachers at the level of theory of the data"
             )
         for k, member in enumerate(self.teachers.overrides):
             try:

@@ -144,6 +144,19 @@ def test_number_of_teachers() -> None:
     assert "MD runs with teachers that are trained here" in message
 
 
+def test_a_wall_needs_two_energies() -> None:
+    other = {"calculator": "a:B"}
+    wall = {"structures": ["a.xyz"], "wall": {"strength": 5.0}}
+    message = refusal({"teachers": {"n_members": 1}, "labels": wall | {"teachers": [other]}})
+    assert "labels.wall.strength = 5.0" in message
+    assert "and 1 of them count" in message
+    for enough in (other | {"use_energies": True}, {"checkpoint": "c.pt"}):
+        labels = wall | {"teachers": [enough]}
+        validate_config(
+            {"data": DATA, "teachers": {"n_members": 1}, "labels": labels}, base="/base"
+        )
+
+
 def test_paths_of_labels_count_from_the_file(tmp_path: Path) -> None:
     labels = {
         "structures": ["a.xyz"],
