@@ -140,6 +140,8 @@ class Experiment:
     def _student_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"set": self.name, "seed": self.config.seed, "learn": "energies"}
         settings["student"] = self.raw.get("student", {})
+        if self.variant.learn != "labels":  # these do not depend on teachers, but for the seed
+            settings["seed"] += self.config.teachers.n_members
         if self.variant.training == "teachers":
             settings["training"] = self.raw.get("teachers", {}).get("training", {})
         if self.variant.learn == "forces":

@@ -152,28 +152,31 @@ def _apart(study: Study, name: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _gap(study: Study, rows: Sequence[Row]) -> list[str]:
-    """How much of what forces can give beyond energies the labels give; nothing without both."""
-    learned = {variant.name: variant.learn for variant in study.variants}
+    """How much of what forces can give beyond energies the labels give; nothing without both.
+
+    Where several variants learn energies alone, or true forces, the first of each is meant.
+    """
+    energies, forces = (
+        next((v.name for v in study.variants if v.learn == learn), "")
+        for learn in ("energies", "forces")
+    )
     by_seed: dict[tuple[str, int], Row] = {
         (row["variant"], row["seed"]): row for row in rows if row["model"] == "student"
     }
     lines = []
-    for name in (name for name, learn in learned.items() if learn == "labels"):
+    for name in (v.name for v in study.variants if v.learn == "labels"):
         for key, title in ((ENERGY, "energies"), (FORCE, "forces")):
             shares = []
             for seed in dict.fromkeys(row["seed"] for row in rows):
-                found = {
-                    learned[variant]: row[key]
-                    for (variant, of), row in by_seed.items()
-                    if of == seed and (learned[variant] != "labels" or variant == name)
-                }
-                if len(found) == 3:
-                    lower, upper = found["energies"], found["forces"]
-                    shares.append((lower - found["labels"]) / (lower - upper))
+                found = [by_seed.get((who, seed)) for who in (energies, name, forces)]
+                values = [row[key] for row in found if row is not None]
+                if len(values) == 3:
+                    lower, here, upper = values
+                    shares.append((lower - here) / (lower - upper))
             if shares:
                 each = ", ".join(f"{100 * share:.0f}" for share in shares)
                 lines += [
-                    f"Of the gap between energies alone and true forces, *{name}* closes "
+                    f"Of the gap between *{energies}* and *{forces}*, *{name}* closes "
                     f"{100 * np.mean(shares):.0f} % for {title} (seeds: {each} %).",
                     "",
                 ]

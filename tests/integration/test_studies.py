@@ -148,7 +148,9 @@ duration = 0.01
         "committee",
     ]
     results = data / "results" / "trial"
-    assert "| two, committee | 1 |" in (results / "results.md").read_text()
+    table = (results / "results.md").read_text()
+    assert "| two, committee | 1 |" in table
+    assert "Of the gap between *energies* and *truth*, *student* closes" in table
     assert (results / "results.png").stat().st_size > 10_000
     survival = (results / "survival.md").read_text()
     assert "| ccsdt | 0 | H2O | 300 | student | 1 | " in survival
