@@ -1,8 +1,8 @@
 """Levenberg-Marquardt: least squares of the energies, with the slope of every single one.
 
-A few hundred energies of a molecule speak of stiff and of soft motions at once. Methods that go down
-one gradient after the other fit them by the weights that move easily; here every step solves the
-linearised problem of all configurations together,
+A few hundred energies of a molecule speak of stiff and of soft motions at once. Methods that go
+down one gradient after the other fit them by the weights that move easily; here every step solves
+the linearised problem of all configurations together,
 
     min over d of  |r - J d|^2 + damping |d|^2,      J[c, k] = dE_c / dw_k,   r = E_reference - E,
 
