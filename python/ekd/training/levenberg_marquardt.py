@@ -30,6 +30,7 @@ from ekd.training.predictions import configuration_energies
 _FIRST = 1e-3  # damping of the first step, times the sum of the eigenvalues of J J^T
 _GOOD, _POOR, _WORST = 0.75, 0.25, 1e-3  # gain over what was foretold
 _FALL, _RISE = 0.2, 4.0
+_LEAST = 1e-13  # damping over the sum of the eigenvalues, below which it is lost in rounding
 _TRIES = 12  # dampings of a step before it is given up
 _OF_SENSITIVITIES = 0.2  # how far they go for others' unit: everything else bends with them
 _NEGLIGIBLE = 1e-8  # singular value of the compositions, over the largest
@@ -78,13 +79,17 @@ class LevenbergMarquardt:
 
         jacobian, residuals = beyond(jacobian * self.scales), beyond(residuals)
         gram = jacobian @ jacobian.T
-        if self.damping is None:
-            self.damping = _FIRST * float(gram.trace())
+        trace = float(gram.trace())
+        self.damping = max(self.damping or _FIRST * trace, _LEAST * trace)
         start, before = self.weights.clone(), float(residuals.square().sum())
         for _ in range(_TRIES):
             damped = gram.clone()
             damped.diagonal().add_(self.damping)
-            dual = torch.cholesky_solve(residuals[:, None], torch.linalg.cholesky(damped))[:, 0]
+            factor, failed = torch.linalg.cholesky_ex(damped)
+            if failed:  # rounding has made it singular
+                self.damping *= _RISE
+                continue
+            dual = torch.cholesky_solve(residuals[:, None], factor)[:, 0]
             self.weights.copy_(start + self.scales * (jacobian.T @ dual))
             after = beyond(residuals_now())
             # The linear model leaves r - J d, which is damping times the dual solution.

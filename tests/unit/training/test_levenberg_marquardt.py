@@ -95,6 +95,26 @@ def test_a_step_that_gains_nothing_is_taken_back() -> None:
     assert lengths == sorted(lengths, reverse=True)
 
 
+def test_energies_that_are_given_twice_take_no_harm() -> None:
+    """J J^T is singular then, and what little damping is left is lost in rounding."""
+    given = random_problem()
+    jacobian = torch.cat([given["jacobian"]] * 2)
+    residuals = torch.cat([given["residuals"]] * 2)
+    compositions = torch.cat([given["compositions"]] * 2)
+    weights = given["weights"].clone()
+    optimizer = LevenbergMarquardt(weights, weights.clone(), given["scales"])
+    optimizer.damping = 1e-300
+    optimizer.step(
+        jacobian,
+        residuals,
+        lambda: residuals - jacobian @ (weights - given["weights"]),
+        compositions,
+    )
+    left = residuals - jacobian @ (weights - given["weights"])
+    basis = torch.linalg.qr(compositions)[0]
+    assert float((left - basis @ (basis.T @ left)).norm()) < 1e-4 * float(residuals.norm())
+
+
 def test_slopes_are_those_of_finite_differences(small_dataset: Dataset) -> None:
     references = fit_reference_energies(small_dataset)
     torch.manual_seed(0)
