@@ -23,11 +23,7 @@ from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import BatchSource, LossWeights
-from ekd.training.levenberg_marquardt import (
-    LevenbergMarquardt,
-    energy_slopes,
-    step_scales,
-)
+from ekd.training.levenberg_marquardt import LevenbergMarquardt, energy_slopes, step_scales
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.parallel import ALONE, Group
 from ekd.training.predictions import evaluate_energies
@@ -355,7 +351,7 @@ class _Run:
         shifts = torch.linalg.lstsq(compositions.cpu(), left.cpu()[:, None], driver="gelsd")
         for network in (self.network, self.averaged):
             network.reference_energies += shifts.solution[:, 0].to(self.device)
-        left = residuals()
+        left -= compositions @ shifts.solution[:, 0].to(self.device)
         return {
             "epoch": epoch,
             "loss": float(left.square().mean()),

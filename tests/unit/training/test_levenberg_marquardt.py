@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from ekd.config import HIPNNConfig, StudentTrainingConfig, TrainingConfig, validate_config
+import trainings
+from ekd.config import StudentTrainingConfig, TrainingConfig, validate_config
 from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import ConfigError
 from ekd.models import HIPNN
-from ekd.training import TrainedModel, train
+from ekd.training import TrainedModel
 from ekd.training import loop as training_loop
 from ekd.training.batches import BatchSource
 from ekd.training.levenberg_marquardt import LevenbergMarquardt, energy_slopes, step_scales
 from ekd.training.parallel import Group
 from tolerances import tolerance
+from trainings import MODEL
 
-MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
 TRAINING = TrainingConfig(optimizer="levenberg-marquardt", epochs=6, early_stopping=None)
 N_CONFIGS, N_WEIGHTS = 5, 9
-
-
-def run(data: Dataset, **changes: Any) -> TrainedModel:
-    n = len(data)
-    settings = {
-        "model": MODEL,
-        "training": TRAINING,
-        "train_indices": np.arange(0, n - 5),
-        "validation_indices": np.arange(n - 5, n),
-        "reference_energies": fit_reference_energies(data),
-        "seed": 1,
-    }
-    return train(data, **(settings | changes))
+run = functools.partial(trainings.run, training=TRAINING)
 
 
 def random_problem() -> dict[str, torch.Tensor]:

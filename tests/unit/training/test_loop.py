@@ -11,31 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from ekd.config import HIPNNConfig, TrainingConfig
-from ekd.data import Dataset, fit_reference_energies
+from ekd.config import TrainingConfig
+from ekd.data import Dataset
 from ekd.errors import CheckpointError, DataError, TrainingError
-from ekd.training import TrainedModel, train
+from ekd.training import TrainedModel
 from ekd.training import checkpoint as checkpoints
-
-MODEL = HIPNNConfig(n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0)
-TRAINING = TrainingConfig(epochs=4, batch_size=8)
+from trainings import MODEL, TRAINING, run
 
 
 class StopError(Exception):
     """Stands for whatever may end a process."""
-
-
-def run(data: Dataset, **changes: Any) -> TrainedModel:
-    n = len(data)
-    settings = {
-        "model": MODEL,
-        "training": TRAINING,
-        "train_indices": np.arange(0, n - 5),
-        "validation_indices": np.arange(n - 5, n),
-        "reference_energies": fit_reference_energies(data),
-        "seed": 1,
-    }
-    return train(data, **(settings | changes))
 
 
 def run_and_stop(data: Dataset, directory: Path, after: int, **changes: Any) -> None:
