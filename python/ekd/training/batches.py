@@ -144,13 +144,11 @@ class BatchSource:
         """Energies of configurations, [len(configs)] eV."""
         return np.asarray(self._data.energies[configs])
 
-    def compositions(self, configs: NDArray[np.int64]) -> torch.Tensor:
-        """Atoms of each element of the model in each configuration, float64 [n, n_elements]."""
-        rows, offsets = _rows(self._data.offsets, configs)
-        species = torch.from_numpy(self._species_of[self._data.atomic_numbers[rows]])
-        config = torch.from_numpy(np.repeat(np.arange(len(configs)), np.diff(offsets)))
-        counts = torch.zeros(len(configs), self._n_elements, dtype=torch.float64)
-        return counts.index_put((config, species), torch.ones(()).double(), accumulate=True)
+    def compositions(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Atoms of each element of the model in each configuration, [n, n_elements]."""
+        counts = np.zeros((len(configs), self._n_elements), dtype=np.int64)
+        counts[:, self._species_of[list(self._data.elements)]] = self._data.composition[configs]
+        return counts
 
     def atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the atoms of configurations in the arrays of the data, [n_atoms]."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
+from ekd.data.reference_energies import fit_energies
 from ekd.errors import ConfigError, DataError, TrainingError
 from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
@@ -340,18 +341,21 @@ class _Run:
                 record = {"epoch": epoch, "batch": k + 1, "n_batches": n}
                 self.report_batch(record | {"configs_per_second": (k + 1) / (now - start)})
         expected = torch.from_numpy(source.energies(train_indices)).to(self.device)
-        compositions = source.compositions(train_indices).to(self.device)
+        compositions = source.compositions(train_indices)
+        counts = torch.from_numpy(compositions).to(weights)
 
         def residuals() -> torch.Tensor:
             found = evaluate_energies(self.network, source, train_indices)
             return expected - torch.from_numpy(found).to(self.device)
 
-        optimizer.step(slopes, expected - energies, residuals, compositions)
+        optimizer.step(slopes, expected - energies, residuals, counts)
         left = residuals()
-        shifts = torch.linalg.lstsq(compositions.cpu(), left.cpu()[:, None], driver="gelsd")
+        elements = self.network.elements
+        of_element = fit_energies(elements, compositions, left.cpu().numpy())
+        shift = left.new_tensor([of_element.get(z, 0.0) for z in elements])
         for network in (self.network, self.averaged):
-            network.reference_energies += shifts.solution[:, 0].to(self.device)
-        left -= compositions @ shifts.solution[:, 0].to(self.device)
+            network.reference_energies += shift
+        left -= counts @ shift
         return {
             "epoch": epoch,
             "loss": float(left.square().mean()),
