@@ -11,7 +11,7 @@ import os
 import tomllib
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -111,7 +111,9 @@ class HIPNNConfig(Section):
         return self
 
 
-_LEAST_SQUARES = "levenberg-marquardt"
+LEAST_SQUARES: Final = "levenberg-marquardt"
+"""Optimizer of teachers that have few energies: :mod:`ekd.training.levenberg_marquardt`."""
+
 _OF_LEAST_SQUARES = {"epochs": 60, "early_stopping": 8, "dtype": "float64"}
 """Defaults of [teachers.training] that are others for this optimizer."""
 
@@ -177,24 +179,24 @@ class TrainingConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_least_squares(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("optimizer") == _LEAST_SQUARES:
+        if isinstance(values, dict) and values.get("optimizer") == LEAST_SQUARES:
             return _OF_LEAST_SQUARES | values
         return values
 
     @model_validator(mode="after")
     def _least_squares_alone(self) -> TrainingConfig:
-        if self.optimizer != _LEAST_SQUARES:
+        if self.optimizer != LEAST_SQUARES:
             return self
         if self.dtype != "float64":
             raise ValueError(
-                f"optimizer = '{_LEAST_SQUARES}' needs dtype = 'float64', found '{self.dtype}': "
+                f"optimizer = '{LEAST_SQUARES}' needs dtype = 'float64', found '{self.dtype}': "
                 "its equations are too stiff for single precision"
             )
         for name in ("hierarchicality_weight", "l2_weight"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name} = {getattr(self, name)} has no place in the least squares of "
-                    f"optimizer = '{_LEAST_SQUARES}'; remove it, or take 'soap'"
+                    f"optimizer = '{LEAST_SQUARES}'; remove it, or take 'soap'"
                 )
         return self
 

@@ -220,3 +220,17 @@ def test_run_from_the_command_line_ends_with_the_table(config: Config, runner: C
     assert "train: complete, kept" in result.output
     assert "mean teacher" in result.output
     assert "NVE drift" in result.output
+
+
+@pytest.mark.parametrize(("optimizer", "hinted"), [("soap", True), ("levenberg-marquardt", False)])
+def test_few_energies_are_noticed(
+    optimizer: str, hinted: bool, config: Config, runner: CliRunner, tmp_path: Path
+) -> None:
+    text = CONFIG.replace("epochs = 2", "epochs = 1")
+    text = text.replace("[teachers.training]", f'[teachers.training]\noptimizer = "{optimizer}"')
+    path = config.output.parent / "few.toml"
+    path.write_text(text)
+    result = runner.invoke(app, ["train", str(path), "--output", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    hint = 'energies are few. optimizer = "levenberg-marquardt" in [teachers.training]'
+    assert (hint in result.output) is hinted

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 
 from ekd import workers
@@ -106,10 +107,7 @@ class Runs:
             settings["drift"] = {**drift, "bath_timestep": config.drift.bath_timestep}
         identity = {
             "model": self.runners[task.runner].model.sha256,
-            "numbers": atoms.numbers.tolist(),
-            "positions": atoms.positions.tolist(),
-            "cell": atoms.cell.array.tolist(),
-            "pbc": atoms.pbc.tolist(),
+            **_identity(atoms),
             "kind": task.kind,
             "value": task.value,
             "seeds": task.seeds,
@@ -117,8 +115,7 @@ class Runs:
             **settings,
             **({"relax": True} if config.relax else {}),
         }
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.folder / "runs" / f"{digest[:32]}.json"
+        return self.folder / "runs" / f"{_digest(identity)}.json"
 
     def engine(self, task: Task) -> str:
         """``LAMMPS`` for periodic boxes, where the model fits into one file; else ``ASE``."""
@@ -151,7 +148,7 @@ class Runs:
         with one_thread():
             start, broken = atoms, None
             if self.config.relax:
-                start = relaxed(atoms, self._copies(model, atoms))
+                start = self._relaxed(model, atoms)
                 broken = Watch(atoms, self.config.failure, 0.0).look(start.positions, 0.0, 0.0)
             found: Sequence[Outcome | DriftOutcome]
             if broken is not None:
@@ -174,6 +171,19 @@ class Runs:
         }
         with atomic_write(self.path(task)) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _relaxed(self, model: EvaluatedModel, atoms: Atoms) -> Atoms:
+        """Where runs of a model start from these atoms; found once for all of its runs."""
+        identity = {"model": model.sha256, **_identity(atoms)}
+        path = self.folder / "relaxed" / f"{_digest(identity)}.npy"
+        start = atoms.copy()
+        if path.exists():
+            start.positions = np.load(path)
+        else:
+            start = relaxed(atoms, self._copies(model, atoms))
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.save(file, start.positions)
+        return start
 
     def _lost_at_once(self, task: Task, seed: int, kind: str) -> Outcome | DriftOutcome:
         """A run whose structure did not outlive its relaxation."""
@@ -316,6 +326,21 @@ def _frames(path: Path, which: str) -> list[Atoms]:
     if not frames or any(len(frame) == 0 for frame in frames):
         raise DataError(f"'{path}' has no structure at frames '{which}'")
     return list(frames)
+
+
+def _identity(atoms: Atoms) -> dict[str, Any]:
+    """What makes a structure this one."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.array.tolist(),
+        "pbc": atoms.pbc.tolist(),
+    }
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _file(model: EvaluatedModel, folder: Path) -> Path | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from ekd.config import RESOLVED, Config, DataConfig, write_config
+from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation import (
@@ -52,6 +52,8 @@ from ekd.training.ensemble import is_finished
 from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.tensorboard import require_tensorboard
+
+_FEW = 1000  # least squares made better teachers of 450 and of 900 energies: docs/studies.md
 
 
 class Pipeline:
@@ -138,6 +140,7 @@ class Pipeline:
             self._require_same_settings("train")
         self._check_inputs(["train"])
         self._write_config()
+        self._advise()
         if self.existing is Existing.OVERWRITE and self.writes:
             shutil.rmtree(directory, ignore_errors=True)
         train_members(
@@ -216,10 +219,21 @@ class Pipeline:
             (self.folder / "teachers").mkdir(parents=True, exist_ok=True)
             self.console.print("no teachers to train: those in \\[labels] are all")
             return
+        self._advise()
         members = train_members(
             self._job, section.n_workers, resume=True, progress=self.progress, group=self.group
         )
         self._conclude_teachers(members)
+
+    def _advise(self) -> None:
+        """Say which optimizer suits few energies better."""
+        n_energies = len(self._parts[0])
+        if self.config.teachers.training.optimizer != LEAST_SQUARES and n_energies <= _FEW:
+            advice = (
+                f'{n_energies} energies are few. optimizer = "{LEAST_SQUARES}" in '
+                "[teachers.training] may give much better teachers: docs/training.md, Few energies"
+            )
+            self.console.print(f"[yellow]hint:[/] {escape(advice)}", soft_wrap=True)
 
     def _conclude_teachers(self, members: Ensemble) -> None:
         if self.writes:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ekd.config import HIPNNConfig, TrainingConfig
+from ekd.config import LEAST_SQUARES, HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
 from ekd.data.reference_energies import fit_energies
@@ -102,7 +102,7 @@ def train(
         TrainingError: the loss is not finite, or there is no GPU to train on.
     """
     _check(data, train_indices, validation_indices, labels)
-    if training.optimizer == "levenberg-marquardt":
+    if training.optimizer == LEAST_SQUARES:
         _check_least_squares(len(train_indices), labels, group)
     contents: dict[str, Any] = {
         "model_config": model.model_dump(),
@@ -180,7 +180,7 @@ def _check(
 
 
 def _check_least_squares(n_configs: int, labels: NDArray[np.float64] | None, group: Group) -> None:
-    found = "optimizer = 'levenberg-marquardt'"
+    found = f"optimizer = '{LEAST_SQUARES}'"
     if labels is not None:
         raise ConfigError(f"{found} learns from energies alone; take 'soap' where there are forces")
     if n_configs > _MOST_CONFIGS:
@@ -225,7 +225,7 @@ class _Run:
         self.parameters = list(self.network.parameters())
         vectors = flatten(self.network), flatten(self.averaged)
         self.optimizer: Optimizer | LevenbergMarquardt
-        if training.optimizer == "levenberg-marquardt":
+        if training.optimizer == LEAST_SQUARES:
             self.optimizer = LevenbergMarquardt(*vectors, step_scales(self.network))
         else:
             self.optimizer = Optimizer(

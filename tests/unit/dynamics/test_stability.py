@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,9 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
-def test_relaxation_comes_first_and_may_be_the_end(tmp_path: Path) -> None:
+def test_relaxation_comes_first_and_may_be_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Springs pull the atoms of water into each other, so that runs are over at once."""
     models = {
         "springs": ASETeacher("calculators:Springs", {"k": 3.0}, label="springs"),
@@ -96,7 +99,16 @@ def test_relaxation_comes_first_and_may_be_the_end(tmp_path: Path) -> None:
         "drift": {"timesteps": [0.5e-3], "duration": 0.01, "equilibration": 0.005, "n_seeds": 1},
         "n_workers": 1,
     }
+    relaxations: list[object] = []
+    once = runs.relaxed
+
+    def counted(*arguments: Any) -> Any:
+        relaxations.append(arguments)
+        return once(*arguments)
+
+    monkeypatch.setattr(runs, "relaxed", counted)
     found = ekd.stability(models, ["H2O"], tmp_path, progress=False, relax=True, **settings)
+    assert len(relaxations) == len(models)  # for all runs of each
     by_model = {row.model: row for row in found.survival}
     assert by_model["springs"].failures == {"contact": 2}
     assert {outcome.time for outcome in by_model["springs"].outcomes} == {0.005}
