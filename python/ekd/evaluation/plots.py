@@ -162,30 +162,30 @@ def force_spread(error: Array, spread: Array) -> Figure:
         error: [n_atoms] eV/Å, root mean square over the components.
         spread: [n_atoms] eV/Å, standard deviation per component.
     """
-    with styled_axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
-        ax.scatter(1e3 * spread, 1e3 * error, s=6, color=ENSEMBLE, alpha=0.5, lw=0)
-        # Medians of equally filled bins show the trend through the cloud.
-        bins = np.array_split(np.argsort(spread), min(10, len(spread)))
-        ax.plot(
-            [1e3 * np.median(spread[rows]) for rows in bins],
-            [1e3 * np.median(error[rows]) for rows in bins],
-            "o-",
-            color=INK,
-            ms=4,
-            lw=1,
-            label="median",
-        )
-        ax.axline((0, 0), slope=1, color="#9aa5b1", lw=1, ls="--", label="error = spread")
-        ax.set(
-            title="What the spread tells",
-            xlabel="spread of the teachers (meV/Å)",
-            ylabel="error of their mean (meV/Å)",
-            xscale="log",
-            yscale="log",
-        )
-        plain_log(ax.xaxis)
-        plain_log(ax.yaxis)
-        ax.legend(loc="lower right")
+    figure, ax = _cloud(spread, error, ENSEMBLE, "error = spread")
+    ax.set(
+        title="What the spread tells",
+        xlabel="spread of the teachers (meV/Å)",
+        ylabel="error of their mean (meV/Å)",
+    )
+    return figure
+
+
+def learned_uncertainty(spread: Array, learned: Sequence[Array]) -> Figure:
+    """What a student has learned of the spread of its teachers, atom by atom.
+
+    Args:
+        spread: of the teachers, [n_atoms] eV/Å, standard deviation per component.
+        learned: uncertainty of one or more students, [n_atoms] eV/Å each.
+    """
+    figure, ax = _cloud(
+        np.concatenate(learned), np.tile(spread, len(learned)), STUDENT, "uncertainty = spread"
+    )
+    ax.set(
+        title="What the uncertainty tells",
+        xlabel="uncertainty of the student (meV/Å)",
+        ylabel="spread of the teachers (meV/Å)",
+    )
     return figure
 
 
@@ -268,6 +268,36 @@ def _curve(
 ) -> None:
     if name in history and np.isfinite(history[name]).any():
         ax.plot(history["epoch"], 1e3 * history[name], color=color, label=label, **style)
+
+
+def _cloud(x: Array, y: Array, color: str, equal: str) -> tuple[Figure, Axes]:
+    """Two positive quantities of every atom on logarithmic axes, with the trend and y = x.
+
+    Args:
+        x: [n_atoms] eV/Å.
+        y: [n_atoms] eV/Å.
+        color: of the points.
+        equal: name of the diagonal.
+    """
+    with styled_axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
+        ax.scatter(1e3 * x, 1e3 * y, s=6, color=color, alpha=0.5, lw=0, rasterized=True)
+        # Medians of equally filled bins show the trend through the cloud.
+        bins = np.array_split(np.argsort(x), min(10, len(x)))
+        ax.plot(
+            [1e3 * np.median(x[rows]) for rows in bins],
+            [1e3 * np.median(y[rows]) for rows in bins],
+            "o-",
+            color=INK,
+            ms=4,
+            lw=1,
+            label="median",
+        )
+        ax.axline((0, 0), slope=1, color="#9aa5b1", lw=1, ls="--", label=equal)
+        ax.set(xscale="log", yscale="log")
+        plain_log(ax.xaxis)
+        plain_log(ax.yaxis)
+        ax.legend(loc="lower right")
+    return figure, ax
 
 
 def _parity(

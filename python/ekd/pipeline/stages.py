@@ -348,7 +348,7 @@ class Pipeline:
         if self.writes:
             held_out = self._parts[1]
             trainings.conclude(
-                folder, students.members, "student", self.data, held_out, labels.forces
+                folder, students.members, "student", self.data, held_out, labels
             )
 
     def _evaluate(self) -> None:

@@ -11,12 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
+from ekd.distillation import Labels
 from ekd.evaluation import plots, style
 from ekd.files import atomic_write, remove_leftovers
 from ekd.training import TrainedModel
 from ekd.training.schedules import best_epoch
 
-_FILES = ("learning_curves.png", "energy_parity.png", "force_parity.png", "summary.json")
+_FILES = (
+    "learning_curves.png",
+    "energy_parity.png",
+    "force_parity.png",
+    "uncertainty.png",
+    "summary.json",
+)
 _MOST = 2000  # configurations in a parity plot: more would be a blot, and take time
 
 
@@ -26,7 +33,7 @@ def conclude(
     title: str,
     data: Dataset,
     held_out: NDArray[np.int64],
-    labels: NDArray[np.float64] | None = None,
+    labels: Labels | None = None,
 ) -> None:
     """Write ``learning_curves.png``, ``energy_parity.png``, ``summary.json`` into a folder.
 
@@ -36,7 +43,8 @@ def conclude(
         title: "teacher" or "student".
         data: true energies.
         held_out: configurations that none was trained on; the parity plots show some of them.
-        labels: forces that were trained on, [n_atoms, 3] eV/Å; with them ``force_parity.png``.
+        labels: of a student: what it learned of its teachers, shown in ``force_parity.png``, and in
+            ``uncertainty.png`` if it tells its uncertainty.
     """
     for name in _FILES:
         remove_leftovers(folder / name)
@@ -51,10 +59,16 @@ def conclude(
     figure = plots.energy_parity(truth.energies, truth.groups, energies)
     style.save(figure, folder / "energy_parity.png")
     if labels is not None:
-        rows = [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
+        rows = np.concatenate(
+            [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
+        )
         forces = {name: [predicted.forces for predicted in predictions]}
-        figure = plots.force_parity(labels[np.concatenate(rows)], forces)
+        figure = plots.force_parity(labels.forces[rows], forces)
         style.save(figure, folder / "force_parity.png")
+        learned = [p.uncertainty for p in predictions if p.uncertainty is not None]
+        if learned:
+            figure = plots.learned_uncertainty(labels.forces_std[rows], learned)
+            style.save(figure, folder / "uncertainty.png")
     with atomic_write(folder / "summary.json") as temporary:
         content = {"members": [_describe(model) for model in models]}
         temporary.write_text(json.dumps(content, indent=1) + "\n")
