@@ -94,7 +94,8 @@ def test_folder_has_everything(config: Config) -> None:
     expected = ["config.resolved.toml", "labels.h5", "student.pt", "report.html", "summary.json"]
     expected += ["teachers/member-1/history.csv", "student/checkpoint.pt", "plots/accuracy.png"]
     expected += [f"teachers/{name}" for name in LEFT_BESIDE]
-    expected += [f"student/{name}" for name in (*LEFT_BESIDE, "force_parity.png", "uncertainty.png")]
+    of_student = (*LEFT_BESIDE, "force_parity.png", "uncertainty.png")
+    expected += [f"student/{name}" for name in of_student]
     expected += ["lammps/nve/nve.log", "lammps/water/rdf.dat", "lammps/comparison/water-2.in"]
     assert [name for name in expected if not (config.output / name).exists()] == []
 

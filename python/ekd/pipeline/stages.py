@@ -347,9 +347,7 @@ class Pipeline:
             )
         if self.writes:
             held_out = self._parts[1]
-            trainings.conclude(
-                folder, students.members, "student", self.data, held_out, labels
-            )
+            trainings.conclude(folder, students.members, "student", self.data, held_out, labels)
 
     def _evaluate(self) -> None:
         truth = self.truth

@@ -15,7 +15,7 @@ from ekd.config import StudentTrainingConfig, TrainingConfig, validate_config
 from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import ConfigError
 from ekd.models import HIPNN
-from ekd.training import TrainedModel
+from ekd.training import TrainedModel, levenberg_marquardt
 from ekd.training import loop as training_loop
 from ekd.training.batches import BatchSource
 from ekd.training.levenberg_marquardt import LevenbergMarquardt, energy_slopes, step_scales
@@ -43,15 +43,17 @@ def random_problem() -> dict[str, torch.Tensor]:
     }
 
 
-def test_a_step_solves_the_damped_problem() -> None:
+@pytest.mark.parametrize("rows", [2, N_CONFIGS])
+def test_a_step_solves_the_damped_problem(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the normal equations of all unknowns, reference energies among them."""
+    monkeypatch.setattr(levenberg_marquardt, "_ROWS", rows)
     given = random_problem()
     start, jacobian, residuals = given["weights"], given["jacobian"], given["residuals"]
     weights, average = start.clone(), torch.zeros(N_WEIGHTS, dtype=torch.float64)
     optimizer = LevenbergMarquardt(weights, average, given["scales"])
     optimizer.damping = damping = 0.3
     optimizer.step(
-        jacobian,
+        jacobian.clone(),
         residuals,
         lambda: residuals - jacobian @ (weights - start),
         given["compositions"],
@@ -95,7 +97,7 @@ def test_energies_that_are_given_twice_take_no_harm() -> None:
     optimizer = LevenbergMarquardt(weights, weights.clone(), given["scales"])
     optimizer.damping = 1e-300
     optimizer.step(
-        jacobian,
+        jacobian.clone(),
         residuals,
         lambda: residuals - jacobian @ (weights - given["weights"]),
         compositions,
