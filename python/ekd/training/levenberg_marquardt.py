@@ -18,14 +18,12 @@ J. Numer. Anal. 10, 413 (1973).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from ekd.models import HIPNN
-from ekd.training.batches import Batch
-from ekd.training.predictions import configuration_energies
 
 _FIRST = 1e-3  # damping of the first step, times the sum of the eigenvalues of J J^T
 _GOOD, _POOR, _WORST = 0.75, 0.25, 1e-3  # gain over what was foretold
@@ -141,25 +139,3 @@ def step_scales(network: HIPNN) -> torch.Tensor:
         for name, part in network.named_parameters()
     ]
     return torch.cat([unit.reshape(-1) for unit in units])
-
-
-def energy_slopes(
-    network: HIPNN, parameters: Sequence[torch.nn.Parameter], batches: Iterable[Batch]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Energy of a configuration and its derivatives by all parameters, one configuration at a time.
-
-    Args:
-        network: with these parameters.
-        parameters: in the order of the derivatives.
-        batches: of one configuration each.
-
-    Yields:
-        Energy, float64 scalar, eV; and its derivatives, [n_weights] eV.
-    """
-    for batch in batches:
-        levels = network.forward_terms(
-            batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms
-        )
-        (energy,) = configuration_energies(levels, batch)
-        parts = torch.autograd.grad(energy, parameters)
-        yield energy.detach(), torch.cat([part.reshape(-1) for part in parts])

@@ -24,12 +24,13 @@ from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
 from ekd.training import checkpoint
 from ekd.training.batches import BatchSource, LossWeights
-from ekd.training.levenberg_marquardt import LevenbergMarquardt, energy_slopes, step_scales
+from ekd.training.levenberg_marquardt import LevenbergMarquardt, step_scales
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.parallel import ALONE, Group
-from ekd.training.predictions import evaluate_energies
+from ekd.training.predictions import evaluate_energies, large_batches
 from ekd.training.sampling import epoch_batches, share
 from ekd.training.schedules import best_epoch, is_over, learning_rates
+from ekd.training.slopes import energy_slopes
 from ekd.training.steps import Record, Tally, evaluate_step, validate
 from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
@@ -39,6 +40,7 @@ from ekd.training.uncertainty import SpreadLesson, fit_uncertainty
 Report = Callable[[Record], None]
 
 _REPORT_SECONDS = 0.5  # between reports within an epoch
+_PAIRS_PER_SLOPES = 5000  # of a batch of least squares, which keeps more of a pair than others do
 _MOST_CONFIGS = 10_000  # of least squares: the time of a step is quadratic in them, then cubic
 
 
@@ -331,15 +333,15 @@ class _Run:
         start = reported = time.monotonic()
         n, epoch = len(train_indices), len(self.history) + 1
         weights = optimizer.weights
-        slopes, energies = weights.new_empty(n, len(weights)), weights.new_empty(n)
-        batches = (batch.to(self.device) for batch in source.batches(train_indices, 1))
-        for k, found in enumerate(energy_slopes(self.network, self.parameters, batches)):
-            energies[k], slopes[k] = found
+        slopes, done = weights.new_empty(n, len(weights)), 0
+        for batch in large_batches(self.network, source, train_indices, _PAIRS_PER_SLOPES):
+            slopes[done : done + batch.n_configs] = energy_slopes(self.network, batch)
+            done += batch.n_configs
             now = time.monotonic()
             if now - reported > _REPORT_SECONDS and self.report_batch:
                 reported = now
-                record = {"epoch": epoch, "batch": k + 1, "n_batches": n}
-                self.report_batch(record | {"configs_per_second": (k + 1) / (now - start)})
+                record = {"epoch": epoch, "batch": done, "n_batches": n}
+                self.report_batch(record | {"configs_per_second": done / (now - start)})
         expected = torch.from_numpy(source.energies(train_indices)).to(self.device)
         compositions = source.compositions(train_indices)
         counts = torch.from_numpy(compositions).to(weights)
@@ -348,7 +350,7 @@ class _Run:
             found = evaluate_energies(self.network, source, train_indices)
             return expected - torch.from_numpy(found).to(self.device)
 
-        optimizer.step(slopes, expected - energies, residuals, counts)
+        optimizer.step(slopes, residuals(), residuals, counts)
         left = residuals()
         elements = self.network.elements
         of_element = fit_energies(elements, compositions, left.cpu().numpy())

@@ -108,10 +108,13 @@ def evaluate_energies(
 
 
 def large_batches(
-    model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None
+    model: HIPNN,
+    source: BatchSource,
+    configs: NDArray[np.int64] | None,
+    n_pairs: int = _PAIRS_PER_BATCH,
 ) -> Iterator[Batch]:
-    """Batches on the device of the model."""
-    batch_size = max(1, int(_PAIRS_PER_BATCH / max(source.pairs_per_config, 1)))
+    """Batches of about so many pairs, on the device of the model."""
+    batch_size = max(1, int(n_pairs / max(source.pairs_per_config, 1)))
     chosen = np.arange(source.n_configs) if configs is None else configs
     for batch in source.batches(chosen, batch_size):
         yield batch.to(model.reference_energies.device)
