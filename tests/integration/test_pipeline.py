@@ -233,5 +233,5 @@ def test_few_energies_are_noticed(
     path.write_text(text)
     result = runner.invoke(app, ["train", str(path), "--output", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
-    hint = 'energies are few. optimizer = "levenberg-marquardt" in [teachers.training]'
+    hint = 'few enough for least squares: with optimizer = "levenberg-marquardt"'
     assert (hint in result.output) is hinted

@@ -53,7 +53,7 @@ from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.tensorboard import require_tensorboard
 
-_FEW = 1000  # least squares made better teachers of 450 and of 900 energies: docs/studies.md
+_FEW = 5000  # least squares made better teachers of 450, 900 and 3073 energies: docs/studies.md
 
 
 class Pipeline:
@@ -226,12 +226,13 @@ class Pipeline:
         self._conclude_teachers(members)
 
     def _advise(self) -> None:
-        """Say which optimizer suits few energies better."""
+        """Name the better optimizer where energies are few."""
         n_energies = len(self._parts[0])
         if self.config.teachers.training.optimizer != LEAST_SQUARES and n_energies <= _FEW:
             advice = (
-                f'{n_energies} energies are few. optimizer = "{LEAST_SQUARES}" in '
-                "[teachers.training] may give much better teachers: docs/training.md, Few energies"
+                f"{n_energies} energies are few enough for least squares: with optimizer = "
+                f'"{LEAST_SQUARES}" in [teachers.training] a teacher takes seconds to minutes, and '
+                "is often much better (docs/training.md, Few energies)"
             )
             self.console.print(f"[yellow]hint:[/] {escape(advice)}", soft_wrap=True)
 

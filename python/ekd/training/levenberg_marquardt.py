@@ -31,7 +31,7 @@ _FALL, _RISE = 0.2, 4.0
 _LEAST = 1e-13  # damping over the sum of the eigenvalues, below which it is lost in rounding
 _TRIES = 12  # dampings of a step before it is given up
 _OF_SENSITIVITIES = 0.2  # how far they go for others' unit: everything else bends with them
-_ROWS = 512  # of a block of J J^T
+_ROWS = 256  # of a block of J J^T
 _NEGLIGIBLE = 1e-8  # singular value of the compositions, over the largest
 
 
