@@ -25,9 +25,7 @@ where LAMMPS gave up."""
 
 def flow(shop: Workshop, name: str, seed: int, liquid: Liquid) -> list[Row]:
     """Boxes of water, each relaxed by the model that moves it; finished ones are found again."""
-    experiments = [
-        shop.experiment(shop.study.variant(variant), name, seed) for variant in liquid.variants
-    ]
+    experiments = shop.experiments(liquid.variants, name, seed)
     models: dict[str, ekd.TrainedModel] = {
         f"{TEACHERS} {k}": model
         for k, model in enumerate(experiments[0].teachers.members[: liquid.n_teachers])

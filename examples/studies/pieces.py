@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,11 @@ class Workshop:
     def experiment(self, variant: Variant, name: str, seed: int) -> Experiment:
         """A variant for one data set and seed."""
         return Experiment(self, variant, name, seed)
+
+    def experiments(self, variants: Sequence[str], name: str, seed: int) -> list[Experiment]:
+        """Those of some variants that there are for a data set and a seed."""
+        chosen = map(self.study.variant, variants)
+        return [self.experiment(v, name, seed) for v in chosen if v.is_for(name, seed)]
 
 
 @dataclass(frozen=True)

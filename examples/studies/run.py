@@ -101,8 +101,7 @@ def _chosen(study: Study, options: argparse.Namespace) -> list[tuple[str, int, V
         for name in options.sets or study.sets
         for seed in options.seeds or study.seeds
         for variant in only
-        if (variant.sets is None or name in variant.sets)
-        and (variant.seeds is None or seed in variant.seeds)
+        if variant.is_for(name, seed)
     ]
 
 

@@ -40,6 +40,12 @@ class Variant(Section):
     sets: list[str] | None = Field(None, description="data sets; None: all of the study")
     seeds: list[int] | None = Field(None, description="of the study; None: all")
 
+    def is_for(self, name: str, seed: int) -> bool:
+        """Whether there is such a row for a data set and a seed."""
+        return (self.sets is None or name in self.sets) and (
+            self.seeds is None or seed in self.seeds
+        )
+
 
 class Survival(Section):
     """Molecular dynamics of the models of one data set."""

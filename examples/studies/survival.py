@@ -34,13 +34,11 @@ COLUMNS = (
 
 def survive(shop: Workshop, name: str, seed: int, survival: Survival) -> list[Row]:
     """Run single teachers and the students of some variants; finished runs are found again."""
-    experiments = [
-        shop.experiment(shop.study.variant(variant), name, seed) for variant in survival.variants
-    ]
+    experiments = shop.experiments(survival.variants, name, seed)
     structures: list[Any] = list(survival.molecules)
     if survival.first_of_test:
         structures.append(experiments[0].truth["test"].atoms(0))
-    # Single teachers by name, because the ensemble would run too, at eight times the cost.
+    # Single teachers by name, because the ensemble would run too, at many times the cost.
     teachers = experiments[0].teachers.members[: survival.n_teachers]
     models: dict[str, Any] = {f"{TEACHERS} {k}": model for k, model in enumerate(teachers)}
     models |= {e.variant.name: e.students.members[0] for e in experiments}

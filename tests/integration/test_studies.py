@@ -117,7 +117,7 @@ n_teachers = 1
 seeds = [0]
 
 [survival.ccsdt]
-variants = ["student"]
+variants = ["student", "next"]
 molecules = ["H2O"]
 settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.01}}
 
@@ -163,6 +163,10 @@ duration = 0.01
     assert [row["seed"] for row in rows(data)] == ["0"] * 3 + ["1"] * 3
     assert rows(data)[:3] == found[:3]
     assert pieces == {path: path.stat().st_mtime_ns for path in pieces}  # none was trained again
+    survival = (results / "survival.md").read_text()
+    assert "| ccsdt | 0 | H2O | 300 | next |" in survival
+    assert "| ccsdt | 1 | H2O | 300 | student |" in survival
+    assert "| ccsdt | 1 | H2O | 300 | next |" not in survival  # it is of seed 0 alone
 
 
 @pytest.mark.parametrize(
