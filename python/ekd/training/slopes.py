@@ -134,7 +134,7 @@ class _Pass:
     def _interaction(self, interaction: Interaction, features: torch.Tensor) -> torch.Tensor:
         batch, n_atoms = self.batch, self.batch.n_atoms
         of_pairs = self.rows.config[batch.pairs[0]]
-        pairs = _Rows(of_pairs, of_pairs, self.rows.n_configs, 0)
+        pairs = _Rows(of_pairs, of_pairs, self.rows.n_configs, 0)  # no place: only summed
         weights = reference_ops.pair_weights(
             batch.pair_vectors.to(features.dtype),
             self.copies(interaction.sensitivities.mu, pairs),
