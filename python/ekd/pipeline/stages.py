@@ -227,8 +227,8 @@ class Pipeline:
 
     def _advise(self) -> None:
         """Name the better optimizer where energies are few."""
-        n_energies = len(self._parts[0])
-        if self.config.teachers.training.optimizer != LEAST_SQUARES and n_energies <= _FEW:
+        n_energies, optimizer = len(self._parts[0]), self.config.teachers.training.optimizer
+        if optimizer != LEAST_SQUARES and n_energies <= _FEW and self.group.n_ranks == 1:
             advice = (
                 f"{n_energies} energies are few enough for least squares: with optimizer = "
                 f'"{LEAST_SQUARES}" in [teachers.training] a teacher takes seconds to minutes, and '
