@@ -46,7 +46,7 @@ units metal
 atom_style atomic
 atom_modify map yes
 read_data water.data
-pair_style ekd {keywords}
+pair_style ekd energy total {keywords}
 pair_coeff * * model.pt O H
 neighbor 1.0 bin
 neigh_modify every {rebuild} delay 0 check no

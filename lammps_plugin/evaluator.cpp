@@ -60,6 +60,7 @@ std::string default_device(int rank_on_computer) {
 
 struct Evaluator::Implementation {
   ExportedModel model;
+  std::vector<double> free_atom_energies;
   Evaluation mean;  // of the last evaluation: the caller looks into it
 };
 
@@ -69,13 +70,19 @@ Evaluator::Evaluator(const std::string& path, const EvaluatorOptions& options) {
   implementation_.reset(
       new Implementation{ExportedModel(path, torch::Device(options.device),
                                        precision_named(options.precision), options.block),
+                         {},
                          {}});
   if (options.self_test) implementation_->model.self_test();
+  implementation_->free_atom_energies = implementation_->model.free_atom_energies();
 }
 
 Evaluator::~Evaluator() = default;
 
 const ModelMetadata& Evaluator::metadata() const { return implementation_->model.metadata(); }
+
+const std::vector<double>& Evaluator::free_atom_energies() const {
+  return implementation_->free_atom_energies;
+}
 
 int Evaluator::exchange_width() const {
   return static_cast<int>(implementation_->model.exchange_width());

@@ -85,6 +85,9 @@ class Evaluator {
 
   const ModelMetadata& metadata() const;
 
+  // What the model gives to an atom without neighbours: [n_species] eV, the mean over students.
+  const std::vector<double>& free_atom_energies() const;
+
   // Numbers in the widest row that an evaluation communicates.
   int exchange_width() const;
 

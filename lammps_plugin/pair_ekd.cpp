@@ -61,83 +61,110 @@ void PairEKD::allocate() {
 
 // ---- commands -------------------------------------------------------------------------------
 
-// pair_style ekd keyword value ...
-void PairEKD::settings(int narg, char** arg) {
-  options_ = {};
-  options_.device = "auto";
-  options_.n_threads = comm->nthreads;
-  wide_ghosts_ = false;
-  committee_every_ = 1;
-  for (int k = 0; k < narg; k += 2) {
-    const std::string keyword = arg[k];
-    const auto known = {"block", "committee_every", "device", "ghosts", "precision", "self_test"};
+// What the keywords say, whether or not there is a model. Changes nothing: a command that fails
+// leaves the style as it was.
+PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) {
+  Settings settings;
+  settings.model.device = "auto";
+  settings.model.n_threads = comm->nthreads;
+  for (std::size_t k = 0; k < words.size(); k += 2) {
+    const std::string& keyword = words[k];
+    const auto known = {"block",  "committee_every", "device",   "energy",
+                        "ghosts", "precision",       "self_test"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(FLERR,
                  "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
-                 "device, ghosts, precision and self_test (the model file goes on pair_coeff)",
+                 "device, energy, ghosts, precision and self_test (the model file goes on "
+                 "pair_coeff)",
                  keyword);
-    if (k + 1 == narg) error->all(FLERR, "pair_style ekd keyword '{}' lacks its value", keyword);
-    const std::string value = arg[k + 1];
+    if (k + 1 == words.size())
+      error->all(FLERR, "pair_style ekd keyword '{}' lacks its value", keyword);
+    const std::string& value = words[k + 1];
     const auto one_of = [&](const std::string& first, const std::string& second) {
       if (value != first && value != second)
         error->all(FLERR, "pair_style ekd {} is '{}', expected {} or {}", keyword, value, first,
                    second);
       return value == first;
     };
-    if (keyword == "ghosts") {
-      wide_ghosts_ = one_of("wide", "staged");
+    if (keyword == "energy") {
+      settings.relative_energy = one_of("relative", "total");
+    } else if (keyword == "ghosts") {
+      settings.wide_ghosts = one_of("wide", "staged");
     } else if (keyword == "self_test") {
-      options_.self_test = one_of("yes", "no");
+      settings.model.self_test = one_of("yes", "no");
     } else if (keyword == "precision") {
       if (value != "model") one_of("single", "double");
-      options_.precision = value;
+      settings.model.precision = value;
     } else if (keyword == "block") {
-      options_.block = utils::inumeric(FLERR, value, false, lmp);
-      if (options_.block < 0)
+      settings.model.block = utils::inumeric(FLERR, value, false, lmp);
+      if (settings.model.block < 0)
         error->all(FLERR, "pair_style ekd block is {}, expected 0 (all atoms) or more", value);
     } else if (keyword == "committee_every") {
-      committee_every_ = utils::inumeric(FLERR, value, false, lmp);
-      if (committee_every_ < 0)
+      settings.committee_every = utils::inumeric(FLERR, value, false, lmp);
+      if (settings.committee_every < 0)
         error->all(FLERR,
                    "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
                    value);
     } else {
-      options_.device = value;
+      settings.model.device = value;
     }
   }
-  if (options_.device == "auto") options_.device = ekd::default_device(rank_on_computer());
+  if (settings.model.device == "auto")
+    settings.model.device = ekd::default_device(rank_on_computer());
+  return settings;
+}
+
+// pair_style ekd keyword value ...
+void PairEKD::settings(int narg, char** arg) {
+  settings_are_known_ = false;
+  const Settings settings = read_settings({arg, arg + narg});
   // The same style again, with other keywords: the model is to follow them.
   if (model_) {
-    const std::string problem = set_up(path_, names_);
+    const std::string problem = set_up(settings, path_, names_);
     if (!problem.empty()) error->all(FLERR, "pair_style ekd: {}", problem);
   }
+  settings_ = settings;
+  settings_are_known_ = true;
 }
 
 // pair_coeff * * student.pt O H; LAMMPS has seen to the asterisks, see one_coeff.
 void PairEKD::coeff(int narg, char** arg) {
+  coefficients_are_known_ = false;
   if (narg < 3)
     error->all(FLERR,
                "pair_coeff for pair_style ekd reads: pair_coeff * * student.pt <element of "
                "type 1> <element of type 2> ...");
   if (!allocated) allocate();
-  const std::string problem = set_up(arg[2], {arg + 3, arg + narg});
+  const std::string problem = set_up(settings_, arg[2], {arg + 3, arg + narg});
   if (!problem.empty()) error->all(FLERR, "pair_style ekd: {}", problem);
+  coefficients_are_known_ = true;
   describe();
 }
 
-// Loads a model and gives each atom type an element of it. Returns what is wrong, or nothing.
-std::string PairEKD::set_up(const std::string& path, const std::vector<std::string>& names) {
-  path_ = path;
+// Loads a model and gives each atom type an element of it. Returns what is wrong, and then has
+// changed nothing; or nothing.
+std::string PairEKD::set_up(const Settings& settings, const std::string& path,
+                            const std::vector<std::string>& names) {
+  std::unique_ptr<ekd::Evaluator> model;
   try {
-    model_ = std::make_unique<ekd::Evaluator>(path, options_);
+    model = std::make_unique<ekd::Evaluator>(path, settings.model);
   } catch (const std::exception& problem) {
     return problem.what();
   }
-  const auto& metadata = model_->metadata();
-  cutoff_ = metadata.cutoff;
-  const std::string problem = map_types(names);
+  const auto& metadata = model->metadata();
+  std::vector<std::int64_t> species;
+  const std::string problem = map_types(metadata, path, names, species);
   if (!problem.empty()) return problem;
+
+  model_ = std::move(model);
+  path_ = path;
   names_ = names;
+  species_of_type_ = std::move(species);
+  for (int i = 1; i <= atom->ntypes; ++i)
+    for (int j = i; j <= atom->ntypes; ++j)
+      setflag[i][j] = species_of_type_[i] >= 0 && species_of_type_[j] >= 0;
+  cutoff_ = metadata.cutoff;
+  told_energy_ = std::numeric_limits<double>::quiet_NaN();
 
   // LAMMPS sizes its buffers once, by these. Two numbers tell a ghost's owner; with newton off,
   // forces, virials and centroid virials of ghosts return in one row; forces of a committee return
@@ -158,29 +185,27 @@ std::string PairEKD::set_up(const std::string& path, const std::vector<std::stri
   return {};
 }
 
-std::string PairEKD::map_types(const std::vector<std::string>& names) {
-  const auto& metadata = model_->metadata();
+std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::string& path,
+                               const std::vector<std::string>& names,
+                               std::vector<std::int64_t>& species) {
   std::string known;
   for (const auto& element : metadata.elements) known += (known.empty() ? "" : " ") + element;
   if (static_cast<int>(names.size()) != atom->ntypes)
     return fmt::format(
         "pair_coeff names {} element(s), but there are {} atom types; name one element per type, "
         "of those in '{}': {}",
-        names.size(), atom->ntypes, path_, known);
-  species_of_type_.assign(atom->ntypes + 1, -1);
+        names.size(), atom->ntypes, path, known);
+  species.assign(atom->ntypes + 1, -1);
   for (int type = 1; type <= atom->ntypes; ++type) {
     const std::string& name = names[type - 1];
     if (name == "NULL") continue;
-    species_of_type_[type] = metadata.species_of(name);
-    if (species_of_type_[type] < 0)
+    species[type] = metadata.species_of(name);
+    if (species[type] < 0)
       return fmt::format(
           "pair_coeff gives atom type {} the element '{}', which is not in the model '{}'; it "
           "knows: {}",
-          type, name, path_, known);
+          type, name, path, known);
   }
-  for (int i = 1; i <= atom->ntypes; ++i)
-    for (int j = i; j <= atom->ntypes; ++j)
-      setflag[i][j] = species_of_type_[i] >= 0 && species_of_type_[j] >= 0;
   return {};
 }
 
@@ -195,7 +220,8 @@ void PairEKD::describe() {
                  "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
                  "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
                  path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
-                 metadata.n_interactions, metadata.dtype, options_.precision, options_.device,
+                 metadata.n_interactions, metadata.dtype, settings_.model.precision,
+                 settings_.model.device,
                  comm->nprocs, comm->nthreads);
 }
 
@@ -213,19 +239,25 @@ void PairEKD::init_style() {
   const std::string units = update->unit_style;
   if (units != "metal" && units != "real")
     error->all(FLERR, "pair_style ekd needs units metal or units real, found units {}", units);
+  if (!settings_are_known_)
+    error->all(FLERR,
+               "The last pair_style ekd command failed, and its keywords are not in effect; repeat "
+               "it, corrected, before the run");
+  if (!coefficients_are_known_)
+    error->all(FLERR,
+               "All pair coeffs are not set: pair_style ekd has no model, or its last pair_coeff "
+               "command failed; give a pair_coeff command that succeeds before the run");
   owners_known_ = false;
   energy_unit_ =
       units == "metal" ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
-  if (atom->natoms == 0)
-    error->all(FLERR,
-               "pair_style ekd: the system has no atoms; create or read some before the run");
-  if (atom->molecular != Atom::ATOMIC)
-    for (int k = 1; k <= 3; ++k)
-      if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0)
-        error->all(FLERR,
-                   "pair_style ekd needs all neighbors, but special_bonds removes bonded pairs; "
-                   "use special_bonds lj/coul 1 1 1");
-  if (wide_ghosts_) {
+  energy_zero_.assign(atom->ntypes + 1, 0.0);
+  if (settings_.relative_energy)
+    for (int type = 1; type <= atom->ntypes; ++type)
+      if (species_of_type_[type] >= 0)
+        energy_zero_[type] =
+            energy_unit_ * model_->free_atom_energies()[species_of_type_[type]];
+  tell_energy_of_free_atoms();
+  if (settings_.wide_ghosts) {
     if (std::find(names_.begin(), names_.end(), "NULL") != names_.end())
       error->all(FLERR,
                  "pair_style ekd ghosts wide needs an element for every atom type, found "
@@ -242,6 +274,74 @@ void PairEKD::init_style() {
     // It has what its styles have, and gathers their centroid virials.
     if (centroidstressflag == CENTROID_NOTAVAIL)
       force->pair->centroidstressflag = CENTROID_NOTAVAIL;
+  }
+}
+
+// Atoms come and go under some fixes, so that a log has this sum for every run that begins with
+// another.
+void PairEKD::tell_energy_of_free_atoms() {
+  if (!settings_.relative_energy) return;
+  double energy = 0.0;
+  for (int i = 0; i < atom->nlocal; ++i) energy += energy_zero_[atom->type[i]];
+  MPI_Allreduce(MPI_IN_PLACE, &energy, 1, MPI_DOUBLE, MPI_SUM, world);
+  if (std::abs(energy - told_energy_) <= 1e-9 * std::abs(energy)) return;
+  told_energy_ = energy;
+  if (comm->me == 0)
+    utils::logmesg(lmp,
+                   "pair_style ekd: energies are relative to free atoms; their sum is {:.10g} {}, "
+                   "which 'pair_style ekd energy total' includes\n",
+                   energy, energy_unit_ == 1.0 ? "eV" : "kcal/mol");
+}
+
+// The lists are new: whether LAMMPS has left out pairs that the model needs.
+void PairEKD::check_pairs_are_complete() {
+  // Exclusions may have come with fixes (fix gcmc), after init_style.
+  if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
+    error->all(FLERR,
+               "pair_style ekd ghosts wide finds its own neighbors and cannot heed neigh_modify {}, "
+               "which this input or one of its fixes uses; use ghosts staged",
+               neighbor->exclude != 0 ? "exclude" : "include");
+  // With wide ghosts the pairs come from a list of our own, which removes none.
+  if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
+}
+
+// Of bonded atoms, LAMMPS leaves out those pairs whose factors are both zero, but not where a
+// kspace style needs them. Ask for them only where there are any.
+void PairEKD::check_special_pairs() {
+  const int* const flag = neighbor->special_flag;
+  if (flag[1] != 0 && flag[2] != 0 && flag[3] != 0) return;
+  std::vector<double> lj(3), coul(3);
+  for (int k = 1; k <= 3; ++k) {
+    lj[k - 1] = flag[k] == 0 ? 1e-30 : force->special_lj[k];
+    coul[k - 1] = flag[k] == 0 ? 1e-30 : force->special_coul[k];
+  }
+  const auto words = [](const std::vector<double>& f) {
+    return fmt::format("{:.6g} {:.6g} {:.6g}", f[0], f[1], f[2]);
+  };
+  const std::string advice = lj == coul ? "special_bonds lj/coul " + words(lj)
+                                        : "special_bonds lj " + words(lj) + " coul " + words(coul);
+  const auto complain = [&](const std::string& atoms) {
+    error->one(FLERR,
+               "pair_style ekd needs all neighbors, but special_bonds removes pairs of bonded "
+               "atoms{}; use '{}', which keeps them in the list and changes no energy of other "
+               "styles",
+               atoms, advice);
+  };
+  if (atom->molecular == Atom::TEMPLATE) {
+    for (int i = 0; i < atom->nlocal; ++i)
+      if (atom->molindex[i] >= 0 && species_of_type_[atom->type[i]] >= 0) complain("");
+    return;
+  }
+  for (int i = 0; i < atom->nlocal; ++i) {
+    if (species_of_type_[atom->type[i]] < 0) continue;
+    const int* const ends = atom->nspecial[i];
+    for (int n = 0; n < ends[2]; ++n) {
+      const int kind = n < ends[0] ? 1 : n < ends[1] ? 2 : 3;
+      if (flag[kind] != 0) continue;
+      const int j = atom->map(atom->special[i][n]);
+      if (j < 0 || species_of_type_[atom->type[j]] < 0) continue;
+      complain(fmt::format(", such as {} and {}", atom->tag[i], atom->tag[j]));
+    }
   }
 }
 
@@ -265,30 +365,59 @@ void write_string(FILE* file, const std::string& text) {
 
 }  // namespace
 
-// Strings are read by rank 0, the only one that has the file, and sent to the others.
-static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error) {
-  int length = 0;
-  if (me == 0) utils::sfread(FLERR, &length, sizeof length, 1, file, nullptr, error);
-  MPI_Bcast(&length, 1, MPI_INT, 0, world);
+// Read by rank 0, the only one that has the file, and sent to the others.
+static int read_int(FILE* file, int me, MPI_Comm world, Error* error) {
+  int number = 0;
+  if (me == 0) utils::sfread(FLERR, &number, sizeof number, 1, file, nullptr, error);
+  MPI_Bcast(&number, 1, MPI_INT, 0, world);
+  return number;
+}
+
+static std::string read_text(int length, FILE* file, int me, MPI_Comm world, Error* error) {
   std::string text(length, ' ');
   if (me == 0) utils::sfread(FLERR, text.data(), 1, length, file, nullptr, error);
   MPI_Bcast(text.data(), length, MPI_CHAR, 0, world);
   return text;
 }
 
+static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error) {
+  const int length = read_int(file, me, world, error);
+  return read_text(length, file, me, world, error);
+}
+
+static constexpr int kLengthOfBlock = 5;  // of the first word in files without a count
+static constexpr int kMostWords = 64;
+
+// The number of words, then keywords and values; device is chosen anew.
 void PairEKD::write_restart_settings(FILE* file) {
-  const std::string block = std::to_string(options_.block);
-  const std::string every = std::to_string(committee_every_);
-  for (const std::string& text :
-       {std::string("block"), block, std::string("committee_every"), every, std::string("ghosts"),
-        std::string(wide_ghosts_ ? "wide" : "staged"), std::string("precision"), options_.precision,
-        std::string("self_test"), std::string(options_.self_test ? "yes" : "no")})
-    write_string(file, text);
+  const std::vector<std::string> words{
+      "block",           std::to_string(settings_.model.block),
+      "committee_every", std::to_string(settings_.committee_every),
+      "ghosts",          settings_.wide_ghosts ? "wide" : "staged",
+      "precision",       settings_.model.precision,
+      "self_test",       settings_.model.self_test ? "yes" : "no",
+      "energy",          settings_.relative_energy ? "relative" : "total"};
+  const int n_words = static_cast<int>(words.size());
+  fwrite(&n_words, sizeof n_words, 1, file);
+  for (const std::string& word : words) write_string(file, word);
 }
 
 void PairEKD::read_restart_settings(FILE* file) {
+  const int count = read_int(file, comm->me, world, error);
   std::vector<std::string> words;
-  for (int k = 0; k < 10; ++k) words.push_back(read_string(file, comm->me, world, error));
+  if (count == kLengthOfBlock) {
+    // Before there was a count, ten words began with "block", and energies were total.
+    words.push_back(read_text(count, file, comm->me, world, error));
+    while (words.size() < 10) words.push_back(read_string(file, comm->me, world, error));
+    words.insert(words.end(), {"energy", "total"});
+  } else if (count >= 0 && count <= kMostWords && count % 2 == 0) {
+    for (int k = 0; k < count; ++k) words.push_back(read_string(file, comm->me, world, error));
+  } else {
+    error->all(FLERR,
+               "pair_style ekd: the restart file holds {} words of settings, expected an even "
+               "number up to {}; it is damaged, or of another version of ekd",
+               count, kMostWords);
+  }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   settings(static_cast<int>(arguments.size()), arguments.data());
@@ -308,10 +437,11 @@ void PairEKD::read_restart(FILE* file) {
   std::vector<std::string> names;
   for (int type = 1; type <= atom->ntypes; ++type)
     names.push_back(read_string(file, comm->me, world, error));
-  allocate();
-  std::string problem = set_up(path, names);
+  if (!allocated) allocate();
+  std::string problem = set_up(settings_, path, names);
   if (problem.empty() && model_->metadata().identity != identity)
     problem = fmt::format("'{}' is not the file that the restart was written with", path);
+  coefficients_are_known_ = problem.empty();
   if (problem.empty()) {
     describe();
     return;
@@ -375,6 +505,7 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
 
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
+  if (neighbor->ago == 0) check_pairs_are_complete();
   ekd::Energies result{};
   std::function<void(const ekd::Energies&)> each_member;
   spread_is_current_ = spread_is_due();
@@ -387,7 +518,7 @@ void PairEKD::compute(int eflag, int vflag) {
   atoms_.with_uncertainty = uncertainty_is_current_;
   try {
     gather_species();
-    if (wide_ghosts_)
+    if (settings_.wide_ghosts)
       gather_pairs_of_ghosts_too();
     else
       gather_pairs();
@@ -414,8 +545,8 @@ bool PairEKD::is_committee() const { return model_ && model_->metadata().n_membe
 bool PairEKD::spread_is_due() const {
   if (!is_committee()) return false;
   if (forces_std_flag_) return true;
-  if (committee_every_ == 0) return false;
-  return !spread_exists_ || update->ntimestep % committee_every_ == 0;
+  if (settings_.committee_every == 0) return false;
+  return !spread_exists_ || update->ntimestep % settings_.committee_every == 0;
 }
 
 double PairEKD::sum_of_energies(const double* atomic_energies) const {

@@ -48,10 +48,24 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void send(const ekd::AtomRows& rows);
   char* row(int atom);
 
+  // The keywords of pair_style.
+  struct Settings {
+    ekd::EvaluatorOptions model;
+    bool wide_ghosts = false;      // evaluate ghosts here instead of exchanging features
+    bool relative_energy = true;   // to free atoms
+    int committee_every = 1;       // steps between evaluations of the spread; 0: on request only
+  };
+
   void allocate();
-  std::string set_up(const std::string& path, const std::vector<std::string>& names);
-  std::string map_types(const std::vector<std::string>& names);
+  Settings read_settings(const std::vector<std::string>& words);
+  std::string set_up(const Settings& settings, const std::string& path,
+                     const std::vector<std::string>& names);
+  std::string map_types(const ekd::ModelMetadata& metadata, const std::string& path,
+                        const std::vector<std::string>& names, std::vector<std::int64_t>& species);
   void describe();
+  void tell_energy_of_free_atoms();
+  void check_pairs_are_complete();
+  void check_special_pairs();
   int rank_on_computer();
   bool shows_ghosts() const;
   bool has_features() const;
@@ -72,15 +86,19 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   std::array<double, 2> largest_and_mean(const std::vector<double>& of_atoms) const;
   void report_overlap();
 
-  ekd::EvaluatorOptions options_;
-  bool wide_ghosts_ = false;  // evaluate ghosts here instead of exchanging features
-  int committee_every_ = 1;   // steps between evaluations of the spread; 0: on request only
+  Settings settings_;
+  // False after a command that failed. Nothing has changed then, but no run may follow as if it had.
+  bool settings_are_known_ = false;
+  bool coefficients_are_known_ = false;
   std::string path_;
   std::vector<std::string> names_;  // element of each atom type, as on pair_coeff
   std::unique_ptr<ekd::Evaluator> model_;
   std::vector<std::int64_t> species_of_type_;  // [ntypes + 1]; -1: another pair style's type
   double cutoff_ = 0.0;                        // Å
   double energy_unit_ = 1.0;                   // eV in units of this run
+  // What is taken off the energy of an atom of each type: [ntypes + 1], units of this run.
+  std::vector<double> energy_zero_;
+  double told_energy_;  // of free atoms, as the log has it; NaN: it has not
 
   ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
   std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself

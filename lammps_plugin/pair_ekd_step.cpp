@@ -16,7 +16,7 @@ using namespace LAMMPS_NS;
 
 // On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
 // interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
-bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || wide_ghosts_ || !has_features(); }
+bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || settings_.wide_ghosts || !has_features(); }
 
 // Whether more than its element has to be known of a neighbour.
 bool PairEKD::has_features() const { return model_->metadata().n_interactions > 1; }
@@ -42,7 +42,7 @@ void PairEKD::find_owners() {
 void PairEKD::gather_species() {
   const int n_all = atom->nlocal + (shows_ghosts() ? atom->nghost : 0);
   atoms_.n_owned = atom->nlocal;
-  atoms_.complete = wide_ghosts_ || !shows_ghosts();
+  atoms_.complete = settings_.wide_ghosts || !shows_ghosts();
   atoms_.species.resize(n_all);
   // A type without an element takes part in no pair, so its species is never looked at.
   for (int i = 0; i < n_all; ++i)
@@ -150,8 +150,13 @@ void PairEKD::report_overlap() {
 void PairEKD::tally_energies(const double* atomic_energies) {
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
-    if (species_of_type_[atom->type[i]] < 0) continue;
-    const double energy = energy_unit_ * atomic_energies[i];
+    const int type = atom->type[i];
+    if (species_of_type_[type] < 0) continue;
+    // Without neighbors it is a free atom, whatever is lost in rounding.
+    const bool is_free =
+        settings_.relative_energy && atoms_.offsets[i] == atoms_.offsets[i + 1];
+    const double energy =
+        is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
     if (!std::isfinite(energy))
       error->one(FLERR,
                  "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "

@@ -50,7 +50,7 @@ def observed_script(model: Path, name: str, **parts: str) -> str:
         "newton": "on",
         "boundary": "p p p",
         "before": "",
-        "style": "ekd",
+        "style": "ekd energy total",
         "coefficients": f"* * {model} O H N C",
     }
     return _OBSERVED.format(name=name, **{**usual, **parts})

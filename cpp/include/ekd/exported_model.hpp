@@ -23,6 +23,10 @@ class EKD_EXPORT ExportedModel {
 
   const ModelMetadata& metadata() const { return metadata_; }
 
+  // What the model gives to an atom without neighbours, the mean over the members: [n_species] eV.
+  // Throws std::exception if the model misbehaves.
+  std::vector<double> free_atom_energies();
+
   // As Network::exchange_width, of all members.
   std::int64_t exchange_width() const;
 

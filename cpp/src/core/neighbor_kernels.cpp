@@ -3,14 +3,12 @@
 
 #include <cstring>
 
+#include "../kernels/kernel.hpp"
 #include "ekd/instruction_set.hpp"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(EKD_X86) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
 #define EKD_X86_64
-#define EKD_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EKD_SIMD
 #endif
 
 namespace ekd {
@@ -18,8 +16,8 @@ namespace {
 
 // Squared distances block by block, vectorised; then a store for every candidate that the next one
 // overwrites unless it is a neighbour: no branch to mispredict.
-EKD_SIMD Selection select_portable(const Candidates& candidates, const Point& center, double cutoff,
-                                   double overlap, std::int32_t* neighbors) {
+Selection select_portable(const Candidates& candidates, const Point& center, double cutoff,
+                          double overlap, std::int32_t* neighbors) {
   constexpr std::int64_t kBlock = 64;
   const double cutoff2 = cutoff * cutoff;
   const double overlap2 = overlap * overlap;
@@ -146,15 +144,7 @@ Select best_select() {
 using Double4 = double __attribute__((vector_size(32)));
 using Int4 = std::int32_t __attribute__((vector_size(16)));
 
-}  // namespace
-
-Selection select_neighbors(const Candidates& candidates, const Point& center, double cutoff,
-                           double overlap, std::int32_t* neighbors) {
-  static const Select select = best_select();
-  return select(candidates, center, cutoff, overlap, neighbors);
-}
-
-EKD_SIMD void append_run(const PeriodicImages& images, std::int64_t begin, std::int64_t end,
+EKD_INLINE void append_one_run(const PeriodicImages& images, std::int64_t begin, std::int64_t end,
                          Candidates& candidates) {
   constexpr std::int64_t kStep = PeriodicImages::kSlack;
   const double* from[3] = {images.coordinates(0) + begin, images.coordinates(1) + begin,
@@ -170,7 +160,7 @@ EKD_SIMD void append_run(const PeriodicImages& images, std::int64_t begin, std::
   candidates.size += end - begin;
 }
 
-EKD_SIMD void write_pairs(const PeriodicImages& images, std::int32_t center,
+EKD_INLINE void write_row(const PeriodicImages& images, std::int32_t center,
                           const std::int32_t* neighbors, std::int64_t n_neighbors,
                           std::int64_t first_atom, const PairRow& row) {
   if (n_neighbors == 0) return;
@@ -201,5 +191,23 @@ EKD_SIMD void write_pairs(const PeriodicImages& images, std::int32_t center,
   }
   to_neighbors[last] = first_atom + tag[3];
 }
+
+}  // namespace
+
+Selection select_neighbors(const Candidates& candidates, const Point& center, double cutoff,
+                           double overlap, std::int32_t* neighbors) {
+  static const Select select = best_select();
+  return select(candidates, center, cutoff, overlap, neighbors);
+}
+
+EKD_FUNCTION(append_run, append_one_run,
+             (const PeriodicImages& images, std::int64_t begin, std::int64_t end,
+              Candidates& candidates),
+             (images, begin, end, candidates))
+
+EKD_FUNCTION(write_pairs, write_row,
+             (const PeriodicImages& images, std::int32_t center, const std::int32_t* neighbors,
+              std::int64_t n_neighbors, std::int64_t first_atom, const PairRow& row),
+             (images, center, neighbors, n_neighbors, first_atom, row))
 
 }  // namespace ekd

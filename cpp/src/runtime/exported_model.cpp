@@ -107,6 +107,20 @@ Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchan
   return on_cpu(mean);
 }
 
+std::vector<double> ExportedModel::free_atom_energies() {
+  const auto n_species = static_cast<std::int64_t>(metadata_.elements.size());
+  AtomGraph graph;  // one atom of each element, and no pairs
+  graph.species = torch::arange(n_species, torch::kInt64);
+  graph.offsets = torch::zeros({n_species + 1}, torch::kInt64);
+  graph.neighbors = torch::empty({0}, torch::kInt64);
+  graph.pair_vectors = torch::empty({0, 3}, torch::kFloat64);
+  graph.n_owned = n_species;
+  NoExchange nothing;
+  const torch::Tensor energies = evaluate(graph, nothing).atomic_energies;
+  const double* const first = energies.const_data_ptr<double>();
+  return {first, first + n_species};
+}
+
 void ExportedModel::self_test() {
   const SelfTest& test = metadata_.self_test;
   const auto n_atoms = static_cast<std::int64_t>(test.species.size());

@@ -49,7 +49,7 @@ units {units}
 atom_style atomic
 boundary {boundary}
 read_data {name}.data
-pair_style ekd
+pair_style ekd energy total
 pair_coeff * * {model} {" ".join(chemical_symbols[z] for z in ORDER)}
 neighbor 1.0 bin
 compute ea all pe/atom
@@ -125,7 +125,7 @@ units metal
 atom_style atomic
 boundary {boundary}
 read_data box.data
-pair_style ekd
+pair_style ekd energy total
 pair_coeff * * {model_folder / "2-float64.pt"} O H N C
 neighbor 0.3 bin
 neigh_modify every 1 delay 0 check yes

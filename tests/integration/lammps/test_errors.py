@@ -70,7 +70,7 @@ def test_the_input_itself_is_sound(run_lammps: RunLammps, model_folder: Path) ->
         ({"settings": "self_test maybe"}, "self_test is 'maybe', expected yes or no"),
         ({"settings": "block -1"}, "block is -1, expected 0 (all atoms) or more"),
         ({"settings": "device warp"}, "pair_style ekd: "),
-        ({"atoms": ""}, "the system has no atoms"),
+        ({"settings": "energy free"}, "energy is 'free', expected relative or total"),
         (
             {"atoms": "create_atoms 1 single 1 1 1\ncreate_atoms 2 single 1 1 1"},
             "atoms 1 and 2 are 0 Angstrom apart",
@@ -88,17 +88,6 @@ def test_refuses(
     run = run_lammps(script(model_folder / "1-float64.pt", **changes), n_ranks)
     assert run.returncode != 0
     assert message in run.error, run.screen[-3000:]
-
-
-def test_bonds_must_not_remove_neighbors(run_lammps: RunLammps, model_folder: Path) -> None:
-    run = run_lammps(
-        script(
-            model_folder / "1-float64.pt",
-            style="bond",
-            box="bond/types 1 extra/bond/per/atom 1 extra/special/per/atom 1",
-        )
-    )
-    assert "special_bonds removes bonded pairs; use special_bonds lj/coul 1 1 1" in run.error
 
 
 def test_truncated_model(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:

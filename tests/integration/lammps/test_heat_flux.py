@@ -49,9 +49,9 @@ print "convective $(c_flux[4]:%22.16g) $(c_flux[5]:%22.16g) $(c_flux[6]:%22.16g)
 """
 
 
-ALONE = "pair_style ekd\npair_coeff * * model.pt O H N C"
+ALONE = "pair_style ekd energy total\npair_coeff * * model.pt O H N C"
 
-OVERLAY = """pair_style hybrid/overlay ekd zero 2.0
+OVERLAY = """pair_style hybrid/overlay ekd energy total zero 2.0
 pair_coeff * * ekd model.pt O H N C
 pair_coeff * * zero"""
 

@@ -35,7 +35,7 @@ units metal
 atom_style atomic
 atom_modify map yes
 read_data box.data
-pair_style ekd''')
+pair_style ekd energy total''')
 
 def result(one):
     one.command("run 0 post no")
