@@ -15,13 +15,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, split
 from ekd.data.dataset import Provenance
+from ekd.data.frames import read_frames
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import read_thermo
 from ekd.lammps.run import start
@@ -111,7 +111,7 @@ def classical_water(folder: Path, n_frames: int, seed: int) -> Dataset:
         (part / "in.water").write_text(SCRIPT.format(every=every, steps=n_steps))
         run = Run(part / "in.water", n_steps)
         start(run, 1, progress=True)
-        found = ase.io.read(part / "frames.dump", ":", format="lammps-dump-text")
+        found = list(read_frames(part / "frames.dump", format="lammps-dump-text"))
         energies += list(kcal * read_thermo(run.log)[-1]["PotEng"][1:])
         for frame in found[1:]:
             forces.append(kcal * frame.get_forces())

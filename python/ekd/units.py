@@ -1,6 +1,12 @@
-"""Units of energy in eV and of length in Å (CODATA 2018). Each reader converts once."""
+"""Units of energy in eV, of length in Å and of force in eV/Å (CODATA 2018), by their names.
+
+Each reader converts once.
+"""
 
 from __future__ import annotations
+
+import re
+import unicodedata
 
 from ekd.errors import DataError
 
@@ -19,23 +25,36 @@ KCAL_PER_MOL = 4.184 * KJ_PER_MOL
 BOHR = 0.529177210903
 """Å per Bohr."""
 
-_ENERGY_UNITS = {
-    "eV": 1.0,
-    "meV": 1e-3,
-    "Hartree": HARTREE,
-    "Ha": HARTREE,
-    "kcal/mol": KCAL_PER_MOL,
-    "kJ/mol": KJ_PER_MOL,
+_Unit = tuple[float, int, int, int]  # size in eV and Å; powers of energy, length and mol
+
+_KINDS = {"energy": (1, 0, 0), "length": (0, 1, 0), "force": (1, -1, 0)}
+
+_NAMES: dict[str, _Unit] = {
+    name: unit
+    for names, unit in (
+        ("ev electronvolt electronvolts electron_volt electron_volts", (1.0, 1, 0, 0)),
+        ("mev", (1e-3, 1, 0, 0)),
+        ("hartree hartrees ha eh e_h", (HARTREE, 1, 0, 0)),
+        ("kcal kilocalorie kilocalories", (KCAL_PER_MOL, 1, 0, 1)),
+        ("kj kilojoule kilojoules", (KJ_PER_MOL, 1, 0, 1)),
+        ("å angstrom angstroms ångström ang a", (1.0, 0, 1, 0)),
+        ("bohr bohrs a0 a_0 bohr_radius", (BOHR, 0, 1, 0)),
+        ("nm nanometer nanometers nanometre nanometres", (10.0, 0, 1, 0)),
+        ("mol mole moles", (1.0, 0, 0, 1)),
+    )
+    for name in names.split()
 }
 
-_LENGTH_UNITS = {
-    "Å": 1.0,
-    "Angstrom": 1.0,
-    "Ang": 1.0,
-    "A": 1.0,
-    "Bohr": BOHR,
-    "nm": 10.0,
+_ATOMIC = {"energy": HARTREE, "length": BOHR, "force": HARTREE / BOHR}
+_ATOMIC_NAMES = ("au", "a.u.", "atomic units", "atomic_units")
+
+_KNOWN = {
+    "energy": "eV, meV, Hartree, Ha, kcal/mol, kJ/mol",
+    "length": "Å, Angstrom, Ang, A, Bohr, nm",
+    "force": "eV/Å, Hartree/Bohr, kcal/mol/Å, kJ/mol/nm, or another energy per length",
 }
+
+_TOKEN = re.compile(r"\s*(?:([^\W\d][\w.]*)|([+-]?\d+)|(\*\*|[()*/^·]))")
 
 
 def energy_unit(name: str) -> float:
@@ -47,10 +66,7 @@ def energy_unit(name: str) -> float:
     >>> energy_unit("hartree")
     27.211386245988
     """
-    for known, size in _ENERGY_UNITS.items():
-        if name.casefold() == known.casefold():
-            return size
-    raise DataError(f"unknown energy unit '{name}'; use one of {', '.join(_ENERGY_UNITS)}")
+    return _size(name, "energy", "energy unit")
 
 
 def length_unit(name: str) -> float:
@@ -62,7 +78,91 @@ def length_unit(name: str) -> float:
     >>> length_unit("bohr")
     0.529177210903
     """
-    for known, size in _LENGTH_UNITS.items():
-        if name.casefold() == known.casefold():
-            return size
-    raise DataError(f"unknown unit of length '{name}'; use one of {', '.join(_LENGTH_UNITS)}")
+    return _size(name, "length", "unit of length")
+
+
+def force_unit(name: str) -> float:
+    """Return the size of a unit of force in eV/Å: an energy per length, ``kcal/mol/Å`` or so.
+
+    Products, quotients, powers and brackets are understood: ``kcal/mol/Å``, ``kJ/(mol*nm)``,
+    ``kJ mol^-1 nm^-1``.
+
+    Raises:
+        DataError: the unit is unknown.
+
+    >>> force_unit("meV/nm")
+    0.0001
+    """
+    return _size(name, "force", "unit of force")
+
+
+def _size(name: str, kind: str, called: str) -> float:
+    # NFKC makes one character of the two that look like Å, and digits of superscripts.
+    text = unicodedata.normalize("NFKC", name).replace("−", "-").strip().casefold()
+    if text in _ATOMIC_NAMES:
+        return _ATOMIC[kind]
+    try:
+        size, *powers = _parse(text)
+    except ValueError:
+        powers = []
+    if tuple(powers) != _KINDS[kind]:
+        raise DataError(f"unknown {called} '{name}'; use one of {_KNOWN[kind]}")
+    return size
+
+
+def _parse(text: str) -> _Unit:
+    """Size and powers of a product.
+
+    Raises:
+        ValueError: it is none, or has a name that is not known.
+    """
+    tokens, end = [], 0
+    while end < len(text):
+        if (match := _TOKEN.match(text, end)) is None:
+            raise ValueError(text)
+        tokens.append(match.group().strip())
+        end = match.end()
+    unit = _product(tokens)
+    if tokens:
+        raise ValueError(text)
+    return unit
+
+
+def _product(tokens: list[str]) -> _Unit:
+    """Take a product from the front of the tokens."""
+    unit = _power(tokens)
+    while tokens and tokens[0] != ")":
+        sign = 1
+        if tokens[0] in ("*", "·", "/"):
+            sign = -1 if tokens.pop(0) == "/" else 1
+        unit = _times(unit, _power(tokens), sign)
+    return unit
+
+
+def _power(tokens: list[str]) -> _Unit:
+    if not tokens:
+        raise ValueError("a unit is missing")
+    if (token := tokens.pop(0)) == "(":
+        unit = _product(tokens)
+        if not tokens or tokens.pop(0) != ")":
+            raise ValueError("a bracket is open")
+    elif token in _NAMES:
+        unit = _NAMES[token]
+    else:
+        raise ValueError(token)
+    marked = bool(tokens) and tokens[0] in ("^", "**")
+    if marked:
+        tokens.pop(0)
+    if tokens and re.fullmatch(r"[+-]?\d", tokens[0]):
+        return _times((1.0, 0, 0, 0), unit, int(tokens.pop(0)))
+    if marked:
+        raise ValueError("a power is missing")
+    return unit
+
+
+def _times(first: _Unit, second: _Unit, power: int) -> _Unit:
+    """The first unit times a power of the second."""
+    size, *powers = second
+    energy, length, amount = (a + power * b for a, b in zip(first[1:], powers, strict=True))
+    factor = size**power if power >= 0 else 1 / size**-power
+    return first[0] * factor, energy, length, amount

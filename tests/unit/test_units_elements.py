@@ -21,6 +21,12 @@ from tolerances import tolerance
         ("kJ/mol", ase.units.kJ / ase.units.mol),
         ("eV", 1.0),
         ("meV", 1e-3),
+        ("Eh", ase.units.Hartree),
+        ("a.u.", ase.units.Hartree),
+        ("electron_volt", 1.0),
+        ("kcal mol^-1", ase.units.kcal / ase.units.mol),
+        ("kJ mol⁻¹", ase.units.kJ / ase.units.mol),
+        ("kilojoules/mole", ase.units.kJ / ase.units.mol),
     ],
 )
 def test_energy_units_agree_with_ase(name: str, size: float) -> None:
@@ -40,7 +46,16 @@ def test_unknown_unit_names_the_known() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("Å", 1.0), ("Ang", 1.0), ("angstrom", 1.0), ("bohr", ase.units.Bohr), ("nm", ase.units.nm)],
+    [
+        ("Å", 1.0),
+        ("\N{ANGSTROM SIGN}", 1.0),
+        ("Ang", 1.0),
+        ("angstrom", 1.0),
+        ("bohr", ase.units.Bohr),
+        ("a0", ase.units.Bohr),
+        ("atomic units", ase.units.Bohr),
+        ("nm", ase.units.nm),
+    ],
 )
 def test_length_units_agree_with_ase(name: str, size: float) -> None:
     assert units.length_unit(name) == pytest.approx(size, rel=tolerance("constants").rtol)
@@ -49,6 +64,32 @@ def test_length_units_agree_with_ase(name: str, size: float) -> None:
 def test_unknown_length_names_the_known() -> None:
     with pytest.raises(DataError, match=r"unknown unit of length 'pm'; use one of Å, .*Bohr, nm"):
         units.length_unit("pm")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("eV/Å", 1.0),
+        ("eV*Å**-1", 1.0),
+        ("hartree / bohr", ase.units.Hartree / ase.units.Bohr),
+        ("au", ase.units.Hartree / ase.units.Bohr),
+        ("kcal/mol/Ang", ase.units.kcal / ase.units.mol),
+        ("kJ/(mol*nm)", ase.units.kJ / ase.units.mol / ase.units.nm),
+        ("kJ mol-1 nm-1", ase.units.kJ / ase.units.mol / ase.units.nm),
+    ],
+)
+def test_force_units_agree_with_ase(name: str, size: float) -> None:
+    assert units.force_unit(name) == pytest.approx(size, rel=tolerance("constants").rtol)
+
+
+@pytest.mark.parametrize(
+    "name", ["eV", "kcal/Å", "eV/Å/Å", "eV/", "(eV/Å", "eV/Å)", "eV/Å^", "N", ""]
+)
+def test_unknown_force_names_the_known(name: str) -> None:
+    with pytest.raises(
+        DataError, match=r"unknown unit of force '.*'; use one of eV/Å, Hartree/Bohr"
+    ):
+        units.force_unit(name)
 
 
 def test_symbols_round_trip() -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import units
 from ase.data import atomic_masses
@@ -22,6 +21,7 @@ from ekd import workers
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
+from ekd.data.frames import read_frames
 from ekd.distillation.parts import Arrays, Parts
 from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError, DataError
@@ -76,7 +76,7 @@ def read_structures(path: str | os.PathLike[str]) -> Dataset:
     if not path.is_file():
         raise DataError(f"structure file '{path}' not found; check the path")
     try:
-        frames = list(ase.io.iread(path, index=":"))
+        frames = list(read_frames(path))
     except Exception as error:  # each of ASE's formats fails in its own way
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give extended XYZ "

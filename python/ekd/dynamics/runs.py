@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
 from ekd import workers
+from ekd.data.frames import read_frames
 from ekd.distillation.progress import Counter
 from ekd.dynamics import boxes, molecules
 from ekd.dynamics.failures import Watch
@@ -315,9 +315,8 @@ def _frames(path: Path, which: str) -> list[Atoms]:
     if not path.is_file():
         raise DataError(f"structure file '{path}' not found; check the path")
     try:
-        frames = ase.io.read(
-            path, index=which if ":" in which else f"{int(which)}:{int(which) + 1}"
-        )
+        index = which if ":" in which else f"{int(which)}:{int(which) + 1 or ''}"
+        frames = list(read_frames(path, index))
     except Exception as error:  # each of ASE's formats fails in its own way
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give a structure "
@@ -325,7 +324,7 @@ def _frames(path: Path, which: str) -> list[Atoms]:
         ) from None
     if not frames or any(len(frame) == 0 for frame in frames):
         raise DataError(f"'{path}' has no structure at frames '{which}'")
-    return list(frames)
+    return frames
 
 
 def _identity(atoms: Atoms) -> dict[str, Any]:

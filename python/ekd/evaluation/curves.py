@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import ase.io
 import h5py
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
+from ekd.data.frames import read_frames
 from ekd.errors import ConfigError, DataError
 from ekd.evaluation.models import ModelPredictions
 from ekd.evaluation.settings import CurveConfig
@@ -191,7 +191,7 @@ def _from_file(data: Dataset, key: str) -> Array:
     if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
         values = _from_hdf5(path, key)
     else:
-        frames = list(ase.io.iread(path, index=":"))
+        frames = list(read_frames(path))
         values = [frame.info.get(key) for frame in frames]
         if all(value is None for value in values):
             known = ", ".join(sorted({name for frame in frames for name in frame.info})) or "none"

@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from numpy.typing import NDArray
 
+from ekd.data.frames import read_frames
 from ekd.data.readers.source import (
     Block,
     Request,
@@ -72,7 +72,7 @@ class ASESource(Source):
         single = ioformats[self._format].single  # such formats take no index
         try:
             index = ":" if single else f"{start}:"
-            frames = ase.io.iread(self.path, index=index, format=self._format)
+            frames = read_frames(self.path, index, self._format)
             yield from islice(frames, start if single else 0, None)
         except Exception as error:  # every parser of ASE has its own way to fail
             name = _NAMES.get(self._format, f"'{self._format}'")

@@ -1,0 +1,105 @@
+"""Structures from files of ASE, named as they are, and rows of its databases with all they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import ase.io
+from ase import Atoms
+from ase.io.formats import filetype, open_with_compression, string2index
+
+from ekd.errors import DataError
+from ekd.units import length_unit
+
+_DATABASES = ("db", "json")
+
+
+@dataclass(frozen=True)
+class StatedUnits:
+    """Units that the metadata of a database state, as those of SchNetPack do."""
+
+    length: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_database(format: str) -> bool:
+    """Whether a format of ASE holds rows with key-value pairs and data."""
+    return format in _DATABASES
+
+
+def read_frames(path: Path, index: str = ":", format: str | None = None) -> Iterator[Atoms]:
+    """Yield the structures of a file that ASE reads.
+
+    An ``@`` belongs to the name of the file; ASE alone would take what follows it for an index.
+    Key-value pairs and data of a row of a database are in ``info``; where both have a key, it is
+    that of the data. Positions and cells of a database are converted to Å if its metadata state
+    another unit.
+
+    Args:
+        path: the file.
+        index: of the structures, as a slice: ``:``, ``5:``, ``::10``.
+        format: name of a format of ASE; None: by name and content.
+
+    Raises:
+        Exception: whatever the parser of ASE raises; each has its own way to fail.
+    """
+    format = format or str(filetype(str(path)))
+    if not is_database(format):
+        yield from ase.io.iread(str(path), index=index, format=format, do_not_split_by_at_sign=True)
+        return
+    stated = stated_units(path, format)
+    size = 1.0 if stated.length is None else length_unit(stated.length)
+    with _connected(path, format) as database:
+        chosen = range(*string2index(index).indices(database.count()))
+        if not chosen:
+            return
+        first, last = min(chosen), max(chosen)
+        rows = database.select(offset=first, limit=last - first + 1)
+        if chosen.step < 0:
+            rows = reversed(list(rows))
+        for row in islice(rows, None, None, abs(chosen.step)):
+            frame = row.toatoms()
+            frame.info |= {**row.key_value_pairs, **row.data}
+            if size != 1.0:
+                frame.set_cell(frame.cell * size, scale_atoms=False)
+                frame.positions *= size
+            yield frame
+
+
+def stated_units(path: Path, format: str) -> StatedUnits:
+    """What the metadata of a file say of its units; nothing if it is no database.
+
+    Raises:
+        DataError: they are not text.
+        Exception: whatever ASE raises if the file is damaged.
+    """
+    if not is_database(format):
+        return StatedUnits()
+    with _connected(path, format) as database:
+        metadata = database.metadata
+    length = metadata.get("_distance_unit")
+    properties = metadata.get("_property_unit_dict") or {}
+    texts = [length or "", *properties.values()] if isinstance(properties, dict) else [properties]
+    if any(not isinstance(text, str | None) for text in texts):
+        raise DataError(
+            f"'_distance_unit' and '_property_unit_dict' in the metadata of '{path}' are "
+            f"{length!r} and {properties!r}; expected a text, and a dictionary of texts by key"
+        )
+    return StatedUnits(length or None, {key: unit for key, unit in properties.items() if unit})
+
+
+@contextmanager
+def _connected(path: Path, format: str) -> Iterator[Any]:
+    if format == "json":  # ASE reads it from an open file, which may be compressed
+        with open_with_compression(str(path), "r") as file:
+            yield ase.db.connect(file, type="json", use_lock_file=False)
+        return
+    kind = "aselmdb" if path.suffix == ".aselmdb" else "db"
+    with ase.db.connect(str(path), type=kind, use_lock_file=False) as database:
+        yield database
