@@ -197,7 +197,10 @@ def test_pyanitools_in_blocks(comp6: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("species", "expected"),
     [
         ([b"C", b"H", b"Q"], "'species' of m in .*'Q' is not a chemical symbol"),
-        ([[b"C"], [b"H"], [b"H"]], r"shape \(3, 1\); expected \(n,\) symbols"),
+        ([[b"C"], [b"H"], [b"H"]], r"shape \(4, 3, 3\); expected \(m, 1, 3\)"),
+        ([[[b"C"]]], r"shape \(1, 1, 1\); expected \(n,\) or \(m, n\)"),
+        ([1.5, 1, 1], "'species' of m in .* are not whole numbers"),
+        ([True, True, True], "is of type bool; expected atomic numbers or chemical symbols"),
         (np.ones((2, 3), dtype=int), r"shape \(2, 3\); expected \(4, 3\)"),
         ([1, 1, 0], "atomic number 0; expected 1 to 118"),
         ([b"C", b"H"], r"shape \(4, 3, 3\); expected \(m, 2, 3\)"),

@@ -296,11 +296,12 @@ def test_hdf5_without_atomic_numbers(tmp_path: Path) -> None:
     ("key", "shape", "expected"),
     [
         ("cc.energy", (2,), "(3,)"),
-        ("cc.energy", (3, 1), "(3,)"),
+        ("cc.energy", (3, 2), "(3,)"),
         ("cc.forces", (3, 3, 2), "(3, 3, 3)"),
         ("coordinates", (3, 4, 3), "(m, 3, 3)"),
         ("coordinates", (3, 9), "(m, 3, 3)"),
-        ("atomic_numbers", (3, 3), "(n,)"),
+        ("atomic_numbers", (2, 3), "(3, 3)"),
+        ("atomic_numbers", (3, 3, 1), "(n,) or (m, n)"),
     ],
 )
 def test_hdf5_shapes_that_disagree(

@@ -100,5 +100,6 @@ def _check(path: Path, block: Block, forces: str | None) -> None:
         if flat.any():
             raise DataError(
                 f"'{path}' has {int(flat.sum())} periodic configurations whose lattice vectors "
-                "are missing or lie in one plane; give 'Lattice' or set pbc=\"F F F\""
+                "are missing or lie in one plane; give them (in extended XYZ as 'Lattice', in HDF5 "
+                "as 'cell'), or set 'pbc' to false in those directions"
             )

@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 from ekd.data.readers.hdf5_groups import GroupSource, molecule_groups, opened
-from ekd.data.readers.source import Request, mismatch
+from ekd.data.readers.keys import find
+from ekd.data.readers.source import Request
 from ekd.errors import DataError
 
 
@@ -25,30 +24,24 @@ class AniReleaseSource(GroupSource):
         DataError: no key of the energy is given, or no group has it.
     """
 
+    numbers_key = "atomic_numbers"
+
     def __init__(self, path: Path, request: Request) -> None:
-        super().__init__(path, request, request.energy or _ask_for_key(path))
-
-    def _atomic_numbers(self, group: h5py.Group) -> NDArray[np.int64]:
-        name = group.name.strip("/")
-        if "atomic_numbers" not in group:
-            raise DataError(
-                f"group '{name}' of '{self.path}' has no 'atomic_numbers', only {', '.join(group)}"
-            )
-        numbers = np.asarray(group["atomic_numbers"], dtype=np.int64)
-        if numbers.ndim != 1:
-            raise mismatch(self.path, name, "atomic_numbers", numbers.shape, "(n,)")
-        return numbers
+        super().__init__(path, request, request.energy or _ask_for_key(path, request))
 
 
-def _ask_for_key(path: Path) -> str:
+def _ask_for_key(path: Path, request: Request) -> str:
     """Raise the error that names the keys with one number per configuration."""
+    candidates = set()
     with opened(path) as file:
-        candidates = {
-            name
-            for group in molecule_groups(file)
-            for name, array in group.items()
-            if isinstance(array, h5py.Dataset) and array.shape == group["coordinates"].shape[:1]
-        }
+        for _, group in molecule_groups(file, request.keys):
+            n_configs = group[find("positions", group, request.keys)].shape[:1]
+            shapes = (n_configs, (*n_configs, 1))
+            candidates |= {
+                name
+                for name, array in group.items()
+                if isinstance(array, h5py.Dataset) and array.shape in shapes
+            }
     known = ", ".join(sorted(candidates)) or "none"
     raise DataError(
         f"'{path}' may hold several energies: give the key of one. Keys with one number per "

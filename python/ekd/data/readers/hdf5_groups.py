@@ -7,28 +7,27 @@ a group says which atoms these are.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.data.readers.source import (
-    Block,
-    Request,
-    Source,
-    check_numbers,
-    mismatch,
-    rows_per_block,
-    units,
-    unknown_key,
-)
+from ekd.data.readers.cells import read_cells
+from ekd.data.readers.keys import find, find_periodic
+from ekd.data.readers.numbers import read_numbers
+from ekd.data.readers.source import Block, Request, Source, mismatch, rows_per_block, unknown_key
+from ekd.data.readers.stated_units import factors, unit_attribute
 from ekd.errors import DataError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
+
+Keys = Mapping[str, str] | None
 
 
 @contextmanager
@@ -45,73 +44,210 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise DataError(f"'{path}' cannot be read as HDF5: {error}") from None
 
 
-def molecule_groups(parent: h5py.Group) -> Iterator[h5py.Group]:
-    """Groups that hold configurations, at any depth, in the order of their names."""
-    if "coordinates" in parent:
-        yield parent
-    for child in parent.values():
-        if isinstance(child, h5py.Group):
-            yield from molecule_groups(child)
+def molecule_groups(file: h5py.File, keys: Keys = None) -> Iterator[tuple[str, h5py.Group]]:
+    """Groups that hold configurations, with their paths, at any depth, in the order of their names.
+
+    A group that can be reached in several ways, by hard, soft or external links, comes once.
+
+    Args:
+        file: an open file.
+        keys: names of positions and atomic numbers, where they have others than usual.
+
+    Raises:
+        DataError: a link leads nowhere.
+    """
+    yield from _walk("", file, keys, set())
+
+
+def _walk(
+    name: str, group: h5py.Group, keys: Keys, seen: set[tuple[str, int]]
+) -> Iterator[tuple[str, h5py.Group]]:
+    if (identity := _identity(group)) in seen:
+        return
+    seen.add(identity)
+    if _holds_configurations(group, keys):
+        yield name, group
+    for key in group:
+        if isinstance(child := _child(group, name, key), h5py.Group):
+            yield from _walk(f"{name}/{key}".lstrip("/"), child, keys, seen)
+
+
+def _holds_configurations(group: h5py.Group, keys: Keys) -> bool:
+    positions = find("positions", group, keys)
+    if positions == "coordinates" or (keys and "positions" in keys):
+        return positions is not None
+    # The other names are of positions only where there are atoms.
+    return positions is not None and find("numbers", group, keys) is not None
+
+
+def _child(group: h5py.Group, name: str, key: str) -> Any:
+    try:
+        return group[key]
+    except (KeyError, OSError) as error:
+        link = group.get(key, getlink=True)
+        if isinstance(link, h5py.HardLink):
+            raise
+        file = f" in '{link.filename}'" if isinstance(link, h5py.ExternalLink) else ""
+        raise DataError(
+            f"'{f'{name}/{key}'.lstrip('/')}' in '{group.file.filename}' is a link to "
+            f"'{link.path}'{file}, which cannot be opened ({error}); restore what it leads to, or "
+            "delete the link"
+        ) from None
+
+
+def _identity(item: h5py.Group | h5py.Dataset) -> tuple[str, int]:
+    """What an object of HDF5 is, however it was reached: its file, and where it is in there."""
+    file = os.path.realpath(os.fsdecode(h5py.h5f.get_name(item.id)))
+    return file, h5py.h5o.get_info(item.id).addr
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Where a group keeps what, and in which units."""
+
+    name: str
+    n_configs: int
+    positions: str
+    numbers: str
+    cell: str | None
+    pbc: str | None
+    sizes: Mapping[str, float]  # in eV, Å and eV/Å
 
 
 class GroupSource(Source):
     """A file of such groups.
 
     Raises:
-        DataError: no group has the key of the energy, or of the forces.
+        DataError: no group has the key of the energy, or of the forces; a group does not say
+            which atoms it has; units are unknown or contradict each other.
     """
+
+    numbers_key: str
+    """What the layout calls the atomic numbers."""
 
     def __init__(self, path: Path, request: Request, energy: str) -> None:
         self.path = path
         self.energy_key = energy
         self._forces_key = request.forces
         self.has_forces = request.forces is not None
-        self._units = units(request, energy="Hartree")
+        self._request = request
         with opened(path) as file:
             level = file.attrs.get("level_of_theory", energy)
             self.level_of_theory = level.decode() if isinstance(level, bytes) else str(level)
-            groups = list(molecule_groups(file))
+            groups = list(molecule_groups(file, request.keys))
             for key in filter(None, (energy, request.forces)):
-                if not any(key in group for group in groups):
-                    raise unknown_key(path, key, {name for group in groups for name in group})
-            self._groups = [(group.name, len(group["coordinates"])) for group in groups]
-        self.n_configs = sum(n_configs for _, n_configs in self._groups)
+                if not any(key in group for _, group in groups):
+                    raise unknown_key(path, key, {name for _, group in groups for name in group})
+            self._groups = self._described(groups)
+        self.n_configs = sum(group.n_configs for group in self._groups)
 
-    @abstractmethod
-    def _atomic_numbers(self, group: h5py.Group) -> NDArray[np.int64]:
-        """Atomic numbers of the atoms, [n]; or of every configuration, [m, n]."""
+    def _described(self, groups: list[tuple[str, h5py.Group]]) -> list[_Group]:
+        """Every group, but those whose configurations are those of one before, by links."""
+        described: list[_Group] = []
+        stated: list[dict[str, tuple[str, str | None]]] = []
+        seen = set()
+        for name, group in groups:
+            positions = find("positions", group, self._request.keys)
+            assert positions is not None
+            if self.energy_key in group:
+                arrays = _identity(group[positions]), _identity(group[self.energy_key])
+                if arrays in seen:
+                    continue
+                seen.add(arrays)
+            numbers = find("numbers", group, self._request.keys)
+            if numbers is None:
+                expected = (self._request.keys or {}).get("numbers", self.numbers_key)
+                raise DataError(
+                    f"group '{name}' of '{self.path}' has no '{expected}', only {', '.join(group)}"
+                )
+            names = [*group, *group.attrs]
+            cell, pbc = (
+                find_periodic(quantity, names, self._request.keys, self.path, _where(name))
+                for quantity in ("cell", "pbc")
+            )
+            units = {
+                what: (f"{name}/{key}".lstrip("/"), self._stated_unit(group, name, key))
+                for what, key in (
+                    ("energy", self.energy_key),
+                    ("positions", positions),
+                    ("cell", cell),
+                    ("forces", self._forces_key),
+                )
+                if key is not None and (key in group or what in ("energy", "cell"))
+            }
+            # Without an energy nothing of the group is used, in whatever unit it is.
+            stated.append(units if self.energy_key in group else {})
+            sizes = factors(self._request, units, "Hartree", self.path)
+            m = len(self._dataset(group, name, positions))
+            described.append(_Group(name, m, positions, numbers, cell, pbc, sizes))
+        self._check_one_unit(described, stated)
+        return described
 
-    def _label(self, group: h5py.Group) -> str:
+    def _stated_unit(self, group: h5py.Group, name: str, key: str) -> str | None:
+        if key not in group:
+            return None
+        return unit_attribute(group[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
+
+    def _check_one_unit(
+        self, groups: list[_Group], stated: list[dict[str, tuple[str, str | None]]]
+    ) -> None:
+        """Refuse arrays of which some state a unit, and others are in another one by default."""
+        for what in ("energy", "positions", "cell", "forces"):
+            silent = with_unit = None
+            for group, units in zip(groups, stated, strict=True):
+                if what not in units:
+                    continue
+                array, unit = units[what]
+                if unit is None:
+                    silent = silent or (array, group.sizes[what])
+                else:
+                    with_unit = with_unit or (array, group.sizes[what], unit)
+            if silent and with_unit and not np.isclose(silent[1], with_unit[1], rtol=1e-4, atol=0):
+                raise DataError(
+                    f"'{with_unit[0]}' in '{self.path}' states that it is in {with_unit[2]}, "
+                    f"'{silent[0]}' states no unit; add the attribute 'units' to that one, too"
+                )
+
+    def _label(self, group: h5py.Group, name: str) -> str:
         """What the configurations of a group are called: by default as the group is."""
-        return str(group.name.strip("/"))
+        return name
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
         with opened(self.path) as file:
-            for name, n_configs in self._groups:
-                if start < n_configs or n_configs == 0:
-                    yield from self._read_group(file[name], start)
-                start = max(0, start - n_configs)
+            for group in self._groups:
+                if start < group.n_configs or group.n_configs == 0:
+                    yield from self._read_group(file[group.name or "/"], group, start)
+                start = max(0, start - group.n_configs)
 
-    def _read_group(self, group: h5py.Group, start: int) -> Iterator[Block]:
-        name, label = group.name.strip("/"), self._label(group)
-        numbers = self._atomic_numbers(group)
-        coordinates = group["coordinates"]
+    def _read_group(self, group: h5py.Group, described: _Group, start: int) -> Iterator[Block]:
+        name, sizes = described.name, described.sizes
+        label = self._label(group, name)
+        numbers = read_numbers(
+            described.numbers,
+            np.asarray(self._dataset(group, name, described.numbers)),
+            self.path,
+            _where(name),
+        )
+        coordinates = group[described.positions]
         shape = coordinates.shape
         n_atoms = numbers.shape[-1]
         if len(shape) != 3 or shape[1:] != (n_atoms, 3):
-            raise mismatch(self.path, name, "coordinates", shape, f"(m, {n_atoms}, 3)")
+            raise mismatch(
+                self.path, _where(name), described.positions, shape, f"(m, {n_atoms}, 3)"
+            )
+        if numbers.ndim == 2 and len(numbers) == 1:
+            numbers = numbers[0]
         if numbers.ndim == 2 and len(numbers) != shape[0]:
             expected = f"({shape[0]}, {n_atoms})"
-            raise mismatch(self.path, name, "atomic numbers", numbers.shape, expected)
-        check_numbers(self.path, numbers.reshape(-1))
-        in_ev, in_angstrom, force = self._units
-        energies = self._property(group, self.energy_key, shape[:1])
-        forces = self._forces_key and self._property(group, self._forces_key, shape)
+            raise mismatch(self.path, _where(name), described.numbers, numbers.shape, expected)
+        energies = self._property(group, name, self.energy_key, shape[:1])
+        forces = self._forces_key and self._property(group, name, self._forces_key, shape)
+        periodic = self._cells(group, described)
         step = rows_per_block(n_atoms)
         for first in range(start, shape[0], step):
             rows = slice(first, min(first + step, shape[0]))
-            values = np.asarray(energies[rows], dtype=np.float64)
+            values = np.asarray(energies[rows], dtype=np.float64).reshape(-1)
             kept = np.isfinite(values)
             m = int(kept.sum())
 
@@ -124,26 +260,62 @@ class GroupSource(Source):
                 part = array[rows][kept] if kept.any() else np.empty((0, *array.shape[1:]))
                 return np.asarray(part, dtype=np.float64).reshape(-1, 3)
 
+            cells = pbc = None
+            if periodic is not None and (one := periodic[1][rows][kept]).any():
+                cells, pbc = periodic[0][rows][kept] * sizes["cell"], one
             yield Block(
                 n_read=rows.stop - rows.start,
                 sizes=np.full(m, n_atoms, dtype=np.int64),
                 atomic_numbers=np.tile(numbers, m)
                 if numbers.ndim == 1
                 else numbers[rows][kept].reshape(-1),
-                positions=chosen(coordinates) * in_angstrom,
-                energies=values[kept] * in_ev,
+                positions=chosen(coordinates) * sizes["positions"],
+                energies=values[kept] * sizes["energy"],
                 groups=np.full(m, label),
-                forces=None if forces is None else chosen(forces) * force,
+                forces=None if forces is None else chosen(forces) * sizes.get("forces", 1.0),
+                cells=cells,
+                pbc=pbc,
             )
 
+    def _cells(
+        self, group: h5py.Group, described: _Group
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+        def array(key: str | None) -> tuple[str, NDArray[Any]] | None:
+            if key is None:
+                return None
+            if key not in group:
+                return key, np.asarray(group.attrs[key])
+            return key, np.asarray(self._dataset(group, described.name, key))
+
+        return read_cells(
+            array(described.cell),
+            array(described.pbc),
+            described.n_configs,
+            self.path,
+            _where(described.name),
+        )
+
+    def _dataset(self, group: h5py.Group, name: str, key: str) -> h5py.Dataset:
+        dataset = group[key]
+        if not isinstance(dataset, h5py.Dataset):
+            raise DataError(
+                f"'{key}' of {_where(name)} in '{self.path}' is a group; expected an array"
+            )
+        return dataset
+
     def _property(
-        self, group: h5py.Group, key: str, shape: tuple[int, ...]
+        self, group: h5py.Group, name: str, key: str, shape: tuple[int, ...]
     ) -> h5py.Dataset | NDArray[np.float64]:
         """A property; a group that lacks it has not computed it, which is what NaN means."""
         if key not in group:
             return np.broadcast_to(np.float64(np.nan), shape)
         dataset = group[key]
-        if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape:
+        shapes = (shape, (*shape, 1)) if len(shape) == 1 else (shape,)
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape not in shapes:
             found = getattr(dataset, "shape", "no array")
-            raise mismatch(self.path, group.name.strip("/"), key, found, str(shape))
+            raise mismatch(self.path, _where(name), key, found, str(shape))
         return dataset
+
+
+def _where(name: str) -> str:
+    return name or "the root"

@@ -8,6 +8,7 @@ from ekd.data.prepared import is_prepared
 from ekd.data.readers import hdf5_groups, sgdml
 from ekd.data.readers.ani_release import AniReleaseSource
 from ekd.data.readers.ase_formats import ASESource
+from ekd.data.readers.keys import check_keys
 from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.pyanitools import PyanitoolsSource
 from ekd.data.readers.sgdml import SGDMLSource
@@ -25,26 +26,39 @@ def open_source(path: Path, request: Request) -> Source:
         raise DataError(f"data file '{path}' not found; check the path")
     if path.is_dir():
         raise DataError(f"'{path}' is a folder; name the files in it")
+    check_keys(request.keys)
     suffix = path.suffix.lower()
     if request.format is None and suffix in hdf5_groups.SUFFIXES:
         return _hdf5(path, request)
     if request.format is None and suffix in sgdml.SUFFIXES:
         return SGDMLSource(path, request)
+    if request.keys:
+        raise _no_keys(path)
     return ASESource(path, request)
 
 
 def _hdf5(path: Path, request: Request) -> Source:
     with hdf5_groups.opened(path) as file:
         if is_prepared(file):
+            if request.keys:
+                raise _no_keys(path)
             return PreparedSource(path, request)
-        first = next(hdf5_groups.molecule_groups(file), None)
-        names = set() if first is None else set(first)
+        _, first = next(hdf5_groups.molecule_groups(file, request.keys), ("", {}))
+        names = set(first)
     if not names:
+        wanted = (request.keys or {}).get("positions", "coordinates")
         raise DataError(
-            f"'{path}' has no group with 'coordinates'; expected one group per formula or molecule "
+            f"'{path}' has no group with '{wanted}'; expected one group per formula or molecule "
             "with 'coordinates', 'atomic_numbers' or 'species', and properties (ANI-1x/ANI-1ccx or "
             "pyanitools layout), or a file made by 'ekd prepare'"
         )
     if "species" in names and "atomic_numbers" not in names:
         return PyanitoolsSource(path, request)
     return AniReleaseSource(path, request)
+
+
+def _no_keys(path: Path) -> DataError:
+    return DataError(
+        f"'{path}' has positions, atomic numbers and cells where its format has them; keys are for "
+        "HDF5 in groups and for .npz: leave them out"
+    )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd.data.readers.keys import KNOWN
 from ekd.errors import DataError
 from ekd.units import energy_unit, length_unit
 
 ATOMS_PER_BLOCK = 200_000
 """Readers split what is larger: some tens of MB, whatever the size of the file."""
 
-_STRUCTURE = {"atomic_numbers", "coordinates", "species", "numbers", "positions", "R", "z"}
+_STRUCTURE = {name for names in KNOWN.values() for name in names}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Request:
     """the key of the forces holds gradients, whose sign is turned"""
     format: str | None = None
     """name of a format of ASE; None: by suffix and content"""
+    keys: Mapping[str, str] | None = None
+    """keys of ``positions``, ``numbers``, ``cell``, ``pbc`` in HDF5 and ``.npz``"""
+
+    def to_json(self) -> dict[str, Any]:
+        """All that is given, and what is not as None; keys only if there are any."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content["keys"] = dict(self.keys or {})
+        if not content["keys"]:
+            del content["keys"]  # as files say it that were prepared before there were any
+        return content
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +182,7 @@ def incomplete(vectors: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArra
 
 def flat_cells(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """[n_configs] whether the lattice vectors of the periodic directions are linearly dependent."""
-    periodic = np.nan_to_num(np.where(pbc[:, :, None], cells, 0.0))
+    periodic = np.where(pbc[:, :, None] & np.isfinite(cells), cells, 0.0)
     return np.asarray(np.linalg.matrix_rank(periodic) < pbc.sum(axis=1))
 
 

@@ -1,0 +1,79 @@
+"""Where a file has positions, atomic numbers and cells: names that are known, or that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from ekd.errors import DataError
+
+KNOWN = {
+    "positions": ("coordinates", "coords", "positions", "conformations", "R"),
+    "numbers": ("atomic_numbers", "species", "nuclear_charges", "numbers", "symbols", "z"),
+    "cell": (
+        *("cell", "cells", "lattice", "lattices", "lattice_vector", "lattice_vectors"),
+        *("cell_vector", "cell_vectors", "unit_cell", "unit_cells", "unitcell"),
+        *("box", "boxes", "box_vector", "box_vectors", "simulation_cell"),
+    ),
+    "pbc": ("pbc", "pbcs", "periodic", "periodicity"),
+}
+"""Names by quantity; the first one that is there is read. Of cell and pbc there is one at most."""
+
+_OTHER_CELLS = {
+    *("cell_lengths", "cell_angles", "cell_parameters", "cell_params", "cellpar", "cellpars"),
+    *("lattice_lengths", "lattice_angles", "lattice_parameters", "lattice_params", "latt_params"),
+    *("lattice_constant", "lattice_constants", "box_length", "box_lengths", "box_angles"),
+    *("box_size", "box_sizes", "unit_cell_lengths", "unit_cell_angles"),
+}
+
+_LENGTHS = ("length", "lengths", "size", "sizes", "constants")
+
+
+def check_keys(keys: Mapping[str, str] | None) -> None:
+    """Refuse names of quantities that are none.
+
+    Raises:
+        DataError: one is not among positions, numbers, cell and pbc.
+    """
+    for quantity in keys or {}:
+        if quantity not in KNOWN:
+            raise DataError(
+                f"keys has an entry '{quantity}'; expected {', '.join(KNOWN)}, e.g. "
+                "keys={'positions': 'coords', 'numbers': 'nuclear_charges'}"
+            )
+
+
+def find(quantity: str, names: Collection[str], keys: Mapping[str, str] | None) -> str | None:
+    """The name under which a file or group has positions or atomic numbers, perhaps none."""
+    known = (keys[quantity],) if keys and quantity in keys else KNOWN[quantity]
+    return next((name for name in known if name in names), None)
+
+
+def find_periodic(
+    quantity: str, names: Collection[str], keys: Mapping[str, str] | None, path: Path, where: str
+) -> str | None:
+    """The name under which a file or group has ``cell`` or ``pbc``, perhaps none.
+
+    Raises:
+        DataError: there are several, or lattice parameters that are not read.
+    """
+    if keys and quantity in keys:
+        return keys[quantity] if keys[quantity] in names else None
+    found = sorted(name for name in names if name.casefold() in KNOWN[quantity])
+    if len(found) > 1:
+        raise DataError(
+            f"{where} in '{path}' has {' and '.join(map(repr, found))}; name the one to read with "
+            f"keys={{'{quantity}': '{found[0]}'}}"
+        )
+    if found:
+        return found[0]
+    others = sorted(name for name in names if name.casefold() in _OTHER_CELLS)
+    if quantity == "cell" and others:
+        # Lengths alone may be those of orthorhombic cells, which only the user can know.
+        lengths = len(others) == 1 and others[0].casefold().endswith(_LENGTHS)
+        raise DataError(
+            f"{where} in '{path}' is periodic by {' and '.join(map(repr, others))}, which is not "
+            "read; expected lattice vectors as rows, 'cell' (3, 3) or (m, 3, 3)"
+            + (f"; if all angles are right, keys={{'cell': '{others[0]}'}}" if lengths else "")
+        )
+    return None

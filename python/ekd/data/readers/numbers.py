@@ -1,0 +1,52 @@
+"""Atomic numbers in the forms that files have them: as numbers or as chemical symbols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ekd.data.readers.source import check_numbers, mismatch
+from ekd.elements import atomic_number
+from ekd.errors import DataError
+
+
+def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -> NDArray[np.int64]:
+    """Atomic numbers [n], the same for all configurations; or [m, n].
+
+    Args:
+        key: of the array, for errors.
+        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text.
+        path: the file, for errors.
+        where: the group, for errors.
+
+    Raises:
+        DataError: of another shape or type, or not of an element.
+    """
+    if array.ndim not in (1, 2):
+        raise mismatch(path, where, key, array.shape, "(n,) or (m, n)")
+    if array.dtype.kind in "fiu":
+        numbers = array.astype(np.int64)
+        if (numbers != array).any():
+            raise DataError(f"'{key}' of {where} in '{path}' are not whole numbers")
+        check_numbers(path, numbers.reshape(-1))
+        return numbers
+    if array.dtype.kind not in "SUO":
+        raise DataError(
+            f"'{key}' of {where} in '{path}' is of type {array.dtype}; expected atomic numbers or "
+            "chemical symbols"
+        )
+    symbols, inverse = np.unique(
+        [text(entry).strip() for entry in array.reshape(-1)], return_inverse=True
+    )
+    try:
+        numbers = np.array([atomic_number(str(symbol)) for symbol in symbols], dtype=np.int64)
+    except DataError as error:
+        raise DataError(f"'{key}' of {where} in '{path}': {error}") from None
+    return numbers[inverse].reshape(array.shape)
+
+
+def text(entry: object) -> str:
+    """Text that is stored as text or as bytes."""
+    return entry.decode("ascii", "replace") if isinstance(entry, bytes) else str(entry)

@@ -1,0 +1,127 @@
+"""Units that a file states beside an array, and whether they agree with those that are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ekd.data.readers.source import Request
+from ekd.errors import DataError
+from ekd.units import energy_unit, force_unit, length_unit
+
+_ATTRIBUTES = ("unit", "units")
+
+SIZES: dict[str, Callable[[str], float]] = {
+    "energy": energy_unit,
+    "length": length_unit,
+    "forces": force_unit,
+}
+
+
+def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str | None:
+    """The text of an attribute ``units`` or ``unit`` of an HDF5 array, perhaps none.
+
+    Raises:
+        DataError: it is not text, or there are two that differ.
+    """
+    found: set[str] = set()
+    for name in attributes:
+        if name.casefold() in _ATTRIBUTES:
+            value = np.asarray(attributes[name])
+            entry = value.reshape(-1)[0] if value.size == 1 else value
+            if isinstance(entry, bytes):
+                entry = entry.decode("utf-8", "replace")
+            if not isinstance(entry, str):
+                raise DataError(
+                    f"the attribute '{name}' of '{array}' in '{path}' is {entry!r}; expected the "
+                    "name of a unit; correct the attribute, or delete it"
+                )
+            found.add(entry.strip())
+    found.discard("")
+    if len(found) > 1:
+        raise DataError(
+            f"'{array}' in '{path}' has attributes that state {' and '.join(sorted(found))}; "
+            "delete the wrong one"
+        )
+    return next(iter(found), None)
+
+
+def agreed(
+    kind: str, stated: str | None, given: str | None, default: float, path: Path, array: str
+) -> float:
+    """The size of a unit in eV, Å or eV/Å: the one that the file states, or is given; or default.
+
+    Args:
+        kind: ``energy``, ``length`` or ``forces``.
+        stated: what the file says.
+        given: what the user says; an unknown unit in the file then does not matter.
+        default: where neither says anything.
+        path: the file, for errors.
+        array: the name of the array, for errors.
+
+    Raises:
+        DataError: a unit is unknown, or the two differ.
+    """
+    size = SIZES[kind]
+    expected = None if given is None else size(given)
+    if stated is None:
+        return default if expected is None else expected
+    try:
+        found = size(stated)
+    except DataError as error:
+        if expected is not None:
+            return expected
+        remedy = "" if kind == "forces" else f"give {kind}_unit, or "
+        raise DataError(
+            f"'{array}' in '{path}' states its unit: {error}; {remedy}correct the unit in the file"
+        ) from None
+    if expected is not None and not math.isclose(found, expected, rel_tol=1e-4):
+        raise DataError(
+            f"'{array}' in '{path}' is in {stated}, as the file states, but {kind}_unit is "
+            f"'{given}'; leave {kind}_unit out, or correct the unit in the file"
+        )
+    return found
+
+
+def factors(
+    request: Request,
+    stated: Mapping[str, tuple[str, str | None]],
+    energy: str,
+    path: Path,
+) -> dict[str, float]:
+    """Factors to eV, Å and eV/Å of arrays of a file or group.
+
+    Forces whose unit is not stated have that of the energy per unit of the positions.
+
+    Args:
+        request: units that are given.
+        stated: name and unit of the arrays ``energy``, ``positions``, and perhaps ``cell``,
+            ``forces``.
+        energy: unit of the energy by default; that of lengths is Å.
+        path: the file, for errors.
+
+    Raises:
+        DataError: see :func:`agreed`.
+    """
+    sizes: dict[str, float] = {}
+    for what, kind, given, default in (
+        ("energy", "energy", request.energy_unit, energy_unit(energy)),
+        ("positions", "length", request.length_unit, 1.0),
+        ("cell", "length", request.length_unit, None),
+        ("forces", "forces", None, None),
+    ):
+        if what in stated:
+            if what == "cell":
+                default = sizes["positions"]
+            if what == "forces":
+                default = sizes["energy"] / sizes["positions"]
+            array, unit = stated[what]
+            assert default is not None
+            sizes[what] = agreed(kind, unit, given, default, path, array)
+    if "forces" in sizes and request.gradients:
+        sizes["forces"] *= -1
+    return sizes

@@ -1,0 +1,375 @@
+"""What HDF5 says beside positions and energies: cells, units, links, keys of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import ekd
+from ekd.data import load_dataset
+from ekd.data.readers import Request, open_source
+from ekd.errors import DataError
+from ekd.units import BOHR, HARTREE, KJ_PER_MOL
+from systems import triclinic_crystal
+from tolerances import tolerance
+
+CLOSE = tolerance("file").bounds
+
+ATOMS = {"atomic_numbers": [13, 13], "species": [b"Al", b"Al"]}
+
+
+def write(path: Path, groups: dict[str, dict[str, Any]], numbers: str = "atomic_numbers") -> Path:
+    """Groups of four configurations of two atoms, with an energy in eV and what is given.
+
+    A value is an array, or an array and its unit; None leaves it out.
+    """
+    with h5py.File(path, "w") as file:
+        for index, (name, given) in enumerate(groups.items()):
+            arrays = {
+                numbers: ATOMS[numbers],
+                "coordinates": np.random.default_rng(index).normal(size=(4, 2, 3)),
+                "e": np.arange(4.0) - index,
+            } | given
+            for key, value in arrays.items():
+                array, unit = value if isinstance(value, tuple) else (value, None)
+                if array is not None:
+                    dataset = file.create_dataset(f"{name}/{key}", data=array)
+                    if unit is not None:
+                        dataset.attrs["units"] = unit
+    return path
+
+
+def refusal(path: Path, **keywords: Any) -> str:
+    with pytest.raises(DataError) as error:
+        load_dataset(path, energy="e", **keywords)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --------------------------------------------------------------------------------------- cells
+
+CELLS = np.array([triclinic_crystal(seed).cell.array for seed in range(4)])
+SQUARE = np.array([3.0, 4.0, 5.0])
+
+
+@pytest.mark.parametrize("numbers", ["atomic_numbers", "species"])
+@pytest.mark.parametrize(
+    ("key", "array", "expected"),
+    [
+        ("cell", CELLS, CELLS),
+        ("cells", CELLS[0], CELLS[[0] * 4]),
+        ("lattice", CELLS[:1], CELLS[[0] * 4]),
+        ("Lattice", CELLS.reshape(4, 9), CELLS),
+        ("lattice_vectors", CELLS[0].ravel(), CELLS[[0] * 4]),
+        ("box", SQUARE, [np.diag(SQUARE)] * 4),
+        ("box_vectors", SQUARE * np.ones((4, 3)), [np.diag(SQUARE)] * 4),
+    ],
+)
+def test_cells(tmp_path: Path, numbers: str, key: str, array: Any, expected: Any) -> None:
+    """Of any usual name and shape: without pbc they are periodic in all directions."""
+    path = write(tmp_path / "x.h5", {"Al": {key: array}}, numbers)
+    dataset = load_dataset(path, energy="e", energy_unit="eV")
+    assert dataset.pbc is not None
+    assert dataset.pbc.all()
+    np.testing.assert_array_equal(dataset.cells, expected)
+
+
+def test_nearest_pairs_are_those_of_the_crystal(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {"cell": CELLS, "pbc": [True, True, False]}})
+    atoms = load_dataset(path, energy="e").atoms(1)
+    assert atoms.pbc.tolist() == [True, True, False]
+    np.testing.assert_array_equal(atoms.cell.array, CELLS[1])
+
+
+@pytest.mark.parametrize(
+    ("pbc", "expected"),
+    [
+        (True, [[1, 1, 1]] * 4),
+        (np.array([1]), [[1, 1, 1]] * 4),
+        (np.array([1, 0, 1]), [[1, 0, 1]] * 4),
+        (np.eye(4, 3), np.eye(4, 3)),
+        (np.array([[True], [False], [True], [False]]), [[1, 1, 1], [0, 0, 0]] * 2),
+    ],
+)
+def test_directions(tmp_path: Path, pbc: Any, expected: Any) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {"cell": CELLS, "pbc": pbc}})
+    dataset = load_dataset(path, energy="e")
+    assert dataset.pbc is not None
+    np.testing.assert_array_equal(dataset.pbc, expected)
+
+
+def test_clusters_beside_crystals(tmp_path: Path) -> None:
+    """A zero cell, no cell, and pbc that says so."""
+    some = CELLS * np.array([1, 0, 1, 0])[:, None, None]
+    groups = {
+        "a": {"cell": some},
+        "b": {},
+        "c": {"pbc": False},
+        "d": {"cell": CELLS, "pbc": np.zeros((4, 3), bool)},
+        "e": {"cell": CELLS[0]},
+    }
+    dataset = load_dataset(write(tmp_path / "x.h5", groups), energy="e")
+    assert dataset.pbc is not None
+    assert dataset.cells is not None
+    assert dataset.pbc.all(axis=1).tolist() == [True, False] * 2 + [False] * 12 + [True] * 4
+    np.testing.assert_array_equal(dataset.cells[:4], some)
+    path = write(tmp_path / "y.h5", {name: groups[name] for name in "bcd"})
+    assert load_dataset(path, energy="e").cells is None
+
+
+def test_cell_in_attributes_of_the_group(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {}})
+    with h5py.File(path, "a") as file:
+        file["Al"].attrs["cell"] = CELLS[0]
+        file["Al"].attrs["pbc"] = [True, False, True]
+    dataset = load_dataset(path, energy="e")
+    np.testing.assert_array_equal(dataset.cells, CELLS[[0] * 4])
+    np.testing.assert_array_equal(dataset.pbc, [[True, False, True]] * 4)
+
+
+def test_cells_of_what_is_kept(tmp_path: Path) -> None:
+    energies = np.array([np.nan, 1.0, np.nan, 2.0])
+    cells = CELLS.copy()
+    cells[0] = np.nan
+    path = write(tmp_path / "x.h5", {"Al": {"cell": cells, "e": energies}})
+    np.testing.assert_array_equal(load_dataset(path, energy="e").cells, CELLS[[1, 3]])
+    starts = [open_source(path, Request("e")).blocks(start) for start in range(3)]
+    for blocks, expected in zip(starts, ([1, 3], [1, 3], [3]), strict=True):
+        (block,) = blocks
+        np.testing.assert_array_equal(block.cells, CELLS[expected])
+
+
+def test_prepared_crystals_are_periodic(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {"lattice": CELLS}, "Al2": {}})
+    summary = ekd.prepare_dataset(path, tmp_path / "y.h5", energy="e", progress=False)
+    assert summary.n_periodic == 4
+    np.testing.assert_array_equal(load_dataset(tmp_path / "y.h5").cells[:4], CELLS)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"cell": CELLS[:3]}, r"'cell' of Al in .* \(3, 3, 3\); expected \(3, 3\) or \(4, 3, 3\)"),
+        ({"cell": np.ones((4, 6))}, r"\(4, 6\); expected \(3, 3\) or"),
+        ({"cell": 4.05}, r"shape \(\); expected \(3, 3\) or"),
+        ({"cell": b"cubic"}, "is of type .*; expected lattice vectors, numbers"),
+        ({"cell": CELLS, "lattice": CELLS}, "has 'cell' and 'lattice'; name the one to read with"),
+        ({"pbc": True}, "Al in .* is periodic by 'pbc', but has no lattice vectors; add 'cell'"),
+        ({"cell": CELLS, "pbc": 2}, "'pbc' of Al in .* is not 0 or 1; expected true or false"),
+        ({"cell": CELLS, "pbc": b"T T T"}, "'pbc' of Al in .* is of type .*; expected true or"),
+        ({"cell": CELLS, "pbc": [True] * 4}, r"'pbc' .* \(4,\); expected \(\), \(3,\) or \(4, 3\)"),
+        ({"cell/a": CELLS}, "'cell' of Al in .* is a group; expected an array"),
+        ({"cell_lengths": SQUARE}, r"periodic by 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
+        (
+            {"cell_lengths": SQUARE, "cell_angles": SQUARE},
+            r"by 'cell_angles' and 'cell_lengths', which is not read; expected .*\(m, 3, 3\)$",
+        ),
+        ({"cell": CELLS * np.nan}, "4 periodic configurations whose lattice vectors"),
+        ({"cell": [[3, 0, 0], [0, 3, 0], [0, 0, 0]]}, "4 periodic configurations whose lattice"),
+    ],
+)
+def test_cells_refused(tmp_path: Path, given: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        load_dataset(write(tmp_path / "x.h5", {"Al": given}), energy="e")
+
+
+def test_one_cell_or_three_lengths(tmp_path: Path) -> None:
+    three = {"coordinates": np.random.default_rng(0).normal(size=(3, 2, 3)), "e": np.zeros(3)}
+    path = write(tmp_path / "x.h5", {"Al": three | {"cell": np.full((3, 3), 3.0) + np.eye(3)}})
+    assert "may be one cell or the lengths of 3; write lattice vectors as (3, 3, 3)" in refusal(
+        path
+    )
+    path = write(tmp_path / "y.h5", {"Al": three | {"cell": np.diag(SQUARE)}})
+    np.testing.assert_array_equal(load_dataset(path, energy="e").cells, [np.diag(SQUARE)] * 3)
+
+
+# --------------------------------------------------------------------------------------- units
+
+
+FORCES = np.ones((4, 2, 3))
+
+
+def test_units_that_arrays_state(tmp_path: Path) -> None:
+    """As SPICE does; bytes or text; the forces may have a unit of their own."""
+    plain = {"coordinates": np.ones((4, 2, 3)) * [[0], [1]], "e": np.arange(4.0)}
+    stated = {
+        "coordinates": (plain["coordinates"], b"bohr"),
+        "e": (plain["e"], "kJ/mol"),
+        "cell": (CELLS, "nm"),
+        "f": (FORCES, "hartree/bohr"),
+    }
+    path = write(tmp_path / "x.h5", {"Al": stated})
+    dataset = load_dataset(path, energy="e", forces="f")
+    np.testing.assert_allclose(dataset.energies, plain["e"] * KJ_PER_MOL, **CLOSE)
+    np.testing.assert_allclose(dataset.positions[1], BOHR, **CLOSE)
+    np.testing.assert_allclose(dataset.cells, CELLS * 10, **CLOSE)
+    np.testing.assert_allclose(dataset.forces, HARTREE / BOHR, **CLOSE)
+    gradients = load_dataset(path, energy="e", forces="f", gradients=True)
+    np.testing.assert_allclose(gradients.forces, -HARTREE / BOHR, **CLOSE)
+    same = load_dataset(path, energy="e", energy_unit="kJ/mol")
+    assert same.fingerprint == dataset.fingerprint
+
+
+def test_what_states_no_unit_follows_what_does(tmp_path: Path) -> None:
+    stated = {
+        "coordinates": (np.ones((4, 2, 3)), "bohr"),
+        "cell": CELLS,
+        "e": (np.arange(4.0), "eV"),
+        "f": FORCES,
+    }
+    dataset = load_dataset(write(tmp_path / "x.h5", {"Al": stated}), energy="e", forces="f")
+    np.testing.assert_allclose(dataset.cells, CELLS * BOHR, **CLOSE)
+    np.testing.assert_allclose(dataset.forces, 1 / BOHR, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["unit", "Units"])
+def test_other_names_of_the_attribute(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {}})
+    with h5py.File(path, "a") as file:
+        file["Al/e"].attrs[name] = np.array([b"eV"])
+    np.testing.assert_array_equal(load_dataset(path, energy="e").energies, np.arange(4.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "expected"),
+    [
+        (
+            {"e": (np.zeros(4), "eV")},
+            {"energy_unit": "Hartree"},
+            "'Al/e' in .* is in eV, as the file states, but energy_unit is 'Hartree'; leave",
+        ),
+        (
+            {"coordinates": (FORCES, "bohr")},
+            {"length_unit": "Å"},
+            "'Al/coordinates' in .* is in bohr, as the file states, but length_unit is 'Å'",
+        ),
+        ({"cell": (CELLS, "bohr")}, {"length_unit": "nm"}, "'Al/cell' in .* is in bohr"),
+        (
+            {"e": (np.zeros(4), "Rydberg")},
+            {},
+            "'Al/e' in .* states its unit: unknown energy unit 'Rydberg'; use one of eV, .*; give "
+            "energy_unit, or correct the unit in the file",
+        ),
+        ({"e": (np.zeros(4), "eV/atom")}, {}, "unknown energy unit 'eV/atom'"),
+        ({"coordinates": (FORCES, "fm")}, {}, "unknown unit of length 'fm'.*give length_unit"),
+        ({"f": (FORCES, "N")}, {"forces": "f"}, "unknown unit of force 'N'.*correct the unit"),
+        ({"f": (FORCES, "eV")}, {"forces": "f"}, "unknown unit of force 'eV'"),
+        ({"e": (np.zeros(4), 7)}, {}, "the attribute 'units' of 'Al/e' in .* is .*7.*; expected"),
+    ],
+)
+def test_units_refused(
+    tmp_path: Path, given: dict[str, Any], options: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(DataError, match=expected):
+        load_dataset(write(tmp_path / "x.h5", {"Al": given}), energy="e", **options)
+
+
+def test_an_unknown_unit_gives_way_to_one_that_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {"e": (np.ones(4), "electron volts (eV)")}})
+    assert load_dataset(path, energy="e", energy_unit="eV").energies.tolist() == [1.0] * 4
+
+
+def test_two_attributes_that_differ(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"Al": {"e": (np.ones(4), "eV")}})
+    with h5py.File(path, "a") as file:
+        file["Al/e"].attrs["unit"] = "Hartree"
+    assert "has attributes that state Hartree and eV; delete the wrong one" in refusal(path)
+
+
+def test_groups_of_several_units(tmp_path: Path) -> None:
+    """Each is read in its own; but one that says nothing beside one that does is a trap."""
+    groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": (np.ones(4), "Hartree")}}
+    dataset = load_dataset(write(tmp_path / "x.h5", groups), energy="e")
+    assert dataset.energies.tolist() == [1.0] * 4 + [HARTREE] * 4
+    groups["c"] = {"e": np.ones(4)}
+    path = write(tmp_path / "y.h5", groups)
+    assert "'b/e'" not in refusal(path)
+    assert "'a/e' in " in refusal(path)
+    assert "states that it is in eV, 'c/e' states no unit; add the attribute" in refusal(path)
+    del groups["a"]  # Hartree is what is taken for the others, too
+    assert len(load_dataset(write(tmp_path / "z.h5", groups), energy="e")) == 8
+    groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": None}}
+    assert len(load_dataset(write(tmp_path / "w.h5", groups), energy="e")) == 4
+
+
+# --------------------------------------------------------------------------------------- links
+
+
+def hard(file: h5py.File, name: str) -> None:
+    file[f"train/{name}"] = file[name]
+
+
+def soft(file: h5py.File, name: str) -> None:
+    file[f"train/{name}"] = h5py.SoftLink(f"/{name}")
+
+
+def external(file: h5py.File, name: str) -> None:
+    file[f"train/{name}"] = h5py.ExternalLink(file.filename, f"/{name}")
+
+
+def arrays(file: h5py.File, name: str) -> None:
+    for key in file[name]:
+        file[f"train/{name}/{key}"] = file[name][key]
+
+
+def soft_arrays(file: h5py.File, name: str) -> None:
+    for key in file[name]:
+        file[f"train/{name}/{key}"] = h5py.SoftLink(f"/{name}/{key}")
+
+
+def cycle(file: h5py.File, name: str) -> None:
+    file[f"{name}/up"] = file["/"]
+    file.require_group("train")[name] = h5py.SoftLink("/")
+
+
+@pytest.mark.parametrize("link", [hard, soft, external, arrays, soft_arrays, cycle])
+def test_what_is_linked_is_counted_once(
+    tmp_path: Path, link: Callable[[h5py.File, str], None]
+) -> None:
+    path = write(tmp_path / "x.h5", {"a": {}, "b": {}})
+    plain = load_dataset(path, energy="e")
+    with h5py.File(path, "a") as file:
+        link(file, "a")
+        link(file, "b")
+    dataset = load_dataset(path, energy="e")
+    assert dataset.groups.tolist() == ["a"] * 4 + ["b"] * 4
+    assert dataset.fingerprint == plain.fingerprint
+
+
+def test_links_to_another_file(tmp_path: Path) -> None:
+    """A group there has the name it has here; two links to one group there are one."""
+    write(tmp_path / "there.h5", {"a": {}, "b": {}})
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, target in (("train/one", "a"), ("train/two", "b"), ("test/one", "a")):
+            file[name] = h5py.ExternalLink("there.h5", f"/{target}")
+    dataset = load_dataset(tmp_path / "x.h5", energy="e")
+    assert dataset.groups.tolist() == ["test/one"] * 4 + ["train/two"] * 4
+    there = load_dataset(tmp_path / "there.h5", energy="e")
+    assert dataset.fingerprint == there.fingerprint
+
+
+def test_one_geometry_with_two_energies_is_two(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"a": {}, "b": {"coordinates": None}})
+    with h5py.File(path, "a") as file:
+        file["b/coordinates"] = file["a/coordinates"]
+    assert len(load_dataset(path, energy="e")) == 8
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        (h5py.SoftLink("/nowhere"), "'train/a' in .* is a link to '/nowhere', which cannot be"),
+        (h5py.ExternalLink("no.h5", "/a"), "is a link to '/a' in 'no.h5', which cannot be opened"),
+    ],
+)
+def test_link_that_leads_nowhere(tmp_path: Path, link: Any, expected: str) -> None:
+    path = write(tmp_path / "x.h5", {"a": {}})
+    with h5py.File(path, "a") as file:
+        file["train/a"] = link
+    with pytest.raises(DataError, match=expected):
+        load_dataset(path, energy="e")
