@@ -55,7 +55,14 @@ class DataConfig(Section):
         "a prepared file needs none",
     )
     energy_unit: str | None = Field(
-        None, description="unit of the energy; None: Hartree in HDF5, eV in formats of ASE"
+        None,
+        description="unit of the energy; None: what the file says, else Hartree in HDF5, eV in "
+        "formats of ASE",
+    )
+    keys: dict[str, str] = Field(
+        {},
+        description="where HDF5 or .npz has 'positions', 'numbers', 'cell' and 'pbc', if under "
+        "unusual names",
     )
     stream: bool | None = Field(
         None,
@@ -78,6 +85,7 @@ class TestConfig(Section):
     energy: str | None = Field(None, description="key of the energy, as in [data]")
     forces: str | None = Field(None, description="key of the forces")
     energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
+    keys: dict[str, str] = Field({}, description="as in [data]")
 
 
 class HIPNNConfig(Section):

@@ -278,7 +278,7 @@ def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"e_unit": None}, "has no 'e_unit'; give energy_unit .archives of MD17 are in kcal/mol"),
+        ({"e_unit": None}, "has no 'e_unit'; give energy_unit .archives of MD17 and rMD17 are in"),
         ({"e_unit": "erg"}, "unknown energy unit 'erg'"),
         ({"r_unit": "inch"}, "unknown unit of length 'inch'; use one of Å, .*Bohr"),
         ({"z": None}, "has no key 'z'; its keys are: E"),
@@ -286,7 +286,11 @@ def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
         ({"F": np.zeros((3, 3, 2))}, r"'F' of the archive in .*\(3, 3, 2\); expected \(3, 3, 3\)"),
         ({"E": np.zeros(2)}, r"'E' of the archive in .* \(2,\); expected \(3,\)"),
         ({"R": np.zeros((3, 4, 3))}, r"\(3, 4, 3\); expected \(m, 3, 3\)"),
-        ({"z": np.array(["O", "H", "H"])}, "'z' in .* is of type <U1; expected numbers"),
+        ({"z": np.array(["O", "H", "Q"])}, "'z' of the archive in .*'Q' is not a chemical symbol"),
+        ({"z": np.full((2, 3), 1)}, r"'z' of the archive in .* \(2, 3\); expected \(3, 3\)"),
+        ({"R": np.full((3, 3, 3), "a")}, "'R' in .* is of type <U1; expected numbers"),
+        ({"pbc": True}, "the archive in .* is periodic by 'pbc', but has no lattice vectors"),
+        ({"cell": np.eye(3), "lattice": np.eye(3)}, "has 'cell' and 'lattice'; name the one"),
         ({"z": np.array([8, 1, 200])}, "atomic number 200"),
         ({"lattice": np.eye(2)}, r"'lattice' of the archive in .* expected \(3, 3\)"),
         ({"E": np.full(3, np.nan)}, "all 3 values of 'E' in .* are missing or NaN"),
@@ -295,6 +299,58 @@ def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
 def test_sgdml_refused(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(DataError, match=expected):
         load_dataset(archive(tmp_path / "x.npz", **changes), forces="F")
+
+
+def test_archives_of_rmd17(tmp_path: Path) -> None:
+    """Other names, and no unit, which is not guessed."""
+    arrays = {
+        "nuclear_charges": np.array([8, 1, 1], dtype=np.uint8),
+        "coords": np.arange(18.0).reshape(2, 3, 3),
+        "energies": np.array([[-47.0], [-48.0]]),
+        "forces": np.ones((2, 3, 3)),
+        "old_indices": np.arange(2.0),
+        "old_energies": np.zeros(2),
+        "old_forces": np.zeros((2, 3, 3)),
+    }
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert "give energy_unit" in refusal(tmp_path / "x.npz")
+    dataset = load_dataset(tmp_path / "x.npz", forces="forces", energy_unit="kcal/mol")
+    assert dataset.formulas.tolist() == dataset.groups.tolist() == ["H2O", "H2O"]
+    np.testing.assert_array_equal(dataset.positions.ravel(), np.arange(18.0))
+    np.testing.assert_allclose(dataset.energies, [-47 * KCAL_PER_MOL, -48 * KCAL_PER_MOL], **CLOSE)
+    np.testing.assert_allclose(dataset.forces, KCAL_PER_MOL, **CLOSE)
+    check_every_start(tmp_path / "x.npz", Request(forces="forces", energy_unit="eV"))
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_archive_of_isomers(tmp_path: Path, kind: str) -> None:
+    """Symbols of every configuration, in any order."""
+    symbols = np.array([["O", "H", "H"], ["H", "O", "H"], ["S", "H", "H"]], dtype=kind)
+    path = archive(tmp_path / "x.npz", z=None, symbols=symbols)
+    dataset = load_dataset(path)
+    assert dataset.atomic_numbers.tolist() == [8, 1, 1, 16, 1, 1]
+    assert dataset.groups.tolist() == ["H2O", "H2S"]
+
+
+def test_cells_of_archives(tmp_path: Path) -> None:
+    """Of every configuration; the rows of what is not called lattice are the vectors."""
+    cells = np.array([triclinic_crystal(seed).cell.array for seed in range(3)])
+    one = load_dataset(archive(tmp_path / "x.npz", lattice=np.swapaxes(cells, 1, 2)))
+    other = load_dataset(archive(tmp_path / "y.npz", cells=cells, pbc=[True, True, False]))
+    np.testing.assert_array_equal(one.cells, cells[[0, 2]])
+    np.testing.assert_array_equal(other.cells, cells[[0, 2]])
+    np.testing.assert_array_equal(other.pbc, [[True, True, False]] * 2)
+    assert load_dataset(archive(tmp_path / "z.npz", cell=np.zeros((3, 3)))).cells is None
+
+
+def test_keys_of_archives(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.npz", R=None, xyz=np.ones((3, 3, 3)), z=None, q=[8, 1, 1])
+    assert "has no key 'R'; its keys are: E, F" in refusal(path)
+    keys = {"positions": "xyz", "numbers": "q"}
+    assert load_dataset(path, keys=keys).formulas.tolist() == ["H2O", "H2O"]
+    assert "has no key 'xy'" in refusal(path, keys=keys | {"positions": "xy"})
+    message = refusal(path, keys={"coordinates": "xyz"})
+    assert "keys has an entry 'coordinates'; expected positions, numbers, cell, pbc" in message
 
 
 def test_damaged_archive(tmp_path: Path) -> None:
@@ -347,6 +403,11 @@ def test_format_of_one_frame_by_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.cells[0], 10 * atoms.cell.array, **CLOSE)
     ase.io.write(tmp_path / "POSCAR", atoms, format="vasp")
     assert "has no key 'energy'; its keys are: none" in refusal(tmp_path / "POSCAR")
+
+
+def test_keys_are_not_for_formats_of_ase(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "x.xyz", water())
+    assert "keys are for HDF5" in refusal(tmp_path / "x.xyz", keys={"positions": "pos"})
 
 
 def test_format_that_ase_does_not_have(tmp_path: Path) -> None:

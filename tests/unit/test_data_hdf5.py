@@ -14,6 +14,8 @@ import ekd
 from ekd.data import load_dataset
 from ekd.data.readers import Request, open_source
 from ekd.errors import DataError
+from ekd.evaluation import CurveConfig
+from ekd.evaluation.curves import coordinates
 from ekd.units import BOHR, HARTREE, KJ_PER_MOL
 from systems import triclinic_crystal
 from tolerances import tolerance
@@ -373,3 +375,71 @@ def test_link_that_leads_nowhere(tmp_path: Path, link: Any, expected: str) -> No
         file["train/a"] = link
     with pytest.raises(DataError, match=expected):
         load_dataset(path, energy="e")
+
+
+# ---------------------------------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize("positions", ["coords", "positions", "conformations"])
+@pytest.mark.parametrize("numbers", ["nuclear_charges", "numbers", "symbols"])
+def test_usual_names(tmp_path: Path, positions: str, numbers: str) -> None:
+    """Of positions and atoms; energies (m, 1), atoms of every configuration as symbols or not."""
+    atoms = [[13, 1], [1, 13]] * 2
+    if numbers == "symbols":
+        atoms = np.array([[b"Al", b"H"], [b"H", b"Al"]] * 2)  # type: ignore[assignment]
+    vectors = np.random.default_rng(0).normal(size=(4, 2, 3))
+    group = {"coordinates": None, positions: vectors, "atomic_numbers": None, numbers: atoms}
+    energies = np.array([[1.0], [np.nan], [2.0], [3.0]])
+    path = write(tmp_path / "x.h5", {"m": group | {"e": energies}})
+    dataset = load_dataset(path, energy="e", energy_unit="eV")
+    assert dataset.energies.tolist() == [1.0, 2.0, 3.0]
+    assert dataset.atomic_numbers.tolist() == [13, 1, 13, 1, 1, 13]
+    np.testing.assert_array_equal(dataset.positions, vectors[[0, 2, 3]].reshape(-1, 3))
+    assert refusal(path.parent / "x.h5", forces="f").endswith("no key 'f'; its keys are: e")
+    with pytest.raises(DataError, match="Keys with one number per configuration: e"):
+        load_dataset(path)
+
+
+def test_names_that_are_given(tmp_path: Path) -> None:
+    """They go before the usual ones, and are the same for prepare."""
+    vectors = np.random.default_rng(9).normal(size=(4, 2, 3))
+    group = {"xyz": vectors, "charges": [14, 14], "cell": CELLS, "lattice": CELLS * 2, "o": False}
+    path = write(tmp_path / "x.h5", {"m": group})
+    keys = {"positions": "xyz", "numbers": "charges", "cell": "lattice"}
+    dataset = load_dataset(path, energy="e", keys=keys)
+    assert set(dataset.formulas) == {"Si2"}
+    np.testing.assert_array_equal(dataset.positions, vectors.reshape(-1, 3))
+    np.testing.assert_array_equal(dataset.cells, CELLS * 2)
+    assert load_dataset(path, energy="e", keys=keys | {"pbc": "o"}).cells is None
+    output = tmp_path / "y.h5"
+    for _ in range(2):  # the second time it is the same request
+        summary = ekd.prepare_dataset(path, output, energy="e", keys=keys, progress=False)
+    assert summary.fingerprint == load_dataset(output).fingerprint == dataset.fingerprint
+    with pytest.raises(DataError, match="has other inputs or options"):
+        ekd.prepare_dataset(path, output, energy="e", keys=keys | {"pbc": "o"}, progress=False)
+
+
+def test_names_that_are_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", {"m": {}})
+    assert "has no group with 'xyz'; expected" in refusal(path, keys={"positions": "xyz"})
+    assert "'m' of" in (message := refusal(path, keys={"numbers": "charges"}))
+    assert "has no 'charges', only atomic_numbers, coordinates, e" in message
+    assert "Al" not in (message := refusal(path, keys={"cell": "metric"}))
+    assert "no group of '" in message
+    assert "has 'metric'" in message
+    assert "expected positions, numbers, cell, pbc" in refusal(path, keys={"x": "y"})
+    ekd.prepare_dataset(path, tmp_path / "y.h5", energy="e", progress=False)
+    with pytest.raises(DataError, match=r"keys are for HDF5 in groups and for \.npz: leave"):
+        load_dataset(tmp_path / "y.h5", keys={"positions": "xyz"})
+
+
+def test_a_scan_is_ordered_by_what_is_read(tmp_path: Path) -> None:
+    """Linked groups count once, and keys are those of the scan."""
+    group = {"xyz": np.ones((4, 2, 3)), "coordinates": None, "phi": [3.0, 1.0, 2.0, 0.0]}
+    path = write(tmp_path / "x.h5", {"m": group})
+    with h5py.File(path, "a") as file:
+        file["again/m"] = file["m"]
+    keys = {"positions": "xyz"}
+    data = load_dataset(path, energy="e", keys=keys)
+    scan = CurveConfig(path=path, coordinate="phi", keys=keys)
+    assert coordinates(data, scan)[0].tolist() == [3.0, 1.0, 2.0, 0.0]

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ekd.cli.options import Overwrite, Quiet, Resume, continues_by_itself, existing, load
+from ekd.cli.options import (
+    KeyOf,
+    Overwrite,
+    Quiet,
+    Resume,
+    continues_by_itself,
+    existing,
+    keys_of,
+    load,
+)
 
 if TYPE_CHECKING:
     from ekd.evaluation.settings import EvaluationConfig, SetConfig
@@ -95,6 +104,7 @@ def evaluate(
             metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
         ),
     ] = None,
+    key: KeyOf = None,
     gradients: Annotated[
         bool,
         typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
@@ -135,7 +145,13 @@ def evaluate(
 
     if len(models) == 1 and models[0].endswith(".toml"):
         path = Path(models[0])
-        given = {"--energy": energy, "--forces": forces, "--level": level, "--window": window}
+        given = {
+            "--energy": energy,
+            "--forces": forces,
+            "--key": key,
+            "--level": level,
+            "--window": window,
+        }
         if wrong := [name for name, value in given.items() if value]:
             raise typer.BadParameter(
                 f"{wrong[0]} belongs to data files; '{path}' describes its own"
@@ -151,7 +167,9 @@ def evaluate(
     else:
         files = [Path(text) for text in models if is_data(Path(text))]
         models = [text for text in models if Path(text) not in files]
-        config = _config(models, _sets(files, energy, forces, energy_unit, gradients, level))
+        config = _config(
+            models, _sets(files, energy, forces, energy_unit, gradients, level, keys_of(key))
+        )
         update = {
             "output": output or Path("evaluation"),
             "windows": window or [100.0],
@@ -198,6 +216,7 @@ def _sets(
     energy_unit: list[str] | None,
     gradients: bool,
     level: str | None,
+    keys: dict[str, str],
 ) -> list[SetConfig]:
     from ekd.evaluation.settings import SetConfig
 
@@ -222,6 +241,7 @@ def _sets(
             energy=e,
             forces=f,
             energy_unit=u,
+            keys=keys,
             gradients=gradients,
             level_of_theory=level,
         )

@@ -33,7 +33,30 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Remove existing results of these stages and start again."),
 ]
+KeyOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        metavar="WHAT=KEY",
+        help="Where HDF5 or .npz has `positions`, `numbers`, `cell` or `pbc`, if under unusual "
+        "names, e.g. `positions=xyz`. Once for each of them; for all files.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def keys_of(values: list[str] | None) -> dict[str, str]:
+    """What ``--key`` says, as :func:`ekd.load_dataset` takes it."""
+    keys: dict[str, str] = {}
+    for text in values or []:
+        what, _, key = text.partition("=")
+        if not what or not key or what in keys:
+            raise typer.BadParameter(
+                f"--key {text} is not WHAT=KEY, or given twice; expected e.g. --key positions=xyz "
+                "--key numbers=charges"
+            )
+        keys[what] = key
+    return keys
 
 
 @contextmanager

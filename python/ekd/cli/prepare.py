@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ekd.cli.options import Quiet, continues_by_itself
+from ekd.cli.options import KeyOf, Quiet, continues_by_itself, keys_of
 
 _HELP = """
 Convert data files to one prepared file, look at what is in it, and draw a picture of it.
 
 **Formats**, by suffix and content: the HDF5 release of ANI-1x and ANI-1ccx; HDF5 of pyanitools
-(ANI-1, ANI-2x, COMP6); `.npz` of sGDML and MD17; extended XYZ and everything else that ASE reads;
-prepared files, to merge them. Configurations without an energy are left out and counted. Energies
-and lengths are converted to eV and Å here, once.
+(ANI-1, ANI-2x, COMP6); `.npz` of sGDML, MD17 and rMD17; extended XYZ and everything else that ASE
+reads; prepared files, to merge them. Configurations without an energy are left out and counted.
+Energies and lengths are converted to eV and Å here, once.
 
 **What comes out**: one HDF5 file, compressed, with checksums, that `ekd.load_dataset` and `[data]
 path` of a configuration take without keys or units; a `.png` with histograms beside it; and a
@@ -35,6 +35,10 @@ after its end, it shows the summary.
     ekd prepare gdb11_*.h5 --forces forces --gradients -o comp6.h5
 
     ekd prepare aspirin_ccsd.npz --drop-duplicates --drop-outliers -o aspirin.h5
+
+    ekd prepare rmd17_aspirin.npz --energy-unit kcal/mol --forces forces -o aspirin.h5
+
+    ekd prepare own.h5 --energy e --key positions=xyz --key numbers=charges -o own-prepared.h5
 
     ekd prepare water.extxyz OUTCAR --energy energy --forces forces -o water.h5
 
@@ -62,8 +66,8 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="KEY",
-            help="Key of the energy. Default: `energies` in files of pyanitools, `E` in .npz, "
-            "`energy` in formats of ASE." + _EACH,
+            help="Key of the energy. Default: `energies` in files of pyanitools, `E`, `energies` "
+            "or `energy` in .npz, `energy` in formats of ASE." + _EACH,
         ),
     ] = None,
     forces: Annotated[
@@ -74,15 +78,15 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="UNIT",
-            help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: Hartree in HDF5, eV in formats of "
-            "ASE, what the file says in .npz." + _EACH,
+            help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: what the file says, else Hartree "
+            "in HDF5 and eV in formats of ASE." + _EACH,
         ),
     ] = None,
     length_unit: Annotated[
         list[str] | None,
         typer.Option(
             metavar="UNIT",
-            help="Angstrom, Bohr or nm. Default: Å, or what an .npz says." + _EACH,
+            help="Angstrom, Bohr or nm. Default: what the file says, else Å." + _EACH,
         ),
     ] = None,
     gradients: Annotated[
@@ -94,6 +98,7 @@ def prepare(
             metavar="NAME", help="A format of ASE, where the suffix does not tell." + _EACH
         ),
     ] = None,
+    key: KeyOf = None,
     level_of_theory: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
@@ -157,6 +162,7 @@ def prepare(
             length_unit=length_unit or None,
             gradients=gradients,
             format=format or None,
+            keys=keys_of(key),
             level_of_theory=level_of_theory,
             drop_duplicates=drop_duplicates,
             drop_outliers=drop_outliers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def load_dataset(
     gradients: bool = False,
     format: str | None = None,
     stream: bool | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Read a dataset and convert it to eV and Å.
 
@@ -34,26 +36,31 @@ def load_dataset(
 
     Args:
         path: a file made by ``ekd prepare``; HDF5 in the layout of ANI-1x/ANI-1ccx or of
-            pyanitools (ANI-1, COMP6); ``.npz`` of sGDML; extended XYZ or any format of ASE.
+            pyanitools (ANI-1, COMP6); ``.npz`` of sGDML, MD17 or rMD17; extended XYZ or any format
+            of ASE.
         energy: key of the energy, e.g. ``ccsd(t)_cbs.energy``. None: ``energies`` in the layout of
-            pyanitools, ``E`` in ``.npz``, ``energy`` in formats of ASE. A prepared file needs none.
+            pyanitools; ``E``, ``energies`` or ``energy`` in ``.npz``; ``energy`` in formats of ASE.
+            A prepared file needs none.
         forces: key of the forces; None: energies alone. A prepared file has those it has.
-        energy_unit: unit of the energy; None: Hartree in HDF5, eV in formats of ASE, in ``.npz``
-            what the file says.
-        length_unit: of positions and cells; None: Å, in ``.npz`` what the file says. Forces are
-            in the unit of the energy per unit of length.
+        energy_unit: unit of the energy; None: what the file says, else Hartree in HDF5 and eV in
+            formats of ASE; an ``.npz`` must say it.
+        length_unit: of positions and cells; None: what the file says, else Å. Forces are in the
+            unit of the energy per unit of length, unless the file says another one.
         gradients: the key of the forces holds gradients of the energy: turn their sign.
         format: name of a format of ASE; None: by suffix and content.
         stream: map the arrays of a prepared file from disk instead of reading them into memory.
             None: where they are larger than 1 GiB. Results are the same. A compressed file is
             unpacked beside itself first, once, as ``NAME.unpacked.h5``.
+        keys: where HDF5 or ``.npz`` has ``positions``, ``numbers``, ``cell`` and ``pbc``, if under
+            other names than those in docs/data.md: ``{"positions": "xyz", "numbers": "charges"}``.
 
     Raises:
-        DataError: the file is missing or not readable, a key or unit is unknown, no configuration
-            has the energy, one that has it lacks forces that were asked for, or shapes disagree.
+        DataError: the file is missing or not readable, a key or unit is unknown, a unit contradicts
+            the one that HDF5 or a database of ASE states, no configuration has the energy, one
+            that has it lacks forces that were asked for, or shapes disagree.
     """
     path = Path(path)
-    request = Request(energy, forces, energy_unit, length_unit, gradients, format)
+    request = Request(energy, forces, energy_unit, length_unit, gradients, format, keys)
     source = open_source(path, request)
     if isinstance(source, PreparedSource):
         return prepared.load(path, stream)

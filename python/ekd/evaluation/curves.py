@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from ekd.data import Dataset
 from ekd.data.frames import read_frames
+from ekd.data.readers.hdf5_groups import molecule_groups, opened
 from ekd.errors import ConfigError, DataError
 from ekd.evaluation.models import ModelPredictions
 from ekd.evaluation.settings import CurveConfig
@@ -80,7 +80,7 @@ def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
     if kind not in _N_ATOMS:
         if words:
             raise _not_understood(config.coordinate)
-        return _from_file(data, config.coordinate), config.coordinate
+        return _from_file(data, config.coordinate, config.keys), config.coordinate
     if len(words) != _N_ATOMS[kind] or not all(word.isdigit() for word in words):
         raise _not_understood(config.coordinate)
     atoms = [int(word) for word in words]
@@ -185,11 +185,11 @@ def _unwrapped(angles: Array) -> Array:
     return result
 
 
-def _from_file(data: Dataset, key: str) -> Array:
+def _from_file(data: Dataset, key: str, keys: Mapping[str, str]) -> Array:
     """One number for every configuration, from the comment lines or HDF5 arrays of the file."""
     path = Path(data.provenance.path)
     if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
-        values = _from_hdf5(path, key)
+        values = _from_hdf5(path, key, keys)
     else:
         frames = list(read_frames(path))
         values = [frame.info.get(key) for frame in frames]
@@ -204,21 +204,14 @@ def _from_file(data: Dataset, key: str) -> Array:
     return np.array(values, dtype=float)
 
 
-def _from_hdf5(path: Path, key: str) -> list[float]:
+def _from_hdf5(path: Path, key: str, keys: Mapping[str, str]) -> list[float]:
     found: list[float] = []
     names: set[str] = set()
-
-    def visit(parent: h5py.Group) -> None:  # in the order of the reader: parents first, by name
-        if "coordinates" in parent:
-            names.update(parent)
-            if key in parent:
-                found.extend(np.asarray(parent[key], dtype=float).ravel().tolist())
-        for child in parent.values():
-            if isinstance(child, h5py.Group):
-                visit(child)
-
-    with h5py.File(path, "r") as file:
-        visit(file)
+    with opened(path) as file:
+        for _, group in molecule_groups(file, keys):  # in the order of the reader
+            names.update(group)
+            if key in group:
+                found.extend(np.asarray(group[key], dtype=float).ravel().tolist())
     if not found:
         raise DataError(
             f"'{path}' has no array '{key}' to order a scan; its arrays are: "

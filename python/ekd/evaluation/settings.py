@@ -44,6 +44,7 @@ class SetConfig(Section):
     energy: str | None = Field(None, description="key of the energy")
     forces: str | None = Field(None, description="key of the forces; None: energies alone")
     energy_unit: str | None = Field(None, description="as in [data] of a run")
+    keys: dict[str, str] = Field({}, description="as in [data] of a run")
     gradients: bool = Field(False, description="the key of the forces holds gradients (COMP6)")
     name: str | None = Field(None, description="what tables call it; None: name of the file")
     level_of_theory: str | None = Field(

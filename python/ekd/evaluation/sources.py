@@ -235,6 +235,7 @@ def _read(entry: DataLike) -> Dataset:
         forces=entry.forces,
         energy_unit=entry.energy_unit,
         gradients=entry.gradients,
+        keys=entry.keys,
     )
     if entry.level_of_theory is not None:
         provenance = replace(dataset.provenance, level_of_theory=entry.level_of_theory)

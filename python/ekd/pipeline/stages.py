@@ -154,7 +154,8 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
-        values["data"].pop("stream")
+        for key in ("stream", "keys"):
+            values["data"].pop(key)
         for name in ("teachers", "labels", "student"):
             values.get(name, {}).pop("n_workers", None)
             for key in ("device", "checkpoint_minutes"):
@@ -164,6 +165,7 @@ class Pipeline:
         if values.get("test") is not None:
             assert self.test is not None
             values["test"].update(path=None, fingerprint=self.test.fingerprint)
+            values["test"].pop("keys")
         return _flatten(values)
 
     @cached_property
@@ -175,6 +177,7 @@ class Pipeline:
             energy=section.energy,
             energy_unit=section.energy_unit,
             stream=section.stream,
+            keys=section.keys,
         )
 
     @cached_property
@@ -188,6 +191,7 @@ class Pipeline:
             energy=section.energy,
             forces=section.forces,
             energy_unit=section.energy_unit,
+            keys=section.keys,
         )
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ def prepare_dataset(
     length_unit: PerInput = None,
     gradients: bool = False,
     format: PerInput = None,
+    keys: Mapping[str, str] | None = None,
     level_of_theory: str | None = None,
     drop_duplicates: bool = False,
     drop_outliers: bool = False,
@@ -93,10 +94,12 @@ def prepare_dataset(
         output: ``.h5`` file to write.
         energy: key of the energy; None: see :func:`ekd.load_dataset`.
         forces: key of the forces; None: energies alone. Kept where all inputs have them.
-        energy_unit: None: as the format has it.
-        length_unit: None: as the format has it.
+        energy_unit: None: as the file or its format has it.
+        length_unit: None: as the file or its format has it.
         gradients: the forces are gradients of the energy: turn their sign.
         format: name of a format of ASE; None: by suffix and content.
+        keys: where the inputs have positions, atomic numbers and cells, see
+            :func:`ekd.load_dataset`; the same for all.
         level_of_theory: in words; None: what the inputs state.
         drop_duplicates: keep the first configuration of every geometry.
         drop_outliers: drop energies and contacts beyond the two limits below.
@@ -122,11 +125,11 @@ def prepare_dataset(
         compress, level_of_theory,
     )  # fmt: skip
     _check_paths(paths, output)
-    keys = {
+    columns = {
         "energy": energy, "forces": forces, "energy_unit": energy_unit,
         "length_unit": length_unit, "format": format,
     }  # fmt: skip
-    requests = _requests(paths, gradients, keys)
+    requests = _requests(paths, gradients, columns, keys)
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -167,7 +170,7 @@ class _Job:
         self.work_folder = output.with_name(f".{output.name}.work")
         self.checksums = self._checksums()
         reading = [
-            asdict(request) | {"sha256": checksum}
+            request.to_json() | {"sha256": checksum}
             for request, checksum in zip(requests, self.checksums, strict=True)
         ]
         self.reading = {"sources": reading}
@@ -442,9 +445,14 @@ def _check_paths(paths: list[Path], output: Path) -> None:
         raise ConfigError(f"'{output}' is both input and output; choose another output")
 
 
-def _requests(paths: list[Path], gradients: bool, keys: dict[str, PerInput]) -> list[Request]:
+def _requests(
+    paths: list[Path],
+    gradients: bool,
+    given_once_or_each: dict[str, PerInput],
+    keys: Mapping[str, str] | None,
+) -> list[Request]:
     columns = {}
-    for name, given in keys.items():
+    for name, given in given_once_or_each.items():
         values = [given] if given is None or isinstance(given, str) else list(given)
         if len(values) not in (1, len(paths)):
             raise ConfigError(
@@ -453,7 +461,15 @@ def _requests(paths: list[Path], gradients: bool, keys: dict[str, PerInput]) -> 
             )
         columns[name] = values * (len(paths) if len(values) == 1 else 1)
     return [
-        Request(gradients=gradients, **{name: values[index] for name, values in columns.items()})
+        Request(
+            energy=columns["energy"][index],
+            forces=columns["forces"][index],
+            energy_unit=columns["energy_unit"][index],
+            length_unit=columns["length_unit"][index],
+            gradients=gradients,
+            format=columns["format"][index],
+            keys=keys,
+        )
         for index in range(len(paths))
     ]
 

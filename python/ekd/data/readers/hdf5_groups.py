@@ -149,8 +149,9 @@ class GroupSource(Source):
         for name, group in groups:
             positions = find("positions", group, self._request.keys)
             assert positions is not None
+            coordinates = self._dataset(group, name, positions)
             if self.energy_key in group:
-                arrays = _identity(group[positions]), _identity(group[self.energy_key])
+                arrays = _identity(coordinates), _identity(group[self.energy_key])
                 if arrays in seen:
                     continue
                 seen.add(arrays)
@@ -178,8 +179,13 @@ class GroupSource(Source):
             # Without an energy nothing of the group is used, in whatever unit it is.
             stated.append(units if self.energy_key in group else {})
             sizes = factors(self._request, units, "Hartree", self.path)
-            m = len(self._dataset(group, name, positions))
-            described.append(_Group(name, m, positions, numbers, cell, pbc, sizes))
+            described.append(_Group(name, len(coordinates), positions, numbers, cell, pbc, sizes))
+        for what in ("cell", "pbc"):
+            if what in (self._request.keys or {}) and not any(getattr(g, what) for g in described):
+                raise DataError(
+                    f"no group of '{self.path}' has '{(self._request.keys or {})[what]}', which "
+                    f"keys name for the {what}; correct the name, or leave it out"
+                )
         self._check_one_unit(described, stated)
         return described
 

@@ -1,8 +1,8 @@
-"""sGDML and MD17 archives (``.npz``), one molecule or cell each: http://www.sgdml.org.
+"""sGDML and MD17 archives (``.npz``), http://www.sgdml.org, and others with arrays like these.
 
 ``R`` [m, n, 3] and ``z`` [n], energies ``E`` [m] or [m, 1], forces ``F`` [m, n, 3], units as text
 in ``r_unit`` and ``e_unit``, level of theory in ``theory``; ``lattice`` [3, 3] has the lattice
-vectors as columns.
+vectors as columns. rMD17 and its relatives have other names, and no units.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import numpy as np
 from ase.formula import Formula
 from numpy.typing import NDArray
 
+from ekd.data.readers.cells import read_cells
+from ekd.data.readers.keys import find, find_periodic
+from ekd.data.readers.numbers import read_numbers
 from ekd.data.readers.source import (
     Block,
     Request,
     Source,
-    check_numbers,
     mismatch,
     rows_per_block,
     units,
@@ -31,9 +33,12 @@ from ekd.errors import DataError
 
 SUFFIXES = (".npz",)
 
+_ENERGIES = ("E", "energies", "energy")
+_WHERE = "the archive"
+
 
 class SGDMLSource(Source):
-    """An archive of one molecule.
+    """An archive of one molecule, or of several with the same number of atoms.
 
     Raises:
         DataError: it is no archive, lacks an array or the unit of the energy, or shapes disagree.
@@ -41,55 +46,68 @@ class SGDMLSource(Source):
 
     def __init__(self, path: Path, request: Request) -> None:
         self.path = path
-        self.energy_key = request.energy or "E"
         self.has_forces = request.forces is not None
         arrays = _load(path)
-        for key in ("R", "z", self.energy_key, *filter(None, [request.forces])):
+        self.energy_key = request.energy or next(filter(arrays.__contains__, _ENERGIES), "E")
+        positions, numbers = (
+            find(what, arrays, request.keys) or _expected(what, request, default)
+            for what, default in (("positions", "R"), ("numbers", "z"))
+        )
+        periodic = [(request.keys or {}).get(what) for what in ("cell", "pbc")]
+        named = filter(None, [self.energy_key, request.forces, *periodic])
+        for key in (positions, numbers, *named):
             if key not in arrays:
                 raise unknown_key(path, key, arrays)
         e_unit = request.energy_unit or _text(arrays.get("e_unit"))
         if not e_unit:
             raise DataError(
-                f"'{path}' has no 'e_unit'; give energy_unit (archives of MD17 are in kcal/mol)"
+                f"'{path}' has no 'e_unit'; give energy_unit (archives of MD17 and rMD17 are in "
+                "kcal/mol)"
             )
         self._units = units(request, energy=e_unit, length=_text(arrays.get("r_unit")) or "Å")
         theory = _text(arrays.get("theory"))
         self.level_of_theory = theory if theory not in ("", "unknown") else self.energy_key
 
-        self._numbers = self._numeric(arrays, "z").astype(np.int64).reshape(-1)
-        check_numbers(path, self._numbers)
-        self._positions = self._numeric(arrays, "R")
+        self._numbers = read_numbers(numbers, arrays[numbers], path, _WHERE)
+        self._positions = self._numeric(arrays, positions)
         shape = self._positions.shape
-        n_atoms = len(self._numbers)
+        self._n_atoms = n_atoms = self._numbers.shape[-1]
         if len(shape) != 3 or shape[1:] != (n_atoms, 3):
-            raise mismatch(path, "the archive", "R", shape, f"(m, {n_atoms}, 3)")
+            raise mismatch(path, _WHERE, positions, shape, f"(m, {n_atoms}, 3)")
         self.n_configs = shape[0]
+        if self._numbers.ndim == 2 and len(self._numbers) == 1:
+            self._numbers = self._numbers[0]
+        if self._numbers.ndim == 2 and len(self._numbers) != shape[0]:
+            expected = f"({shape[0]}, {n_atoms})"
+            raise mismatch(path, _WHERE, numbers, self._numbers.shape, expected)
         energies = self._numeric(arrays, self.energy_key)
         if energies.shape not in ((shape[0],), (shape[0], 1)):
             expected = f"({shape[0]},)"
-            raise mismatch(path, "the archive", self.energy_key, energies.shape, expected)
+            raise mismatch(path, _WHERE, self.energy_key, energies.shape, expected)
         self._energies = energies.reshape(-1).astype(np.float64)
         self._forces = None
         if request.forces is not None:
             self._forces = self._numeric(arrays, request.forces)
             if self._forces.shape != shape:
                 found = self._forces.shape
-                raise mismatch(path, "the archive", request.forces, found, str(shape))
-        self._cell = None
-        if "lattice" in arrays:
-            lattice = self._numeric(arrays, "lattice")
-            if lattice.shape != (3, 3):
-                raise mismatch(path, "the archive", "lattice", lattice.shape, "(3, 3)")
-            self._cell = lattice.T.astype(np.float64)
-        counts = dict(zip(*np.unique(self._numbers, return_counts=True), strict=True))
-        self._formula = Formula.from_dict(
-            {symbol(int(number)): int(count) for number, count in counts.items()}
-        ).format("hill")
+                raise mismatch(path, _WHERE, request.forces, found, str(shape))
+        self._periodic = read_cells(
+            _periodic("cell", arrays, request, path),
+            _periodic("pbc", arrays, request, path),
+            shape[0],
+            path,
+            _WHERE,
+        )
+        if self._numbers.ndim == 1:
+            self._formulas = np.full(shape[0], _formula(self._numbers))
+        else:
+            rows, inverse = np.unique(np.sort(self._numbers, axis=1), axis=0, return_inverse=True)
+            self._formulas = np.array([_formula(row) for row in rows])[inverse.reshape(-1)]
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
         in_ev, in_angstrom, force = self._units
-        n_atoms = len(self._numbers)
+        n_atoms = self._n_atoms
         step = rows_per_block(n_atoms)
         for first in range(start, len(self._energies), step):
             rows = slice(first, first + step)
@@ -102,17 +120,21 @@ class SGDMLSource(Source):
             ) -> NDArray[np.float64]:
                 return array[rows][kept].reshape(-1, 3).astype(np.float64)
 
-            cell = None if self._cell is None else self._cell * in_angstrom
+            cells = pbc = None
+            if self._periodic is not None and (one := self._periodic[1][rows][kept]).any():
+                cells, pbc = self._periodic[0][rows][kept] * in_angstrom, one
             yield Block(
                 n_read=len(energies),
                 sizes=np.full(m, n_atoms, dtype=np.int64),
-                atomic_numbers=np.tile(self._numbers, m),
+                atomic_numbers=np.tile(self._numbers, m)
+                if self._numbers.ndim == 1
+                else self._numbers[rows][kept].reshape(-1),
                 positions=vectors(self._positions) * in_angstrom,
                 energies=energies[kept] * in_ev,
-                groups=np.full(m, self._formula),
+                groups=self._formulas[rows][kept],
                 forces=None if self._forces is None else vectors(self._forces) * force,
-                cells=None if cell is None else np.tile(cell, (m, 1, 1)),
-                pbc=None if cell is None else np.ones((m, 3), dtype=bool),
+                cells=cells,
+                pbc=pbc,
             )
 
     def _numeric(self, arrays: dict[str, NDArray[Any]], key: str) -> NDArray[Any]:
@@ -120,6 +142,30 @@ class SGDMLSource(Source):
         if array.dtype.kind not in "fiu":
             raise DataError(f"'{key}' in '{self.path}' is of type {array.dtype}; expected numbers")
         return array
+
+
+def _expected(what: str, request: Request, default: str) -> str:
+    return (request.keys or {}).get(what, default)
+
+
+def _periodic(
+    quantity: str, arrays: dict[str, NDArray[Any]], request: Request, path: Path
+) -> tuple[str, NDArray[Any]] | None:
+    key = find_periodic(quantity, arrays, request.keys, path, _WHERE)
+    if key is None:
+        return None
+    array = arrays[key]
+    if key == "lattice" and array.shape[-1:] == (9,):
+        array = array.reshape(-1, 3, 3)
+    if key == "lattice" and array.shape[-2:] == (3, 3):  # the vectors are columns
+        array = np.swapaxes(array.reshape(-1, 3, 3), 1, 2)
+    return key, array
+
+
+def _formula(numbers: NDArray[np.int64]) -> str:
+    counts = dict(zip(*np.unique(numbers, return_counts=True), strict=True))
+    names = {symbol(int(number)): int(count) for number, count in counts.items()}
+    return str(Formula.from_dict(names).format("hill"))
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
