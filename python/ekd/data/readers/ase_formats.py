@@ -1,12 +1,14 @@
 """Extended XYZ and every other format that ASE reads, frame by frame.
 
 The energy is a key of the frame or a result of its calculator, the forces an array of the frame or
-such a result: ASE moves well-known keys such as ``energy`` and ``forces`` into a calculator.
+such a result: ASE moves well-known keys such as ``energy`` and ``forces`` into a calculator. In a
+database of ASE both may be among the key-value pairs or the data of a row, as SchNetPack has them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from numpy.typing import NDArray
 
-from ekd.data.frames import read_frames
+from ekd.data.frames import is_database, read_frames, stated_units
 from ekd.data.readers.source import (
     Block,
     Request,
@@ -26,6 +28,7 @@ from ekd.data.readers.source import (
     units,
     unknown_key,
 )
+from ekd.data.readers.stated_units import factors
 from ekd.errors import DataError
 
 _FRAMES_PER_BLOCK = 1000
@@ -36,7 +39,8 @@ class ASESource(Source):
     """A file of frames.
 
     Raises:
-        DataError: ASE does not know the format.
+        DataError: ASE does not know the format; the units that a database states are unknown, or
+            contradict those that are given.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
@@ -46,12 +50,29 @@ class ASESource(Source):
         self.n_configs = None
         self._forces_key = request.forces
         self.has_forces = request.forces is not None
-        self._units = units(request, energy="eV")
         self._format = request.format or _format_of(path)
         if self._format not in ioformats:
             raise DataError(
                 f"ASE has no format '{self._format}'; 'ase info --formats' lists what it has"
             )
+        self._units = self._factors(request)
+
+    def _factors(self, request: Request) -> tuple[float, float, float]:
+        """Factors for energies, lengths and forces: of the metadata of a database, or as usual."""
+        if not is_database(self._format):
+            return units(request, energy="eV")
+        with self._parsing():
+            stated = stated_units(self.path, self._format)
+        arrays = {
+            "energy": (self.energy_key, stated.properties.get(self.energy_key)),
+            "positions": ("positions", stated.length),
+        }
+        if self._forces_key is not None:
+            arrays["forces"] = (self._forces_key, stated.properties.get(self._forces_key))
+        sizes = factors(request, arrays, "eV", self.path)
+        # Frames of a database that states its unit of length are in Å already.
+        length = 1.0 if stated.length is not None else sizes["positions"]
+        return sizes["energy"], length, sizes.get("forces", 1.0)
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
@@ -70,10 +91,17 @@ class ASESource(Source):
 
     def _frames(self, start: int) -> Iterator[Atoms]:
         single = ioformats[self._format].single  # such formats take no index
-        try:
+        with self._parsing():
             index = ":" if single else f"{start}:"
             frames = read_frames(self.path, index, self._format)
             yield from islice(frames, start if single else 0, None)
+
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError:
+            raise
         except Exception as error:  # every parser of ASE has its own way to fail
             name = _NAMES.get(self._format, f"'{self._format}'")
             raise DataError(
@@ -85,6 +113,11 @@ class ASESource(Source):
         for frame in frames:
             results = dict(frame.calc.results) if frame.calc is not None else {}
             scalars, arrays = results | frame.info, results | frame.arrays
+            if is_database(self._format):
+                self._check_one_place(results, frame.info)
+                vectors = {key: value for key, value in frame.info.items() if _is_table(value)}
+                arrays |= vectors
+                scalars = {key: scalars[key] for key in scalars if key not in vectors}
             present["energy"].update(scalars)
             present["forces"].update(arrays)
             energy = self._number(scalars.get(self.energy_key, np.nan))
@@ -111,7 +144,18 @@ class ASESource(Source):
             pbc=pbc if pbc.any() else None,
         )
 
+    def _check_one_place(self, results: dict[str, Any], info: dict[str, Any]) -> None:
+        """Refuse a key that is both a result of a row and in its data, with other values."""
+        for key in filter(None, (self.energy_key, self._forces_key)):
+            if key in results and key in info and not _agree(results[key], info[key]):
+                raise DataError(
+                    f"a row of '{self.path}' has '{key}' as a result of its calculator and, with "
+                    "another value, in its key-value pairs or data; remove one of them"
+                )
+
     def _number(self, value: Any) -> float:
+        if isinstance(value, (list, np.ndarray)) and np.size(value) == 1:
+            value = np.reshape(value, -1)[0]  # as SchNetPack stores it
         if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
             raise DataError(
                 f"'{self.energy_key}' in '{self.path}' is {value!r} in one frame; expected a number"
@@ -126,6 +170,20 @@ class ASESource(Source):
             key, expected = str(self._forces_key), f"({n_atoms}, 3)"
             raise mismatch(self.path, "one frame", key, vectors.shape, expected)
         return vectors.astype(np.float64)
+
+
+def _is_table(value: Any) -> bool:
+    try:
+        return np.ndim(value) == 2 and np.size(value) > 1
+    except ValueError:  # lists of several lengths
+        return False
+
+
+def _agree(one: Any, other: Any) -> bool:
+    try:
+        return bool(np.allclose(one, np.reshape(other, np.shape(one)), rtol=1e-9, atol=0))
+    except (TypeError, ValueError):
+        return False
 
 
 def _format_of(path: Path) -> str:
