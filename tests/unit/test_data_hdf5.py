@@ -9,6 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
 
 import ekd
 from ekd.data import load_dataset
@@ -81,11 +83,19 @@ def test_cells(tmp_path: Path, numbers: str, key: str, array: Any, expected: Any
     np.testing.assert_array_equal(dataset.cells, expected)
 
 
-def test_nearest_pairs_are_those_of_the_crystal(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.h5", {"Al": {"cell": CELLS, "pbc": [True, True, False]}})
-    atoms = load_dataset(path, energy="e").atoms(1)
-    assert atoms.pbc.tolist() == [True, True, False]
-    np.testing.assert_array_equal(atoms.cell.array, CELLS[1])
+@pytest.mark.parametrize("numbers", ["atomic_numbers", "species"])
+def test_nearest_pairs_are_those_of_the_crystal(tmp_path: Path, numbers: str) -> None:
+    """Twelve neighbours of each of the four atoms of a cubic cell of aluminium."""
+    crystal = bulk("Al", cubic=True)
+    aluminium = {
+        numbers: ATOMS[numbers] * 2,
+        "coordinates": crystal.positions[None],
+        "e": [0.0],
+        "cell": crystal.cell.array[None],
+    }
+    path = write(tmp_path / "x.h5", {"Al4": aluminium}, numbers)
+    atoms = load_dataset(path, energy="e").atoms(0)
+    assert len(neighbor_list("i", atoms, 3.2)) == 48
 
 
 @pytest.mark.parametrize(
@@ -132,6 +142,26 @@ def test_cell_in_attributes_of_the_group(tmp_path: Path) -> None:
     dataset = load_dataset(path, energy="e")
     np.testing.assert_array_equal(dataset.cells, CELLS[[0] * 4])
     np.testing.assert_array_equal(dataset.pbc, [[True, False, True]] * 4)
+
+
+@pytest.mark.parametrize("place", ["/", "a"])
+@pytest.mark.parametrize("key", ["cell", "pbc", "lattice_parameters"])
+def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
+    """They are not read, and what is beneath is no cluster."""
+    path = write(tmp_path / "x.h5", {"a/m": {}, "a/n": {}})
+    with h5py.File(path, "a") as file:
+        file[place].attrs[key] = np.zeros(3)
+    assert load_dataset(path, energy="e").cells is None
+    with h5py.File(path, "a") as file:
+        file[place].attrs[key] = np.ones(3)
+    message = refusal(path)
+    where = "the root" if place == "/" else "a"
+    assert f"'{key}' in '{path}' lies in {where}, above the group 'a/m'" in message
+    with h5py.File(path, "a") as file:
+        file["a/m/pbc"] = file["a/n/pbc"] = False
+    assert load_dataset(path, energy="e").cells is None
+    path = write(tmp_path / "y.h5", {f"{key}/m": {}})
+    assert load_dataset(path, energy="e").cells is None  # the name of a group is only that
 
 
 def test_cells_of_what_is_kept(tmp_path: Path) -> None:
@@ -234,6 +264,7 @@ def test_other_names_of_the_attribute(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "x.h5", {"Al": {}})
     with h5py.File(path, "a") as file:
         file["Al/e"].attrs[name] = np.array([b"eV"])
+        file["Al/coordinates"].attrs[name] = "Å".encode("latin-1")
     np.testing.assert_array_equal(load_dataset(path, energy="e").energies, np.arange(4.0))
 
 
@@ -428,6 +459,8 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
     assert "no group of '" in message
     assert "has 'metric'" in message
     assert "expected positions, numbers, cell, pbc" in refusal(path, keys={"x": "y"})
+    assert "keys is 'xyz'; expected a dictionary" in refusal(path, keys="xyz")
+    assert "keys has 1 for the positions; expected a name" in refusal(path, keys={"positions": 1})
     ekd.prepare_dataset(path, tmp_path / "y.h5", energy="e", progress=False)
     with pytest.raises(DataError, match=r"keys are for HDF5 in groups and for \.npz: leave"):
         load_dataset(tmp_path / "y.h5", keys={"positions": "xyz"})

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.readers.cells import read_cells
-from ekd.data.readers.keys import find, find_periodic
+from ekd.data.readers.keys import find, find_periodic, is_periodic_name
 from ekd.data.readers.numbers import read_numbers
 from ekd.data.readers.source import Block, Request, Source, mismatch, rows_per_block, unknown_key
 from ekd.data.readers.stated_units import factors, unit_attribute
@@ -139,6 +139,7 @@ class GroupSource(Source):
                 if not any(key in group for _, group in groups):
                     raise unknown_key(path, key, {name for _, group in groups for name in group})
             self._groups = self._described(groups)
+            self._check_above(file)
         self.n_configs = sum(group.n_configs for group in self._groups)
 
     def _described(self, groups: list[tuple[str, h5py.Group]]) -> list[_Group]:
@@ -188,6 +189,29 @@ class GroupSource(Source):
                 )
         self._check_one_unit(described, stated)
         return described
+
+    def _check_above(self, file: h5py.File) -> None:
+        """Refuse lattice vectors that lie above groups, which would be read as clusters."""
+        holders = {group.name for group in self._groups}
+        above: dict[str, str] = {}
+        for group in self._groups:
+            if group.cell is None and group.pbc is None:
+                parts = group.name.split("/")
+                for depth in range(len(parts)):
+                    above.setdefault("/".join(parts[:depth]), group.name)
+        for name in above.keys() - holders:
+            parent = file[name or "/"]
+            for key in (*parent, *parent.attrs):
+                if not is_periodic_name(key):
+                    continue
+                value = parent[key] if key in parent else np.asarray(parent.attrs[key])
+                if isinstance(value, h5py.Group) or not np.asarray(value).any():
+                    continue
+                raise DataError(
+                    f"'{key}' in '{self.path}' lies in {_where(name)}, above the group "
+                    f"'{above[name]}', and is not read there; put it beside the positions of each "
+                    "group that is periodic, and 'pbc' = false beside those of the others"
+                )
 
     def _stated_unit(self, group: h5py.Group, name: str, key: str) -> str | None:
         if key not in group:

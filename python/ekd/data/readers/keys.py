@@ -33,20 +33,29 @@ def check_keys(keys: Mapping[str, str] | None) -> None:
     """Refuse names of quantities that are none.
 
     Raises:
-        DataError: one is not among positions, numbers, cell and pbc.
+        DataError: it is no mapping of text, or one is not among positions, numbers, cell and pbc.
     """
-    for quantity in keys or {}:
+    example = "e.g. keys={'positions': 'coords', 'numbers': 'nuclear_charges'}"
+    if keys is not None and not isinstance(keys, Mapping):
+        raise DataError(f"keys is {keys!r}; expected a dictionary, {example}")
+    for quantity, key in (keys or {}).items():
         if quantity not in KNOWN:
             raise DataError(
-                f"keys has an entry '{quantity}'; expected {', '.join(KNOWN)}, e.g. "
-                "keys={'positions': 'coords', 'numbers': 'nuclear_charges'}"
+                f"keys has an entry '{quantity}'; expected {', '.join(KNOWN)}, {example}"
             )
+        if not isinstance(key, str) or not key:
+            raise DataError(f"keys has {key!r} for the {quantity}; expected a name, {example}")
 
 
 def find(quantity: str, names: Collection[str], keys: Mapping[str, str] | None) -> str | None:
     """The name under which a file or group has positions or atomic numbers, perhaps none."""
     known = (keys[quantity],) if keys and quantity in keys else KNOWN[quantity]
     return next((name for name in known if name in names), None)
+
+
+def is_periodic_name(name: str) -> bool:
+    """Whether an array of this name says that something is periodic."""
+    return name.casefold() in {*KNOWN["cell"], *KNOWN["pbc"], *_OTHER_CELLS}
 
 
 def find_periodic(

@@ -33,14 +33,12 @@ def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str
         if name.casefold() in _ATTRIBUTES:
             value = np.asarray(attributes[name])
             entry = value.reshape(-1)[0] if value.size == 1 else value
-            if isinstance(entry, bytes):
-                entry = entry.decode("utf-8", "replace")
-            if not isinstance(entry, str):
+            if not isinstance(entry, (bytes, str)):
                 raise DataError(
                     f"the attribute '{name}' of '{array}' in '{path}' is {entry!r}; expected the "
                     "name of a unit; correct the attribute, or delete it"
                 )
-            found.add(entry.strip())
+            found.add(_decoded(entry).strip())
     found.discard("")
     if len(found) > 1:
         raise DataError(
@@ -48,6 +46,15 @@ def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str
             "delete the wrong one"
         )
     return next(iter(found), None)
+
+
+def _decoded(name: bytes | str) -> str:
+    if isinstance(name, str):  # h5py escapes bytes that are not UTF-8
+        name = name.encode(errors="surrogateescape")
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("latin-1")  # where the Å of older files is
 
 
 def agreed(
