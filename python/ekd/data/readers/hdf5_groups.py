@@ -8,6 +8,7 @@ a group says which atoms these are.
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.readers.cells import read_cells
-from ekd.data.readers.keys import find, find_periodic, is_periodic_name
+from ekd.data.readers.keys import find, find_cell, is_periodic_name
 from ekd.data.readers.numbers import read_numbers
 from ekd.data.readers.source import Block, Request, Source, mismatch, rows_per_block, unknown_key
 from ekd.data.readers.stated_units import factors, unit_attribute
@@ -162,11 +163,8 @@ class GroupSource(Source):
                 raise DataError(
                     f"group '{name}' of '{self.path}' has no '{expected}', only {', '.join(group)}"
                 )
-            names = [*group, *group.attrs]
-            cell, pbc = (
-                find_periodic(quantity, names, self._request.keys, self.path, _where(name))
-                for quantity in ("cell", "pbc")
-            )
+            members = ChainMap(group, group.attrs)
+            cell, pbc = find_cell(members, self._request.keys, self.path, _where(name))
             units = {
                 what: (f"{name}/{key}".lstrip("/"), self._stated_unit(group, name, key))
                 for what, key in (
@@ -181,11 +179,11 @@ class GroupSource(Source):
             stated.append(units if self.energy_key in group else {})
             sizes = factors(self._request, units, "Hartree", self.path)
             described.append(_Group(name, len(coordinates), positions, numbers, cell, pbc, sizes))
-        for what in ("cell", "pbc"):
-            if what in (self._request.keys or {}) and not any(getattr(g, what) for g in described):
+        for what, key in (self._request.keys or {}).items():
+            if not any(key in group or key in group.attrs for _, group in groups):
                 raise DataError(
-                    f"no group of '{self.path}' has '{(self._request.keys or {})[what]}', which "
-                    f"keys name for the {what}; correct the name, or leave it out"
+                    f"no group of '{self.path}' has '{key}', which keys name for the {what}; "
+                    "correct the name, or leave it out"
                 )
         self._check_one_unit(described, stated)
         return described

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ekd.errors import DataError
 
@@ -58,14 +61,32 @@ def is_periodic_name(name: str) -> bool:
     return name.casefold() in {*KNOWN["cell"], *KNOWN["pbc"], *_OTHER_CELLS}
 
 
-def find_periodic(
-    quantity: str, names: Collection[str], keys: Mapping[str, str] | None, path: Path, where: str
-) -> str | None:
-    """The name under which a file or group has ``cell`` or ``pbc``, perhaps none.
+def find_cell(
+    arrays: Mapping[str, Any], keys: Mapping[str, str] | None, path: Path, where: str
+) -> tuple[str | None, str | None]:
+    """The names under which a file or group has ``cell`` and ``pbc``, perhaps none.
+
+    Where ``pbc`` says that nothing is periodic, no cell is looked for.
+
+    Args:
+        arrays: what there is, by name.
+        keys: names that are given.
+        path: the file, for errors.
+        where: the group, for errors.
 
     Raises:
-        DataError: there are several, or lattice parameters that are not read.
+        DataError: there are several of one, or lattice parameters that are not read.
     """
+    pbc = _find_one("pbc", arrays, keys, path, where)
+    value = None if pbc is None else np.asarray(arrays[pbc])
+    if value is not None and value.dtype.kind in "bfiu" and not value.any():
+        return None, pbc
+    return _find_one("cell", arrays, keys, path, where), pbc
+
+
+def _find_one(
+    quantity: str, names: Collection[str], keys: Mapping[str, str] | None, path: Path, where: str
+) -> str | None:
     if keys and quantity in keys:
         return keys[quantity] if keys[quantity] in names else None
     found = sorted(name for name in names if name.casefold() in KNOWN[quantity])
@@ -82,7 +103,8 @@ def find_periodic(
         lengths = len(others) == 1 and others[0].casefold().endswith(_LENGTHS)
         raise DataError(
             f"{where} in '{path}' is periodic by {' and '.join(map(repr, others))}, which is not "
-            "read; expected lattice vectors as rows, 'cell' (3, 3) or (m, 3, 3)"
+            "read; expected lattice vectors as rows, 'cell' (3, 3) or (m, 3, 3), or 'pbc' = false "
+            "if nothing is periodic"
             + (f"; if all angles are right, keys={{'cell': '{others[0]}'}}" if lengths else "")
         )
     return None

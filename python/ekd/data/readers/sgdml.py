@@ -17,7 +17,7 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from ekd.data.readers.cells import read_cells
-from ekd.data.readers.keys import find, find_periodic
+from ekd.data.readers.keys import find, find_cell
 from ekd.data.readers.numbers import read_numbers
 from ekd.data.readers.source import (
     Block,
@@ -91,9 +91,10 @@ class SGDMLSource(Source):
             if self._forces.shape != shape:
                 found = self._forces.shape
                 raise mismatch(path, _WHERE, request.forces, found, str(shape))
+        cell, pbc = find_cell(arrays, request.keys, path, _WHERE)
         self._periodic = read_cells(
-            _periodic("cell", arrays, request, path),
-            _periodic("pbc", arrays, request, path),
+            None if cell is None else (cell, _rows(cell, arrays[cell])),
+            None if pbc is None else (pbc, arrays[pbc]),
             shape[0],
             path,
             _WHERE,
@@ -148,18 +149,13 @@ def _expected(what: str, request: Request, default: str) -> str:
     return (request.keys or {}).get(what, default)
 
 
-def _periodic(
-    quantity: str, arrays: dict[str, NDArray[Any]], request: Request, path: Path
-) -> tuple[str, NDArray[Any]] | None:
-    key = find_periodic(quantity, arrays, request.keys, path, _WHERE)
-    if key is None:
-        return None
-    array = arrays[key]
+def _rows(key: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Lattice vectors as rows: of ``lattice`` they are columns."""
     if key == "lattice" and array.shape[-1:] == (9,):
         array = array.reshape(-1, 3, 3)
-    if key == "lattice" and array.shape[-2:] == (3, 3):  # the vectors are columns
+    if key == "lattice" and array.shape[-2:] == (3, 3):
         array = np.swapaxes(array.reshape(-1, 3, 3), 1, 2)
-    return key, array
+    return array
 
 
 def _formula(numbers: NDArray[np.int64]) -> str:
