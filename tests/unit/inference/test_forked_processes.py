@@ -1,0 +1,64 @@
+"""Forked workers evaluate, also where the parent has done so with several threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import systems
+from models import random_model, with_other_class
+from tolerances import tolerance
+
+SCRIPT = """
+import multiprocessing, sys
+import numpy as np, torch
+import ase.io
+from ekd.calculator import EKDCalculator
+
+calculator = EKDCalculator(sys.argv[1])
+
+def evaluate(atoms):
+    atoms.calc = calculator
+    return torch.get_num_threads(), atoms.get_forces()
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    atoms = ase.io.read(sys.argv[2])
+    _, expected = evaluate(atoms.copy())
+    shifted = atoms.copy()
+    shifted.positions += 0.1  # the calculator has not seen it
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        for threads, forces in pool.map(evaluate, [shifted] * 4):
+            assert threads == 1, threads
+            np.testing.assert_allclose(forces, expected, **BOUNDS)
+    assert torch.get_num_threads() == 2
+"""
+
+
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "TorchScript"])
+def test_forked_workers_return(tmp_path: Path, kernels: bool) -> None:
+    """In a process of its own, which is ended if its workers never return."""
+    model = random_model(tmp_path / "student.pt", n_interactions=2, l_max=1)
+    if not kernels:
+        model = with_other_class(model, tmp_path / "other.pt")
+    systems.water_box(4).write(tmp_path / "water.xyz")
+    script = SCRIPT.replace("BOUNDS", str(tolerance("symmetry").bounds))
+    run = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script, model, tmp_path / "water.xyz"],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that hanging workers can be ended too
+    )
+    try:
+        _, said = run.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        pytest.fail("a forked worker did not return within a minute")
+    assert run.returncode == 0, said
