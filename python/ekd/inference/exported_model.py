@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd.elements import symbol
 from ekd.errors import EKDError, ModelFileError, StructureError
+from ekd.files import sha256 as sha256_of
 from ekd.inference.evaluation import Results
 from ekd.inference.metadata import read_metadata
 from ekd.neighbor_list import NeighborList, VerletList
@@ -18,6 +22,8 @@ from ekd.neighbor_list import NeighborList, VerletList
 class ExportedModel:
     """An exported model, ready to predict.
 
+    It can be pickled and copied: a copy reads the file again, and refuses one that has changed.
+
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
         device: torch device to evaluate on.
@@ -25,13 +31,22 @@ class ExportedModel:
             memory of a workstation takes.
         skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
             moved further than half of it. For MD.
+        sha256: SHA-256 that the file must have, in hexadecimal; None: any.
 
     Attributes:
+        path: as given.
+        location: absolute path of the file; None: it was made :meth:`from_content`.
+        device: torch device.
+        block: as given.
+        sha256: SHA-256 of the file, in hexadecimal.
+        metadata: what the file says about itself.
         neighbors: the :class:`ekd.VerletList` that makes the lists.
 
     Raises:
-        EKDError: the device cannot be used.
-        ModelFileError: the file cannot be used; see :func:`ekd.inference.read_metadata`.
+        EKDError: the device cannot be used, a negative block.
+        ModelFileError: the file cannot be used, see :func:`ekd.inference.read_metadata`, or has
+            another SHA-256.
+        StructureError: a negative skin.
     """
 
     def __init__(
@@ -40,8 +55,17 @@ class ExportedModel:
         device: str | torch.device = "cpu",
         block: int = 0,
         skin: float = 0.0,
+        sha256: str | None = None,
     ):
         self.path = os.fspath(path)
+        self.location: str | None = os.path.abspath(self.path)  # noqa: PTH100  # links are kept
+        self.block = int(block)
+        self._content: bytes | None = None
+        if self.block < 0:
+            raise EKDError(
+                f"block is {block}; give the number of atoms that are evaluated at a time, or 0 "
+                "for as many as fit"
+            )
         try:
             self.device = torch.empty(0, device=device).device
         except (AssertionError, RuntimeError):
@@ -50,8 +74,14 @@ class ExportedModel:
                 "device='cpu', or install a torch that supports it"
             ) from None
         self.metadata = read_metadata(path)
+        self.sha256 = sha256_of(path)
+        if sha256 not in (None, self.sha256):
+            raise ModelFileError(
+                f"'{self.path}' has changed: its SHA-256 is {self.sha256}, expected {sha256}; "
+                "restore that file, or open this one anew, without an expected SHA-256"
+            )
         try:
-            self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), block)
+            self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), self.block)
         except RuntimeError as error:
             raise ModelFileError(str(error)) from None
         self.neighbors = VerletList(self.metadata.cutoff, skin)
@@ -59,6 +89,50 @@ class ExportedModel:
         numbers = self.metadata.atomic_numbers
         self._species = np.full(max(numbers) + 2, -1, dtype=np.int64)
         self._species[numbers] = np.arange(len(numbers))
+
+    @classmethod
+    def from_content(
+        cls,
+        content: bytes,
+        name: str,
+        device: str | torch.device = "cpu",
+        block: int = 0,
+        skin: float = 0.0,
+    ) -> ExportedModel:
+        """Make a model of the bytes of a file. Copies and pickles of it need no file.
+
+        Args:
+            content: of an exported file.
+            name: takes the place of the path in messages.
+            device: as for the class.
+            block: as for the class.
+            skin: as for the class.
+
+        Raises:
+            EKDError: as for the class.
+        """
+        with tempfile.TemporaryDirectory(prefix="ekd-") as folder:
+            path = Path(folder) / "model.pt"
+            path.write_bytes(content)
+            try:
+                model = cls(path, device, block, skin)
+            except ModelFileError as error:  # the path means nothing to anyone
+                raise ModelFileError(str(error).replace(str(path), name)) from None
+        model.path, model.location, model._content = name, None, content
+        return model
+
+    def with_settings(self, device: str | torch.device, block: int, skin: float) -> ExportedModel:
+        """The same model with other settings; arguments and errors as for the class."""
+        if self._content is not None:
+            return ExportedModel.from_content(self._content, self.path, device, block, skin)
+        assert self.location is not None
+        return ExportedModel(self.location, device, block, skin, self.sha256)
+
+    def __reduce__(self) -> tuple[Callable[..., ExportedModel], tuple[object, ...]]:
+        settings = (str(self.device), self.block, self.neighbors.skin)
+        if self._content is not None:
+            return ExportedModel.from_content, (self._content, self.path, *settings)
+        return ExportedModel, (self.location, *settings, self.sha256)
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
         """Index of each atom's element in the elements of the model.
