@@ -6,22 +6,29 @@ import os
 from typing import Any, ClassVar
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ekd.error_estimates import NAMES, EstimatingCalculator
+from ekd.errors import ConfigError, StructureError
 from ekd.inference import ExportedModel
 
 
-class EKDCalculator(Calculator):
+class EKDCalculator(EstimatingCalculator):
     """Energy, atomic energies, forces and stress of an exported model, for ASE.
 
     >>> atoms.calc = EKDCalculator("student.pt")  # doctest: +SKIP
 
     The stress is there for structures with a three-dimensional cell. A file with several students
-    gives their mean, and as ``results["forces_std"]`` (n_atoms, eV/Å) and
-    ``results["energy_std"]`` (eV) their spread. Students that have learned how far their teachers
-    disagree tell it as ``results["uncertainty"]`` (n_atoms, eV/Å). See
-    :class:`ekd.inference.Results`.
+    gives their mean, and their spread as ``error_estimates["forces_std"]`` and
+    ``error_estimates["energy_std"]``; students that have learned how far their teachers disagree
+    tell it as ``error_estimates["uncertainty"]``. See
+    :class:`ekd.error_estimates.EstimatingCalculator`.
+
+    ``parameters`` holds ``model`` (absolute path), ``sha256`` (of the file), ``device``, ``block``
+    and ``skin``. Databases and trajectories of ASE record them, and ``EKDCalculator(**parameters)``
+    makes the calculator again. ``set(skin=1.0)`` and its like change them. A calculator can be
+    copied, pickled and sent to other processes; the file is then read again.
 
     Args:
         model: path of the exported file.
@@ -29,12 +36,19 @@ class EKDCalculator(Calculator):
         skin: Å; pairs this much beyond the cutoff are remembered from step to step, and found anew
             only when an atom has moved further than half of it. It changes results by no more than
             rounding.
+        block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
+            memory of a workstation takes.
+        sha256: SHA-256 that the file must have, in hexadecimal; None: any.
 
     Raises:
-        ModelFileError: the file cannot be used.
+        ConfigError: an unknown parameter.
+        EKDError: the device cannot be used, a negative block.
+        ModelFileError: the file cannot be used, or has another SHA-256.
         StructureError: a negative skin; on calculation: no atoms, atoms on top of each other, an
             element that the model lacks.
     """
+
+    name = "ekd"
 
     implemented_properties: ClassVar[list[str]] = [
         "energy",
@@ -49,13 +63,64 @@ class EKDCalculator(Calculator):
         model: str | os.PathLike[str],
         device: str = "cpu",
         skin: float = 0.5,
+        block: int = 0,
+        sha256: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.model = ExportedModel(model, device, skin=skin)
-        more = ["energy_std", "forces_std"] if self.model.metadata.n_members > 1 else []
-        more += ["uncertainty"] if self.model.metadata.uncertainty else []
-        self.implemented_properties = [*self.implemented_properties, *more]  # type: ignore[misc]
+        self._use(ExportedModel(model, device, block, skin, sha256))
+
+    @classmethod
+    def of(cls, model: ExportedModel) -> EKDCalculator:
+        """Make a calculator of a model that is open."""
+        calculator = cls.__new__(cls)
+        EstimatingCalculator.__init__(calculator)
+        calculator._use(model)
+        return calculator
+
+    def _use(self, model: ExportedModel) -> None:
+        self.model = model
+        several, learned = model.metadata.n_members > 1, model.metadata.uncertainty
+        there = {"uncertainty": learned, "forces_std": several, "energy_std": several}
+        self.available_estimates = tuple(name for name in NAMES if there[name])
+        self.parameters.update(
+            model=model.location or model.path,
+            sha256=model.sha256,
+            device=str(model.device),
+            block=model.block,
+            skin=model.neighbors.skin,
+        )
+        self.reset()
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change ``model``, ``device``, ``block`` or ``skin``, and forget the results.
+
+        Returns:
+            the parameters that are different now.
+
+        Raises:
+            ConfigError: another parameter.
+            EKDError: as for the class.
+        """
+        known = ("model", "device", "block", "skin")
+        unknown = ", ".join(f"'{name}'" for name in kwargs if name not in known)
+        if unknown:
+            raise ConfigError(
+                f"EKDCalculator has no parameter {unknown} to set; use {', '.join(known)}"
+            )
+        before = dict(self.parameters)
+        if all(name != "model" and before[name] == new for name, new in kwargs.items()):
+            return {}
+        settings = {name: kwargs.get(name, before[name]) for name in ("device", "block", "skin")}
+        if "model" in kwargs:
+            self._use(ExportedModel(kwargs["model"], **settings))
+        else:
+            self._use(self.model.with_settings(**settings))
+        return {name: new for name, new in self.parameters.items() if new != before[name]}
+
+    def describe(self) -> str:
+        """Name the file."""
+        return f"'{self.model.path}'"
 
     def calculate(
         self,
@@ -64,7 +129,10 @@ class EKDCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Evaluate all properties at once: they come from one pass through the model."""
+        self.results, self.error_estimates = {}, {}
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise StructureError("there is no structure to calculate; give atoms")
         results = self.model.evaluate(
             self.atoms.numbers, self.atoms.positions, self.atoms.cell.array, self.atoms.pbc
         )
@@ -74,11 +142,7 @@ class EKDCalculator(Calculator):
             "energies": results.atomic_energies,
             "forces": results.forces,
         }
-        if results.forces_std is not None:
-            self.results["forces_std"] = results.forces_std
-            self.results["energy_std"] = results.energy_std
-        if results.uncertainty is not None:
-            self.results["uncertainty"] = results.uncertainty
         if self.atoms.cell.rank == 3:
             stress = -results.virial / self.atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        self.error_estimates = {name: getattr(results, name) for name in self.available_estimates}

@@ -177,8 +177,12 @@ def test_spread_of_a_committee_is_that_of_an_ensemble(tmp_path: Path) -> None:
     atoms.calc = EKDCalculator(tmp_path / "committee.pt")
     atoms.get_potential_energy()
     bounds = tolerance("kernel").bounds
-    np.testing.assert_allclose(atoms.calc.results["forces_std"], ensemble.forces_std, **bounds)
-    np.testing.assert_allclose(atoms.calc.results["energy_std"], ensemble.energies_std[0], **bounds)
+    np.testing.assert_allclose(
+        atoms.calc.error_estimates["forces_std"], ensemble.forces_std, **bounds
+    )
+    np.testing.assert_allclose(
+        atoms.calc.error_estimates["energy_std"], ensemble.energies_std[0], **bounds
+    )
 
 
 def test_distance_equal_to_the_cutoff_is_outside() -> None:

@@ -13,24 +13,29 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ekd.calculator import EKDCalculator
 from ekd.distillation.teachers import ASETeacher, MemberTeacher
+from ekd.error_estimates import EstimatingCalculator
 from ekd.errors import ConfigError
 from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
 from ekd.evaluation.sources import ModelLike, open_models
+from ekd.inference import ExportedModel
 from ekd.training import Ensemble
 
 
-class MeanCalculator(Calculator):
+class MeanCalculator(EstimatingCalculator):
     """The mean of several calculators, and how far they disagree.
 
-    ``results["forces_std"]`` (n_atoms, eV/Å) is the population standard deviation of a force
-    component, ``results["energy_std"]`` (eV) that of the energy, as of a committee in one file.
+    ``error_estimates["forces_std"]`` (n_atoms, eV/Å) is the population standard deviation of a
+    force component, ``error_estimates["energy_std"]`` (eV) that of the energy, as of a committee in
+    one file. It can be pickled and copied if its calculators can.
 
     Args:
         calculators: with energy and forces.
         energies: those whose energies count, by number; None: all.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "energy_std", "forces_std"]
+    name = "ekd-mean"
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
     def __init__(
         self,
@@ -40,7 +45,17 @@ class MeanCalculator(Calculator):
     ) -> None:
         super().__init__(**kwargs)
         self.calculators = list(calculators)
-        self._energies = list(range(len(self.calculators)) if energies is None else energies)
+        self.counting = list(range(len(self.calculators)) if energies is None else energies)
+        self.available_estimates = ("forces_std", "energy_std")
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Names and parameters of the calculators, for databases and trajectories of ASE."""
+        return {
+            "calculators": [
+                {"name": one.name, "parameters": one.todict()} for one in self.calculators
+            ],
+            "energies": self.counting,
+        }
 
     def calculate(
         self,
@@ -49,18 +64,18 @@ class MeanCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Ask all of them."""
+        self.results, self.error_estimates = {}, {}
         super().calculate(atoms, properties, system_changes)
         energies, forces = [], []
         for calculator in self.calculators:
             calculator.calculate(self.atoms, ["energy", "forces"], all_changes)
             energies.append(float(calculator.results["energy"]))
             forces.append(np.asarray(calculator.results["forces"], dtype=float))
-        counting = np.array(energies)[self._energies]
-        self.results = {
-            "energy": float(counting.mean()),
-            "energy_std": float(counting.std()),
-            "forces": np.mean(forces, axis=0),
+        counting = np.array(energies)[self.counting]
+        self.results = {"energy": float(counting.mean()), "forces": np.mean(forces, axis=0)}
+        self.error_estimates = {
             "forces_std": np.sqrt(np.var(forces, axis=0).mean(axis=-1)),
+            "energy_std": float(counting.std()),
         }
 
 
@@ -69,7 +84,8 @@ def as_calculator(model: ModelLike) -> Calculator:
 
     >>> atoms.calc = ekd.as_calculator(ekd.load_ensemble("run/teachers"))  # doctest: +SKIP
 
-    Networks run through the kernels of exported files, in float64.
+    Networks run through the kernels of exported files, in float64. The calculator keeps what it
+    needs in memory: it can be pickled and copied without any file.
 
     Args:
         model: an ensemble, a trained model, :class:`ekd.ASETeacher`, or a path: exported file,
@@ -86,7 +102,21 @@ def as_calculator(model: ModelLike) -> Calculator:
             "'run/teachers' or 'run/student'"
         )
     with tempfile.TemporaryDirectory(prefix="ekd-") as folder:
-        return make_calculator(opened[0], Path(folder))
+        return _in_memory(make_calculator(opened[0], Path(folder)), Path(folder), opened[0].name)
+
+
+def _in_memory(calculator: Calculator, folder: Path, name: str) -> Calculator:
+    """The calculator, with the content of the files in a folder that is about to be removed."""
+    if isinstance(calculator, MeanCalculator):
+        parts = [
+            _in_memory(part, folder, f"{name} {k}") for k, part in enumerate(calculator.calculators)
+        ]
+        return MeanCalculator(parts, calculator.counting)
+    if isinstance(calculator, EKDCalculator) and Path(calculator.model.path).parent == folder:
+        content = Path(calculator.model.path).read_bytes()
+        skin = calculator.model.neighbors.skin
+        return EKDCalculator.of(ExportedModel.from_content(content, name, skin=skin))
+    return calculator
 
 
 def make_calculator(model: EvaluatedModel, folder: Path) -> Calculator:

@@ -30,9 +30,9 @@ def test_ensemble_is_mean_and_spread() -> None:
     np.testing.assert_allclose(atoms.get_potential_energy(), np.mean([e for e, _ in each]), **close)
     np.testing.assert_allclose(atoms.get_forces(), forces.mean(0), **close)
     spread = np.sqrt(forces.var(0).mean(-1))
-    np.testing.assert_allclose(atoms.calc.results["forces_std"], spread, **close)
+    np.testing.assert_allclose(atoms.calc.error_estimates["forces_std"], spread, **close)
     np.testing.assert_allclose(
-        atoms.calc.results["energy_std"], np.std([e for e, _ in each]), rtol=1e-6
+        atoms.calc.error_estimates["energy_std"], np.std([e for e, _ in each]), rtol=1e-6
     )
 
 
@@ -54,7 +54,7 @@ def test_mixed_ensemble(tmp_path: Path) -> None:
     atoms.calc = mixed
     np.testing.assert_allclose(atoms.get_potential_energy(), np.mean(energies[:2]), rtol=1e-12)
     np.testing.assert_allclose(atoms.get_forces(), np.mean(forces, axis=0), atol=1e-10)
-    assert mixed.results["energy_std"] == pytest.approx(np.std(energies[:2]))
+    assert mixed.error_estimates["energy_std"] == pytest.approx(np.std(energies[:2]))
 
 
 def test_several_models_are_no_calculator() -> None:

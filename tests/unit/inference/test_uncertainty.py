@@ -111,7 +111,7 @@ def test_committee_tells_the_mean_and_its_own_spread(tmp_path: Path) -> None:
     found = atoms.calc.get_property("uncertainty", atoms)
     np.testing.assert_allclose(found, np.mean(each, axis=0), **tolerance("runtime").bounds)
     assert np.abs(each[0] - each[1]).max() > 1e-3
-    assert np.abs(atoms.calc.results["forces_std"] - found).max() > 1e-3
+    assert np.abs(atoms.calc.error_estimates["forces_std"] - found).max() > 1e-3
     assert run_self_test(ExportedModel(tmp_path / "committee.pt")).passed
 
 
@@ -127,13 +127,13 @@ def test_committee_of_students_with_and_without(tmp_path: Path) -> None:
 def test_calculator(tmp_path: Path) -> None:
     atoms = systems.water()
     atoms.calc = EKDCalculator(random_model(tmp_path / "with.pt", n_hidden=4))
-    assert "uncertainty" in atoms.calc.implemented_properties
+    assert atoms.calc.available_estimates == ("uncertainty",)
     found = atoms.calc.get_property("uncertainty", atoms)
     np.testing.assert_array_equal(found, told(tmp_path / "with.pt", atoms))
     atoms.calc = EKDCalculator(random_model(tmp_path / "without.pt"))
     atoms.get_potential_energy()
-    assert "uncertainty" not in atoms.calc.implemented_properties
-    assert "uncertainty" not in atoms.calc.results
+    assert atoms.calc.available_estimates == ()
+    assert atoms.calc.error_estimates == {}
 
 
 @pytest.mark.parametrize("portable", [False, True])
