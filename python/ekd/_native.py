@@ -8,10 +8,25 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
 from ekd.errors import BuildError
+
+
+def _use_one_thread() -> None:
+    """Limits torch, and the neighbour list with it, to one thread.
+
+    A fork copies the calling thread alone. GNU OpenMP in the child takes the threads of its parent
+    for its own, and waits for them without end when it has work for more than one. A torch that the
+    child imports itself has threads.
+    """
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_use_one_thread)
 
 LIBRARY_DIRECTORY = Path(__file__).parent / "lib"
 
@@ -54,9 +69,6 @@ def core() -> ModuleType:
 def load_ops() -> None:
     """Registers ``torch.ops.ekd``.
 
-    From then on, a forked child of this process computes with one thread, see
-    :func:`_use_one_thread`.
-
     Raises:
         BuildError: ekd was built for another torch than the one installed.
     """
@@ -71,18 +83,6 @@ def load_ops() -> None:
             f"ekd's torch operators do not load ({error}); rebuild them with "
             "'pip install --force-reinstall --no-deps .' in the source directory"
         ) from None
-    os.register_at_fork(after_in_child=_use_one_thread)
-
-
-def _use_one_thread() -> None:
-    """Limits torch, and the neighbour list with it, to one thread.
-
-    A fork copies the calling thread alone. GNU OpenMP in the child takes the threads of its parent
-    for its own, and waits for them without end when it has work for more than one.
-    """
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def check_torch_version(found: str, built_for: str) -> None:

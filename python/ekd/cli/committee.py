@@ -39,9 +39,9 @@ def committee(
     """Write the students of several runs to one file, whose mean is used in MD.
 
     How far the students disagree is an output: of `pair_style ekd` through `fix pair` and
-    `compute pair`, of the ASE calculator as `forces_std` and `energy_std`. The students need one
-    architecture and the same elements. A run with `[student] n_members = 4` trains such students
-    itself, and its `student.pt` is a committee.
+    `compute pair`, of the ASE calculator as the error estimates `forces_std` and `energy_std`. The
+    students need one architecture and the same elements. A run with `[student] n_members = 4`
+    trains such students itself, and its `student.pt` is a committee.
 
     **Examples**
 
