@@ -5,9 +5,19 @@ The command line prints the message alone and exits with status 1; a traceback m
 
 from __future__ import annotations
 
+_OPTIONS = {"resume=True": "--resume", "resume=False": "--overwrite"}
+
 
 class EKDError(Exception):
     """Base of every error that ekd raises on purpose."""
+
+    @property
+    def for_command_line(self) -> str:
+        """The message with options in the place of the arguments that Python knows them by."""
+        message = str(self)
+        for argument, option in _OPTIONS.items():
+            message = message.replace(argument, option)
+        return message
 
 
 class BuildError(EKDError, ImportError):
@@ -36,6 +46,19 @@ class ModelFileError(EKDError):
 
 class LammpsError(EKDError):
     """LAMMPS is not installed, or a LAMMPS run that ekd started has failed."""
+
+
+class DynamicsError(LammpsError):
+    """A LAMMPS run began, and broke off before its end: its forces do not hold the system together.
+
+    Args:
+        reason: what LAMMPS says, on one line.
+        where: log and screen of the run.
+    """
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        super().__init__(f"{reason}\n{where}" if where else reason)
+        self.reason = reason
 
 
 class TrainingError(EKDError):

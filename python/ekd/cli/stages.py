@@ -65,8 +65,9 @@ Python nor ekd.
     "lammps": """
 Run molecular dynamics in LAMMPS with the exported student.
 
-A gas-phase molecule at constant energy, a periodic box of water, and both compared with ASE.
-Leaves `lammps/`, inputs and logs included. Needs `ekd export`.
+A gas-phase molecule at constant energy, a periodic box of water, and both compared with ASE. A run
+that breaks off is reported, and the others go on. Leaves `lammps/`, inputs and logs included. Needs
+`ekd export`.
 """,
     "report": """
 Write `report.html`, `plots/` and `summary.json`.

@@ -6,7 +6,7 @@ evaluated once more by the ASE calculator.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from ekd.config import LammpsConfig, NVEConfig, WaterConfig
+from ekd.errors import DynamicsError, LammpsError
 from ekd.evaluation.stability import energy_drift, intact_waters
 from ekd.lammps import inputs
 from ekd.lammps.comparison import compare_with_ase
@@ -34,7 +35,8 @@ def run(
     """Run all of it and return the results, ready for JSON.
 
     A structure with elements that the model lacks is left out: what a student of silicon makes of
-    water is no fault of the student.
+    water is no fault of the student. A run that breaks off, because atoms are lost or energies are
+    not finite, is a result: it is reported under ``failures``, and the others go on.
 
     Args:
         folder: where the runs are written, in one folder each.
@@ -45,23 +47,43 @@ def run(
         progress: show progress bars.
 
     Returns:
-        ``nve`` and ``water``: measurements and series, None where left out; ``lammps_minus_ase``:
-        largest differences (energy eV/atom, force eV/Å, pressure relative), None if nothing could
-        be compared; ``comparisons``: the same of every structure and number of ranks.
+        ``nve`` and ``water``: measurements and series, None where left out or broken off;
+        ``failures``: ``reason``, ``time`` (ps that were reached) and ``duration`` (ps) of the runs
+        that broke off, by name; ``lammps_minus_ase``: largest differences (energy eV/atom, force
+        eV/Å, pressure relative), None if nothing could be compared; ``comparisons``: the same of
+        every structure and number of ranks.
 
     Raises:
-        LammpsError: LAMMPS is not installed, or a run fails.
+        LammpsError: LAMMPS is not installed, or a run cannot begin.
     """
+    failures: dict[str, dict[str, Any]] = {}
+
+    def attempt(name: str, duration: float, work: Callable[[Path], Any]) -> Any:
+        try:
+            return work(folder / name)
+        except DynamicsError as error:
+            time = _time_reached(folder / name / f"{name}.log")
+            failures[name] = {"reason": error.reason, "time": time, "duration": duration}
+            return None
+
     result: dict[str, Any] = {"nve": None, "water": None, "mpi_ranks": config.mpi_ranks}
     structures: dict[str, Atoms] = {}
     isolated = molecule(config.nve.molecule)
     if set(isolated.symbols) <= set(known):
-        result["nve"] = run_nve(folder / "nve", isolated, model, config.nve, seed, progress)
+        result["nve"] = attempt(
+            "nve",
+            config.nve.duration,
+            lambda place: run_nve(place, isolated, model, config.nve, seed, progress),
+        )
         structures["molecule"] = rattled(isolated, seed=seed)
     if {"H", "O"} <= set(known):
         box = water_box(config.water.n_molecules, config.water.density, seed)
-        result["water"] = run_water(
-            folder / "water", box, model, config.water, seed, config.mpi_ranks, progress
+        result["water"] = attempt(
+            "water",
+            config.water.duration,
+            lambda place: run_water(
+                place, box, model, config.water, seed, config.mpi_ranks, progress
+            ),
         )
         structures["water"] = box
         structures["triclinic"] = sheared(box)
@@ -73,6 +95,7 @@ def run(
             folder / "comparison", name, atoms, model, _elements(atoms), ranks
         )
     ]
+    result["failures"] = failures
     result["comparisons"] = differences
     result["lammps_minus_ase"] = {
         name: max((d[name] for d in differences if d[name] is not None), default=None)
@@ -89,10 +112,16 @@ def run_nve(
     seed: int,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run a molecule at constant energy and measure the drift of its total energy."""
+    """Run a molecule at constant energy and measure the drift of its total energy.
+
+    Raises:
+        DynamicsError: the run broke off, or its energies are not finite.
+        LammpsError: it cannot begin.
+    """
     script = inputs.nve(folder, atoms, model, _elements(atoms), config, seed)
     start(script, n_ranks=1, title=f"NVE of {config.molecule}", progress=progress)
     thermo = read_thermo(script.log)[-1]
+    _require_finite(thermo, script)
     drift = energy_drift(thermo["Time"], thermo["TotEng"], len(atoms))
     return {
         "molecule": config.molecule,
@@ -117,11 +146,17 @@ def run_water(
     n_ranks: int,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run a box of water at constant temperature and measure its structure."""
+    """Run a box of water at constant temperature and measure its structure.
+
+    Raises:
+        DynamicsError: the run broke off, or its energies are not finite.
+        LammpsError: it cannot begin.
+    """
     script = inputs.water(folder, atoms, model, _elements(atoms), config, seed)
     start(script, n_ranks, title=f"water on {n_ranks} MPI ranks", progress=progress)
     _, equilibration, production = read_thermo(script.log)
     thermo = _joined(equilibration, production)
+    _require_finite(thermo, script)
     frame = read_dump_frame(folder / "trajectory.dump")
     final = atoms.copy()
     final.positions[:] = np.column_stack([frame[axis] for axis in "xyz"])
@@ -146,6 +181,26 @@ def run_water(
 def _elements(atoms: Atoms) -> list[str]:
     """Symbols in the order of their first atoms; this becomes the order of the LAMMPS types."""
     return list(dict.fromkeys(atoms.symbols))
+
+
+def _require_finite(thermo: Table, run: inputs.Run) -> None:
+    """Refuse what LAMMPS may run to its end without a word.
+
+    Raises:
+        DynamicsError: a temperature or an energy is not finite.
+    """
+    for name in ("Temp", "TotEng"):
+        if not np.isfinite(thermo[name]).all():
+            raise DynamicsError(f"'{name}' is not finite", f"see '{run.log}'")
+
+
+def _time_reached(log: Path) -> float:
+    """The last time in a log, ps; 0 where the run broke off before the dynamics."""
+    try:
+        table = read_thermo(log)[-1]
+    except LammpsError:
+        return 0.0
+    return float(table["Time"][-1]) if "Time" in table else 0.0
 
 
 def _joined(*tables: Table) -> Table:

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ekd.errors import LammpsError
+from ekd.errors import DynamicsError, LammpsError
 from ekd.lammps import plugin
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import error_message, last_step
@@ -47,7 +47,8 @@ def start(
         tell: called a few times per second with the last step that is in the log.
 
     Raises:
-        LammpsError: LAMMPS is not installed, or has failed; the message is LAMMPS's own.
+        DynamicsError: the run began and broke off; the message is LAMMPS's own.
+        LammpsError: LAMMPS is not installed, or has failed before the first step.
     """
     command = [*launcher(n_ranks), "-in", run.script.name, "-log", run.log.name]
     screen = run.script.with_suffix(".screen")
@@ -72,7 +73,10 @@ def start(
         if run.log.exists():
             text += run.log.read_text(errors="replace")
         message = error_message(text) or f"LAMMPS ended with status {process.returncode}"
-        raise LammpsError(f"{message}\nsee '{run.log}' and '{screen}'")
+        where = f"see '{run.log}' and '{screen}'"
+        if last_step(run.log) is not None:
+            raise DynamicsError(message, where)
+        raise LammpsError(f"{message}\n{where}")
 
 
 def launcher(n_ranks: int) -> list[str]:

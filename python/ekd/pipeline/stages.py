@@ -414,6 +414,8 @@ class Pipeline:
             progress=self.progress,
         )
         _write_json(self.folder / "lammps" / "results.json", result)
+        for sentence in summary.broken_off(result):
+            self.console.print(f"[yellow]look:[/] {escape(sentence)}", soft_wrap=True)
 
     def _report(self) -> None:
         start = time.perf_counter()
@@ -481,7 +483,7 @@ class Pipeline:
         try:
             Labels.load(self.folder / "labels.h5")
         except DataError as error:
-            self.console.print(f"[yellow]{escape(str(error))}[/yellow]")
+            self.console.print(f"[yellow]{escape(error.for_command_line)}[/yellow]")
             return False
         return True
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from ekd.config import RESOLVED
@@ -25,6 +26,7 @@ from ekd.evaluation.style import save
 from ekd.files import atomic_write, sha256
 from ekd.training import EnsemblePredictions
 
+_RUNS = {"nve": "molecule at constant energy", "water": "box of water"}
 _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
 
 
@@ -61,8 +63,19 @@ def summarize(
             else {"energy": None, "force": None, "pressure": None}
         ),
         "water": water and {name: water[name] for name in _WATER},
+        "broken_off": broken_off(dynamics or {}),
         "wall_seconds": dict(wall_seconds),
     }
+
+
+def broken_off(dynamics: Mapping[str, Any]) -> list[str]:
+    """One sentence for each LAMMPS run that broke off, from ``lammps/results.json``."""
+    return [
+        f"the {_RUNS[name]} broke off in LAMMPS at {failure['time']:.3g} of "
+        f"{failure['duration']:.3g} ps ({failure['reason']}): this student is not fit for it; "
+        f"train it longer or on more data, and look at 'lammps/{name}'"
+        for name, failure in dynamics.get("failures", {}).items()
+    ]
 
 
 def told_errors(
@@ -239,6 +252,8 @@ def table(summary: Mapping[str, Any]) -> Table:
         line("water, whole molecules", 100 * water["intact_share"], "%", "{:.1f}")
         line("water, mean temperature", water["mean_temperature"], "K", "{:.0f}")
         line("water, speed", water["atom_steps_per_second"] / 1e3, "katom-step/s", "{:.1f}")
+    for sentence in summary["broken_off"]:
+        result.add_row(escape(sentence), style="yellow")
     difference = summary["lammps_minus_ase"]
     line("LAMMPS − ASE, energy", difference["energy"], "eV/atom")
     line("LAMMPS − ASE, forces", difference["force"], "eV/Å")

@@ -179,6 +179,24 @@ def test_report_says_when_the_water_is_none(
     assert warning in results.report(results.dynamics)
 
 
+def test_run_that_broke_off_is_reported(results: Results) -> None:
+    """In the report, in the summary and in the table; and not as a lack of elements."""
+    failure = {"reason": "ERROR: Lost atoms: original 192 [x]", "time": 0.125, "duration": 2.0}
+    results.dynamics.update(water=None, failures={"water": failure})
+    html = results.report(results.dynamics)
+    assert "The box of water broke off in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
+    assert "A run is left out" not in html
+    assert html.count("data:image/png;base64,") == 7
+    content = json.loads((results.folder / "summary.json").read_text())
+    assert content["water"] is None
+    assert "train it longer or on more data" in content["broken_off"][0]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary.table(content))
+    assert "original 192 [x]" in " ".join(console.export_text().split())
+    results.dynamics.update(nve=None)
+    assert "A run is left out" in results.report(results.dynamics)
+
+
 def test_report_without_lammps(results: Results) -> None:
     html = results.report(None)
     assert "Molecular dynamics" not in html
