@@ -30,7 +30,7 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except EKDError as error:
-            _complain(str(error))
+            _complain(error.for_command_line)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _complain("interrupted; --resume continues from here")

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import trainings
 from ekd.cli import app, quickstart, stages
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset, load_dataset
 from ekd.distillation import Labels, distill
 from ekd.distillation.labels import TeacherRecord
+from ekd.errors import CheckpointError
 from ekd.models import UncertaintyHead
 from ekd.training import Ensemble, TrainedModel
 from models import random_model
@@ -130,6 +132,33 @@ def test_interruption_names_the_way_on(runner: CliRunner, monkeypatch: pytest.Mo
     result = runner.invoke(app, ["run", "config.toml"])
     assert result.exit_code == 130
     assert "--resume continues" in result.output
+
+
+def test_errors_name_options_of_the_command_line(
+    runner: CliRunner, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    """Python names the arguments of its functions, the program its options."""
+
+    def stop(record: dict[str, object]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainings.run(small_dataset, directory=tmp_path, report=stop)
+    path = str(tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="finish it with resume=True"):
+        TrainedModel.load(path)
+    result = runner.invoke(app, ["committee", path, "-o", "committee.pt"])
+    assert result.exit_code == 1
+    assert "stopped after epoch 1 of 4; finish it with --resume" in result.output
+    assert "resume=" not in result.output
+
+
+def test_other_settings_are_not_resumed(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise CheckpointError("restore these settings, or train with resume=False")
+
+    monkeypatch.setattr(stages, "load", refuse)
+    assert "or train with --overwrite" in runner.invoke(app, ["train", "a.toml"]).output
 
 
 def test_prepare(runner: CliRunner, test_file: Path) -> None:
