@@ -16,6 +16,7 @@ from ekd import _native
 from ekd.config import HIPNNConfig
 from ekd.elements import symbol
 from ekd.errors import ConfigError, ModelFileError
+from ekd.export import archive
 from ekd.export.self_test import TOLERANCE, self_test_frame
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel, run_self_test
@@ -58,7 +59,8 @@ def export_model(
         portable: only operations that every libtorch has, so that any program can load the file,
             on any device. ekd's own engines are as fast with such a file as with others, as far
             as they evaluate by kernels of their own (on the CPU).
-        provenance: where the weights come from, one dictionary of JSON types per network.
+        provenance: where the weights come from, one dictionary of JSON types per network. Of paths
+            in it the file names are written, without the folders.
 
     Raises:
         ConfigError: another dtype, no network, or networks that do not go together.
@@ -74,7 +76,7 @@ def export_model(
         parameter.requires_grad_(False)
     for member in deployed.members:
         member.use_native_ops(not portable)  # type: ignore[operator]
-    origins = list(provenance) or [{} for _ in members]
+    origins = [archive.without_folders(origin) for origin in provenance or [{} for _ in members]]
     operators = () if portable else _OPERATORS
     metadata = _metadata(deployed, config, dtype, description, origins, operators)
     with warnings.catch_warnings():
@@ -83,7 +85,7 @@ def export_model(
         script = torch.jit.script(deployed)
         extra = {FORMAT_RECORD: str(FORMAT), METADATA_RECORD: json.dumps(metadata, indent=1)}
         with atomic_write(path) as temporary:
-            torch.jit.save(script, str(temporary), _extra_files=extra)
+            archive.save(script, temporary, extra)
             report = run_self_test(ExportedModel(temporary))
             if not report.passed:
                 raise ModelFileError(
