@@ -23,7 +23,7 @@ from ekd.data.combine import concatenate
 from ekd.data.mapped import row_blocks
 from ekd.distillation.labels import Labels
 from ekd.distillation.weights import trust
-from ekd.errors import CheckpointError, DataError
+from ekd.errors import CheckpointError, DataError, TrainingError
 from ekd.inference.metadata import FORMAT_RECORD
 from ekd.training import (
     Ensemble,
@@ -138,18 +138,21 @@ def train_student(
         def report(record: dict[str, Any]) -> None:
             bars.update(name, record)
 
-        student = train(
-            **lesson,
-            model=model,
-            training=training,
-            seed=seed,
-            directory=directory,
-            resume=resume,
-            report=report,
-            report_batch=report,
-            group=group,
-            tensorboard=tensorboard,
-        )
+        try:
+            student = train(
+                **lesson,
+                model=model,
+                training=training,
+                seed=seed,
+                directory=directory,
+                resume=resume,
+                report=report,
+                report_batch=report,
+                group=group,
+                tensorboard=tensorboard,
+            )
+        except TrainingError as error:
+            raise TrainingError(f"{name}: {error}") from None
         bars.finish(name)
     return student
 

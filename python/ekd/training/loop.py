@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from ekd.data.reference_energies import fit_energies
 from ekd.errors import ConfigError, DataError, TrainingError
 from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
-from ekd.training import checkpoint
+from ekd.training import checkpoint, divergence
 from ekd.training.batches import BatchSource, LossWeights
 from ekd.training.levenberg_marquardt import LevenbergMarquardt, step_scales
 from ekd.training.optimizer import Optimizer, flatten
@@ -41,6 +40,7 @@ Report = Callable[[Record], None]
 
 _REPORT_SECONDS = 0.5  # between reports within an epoch
 _PAIRS_PER_SLOPES = 5000  # of a batch of least squares, which keeps more of a pair than others do
+_FAR_FROM_CONSTANT = 10.0  # losses of the uncertainty: as if it were wrong by a factor of exp(10)
 _MOST_CONFIGS = 10_000  # of least squares: the time of a step is quadratic in them, then cubic
 
 
@@ -101,7 +101,8 @@ def train(
             from more configurations than it can, or in several processes.
         DataError: labels that do not fit the data, or an empty part of the split.
         StructureError: an element without a reference energy, or a broken structure.
-        TrainingError: the loss is not finite, or there is no GPU to train on.
+        TrainingError: the training diverged, see :mod:`ekd.training.divergence`, or there is no
+            GPU to train on.
     """
     _check(data, train_indices, validation_indices, labels)
     if training.optimizer == LEAST_SQUARES:
@@ -222,6 +223,7 @@ class _Run:
         self.begun: dict[str, Any] | None = None  # of an epoch that was broken off
         self.dtype: torch.dtype = getattr(torch, training.dtype)
         self.device = _device(training.device, group)
+        self.reference_energies = reference_energies
         self.network = self._new_network(reference_energies)
         self.averaged = self._new_network(reference_energies)
         self.parameters = list(self.network.parameters())
@@ -266,29 +268,27 @@ class _Run:
     ) -> None:
         """Train the network to the end; ``is_all`` says that the training is complete then."""
         rank, n_ranks = self.group.rank, self.group.n_ranks
+        watched = validation_indices[rank::n_ranks]
+
+        def errors(network: HIPNN) -> Record:
+            return validate(network, source, watched, self.training, self.group.reduce)
+
+        untrained = errors(self._new_network(self.reference_energies))["validation_loss"]
         while not is_over(self.training, self.history):
             if isinstance(self.optimizer, LevenbergMarquardt):
                 record = self._solve(self.optimizer, source, train_indices)
             else:
                 record = self._run_epoch(self.optimizer, source, train_indices, n_atoms)
             start = time.perf_counter()
-            record |= validate(
-                self.averaged,
-                source,
-                validation_indices[rank::n_ranks],
-                self.training,
-                self.group.reduce,
-            )
+            record |= errors(self.averaged)
             trained = record.pop("seconds")
             record["seconds"] = trained + time.perf_counter() - start
             record["configs_per_second"] = len(train_indices) / max(trained, 1e-9)
-            if not math.isfinite(record["loss"]):
-                raise TrainingError(
-                    f"the loss is {record['loss']} in epoch {record['epoch']}; lower "
-                    f"learning_rate ({self.training.learning_rate}) or gradient_clip "
-                    f"({self.training.gradient_clip})"
-                )
+            divergence.check_epoch(record, untrained, self.training)
             self.history.append(record)
+            if is_over(self.training, self.history):
+                kept = best_epoch(self.history) if self.training.keep == "best" else 0
+                divergence.check_result(self.history[kept - 1], untrained, self.training)
             if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
                 self.best = _on_cpu(self.averaged.state_dict())
             if self.log is not None:  # before the checkpoint: an epoch that is done again is hidden
@@ -306,9 +306,10 @@ class _Run:
         """
         network = network_of(self.contents | {"model": self._kept()}).to(self.device)
         record = fit_uncertainty(network, source, lesson, validation_indices, self.seed)
-        if not math.isfinite(record["loss"]):
+        if not record["loss"] < record["constant_loss"] + _FAR_FROM_CONSTANT:
             raise TrainingError(
-                f"the uncertainty cannot be trained: its loss is {record['loss']}; check the "
+                f"the uncertainty cannot be trained: its loss is {record['loss']:.3g}, and that of "
+                f"the mean spread for all atoms is {record['constant_loss']:.3g}; check the "
                 "labels, or set enabled = false in [student.uncertainty]"
             )
         head = network.uncertainty_head

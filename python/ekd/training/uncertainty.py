@@ -90,7 +90,8 @@ def fit_uncertainty(
         seed: of the initial weights and of the batches.
 
     Returns:
-        a record: ``n_steps, loss`` (at the end, over all), ``rmse, mae`` (of the spread, eV/Å),
+        a record: ``n_steps, loss`` (at the end, over all), ``constant_loss`` (that of the mean
+        spread for all atoms, which the training begins with), ``rmse, mae`` (of the spread, eV/Å),
         ``spearman`` (rank correlation of predicted and true spread; None where one is constant),
         the last three with the prefix ``validation_`` too, and ``seconds``.
     """
@@ -120,6 +121,8 @@ def fit_uncertainty(
     with torch.no_grad():
         predicted = head([features])
         record["loss"] = float(likelihood_loss(predicted, spread.double(), least))
+        constant = torch.full_like(predicted, float(spread.double().mean()))
+        record["constant_loss"] = float(likelihood_loss(constant, spread.double(), least))
         record |= _errors("", predicted, spread)
         held_out, truth = _features(network, source, validation, lesson.spread)
         record |= _errors("validation_", head([held_out]), truth)

@@ -18,7 +18,7 @@ from ekd.config import (
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill, distill_committee, label, load_students, perturb
 from ekd.distillation.labels import TeacherRecord
-from ekd.errors import CheckpointError, ConfigError, DataError
+from ekd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ekd.inference import ExportedModel, read_metadata
 from ekd.training import Ensemble, TrainedModel
 from streaming import streamed
@@ -52,6 +52,14 @@ def test_student_knows_its_teachers(small_dataset: Dataset, labels: Labels, tmp_
         small_dataset, labels, MODEL, TRAINING, directory=tmp_path, resume=True, progress=False
     )
     assert again.sha256 == student.sha256
+
+
+def test_student_that_diverged(small_dataset: Dataset, labels: Labels) -> None:
+    away = TRAINING.model_copy(update={"learning_rate": 1e3, "optimizer": "adam"})
+    with pytest.raises(TrainingError, match=r"student: the (training diverged|loss is)"):
+        distill(small_dataset, labels, MODEL, away, progress=False)
+    with pytest.raises(TrainingError, match=r"student 0: the (training diverged|loss is)"):
+        distill_committee(small_dataset, labels, 1, MODEL, away, progress=False)
 
 
 def test_resume_with_labels_of_other_teachers(

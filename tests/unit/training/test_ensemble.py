@@ -134,6 +134,9 @@ def test_error_in_a_worker_keeps_its_kind(small_dataset: Dataset, tmp_path: Path
     wild = TRAINING.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(TrainingError, match=r"teacher 0: the loss is (nan|inf) in epoch 1"):
         run(small_dataset, tmp_path, n_members=1, training=wild)
+    away = TRAINING.model_copy(update={"learning_rate": 1e3, "optimizer": "adam"})
+    with pytest.raises(TrainingError, match=r"teacher [01]: the training diverged: "):
+        run(small_dataset, tmp_path, n_members=2, n_workers=2, training=away)
 
 
 def test_numbers_of_members_and_workers(small_dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ import torch
 import trainings
 from ekd.config import StudentTrainingConfig, TrainingConfig, validate_config
 from ekd.data import Dataset, fit_reference_energies
-from ekd.errors import ConfigError
+from ekd.errors import ConfigError, TrainingError
 from ekd.models import HIPNN
 from ekd.training import TrainedModel, levenberg_marquardt
 from ekd.training import loop as training_loop
@@ -224,3 +224,18 @@ def test_several_processes_are_refused(small_dataset: Dataset) -> None:
 
     with pytest.raises(ConfigError, match="trains in one process, found 2"):
         run(small_dataset, group=Two())
+
+
+def test_divergence_is_told_without_a_rate(
+    small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that lower the error of the training part may go anywhere on the validation part."""
+
+    def astray(optimizer: LevenbergMarquardt, *_: object) -> None:
+        optimizer.step_count += 1
+        optimizer.weights.mul_(1e3)
+        optimizer.average.copy_(optimizer.weights)
+
+    monkeypatch.setattr(LevenbergMarquardt, "step", astray)
+    with pytest.raises(TrainingError, match=r"training diverged: .*take optimizer = 'soap'"):
+        run(small_dataset)

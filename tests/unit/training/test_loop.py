@@ -183,6 +183,35 @@ def test_divergence(small_dataset: Dataset) -> None:
         run(small_dataset, training=TrainingConfig(epochs=2, batch_size=8, learning_rate=1e30))
 
 
+@pytest.mark.parametrize(("rate", "when"), [(1e3, "in epoch 1"), (30.0, "at the end")])
+def test_divergence_to_large_numbers(small_dataset: Dataset, rate: float, when: str) -> None:
+    """Finite, but far worse than the network before its first step."""
+    training = TrainingConfig(epochs=4, batch_size=8, optimizer="adam", learning_rate=rate)
+    with pytest.raises(
+        TrainingError,
+        match=rf"its validation loss is \d\S* {when}, and \d\S* before the first step; lower",
+    ):
+        run(small_dataset, training=training)
+
+
+def test_training_that_recovers_has_not_diverged(small_dataset: Dataset) -> None:
+    """The loss of the steps was a thousand times that of the untrained network on the way."""
+    training = TrainingConfig(epochs=4, batch_size=8, learning_rate=1.0)
+    trained = run(small_dataset, training=training)
+    losses = [record["loss"] for record in trained.history]
+    assert max(losses) > 50 * losses[-1]
+
+
+def test_diverged_training_leaves_no_finished_checkpoint(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    training = TrainingConfig(epochs=4, batch_size=8, optimizer="adam", learning_rate=30.0)
+    with pytest.raises(TrainingError, match="at the end"):
+        run(small_dataset, training=training, directory=tmp_path)
+    with pytest.raises(CheckpointError, match="stopped after epoch 3 of 4"):
+        TrainedModel.load(tmp_path / "checkpoint.pt")
+
+
 def test_labels_of_another_shape(small_dataset: Dataset) -> None:
     with pytest.raises(DataError, match=r"force labels have shape \(3, 3\)"):
         run(small_dataset, labels=np.zeros((3, 3)))

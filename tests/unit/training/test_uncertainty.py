@@ -95,6 +95,7 @@ def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
     record = trained.uncertainty_record
     assert record is not None
     assert record["n_steps"] == 1000
+    assert record["loss"] < record["constant_loss"]
     # As good as knowing the elements' sizes, beyond which there is nothing to know. Among atoms of
     # one element, which are the same to that knowledge, any order is as good as another.
     last = small_dataset.config_index >= len(small_dataset) - 5
@@ -175,12 +176,14 @@ def test_many_atoms_are_drawn_from(
     assert np.isfinite(few["validation_rmse"])
 
 
-def test_a_loss_that_is_not_finite(
-    small_dataset: Dataset, spread: np.ndarray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loss", [float("nan"), 1e10])
+def test_head_that_diverged(
+    small_dataset: Dataset, spread: np.ndarray, monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:
     def broken(*_: object) -> dict[str, float]:
-        return {"loss": float("nan")}
+        return {"loss": loss, "constant_loss": -1.5}
 
     monkeypatch.setattr(training_loop, "fit_uncertainty", broken)
-    with pytest.raises(TrainingError, match=r"uncertainty cannot be trained: its loss is nan"):
+    message = r"uncertainty cannot be trained: its loss is (nan|1e\+10), and .*all atoms is -1\.5;"
+    with pytest.raises(TrainingError, match=message):
         run(small_dataset, spread)
