@@ -69,6 +69,12 @@ class DataConfig(Section):
         description="leave the arrays of a prepared file on disk; None: if they are larger than "
         "1 GiB. Results are the same",
     )
+    reference_energies: dict[str, float] | None = Field(
+        None,
+        description="eV of every element of the data, e.g. {H = -13.6, O = -2041.8}, that is "
+        "subtracted from total energies; None: those of isolated atoms in the file, otherwise "
+        "fitted",
+    )
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share held out of training")
     split_by: Literal["configuration", "formula"] = Field(
         "configuration", description="'formula' keeps all conformers of a formula on one side"

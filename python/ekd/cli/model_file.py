@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Exported model, *.pt.")]
@@ -24,7 +25,7 @@ def inspect(
     model: ModelPath,
     as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
 ) -> None:
-    """Show what an exported model says about itself.
+    """Show what an exported model says about itself, and what is doubtful about its energies.
 
     **Examples**
 
@@ -42,7 +43,10 @@ def inspect(
     table = Table("key", "value", title=str(model), title_justify="left")
     for key, value in metadata.items():
         table.add_row(key, _readable(value))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for warning in _doubts(metadata):
+        console.print(f"[bold yellow]look:[/] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def check(model: ModelPath) -> None:
@@ -63,6 +67,19 @@ def check(model: ModelPath) -> None:
     console.print("[bold green]PASS[/]" if report.passed else "[bold red]FAIL[/]")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _doubts(metadata: dict[str, Any]) -> list[str]:
+    """What is doubtful about the reference energies of a model, each once."""
+    from ekd.data.reference_checks import of_values
+    from ekd.elements import atomic_number
+
+    entries = [entry.get("reference_warnings", []) for entry in metadata["provenance"]]
+    doubts = list(dict.fromkeys(text for entry in entries for text in entry))
+    energies = {atomic_number(s): e for s, e in metadata["energy_reference"].items()}
+    if not doubts and (impossible := of_values(energies)):
+        doubts.append(impossible)
+    return doubts
 
 
 def _readable(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -53,7 +54,8 @@ class Dataset:
     but the memory they take.
 
     Raises:
-        DataError: there is no configuration, or the arrays disagree in shape.
+        DataError: there is no configuration, the arrays disagree in shape, or an element has no
+            reference energy although others have one.
     """
 
     atomic_numbers: NDArray[np.integer[Any]]
@@ -73,6 +75,8 @@ class Dataset:
     """[n_configs, 3, 3] Å, rows are lattice vectors; None: no configuration is periodic"""
     pbc: NDArray[np.bool_] | None = None
     """[n_configs, 3] periodic directions; None exactly where ``cells`` is"""
+    reference_energies: Mapping[int, float] | None = None
+    """eV by atomic number, of isolated atoms or as they were given; None: they are fitted"""
 
     def __post_init__(self) -> None:
         n_configs = len(self.offsets) - 1
@@ -94,6 +98,17 @@ class Dataset:
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise DataError(f"{name} has shape {array.shape}, expected {shape} by the offsets")
+        if self.reference_energies is not None:
+            missing = [symbol(z) for z in self.elements if z not in self.reference_energies]
+            if missing:
+                known = (
+                    ", ".join(symbol(z) for z in sorted(self.reference_energies)) or "no element"
+                )
+                raise DataError(
+                    f"there are reference energies of {known}, and none of {', '.join(missing)}, "
+                    f"which '{self.provenance.path}' holds too; give reference_energies of all "
+                    "elements (eV), or add the isolated atoms that are missing"
+                )
 
     def __len__(self) -> int:
         return len(self.energies)

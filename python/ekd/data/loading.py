@@ -10,9 +10,11 @@ import numpy as np
 
 from ekd.data import prepared
 from ekd.data.dataset import Dataset, Provenance
+from ekd.data.isolated_atoms import only_isolated_atoms, take_out
 from ekd.data.readers import Block, Request, join, open_source
 from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import flat_cells, incomplete, no_energies
+from ekd.elements import atomic_number
 from ekd.errors import DataError
 from ekd.files import sha256
 
@@ -28,11 +30,13 @@ def load_dataset(
     format: str | None = None,
     stream: bool | None = None,
     keys: Mapping[str, str] | None = None,
+    reference_energies: Mapping[str, float] | None = None,
 ) -> Dataset:
     """Read a dataset and convert it to eV and Å.
 
     Configurations without a finite energy under the key are dropped and counted in
-    ``provenance.n_dropped``.
+    ``provenance.n_dropped``. Frames with ``config_type=IsolatedAtom`` are no configurations: their
+    energies become the reference energies.
 
     Args:
         path: a file made by ``ekd prepare``; HDF5 in the layout of ANI-1x/ANI-1ccx or of
@@ -53,17 +57,21 @@ def load_dataset(
             unpacked beside itself first, once, as ``NAME.unpacked.h5``.
         keys: where HDF5 or ``.npz`` has ``positions``, ``numbers``, ``cell`` and ``pbc``, if under
             other names than those in docs/data.md: ``{"positions": "xyz", "numbers": "charges"}``.
+        reference_energies: eV by chemical symbol, of every element in the data, which models take
+            instead of fitted ones. They go before those of isolated atoms. None: those, or fitted.
 
     Raises:
         DataError: the file is missing or not readable, a key or unit is unknown, a unit contradicts
             the one that HDF5 or a database of ASE states, no configuration has the energy, one
-            that has it lacks forces that were asked for, or shapes disagree.
+            that has it lacks forces that were asked for, shapes disagree, or a reference energy is
+            missing or of no element.
     """
+    given = _by_number(reference_energies)
     path = Path(path)
     request = Request(energy, forces, energy_unit, length_unit, gradients, format, keys)
     source = open_source(path, request)
     if isinstance(source, PreparedSource):
-        return prepared.load(path, stream)
+        return prepared.load(path, stream, reference_energies=given)
     if stream:
         raise DataError(f"'{path}' cannot be streamed as it is; run 'ekd prepare {path}' first")
     blocks = list(source.blocks())
@@ -73,6 +81,10 @@ def load_dataset(
     block = join(blocks)
     if len(block) == 0:
         raise no_energies(path, source.energy_key, n_read)
+    n_dropped = n_read - len(block)
+    block, isolated = take_out(block, path)
+    if len(block) == 0:
+        raise only_isolated_atoms(str(path))
     _check(path, block, forces)
     return Dataset(
         atomic_numbers=block.atomic_numbers,
@@ -80,11 +92,26 @@ def load_dataset(
         offsets=np.concatenate([[0], np.cumsum(block.sizes)]).astype(np.int64),
         energies=block.energies,
         groups=block.groups,
-        provenance=Provenance(str(path), sha256(path), source.level_of_theory, n_read - len(block)),
+        provenance=Provenance(str(path), sha256(path), source.level_of_theory, n_dropped),
         forces=block.forces,
         cells=block.cells,
         pbc=block.pbc,
+        reference_energies=given or isolated or None,
     )
+
+
+def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:
+    """Energies by atomic number; None where none are given."""
+    if energies is None:
+        return None
+    found = {atomic_number(name): float(energy) for name, energy in energies.items()}
+    bad = {name: energy for name, energy in energies.items() if not np.isfinite(energy)}
+    if bad or not found:
+        raise DataError(
+            f"reference_energies = {dict(energies)}: expected a finite number (eV) for every "
+            "element of the data; leave it out to have them fitted"
+        )
+    return found
 
 
 def _check(path: Path, block: Block, forces: str | None) -> None:

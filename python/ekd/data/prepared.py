@@ -22,10 +22,12 @@ from rich.progress import Progress
 
 from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
 from ekd.data.mapped import Reference
+from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
 from ekd.files import exclusive, sync
 
-FORMAT = 1
+FORMAT = 2
+"""With reference energies; files without any are written in format 1, which older versions read."""
 
 STREAM_ABOVE = 2**30
 """bytes per atom arrays may take in memory before they are mapped instead"""
@@ -59,6 +61,7 @@ class Header:
         level_of_theory: of the energies.
         n_dropped: configurations of the sources that are not in the file.
         preparation: sources, options and summary, see docs/data.md.
+        reference_energies: of isolated atoms, eV by atomic number; None: there were none.
     """
 
     n_configs: int
@@ -70,6 +73,7 @@ class Header:
     level_of_theory: str
     n_dropped: int
     preparation: dict[str, Any]
+    reference_energies: dict[int, float] | None
 
 
 def is_prepared(file: h5py.File) -> bool:
@@ -87,7 +91,12 @@ def read_header(path: Path) -> Header:
         return _header(file)
 
 
-def load(path: Path, stream: bool | None = None, progress: bool = True) -> Dataset:
+def load(
+    path: Path,
+    stream: bool | None = None,
+    progress: bool = True,
+    reference_energies: Mapping[int, float] | None = None,
+) -> Dataset:
     """Read a prepared file, or map its arrays.
 
     Args:
@@ -95,6 +104,7 @@ def load(path: Path, stream: bool | None = None, progress: bool = True) -> Datas
         stream: map the arrays per atom instead of reading them; a compressed file is unpacked
             beside itself first, once. None: where they take more than :data:`STREAM_ABOVE` bytes.
         progress: show the progress of unpacking on standard error, if it is a terminal.
+        reference_energies: eV by atomic number, instead of those in the file.
 
     Raises:
         DataError: the file is damaged, or the unpacked copy cannot be written.
@@ -116,6 +126,7 @@ def load(path: Path, stream: bool | None = None, progress: bool = True) -> Datas
         provenance=Provenance(
             str(path), header.content_sha256, header.level_of_theory, header.n_dropped
         ),
+        reference_energies=reference_energies or header.reference_energies,
         **arrays,
     )
     if stream:
@@ -138,6 +149,7 @@ def write(
     n_dropped: int,
     preparation: Mapping[str, Any],
     compress: bool = True,
+    reference_energies: Mapping[int, float] | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Write a file from arrays that come piece by piece; not atomic, the caller renames.
@@ -151,6 +163,7 @@ def write(
         n_dropped: configurations that were left out.
         preparation: JSON types.
         compress: chunked with gzip and a checksum of every chunk; otherwise contiguous.
+        reference_energies: of isolated atoms, eV by atomic number; None: there are none.
         advance: called with the number of bytes after each piece.
     """
     kinds = dict(FINGERPRINTED)
@@ -176,7 +189,7 @@ def write(
         content.update("\0".join(group_names).encode())
         file.attrs.update(
             {
-                "ekd_dataset_format": FORMAT,
+                "ekd_dataset_format": FORMAT if reference_energies else 1,
                 "fingerprint": fingerprint.hexdigest(),
                 "content_sha256": content.hexdigest(),
                 "level_of_theory": level_of_theory,
@@ -184,6 +197,9 @@ def write(
                 "preparation": json.dumps(preparation),
             }
         )
+        if reference_energies:
+            named = {symbol(z): energy for z, energy in sorted(reference_energies.items())}
+            file.attrs["reference_energies"] = json.dumps(named)
 
 
 @contextmanager
@@ -197,9 +213,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
         found = file.attrs.get("ekd_dataset_format")
         if found is None:
             raise DataError(f"'{path}' was not made by 'ekd prepare'")
-        if found != FORMAT:
+        if not 1 <= found <= FORMAT:
             raise DataError(
-                f"'{path}' has dataset format {found}, and this ekd reads format {FORMAT}; "
+                f"'{path}' has dataset format {found}, and this ekd reads formats 1 to {FORMAT}; "
                 "update ekd, or prepare the data again"
             )
         yield file
@@ -215,6 +231,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
 
 def _header(file: h5py.File) -> Header:
     attributes = file.attrs
+    isolated = json.loads(attributes.get("reference_energies", "null"))
     return Header(
         n_configs=len(file["energies"]),
         n_atoms=len(file["positions"]),
@@ -225,6 +242,7 @@ def _header(file: h5py.File) -> Header:
         level_of_theory=str(attributes["level_of_theory"]),
         n_dropped=int(attributes["n_dropped"]),
         preparation=json.loads(attributes["preparation"]),
+        reference_energies=isolated and {atomic_number(s): e for s, e in isolated.items()},
     )
 
 
@@ -300,6 +318,7 @@ def _unpack(path: Path, target: Path, header: Header, progress: bool) -> None:
             header.n_dropped,
             header.preparation,
             compress=False,
+            reference_energies=header.reference_energies,
             advance=lambda n_bytes: bar.advance(task, n_bytes),
         )
 

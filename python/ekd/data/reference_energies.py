@@ -9,6 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.dataset import Dataset
+from ekd.data.reference_checks import of_fit, of_given
+from ekd.elements import symbol
+
+
+def reference_energies(
+    dataset: Dataset, indices: NDArray[np.int64] | None = None
+) -> tuple[dict[int, float], list[str]]:
+    """The reference energies that models of a dataset use, and what is doubtful about them.
+
+    Args:
+        dataset: its own reference energies are taken where it has some; otherwise they are fitted.
+        indices: configurations to fit to, or to compare with; None: all.
+
+    Returns:
+        Atomic number -> energy (eV), in rising order, of the elements that occur in the
+        configurations (with energies of its own: in the dataset); and warnings, each with what to
+        do.
+    """
+    chosen = slice(None) if indices is None else indices
+    composition, energies = dataset.composition[chosen], dataset.energies[chosen]
+    if dataset.reference_energies is not None:
+        given = {number: dataset.reference_energies[number] for number in dataset.elements}
+        return given, of_given(given, dataset.elements, composition, energies)
+    fitted = fit_energies(dataset.elements, composition, energies)
+    return fitted, of_fit(fitted, dataset.elements, composition, energies)
+
+
+def provenance_of(dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
+    """What is recorded of reference energies with a model: that they were given, and doubts."""
+    given = dataset.reference_energies
+    record: dict[str, Any] = {}
+    if given is not None:
+        record["reference_energies"] = {symbol(z): given[z] for z in dataset.elements}
+    if warnings:
+        record["reference_warnings"] = list(warnings)
+    return record
 
 
 def fit_reference_energies(

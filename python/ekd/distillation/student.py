@@ -18,9 +18,10 @@ from ekd.config import (
     TrainingConfig,
     UncertaintyConfig,
 )
-from ekd.data import Dataset, fit_reference_energies, split
+from ekd.data import Dataset, split
 from ekd.data.combine import concatenate
 from ekd.data.mapped import row_blocks
+from ekd.data.reference_energies import provenance_of, reference_energies
 from ekd.distillation.labels import Labels
 from ekd.distillation.weights import trust
 from ekd.errors import CheckpointError, DataError, TrainingError
@@ -132,6 +133,7 @@ def train_student(
     """Train one student on what :func:`prepare` returns, in one process or in all of a group."""
     name = "student"
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
+        bars.warn(lesson["provenance"])
         bars.add(name, training.epochs)
         bars.start(name)
 
@@ -274,8 +276,9 @@ def prepare(
     """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    reference_energies = fit_reference_energies(data, train_indices)
+    energies, doubts = reference_energies(data, train_indices)
     provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
+    provenance |= provenance_of(data, doubts)
     if labels.extra is not None:
         extra_indices = len(data) + np.arange(len(labels.extra))
         train_indices = np.concatenate([train_indices, extra_indices])
@@ -288,7 +291,7 @@ def prepare(
         "data": _with_all_energies(data, labels),
         "train_indices": train_indices[trusted.kept[train_indices]],
         "validation_indices": validation_indices,
-        "reference_energies": reference_energies,
+        "reference_energies": energies,
         "labels": labels.forces,
         "weights": trusted.weights,
         "spread": _spread_lesson(labels, uncertainty or UncertaintyConfig(), train_indices),

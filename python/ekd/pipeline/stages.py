@@ -156,6 +156,9 @@ class Pipeline:
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
         for key in ("stream", "keys"):
             values["data"].pop(key)
+        given = self.data.reference_energies or {}
+        values["data"]["reference_energies"] = None
+        values["data"] |= {f"reference_energies.{symbol(z)}": e for z, e in given.items()}
         for name in ("teachers", "labels", "student"):
             values.get(name, {}).pop("n_workers", None)
             for key in ("device", "checkpoint_minutes"):
@@ -178,6 +181,7 @@ class Pipeline:
             energy_unit=section.energy_unit,
             stream=section.stream,
             keys=section.keys,
+            reference_energies=section.reference_energies,
         )
 
     @cached_property

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.readers.source import config_ranges, flat_cells, incomplete
+from ekd.data.reference_checks import of_fit, of_given
 from ekd.data.reference_energies import fit_energies
+from ekd.elements import symbol
+from ekd.errors import DataError
 from ekd.preparation.duplicates import Geometries, find_duplicates
 from ekd.preparation.forces_check import ForcesCheck, Work
 from ekd.preparation.geometry import PairContacts, measure
@@ -32,6 +35,7 @@ class Analysis:
         offsets: [n_configs + 1] first atom of each.
         gaps: masks [n_configs] of what is unusable, by what is wrong.
         reference_energies: eV by atomic number, fitted without the outliers.
+        isolated_atoms: eV by atomic number, of frames that are marked as such; perhaps none.
         residuals: (energy - sum of reference energies) / atoms, [n_configs] eV; NaN: unusable.
         energy_outliers: [n_configs] whether the residual is too far from its like, see
             :func:`analyse`.
@@ -46,6 +50,7 @@ class Analysis:
     offsets: NDArray[np.int64]
     gaps: dict[str, NDArray[np.bool_]]
     reference_energies: dict[int, float]
+    isolated_atoms: dict[int, float]
     residuals: NDArray[np.float64]
     energy_outliers: NDArray[np.bool_]
     contacts: NDArray[np.float64]
@@ -58,6 +63,20 @@ class Analysis:
         """[n_configs] whether something is wrong with a configuration."""
         mask: NDArray[np.bool_] = np.any(list(self.gaps.values()), axis=0)
         return mask
+
+    def reference_warnings(
+        self, kept: NDArray[np.bool_], energies: NDArray[np.float64]
+    ) -> list[str]:
+        """What is doubtful about the reference energies that models of these data will have.
+
+        Args:
+            kept: [n_configs] which configurations are.
+            energies: [n_kept] eV.
+        """
+        elements, composition = self.elements.tolist(), self.composition[kept]
+        if self.isolated_atoms:
+            return of_given(self.isolated_atoms, elements, composition, energies)
+        return of_fit(self.reference_energies, elements, composition, energies)
 
     @property
     def duplicates(self) -> NDArray[np.bool_]:
@@ -136,6 +155,7 @@ def analyse(
         offsets=offsets,
         gaps=gaps,
         reference_energies=reference,
+        isolated_atoms=_isolated_atoms(staging, elements),
         residuals=residuals,
         energy_outliers=outliers,
         contacts=contacts,
@@ -143,6 +163,23 @@ def analyse(
         first_of=find_duplicates(composition, keys, geometries),
         work=None if check is None else check.result(),
     )
+
+
+def _isolated_atoms(staging: Staging, elements: NDArray[np.int64]) -> dict[int, float]:
+    """Those of the elements that occur.
+
+    Raises:
+        DataError: some of these have an isolated atom, and others have none.
+    """
+    known = staging.isolated_atoms
+    missing = [symbol(int(z)) for z in elements if z not in known]
+    if known and missing:
+        raise DataError(
+            f"there are isolated atoms of {', '.join(map(symbol, sorted(known)))}, and none of "
+            f"{', '.join(missing)}, which the data hold too; add these, or remove the marks "
+            "config_type=IsolatedAtom"
+        )
+    return {int(z): known[int(z)] for z in elements} if known else {}
 
 
 def _fit(

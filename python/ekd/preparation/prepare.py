@@ -22,8 +22,10 @@ from rich.progress import (
 )
 
 from ekd.data import prepared
+from ekd.data.isolated_atoms import merge, only_isolated_atoms
 from ekd.data.readers import Request, Source, open_source
 from ekd.data.readers.hdf5_groups import SUFFIXES
+from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import config_ranges, no_energies
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError
@@ -227,15 +229,20 @@ class _Job:
             task = self.bars.add_task(f"reading {source.path.name}", total=totals[index])
             self.bars.advance(task, staging.n_read)
             for block in source.blocks(staging.n_read):
-                staging.append(block)
+                staging.append(block, source.path)
                 self.bars.advance(task, block.n_read)
             if staging.n_read == 0:
                 raise DataError(f"'{source.path}' has no configurations")
             if staging.dropped[index] == staging.n_read:
                 raise no_energies(source.path, source.energy_key, staging.n_read)
             self.bars.update(task, total=staging.n_read)
+            if isinstance(source, PreparedSource):
+                known = prepared.read_header(source.path).reference_energies
+                merge(staging.isolated_atoms, known or {}, source.path)
             staging.next_source()
         staging.commit()
+        if len(staging.array("sizes")) == 0:
+            raise only_isolated_atoms("', '".join(source.path.name for source in self.sources))
 
     def _analyse(self, staging: Staging) -> Analysis:
         task = self.bars.add_task("looking", total=len(staging.array("sizes")))
@@ -319,6 +326,7 @@ class _Job:
                 "summary": summary.to_json(),
             },
             self.options.compress,
+            analysis.isolated_atoms or None,
             advance=lambda n_bytes: self.bars.advance(task, n_bytes),
         )
         sync(image)
@@ -420,6 +428,8 @@ def _describe(
         "sizes": (int(sizes.min()), float(sizes.mean()), int(sizes.max())),
         "energies": (float(energies.min()), float(energies.max())),
         "reference_energies": {symbol(z): e for z, e in analysis.reference_energies.items()},
+        "isolated_atoms": {symbol(z): e for z, e in analysis.isolated_atoms.items()},
+        "reference_warnings": tuple(analysis.reference_warnings(kept, energies)),
         "residuals": (
             float(residuals.min()),
             float(np.sqrt(np.mean(np.square(residuals)))),

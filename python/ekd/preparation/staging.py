@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd.data.isolated_atoms import merge, take_out
 from ekd.data.readers import Block
 from ekd.errors import DataError
 from ekd.files import sync
@@ -52,6 +53,7 @@ class Staging:
         n_read: configurations of that source that have been read.
         dropped: configurations without an energy, by source.
         group_names: in the order of their first configuration.
+        isolated_atoms: energies of frames that are marked as such, eV by atomic number.
 
     Raises:
         DataError: another process is at work in the folder.
@@ -63,6 +65,7 @@ class Staging:
         self.n_read = 0
         self.dropped: list[int] = []
         self.group_names: list[str] = []
+        self.isolated_atoms: dict[int, float] = {}
         self._groups: dict[str, int] = {}
         self._request = json.loads(json.dumps(request))
         self._has_forces = has_forces
@@ -98,8 +101,15 @@ class Staging:
             file.close()
         self._lock.close()  # and with it unlocks
 
-    def append(self, block: Block) -> None:
-        """Add a block of the source that is being read."""
+    def append(self, block: Block, path: Path) -> None:
+        """Add a block of the source that is being read, whose file is ``path``.
+
+        Raises:
+            DataError: isolated atoms among it contradict each other, or are none.
+        """
+        n_without = block.n_read - len(block)
+        block, isolated = take_out(block, path)
+        merge(self.isolated_atoms, isolated, path)
         n_configs, n_atoms = len(block), len(block.positions)
         index = [self._group(str(name)) for name in block.groups]
         forces = block.forces
@@ -126,7 +136,7 @@ class Staging:
                 self._lengths[name] += n_configs * row
                 self._files[name].truncate(self._lengths[name])
         self.n_read += block.n_read
-        self._count_dropped(block.n_read - n_configs)
+        self._count_dropped(n_without)
         self._commit_if_due()
 
     def next_source(self) -> None:
@@ -147,6 +157,7 @@ class Staging:
             "n_read": self.n_read,
             "dropped": self.dropped,
             "group_names": self.group_names,
+            "isolated_atoms": self.isolated_atoms,
             "lengths": self._lengths,
         }
         temporary = self.folder / "journal.new"
@@ -193,6 +204,7 @@ class Staging:
                 return False
             self.source, self.n_read = state["source"], state["n_read"]
             self.dropped, self.group_names = state["dropped"], state["group_names"]
+            self.isolated_atoms = {int(z): e for z, e in state["isolated_atoms"].items()}
         except (OSError, ValueError, KeyError):
             return False  # nothing there, or not ours: start anew
         self._lengths = lengths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.table import Table
@@ -35,6 +35,9 @@ class Summary:
             ``short_contacts``.
         dropped: configurations of the sources that are not in the file, by reason: ``no_energy``,
             ``incomplete``, ``outliers``, ``duplicates``.
+        isolated_atoms: energies of frames that are marked as such, which models take instead of
+            fitted ones, by symbol (eV); perhaps none.
+        reference_warnings: what is doubtful about the reference energies, each with what to do.
     """
 
     path: str
@@ -54,6 +57,8 @@ class Summary:
     work: dict[str, float] | None
     found: dict[str, int]
     dropped: dict[str, int]
+    isolated_atoms: dict[str, float] = field(default_factory=dict)
+    reference_warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """All of it, but for the path."""
@@ -96,6 +101,8 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("residual per atom", f"{low:.3f} to {high:.3f}, RMS {rms:.3f} eV"),
         ("closest contacts", f"{_list(summary.contacts, '{:.2f}')} Å" if summary.contacts else "–"),
     ]
+    if summary.isolated_atoms:
+        rows.insert(6, ("isolated atoms", f"{_list(summary.isolated_atoms, '{:.3f}')} eV"))
     if summary.n_periodic:
         rows.append(("periodic", f"{summary.n_periodic:,}"))
     if summary.forces is None:
@@ -115,7 +122,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _warnings(summary: Summary) -> list[str]:
-    warnings = []
+    warnings = list(summary.reference_warnings)
     found, dropped = summary.found, summary.dropped
     if found["duplicates"] and not dropped["duplicates"]:
         warnings.append(

@@ -144,6 +144,11 @@ class BatchSource:
         """Energies of configurations, [len(configs)] eV."""
         return np.asarray(self._data.energies[configs])
 
+    @property
+    def has_reference_energies(self) -> bool:
+        """Whether the data bring their own, which training does not change."""
+        return self._data.reference_energies is not None
+
     def compositions(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Atoms of each element of the model in each configuration, [n, n_elements]."""
         counts = np.zeros((len(configs), self._n_elements), dtype=np.int64)

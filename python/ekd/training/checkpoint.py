@@ -31,6 +31,7 @@ _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenanc
 _MAY_DIFFER = {
     "provenance.data.path",
     "provenance.data.sha256",
+    "provenance.reference_warnings",
     "training_config.device",
     "training_config.checkpoint_minutes",
 }

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ekd import workers
 from ekd.config import HIPNNConfig, MemberConfig, TrainingConfig
-from ekd.data import Dataset, fit_reference_energies, split
+from ekd.data import Dataset, split
+from ekd.data.reference_energies import provenance_of, reference_energies
 from ekd.errors import CheckpointError, ConfigError, EKDError, TrainingError
 from ekd.models import HIPNN
 from ekd.training import checkpoint
@@ -164,7 +165,9 @@ def train_ensemble(
 ) -> Ensemble:
     """Train an ensemble in processes of one thread each, see :func:`train_members`.
 
-    Reference energies are fitted to the training part, once for all members.
+    Reference energies are those of the data, where they have some (isolated atoms, or the argument
+    of :func:`ekd.load_dataset`); otherwise they are fitted to the training part, once for all
+    members. What is doubtful about them is shown, and kept in the provenance of the members.
 
     Args:
         data: energies; forces are not looked at.
@@ -226,6 +229,7 @@ def plan_ensemble(
 ) -> Job:
     """What :func:`train_ensemble` does, without doing it; arguments and errors are its."""
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
+    energies, doubts = reference_energies(data, train_indices)
     return Job(
         data=data,
         members=plan_members(
@@ -242,8 +246,9 @@ def plan_ensemble(
             split_by=split_by,
             split_seed=split_seed,
         ),
-        reference_energies=fit_reference_energies(data, train_indices),
+        reference_energies=energies,
         directory=directory,
+        provenance=provenance_of(data, doubts),
     )
 
 
@@ -290,6 +295,7 @@ def train_members(
     n_workers = min(n_workers or workers.n_cores(), len(members))
     in_place = n_workers == 1 or group.n_ranks > 1
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
+        bars.warn(job.provenance)
         for k in members:
             bars.add(job.name(k), job.members[k].training.epochs)
         if in_place:

@@ -76,7 +76,8 @@ def train(
         training: schedule and loss.
         train_indices: configurations to train on; one that is named twice counts twice.
         validation_indices: configurations to watch, never trained on.
-        reference_energies: eV by atomic number; its keys are the elements of the model.
+        reference_energies: eV by atomic number; its keys are the elements of the model. Least
+            squares solve for better ones, unless they are those of ``data.reference_energies``.
         seed: of the initial weights and of the order of batches.
         labels: forces to train on, [n_atoms, 3] eV/Å for all of ``data``; None: energies only.
         weights: of energies and forces in the loss, for all of ``data``; None: all one.
@@ -345,6 +346,8 @@ class _Run:
                 self.report_batch(record | {"configs_per_second": done / (now - start)})
         expected = torch.from_numpy(source.energies(train_indices)).to(self.device)
         compositions = source.compositions(train_indices)
+        if source.has_reference_energies:  # those stay as they are
+            compositions = np.zeros_like(compositions)
         counts = torch.from_numpy(compositions).to(weights)
 
         def residuals() -> torch.Tensor:

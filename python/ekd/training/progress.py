@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _LINES = 5  # plain lines per training
@@ -57,6 +58,12 @@ class TrainingProgress:
         self._tasks[name] = self._bars.add_task(
             name, total=n_epochs, start=False, epoch=0, status="waiting"
         )
+
+    def warn(self, provenance: Mapping[str, Any] | None) -> None:
+        """Show what is doubtful about the reference energies of the trainings, if anything is."""
+        if self._enabled:
+            for text in (provenance or {}).get("reference_warnings", ()):
+                self._console.print(f"[bold yellow]look:[/] {escape(text)}", soft_wrap=True)
 
     def start(self, name: str) -> None:
         """A training begins, or goes on from its checkpoint."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ekd.distillation import Labels, distill
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import CheckpointError
 from ekd.models import UncertaintyHead
-from ekd.training import Ensemble, TrainedModel
+from ekd.training import Ensemble, TrainedModel, train_ensemble
 from models import random_model
 
 VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
@@ -330,3 +331,27 @@ def test_shipped_configuration_is_valid(training_file: Path) -> None:
     assert config.data.path == training_file
     assert config.test is not None
     assert config.test.path.is_file()
+
+
+def test_doubtful_reference_energies_are_named(
+    runner: CliRunner, training_dataset: Dataset
+) -> None:
+    """By training, on the record of the model, and by ``ekd inspect``."""
+    water = training_dataset.subset(np.flatnonzero(training_dataset.formulas == "H2O")[:20])
+    model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
+    training = TrainingConfig(epochs=1)
+    trained = train_ensemble(water, model, 1, training=training, progress=False).members[0]
+    (warning,) = trained.provenance["reference_warnings"]
+    assert "do not fix the reference energies of H, O" in warning
+    trained.export("water.pt")
+    assert f"look: {warning}" in runner.invoke(app, ["inspect", "water.pt"]).output
+    network = trained.model
+    network.reference_energies.copy_(network.reference_energies.new_tensor([870.0, -2041.8]))
+    TrainedModel(network, model, training, {}, []).export("bent.pt")
+    shown = runner.invoke(app, ["inspect", "bent.pt"]).output
+    assert "look: reference energies that no atom has, in eV: H 870.0 (expected -4" in shown
+    given = replace(water, reference_energies={1: -13.6, 8: -2041.8})
+    trained = train_ensemble(given, model, 1, training=training, progress=False).members[0]
+    assert trained.provenance["reference_energies"] == {"H": -13.6, "O": -2041.8}
+    trained.export("given.pt")
+    assert "look:" not in runner.invoke(app, ["inspect", "given.pt"]).output

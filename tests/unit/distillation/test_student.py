@@ -370,3 +370,16 @@ def test_committee_of_uncertain_students(small_dataset: Dataset, tmp_path: Path)
     )
     students.export(tmp_path / "committee.pt")
     assert read_metadata(tmp_path / "committee.pt").uncertainty is True
+
+
+def test_student_has_the_reference_energies_of_the_data(
+    small_dataset: Dataset, labels: Labels, tmp_path: Path
+) -> None:
+    atoms = {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
+    data = dataclasses.replace(small_dataset, reference_energies=atoms)
+    student = distill(data, labels, MODEL, TRAINING, progress=False)
+    student.export(tmp_path / "student.pt")
+    metadata = read_metadata(tmp_path / "student.pt")
+    named = {"H": -13.6, "C": -1029.8, "N": -1485.3, "O": -2041.8}
+    assert metadata.energy_reference == named
+    assert metadata.provenance[0]["reference_energies"] == named

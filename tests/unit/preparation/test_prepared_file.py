@@ -174,7 +174,7 @@ def test_layout_is_the_documented_one(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     prepare_dataset(raw_file(tmp_path), path, forces="forces", progress=False)
     with h5py.File(path) as file:
-        assert file.attrs["ekd_dataset_format"] == prepared.FORMAT == 1
+        assert file.attrs["ekd_dataset_format"] == 1
         expected = {*ARRAYS[:4], *ARRAYS[5:], "group_index", "group_names"}
         assert set(file) == expected
         assert file["positions"].attrs["unit"] == "Å"
@@ -218,8 +218,8 @@ def test_format_of_the_future(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     prepare_dataset(raw_file(tmp_path), path, progress=False)
     with h5py.File(path, "a") as file:
-        file.attrs["ekd_dataset_format"] = 2
-    with pytest.raises(DataError, match="dataset format 2, and this ekd reads format 1; update"):
+        file.attrs["ekd_dataset_format"] = 3
+    with pytest.raises(DataError, match="dataset format 3, and this ekd reads formats 1 to 2; up"):
         load_dataset(path)
     with h5py.File(path, "a") as file:
         file.attrs["ekd_dataset_format"] = 1

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,28 @@ def test_script_without_guard_and_interrupt(training_file: Path, tmp_path: Path)
         with pytest.raises(CheckpointError, match="stopped after epoch"):
             TrainedModel.load(path)
     assert torch.load(paths[0], weights_only=True)["history"]
+
+
+def test_given_reference_energies_are_those_of_all_members(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    """Least squares leave them alone too; and what was trained with others is not resumed."""
+    atoms = {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
+    data = replace(small_dataset, reference_energies=atoms)
+    least_squares = TrainingConfig(optimizer="levenberg-marquardt", epochs=3)
+    for training in (TRAINING, least_squares):
+        members = run(data, tmp_path, n_members=1, training=training).members
+        assert members[0].model.reference_energies.tolist() == list(atoms.values())
+    assert members[0].history[-1]["loss"] < members[0].history[0]["loss"]
+    other = replace(data, reference_energies=atoms | {1: -13.0})
+    with pytest.raises(CheckpointError, match=r"provenance\.reference_energies\.H: -13\.6 in"):
+        run(other, tmp_path, n_members=1, training=least_squares, resume=True)
+
+
+def test_doubts_are_shown_once(
+    small_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    water = small_dataset.subset(np.flatnonzero(small_dataset.formulas == "H2O"))
+    run(water, tmp_path, n_members=2, n_workers=1, progress=True)
+    shown = capsys.readouterr().err
+    assert shown.count("look: the compositions of the data do not fix") == 1

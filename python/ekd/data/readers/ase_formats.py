@@ -19,6 +19,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from numpy.typing import NDArray
 
 from ekd.data.frames import is_database, read_frames, stated_units
+from ekd.data.isolated_atoms import is_isolated_atom
 from ekd.data.readers.source import (
     Block,
     Request,
@@ -142,6 +143,7 @@ class ASESource(Source):
             forces=None if self._forces_key is None else np.concatenate([none, *forces]) * force,
             cells=cells * in_angstrom if pbc.any() else None,
             pbc=pbc if pbc.any() else None,
+            isolated=np.array([is_isolated_atom(frame.info) for frame in kept], dtype=bool),
         )
 
     def _check_one_place(self, results: dict[str, Any], info: dict[str, Any]) -> None:

@@ -69,6 +69,8 @@ class Block:
     """[n_configs, 3, 3] Å; None: no configuration is periodic"""
     pbc: NDArray[np.bool_] | None = None
     """[n_configs, 3]; None exactly where ``cells`` is"""
+    isolated: NDArray[np.bool_] | None = None
+    """[n_configs] whether the file calls it an isolated atom; None: the format cannot say"""
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -132,6 +134,7 @@ def join(blocks: Sequence[Block]) -> Block:
         else None,
         cells=np.concatenate([cells_of(block) for block in blocks]) if periodic else None,
         pbc=np.concatenate([pbc_of(block) for block in blocks]) if periodic else None,
+        isolated=None if blocks[0].isolated is None else rows("isolated"),
     )
 
 

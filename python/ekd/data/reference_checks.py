@@ -1,0 +1,214 @@
+"""Whether reference energies are fixed by the data, and whether they can be energies of atoms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from ekd.elements import symbol
+from ekd.units import energy_unit
+
+_HARTREE = energy_unit("Hartree")
+_ABOVE_ZERO = 30.0
+"""eV. Labels may be relative to anything, but bonds and distortions are no more than this."""
+_BELOW_ALL_ELECTRONS = 1.3
+"""Of the energy of all electrons: relativity lowers it by a tenth in uranium."""
+_BINDING = (-15.0, 5.0)
+"""eV per atom, between which the energies of molecules and solids lie relative to their atoms."""
+_ATOM_ABOVE_FIT = (-8.0, 20.0)
+"""eV. Atoms lie above a fit to molecules by about the energy of their bonds."""
+
+_REMEDY = (
+    "give reference_energies = {H = ..., ...} (eV, in [data] of the configuration, or to "
+    "ekd.load_dataset), or add isolated atoms at the level of theory of the data as frames with "
+    "config_type=IsolatedAtom"
+)
+
+
+def of_fit(
+    fitted: Mapping[int, float],
+    elements: Sequence[int],
+    composition: NDArray[np.integer[Any]],
+    energies: NDArray[np.float64],
+) -> list[str]:
+    """What is doubtful about reference energies that were fitted.
+
+    Args:
+        fitted: eV by atomic number.
+        elements: atomic numbers, the columns of ``composition``.
+        composition: [n_configs, n_elements] atoms of each element.
+        energies: [n_configs] eV.
+
+    Returns:
+        warnings, each with what to do.
+    """
+    warnings = []
+    free = undetermined(elements, composition)
+    if free:
+        involved = sorted({number for combination in free for number in combination})
+        values = ", ".join(f"{symbol(z)} {fitted[z]:.1f}" for z in involved)
+        changes = "; ".join(map(_shift, free))
+        warnings.append(
+            f"the compositions of the data do not fix the reference energies of "
+            f"{', '.join(map(symbol, involved))}, which were fitted as {values} eV: no energy of "
+            f"the data changes with {changes}. Energies of other compositions will be wrong; "
+            f"{_REMEDY}, or train on more compositions"
+        )
+    elif text := _of_atoms(fitted, elements, composition, energies):
+        warnings.append(text)
+    if not free and (text := of_values(fitted)):
+        warnings.append(text)
+    return warnings
+
+
+def of_given(
+    given: Mapping[int, float],
+    elements: Sequence[int],
+    composition: NDArray[np.integer[Any]],
+    energies: NDArray[np.float64],
+) -> list[str]:
+    """What is doubtful about reference energies that are not fitted; arguments as :func:`of_fit`.
+
+    They are compared with the energies of the data: what is left is the energy of the bonds.
+    """
+    values = np.array([given[number] for number in elements])
+    left = float(np.median((energies - composition @ values) / composition.sum(axis=1)))
+    if _BINDING[0] <= left <= _BINDING[1]:
+        return []
+    listed = ", ".join(f"{symbol(z)} {given[z]:.1f}" for z in elements)
+    return [
+        f"relative to the reference energies ({listed} eV) half of the data have more, and half "
+        f"less, than {left:.1f} eV per atom, expected {_BINDING[0]:.0f} to {_BINDING[1]:.0f} eV: "
+        "atoms and data are of different levels of theory, or in different units; compute the "
+        "atoms as the data were computed, or leave the reference energies out"
+    ]
+
+
+def of_values(energies: Mapping[int, float]) -> str | None:
+    """What is impossible about reference energies, whatever the data are; None: nothing.
+
+    No atom has less energy than all its electrons give it, and none much more than zero, which is
+    what labels relative to atoms have. Pseudopotentials and semi-empirical methods lie between.
+
+    Args:
+        energies: eV by atomic number.
+    """
+    impossible = {
+        number: energy
+        for number, energy in energies.items()
+        if not lowest_energy(number) <= energy <= _ABOVE_ZERO
+    }
+    if not impossible:
+        return None
+    listed = ", ".join(
+        f"{symbol(z)} {energy:.1f} (expected {lowest_energy(z):.0f} to {_ABOVE_ZERO:.0f})"
+        for z, energy in impossible.items()
+    )
+    return (
+        f"reference energies that no atom has, in eV: {listed}. The data do not fix them well, or "
+        "hold isolated atoms of another level of theory, or their unit is not what was assumed. "
+        f"Energies of other compositions will be wrong; {_REMEDY}, or check energy_unit"
+    )
+
+
+def lowest_energy(number: int) -> float:
+    """A bound (eV) that the total energy of a neutral atom does not go below.
+
+    The series of Thomas and Fermi with the terms of Scott and Schwinger, which is right to a few
+    per cent, and some room for relativity.
+    """
+    z = float(number)
+    hartree = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
+    return -_BELOW_ALL_ELECTRONS * _HARTREE * hartree - _ABOVE_ZERO
+
+
+def undetermined(
+    elements: Sequence[int], composition: NDArray[np.integer[Any]]
+) -> list[dict[int, int]]:
+    """Combinations of elements whose reference energies may change together, and no energy does.
+
+    Args:
+        elements: atomic numbers.
+        composition: [n_configs, n_elements] atoms of each element.
+
+    Returns:
+        multiples by atomic number, the smallest integers; none if all are fixed. Of water alone
+        ``{1: 1, 8: -2}``: 1 eV more for hydrogen is 2 eV less for oxygen.
+    """
+    present = composition.any(axis=0)
+    numbers = [int(z) for z, is_there in zip(elements, present, strict=True) if is_there]
+    rows = np.unique(composition[:, present], axis=0)
+    rank = int(np.linalg.matrix_rank(rows))
+    if rank == len(numbers):
+        return []
+    # Some rows that span all of them; the rest is done without rounding.
+    order = qr(rows.T.astype(float), mode="r", pivoting=True)[1]
+    matrix = [[Fraction(int(count)) for count in rows[k]] for k in order[:rank]]
+    pivots: list[int] = []
+    for column in range(len(numbers)):
+        row = len(pivots)
+        found = next((k for k in range(row, rank) if matrix[k][column]), None)
+        if found is None:
+            continue
+        matrix[row], matrix[found] = matrix[found], matrix[row]
+        matrix[row] = [value / matrix[row][column] for value in matrix[row]]
+        for k in range(rank):
+            if k != row and (factor := matrix[k][column]):
+                pairs = zip(matrix[k], matrix[row], strict=True)
+                matrix[k] = [value - factor * other for value, other in pairs]
+        pivots.append(column)
+    combinations = []
+    for free in sorted(set(range(len(numbers))) - set(pivots)):
+        vector = {numbers[p]: -matrix[k][free] for k, p in enumerate(pivots) if matrix[k][free]}
+        vector[numbers[free]] = Fraction(1)
+        scale = Fraction(math.lcm(*(value.denominator for value in vector.values())))
+        scale /= math.gcd(*(int(value * scale) for value in vector.values()))
+        first = vector[min(vector)]
+        scale = scale if first > 0 else -scale
+        combinations.append({z: int(vector[z] * scale) for z in sorted(vector)})
+    return combinations
+
+
+def _of_atoms(
+    fitted: Mapping[int, float],
+    elements: Sequence[int],
+    composition: NDArray[np.integer[Any]],
+    energies: NDArray[np.float64],
+) -> str | None:
+    """Compare single atoms among the configurations with a fit to all others, if that is fixed."""
+    single = composition.sum(axis=1) == 1
+    others = composition[~single]
+    if not single.any() or single.all():
+        return None
+    if undetermined(elements, others):  # the fit needs the atoms: what is left of them has to do
+        reference = np.array([fitted.get(int(z), 0.0) for z in elements])
+    else:
+        reference = np.linalg.lstsq(others.astype(float), energies[~single], rcond=None)[0]
+    above = energies[single] - composition[single] @ reference
+    far = (above < _ATOM_ABOVE_FIT[0]) | (above > _ATOM_ABOVE_FIT[1])
+    # An element that no molecule has is where its atom puts it.
+    far &= (composition[single] @ others.sum(axis=0)) > 0
+    if not far.any():
+        return None
+    kinds = composition[single][far].argmax(axis=1)
+    listed = ", ".join(
+        f"{symbol(int(elements[k]))} {distance:+.1f}"
+        for k, distance in dict(zip(kinds.tolist(), above[far].tolist(), strict=True)).items()
+    )
+    return (
+        f"single atoms among the configurations do not fit to the molecules: {listed} eV from the "
+        f"reference energies, expected {_ATOM_ABOVE_FIT[0]:.0f} to {_ATOM_ABOVE_FIT[1]:.0f}. They "
+        "are of another level of theory, or in another unit, and bend the fit; remove them, or "
+        "compute them as the data were computed"
+    )
+
+
+def _shift(combination: Mapping[int, int]) -> str:
+    """A combination in words: "H +1, O -2 eV"."""
+    return ", ".join(f"{symbol(z)} {value:+d}" for z, value in combination.items()) + " eV"
