@@ -20,7 +20,7 @@ Energies and lengths are converted to eV and Å here, once.
 
 **What comes out**: one HDF5 file, compressed, with checksums, that `ekd.load_dataset` and `[data]
 path` of a configuration take without keys or units; a `.png` with histograms beside it; and a
-summary: elements, sizes, energies, duplicates, outliers, closest contacts, and whether the forces
+summary: elements, sizes, energies, duplicates, outliers, closest contacts, whether the forces
 belong to the energies, and whether the data fix the energies of their atoms. Frames with
 `config_type=IsolatedAtom` become reference energies. Nothing is dropped that you did not ask for.
 

@@ -14,7 +14,7 @@ from scipy.linalg import qr
 from ekd.elements import symbol
 from ekd.units import energy_unit
 
-_HARTREE = energy_unit("Hartree")
+_HARTREE: float = energy_unit("Hartree")
 _ABOVE_ZERO = 30.0
 """eV. Labels may be relative to anything, but bonds and distortions are no more than this."""
 _BELOW_ALL_ELECTRONS = 1.3
@@ -124,7 +124,7 @@ def lowest_energy(number: int) -> float:
     per cent, and some room for relativity.
     """
     z = float(number)
-    hartree = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
+    hartree: float = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
     return -_BELOW_ALL_ELECTRONS * _HARTREE * hartree - _ABOVE_ZERO
 
 
@@ -141,8 +141,8 @@ def undetermined(
         multiples by atomic number, the smallest integers; none if all are fixed. Of water alone
         ``{1: 1, 8: -2}``: 1 eV more for hydrogen is 2 eV less for oxygen.
     """
-    present = composition.any(axis=0)
-    numbers = [int(z) for z, is_there in zip(elements, present, strict=True) if is_there]
+    present = composition.sum(axis=0) > 0
+    numbers = np.asarray(elements)[present].tolist()
     rows = np.unique(composition[:, present], axis=0)
     rank = int(np.linalg.matrix_rank(rows))
     if rank == len(numbers):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ekd.config import validate_config
+from ekd.errors import DataError
 from ekd.pipeline.stages import Pipeline
 from ekd.preparation import prepare_dataset
 
@@ -26,3 +29,16 @@ def test_prepared_data_need_no_keys(training_file: Path, tmp_path: Path) -> None
     assert raw.data.fingerprint == read.data.fingerprint == streamed.data.fingerprint
     # Where the arrays are does not matter to what was trained on them.
     assert read.settings("train") == streamed.settings("train")
+
+
+def test_reference_energies_are_settings(training_file: Path, tmp_path: Path) -> None:
+    """Given ones go to the data, and results that were made with others are not kept."""
+    section = {"path": str(training_file), "energy": "ccsd(t)_ccpvdz.energy"}
+    atoms = {"H": -13.6, "C": -1029.8, "N": -1485.3, "O": -2041.8}
+    fitted = pipeline(tmp_path, **section)
+    given = pipeline(tmp_path, **section, reference_energies=atoms)
+    assert given.data.reference_energies == {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
+    changed = given.settings("train").items() ^ fitted.settings("train").items()
+    assert {key for key, _ in changed} == {f"data.reference_energies.{name}" for name in atoms}
+    with pytest.raises(DataError, match="energies of H, and none of C, N, O"):
+        pipeline(tmp_path, **section, reference_energies={"H": -13.6}).data  # noqa: B018
