@@ -42,7 +42,7 @@ def inspect(
     del metadata["self_test"]  # a frame with its forces: `ekd check` is for that
     table = Table("key", "value", title=str(model), title_justify="left")
     for key, value in metadata.items():
-        table.add_row(key, _readable(value))
+        table.add_row(key, escape(_readable(value)))
     console = Console()
     console.print(table)
     for warning in _doubts(metadata):

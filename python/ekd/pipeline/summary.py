@@ -26,6 +26,7 @@ from ekd.evaluation.style import save
 from ekd.files import atomic_write, sha256
 from ekd.training import EnsemblePredictions
 
+_WIDEST = 50  # characters of the first column: sentences are broken there
 _RUNS = {"nve": "molecule at constant energy", "water": "box of water"}
 _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
 
@@ -217,7 +218,7 @@ def write(
 def table(summary: Mapping[str, Any]) -> Table:
     """Return the summary as one table for the terminal."""
     result = Table(title="Ensemble knowledge distillation", title_justify="left")
-    result.add_column("")
+    result.add_column("", max_width=_WIDEST)
     for heading in ("energy RMSE", "energy MAE", "force RMSE", "force MAE"):
         unit = "meV" if heading.startswith("energy") else "meV/Å"
         result.add_column(f"{heading}\n{unit}", justify="right")

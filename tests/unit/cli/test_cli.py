@@ -344,7 +344,9 @@ def test_doubtful_reference_energies_are_named(
     (warning,) = trained.provenance["reference_warnings"]
     assert "do not fix the reference energies of H, O" in warning
     trained.export("water.pt")
-    assert f"look: {warning}" in runner.invoke(app, ["inspect", "water.pt"]).output
+    shown = runner.invoke(app, ["inspect", "water.pt"]).output
+    assert f"look: {warning}" in shown
+    assert shown.count("in [data] of the configuration") == 2  # what is in brackets is no markup
     network = trained.model
     network.reference_energies.copy_(network.reference_energies.new_tensor([870.0, -2041.8]))
     TrainedModel(network, model, training, {}, []).export("bent.pt")
