@@ -186,7 +186,7 @@ def test_gcmc_holds_the_waters_of_an_ideal_gas(
         atoms = "molecule w water.mol\ncreate_atoms 0 random 16 4711 b mol w 17 overlap 6.0\n"
     fix = (
         f"fix g all gcmc 1 20 0 0 12345 300.0 0.0 0.0 mol h2o pressure {pressure!r} "
-        f"intra_energy {intra!r} full_energy"
+        f"intra_energy {float(intra)!r} full_energy"
     )
     text = GCMC.format(atoms=atoms, keywords="", model=ideal, fix=fix, size=3, steps=400)
     assert abs(mean_number(run_lammps(text, n_ranks)) - N_IDEAL) < 0.5
@@ -202,7 +202,7 @@ def test_gcmc_holds_the_atoms_of_an_ideal_gas(
         2 * np.pi * 1.0 * 1.66053906660e-27 * 1.380649e-23 * 300
     )  # wave length, m
     mu = kB * 300 * np.log(N_IDEAL * (thermal * 1e10 / 40.0) ** 3)
-    fix = f"group h type 2\nfix g h gcmc 1 20 0 2 12345 300.0 {mu!r} 0.0 full_energy"
+    fix = f"group h type 2\nfix g h gcmc 1 20 0 2 12345 300.0 {float(mu)!r} 0.0 full_energy"
     text = GCMC.format(atoms="", keywords="", model=ideal, fix=fix, size=1, steps=400)
     assert abs(mean_number(run_lammps(text, n_ranks)) - N_IDEAL) < 0.5
 
