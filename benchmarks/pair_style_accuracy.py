@@ -105,7 +105,8 @@ CASES = [
          body="set type 2 type/fraction 4 0.5 4711\n" + MOVE),
     Case("restart", body=MOVE + "write_restart r\nclear\nread_restart r\n"),
     Case("data file written and read", body=MOVE + "write_data d\nclear\nunits metal\n"
-         "atom_style atomic\nread_data d\npair_style ekd energy total\npair_coeff * * {model} O H N C\n"),
+         "atom_style atomic\nread_data d\npair_style ekd energy total\n"
+         "pair_coeff * * {model} O H N C\n"),
     Case("npt, triclinic, 2 ranks", n_ranks=2, body="change_box all triclinic\n"
          "velocity all create 300 4711 loop geom\ntimestep 0.0005\n"
          "fix n all npt temp 300 300 0.1 tri 0 1000 0.5\nrun 20 post no\nunfix n\n"),

@@ -221,8 +221,7 @@ void PairEKD::describe() {
                  "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
                  path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
                  metadata.n_interactions, metadata.dtype, settings_.model.precision,
-                 settings_.model.device,
-                 comm->nprocs, comm->nthreads);
+                 settings_.model.device, comm->nprocs, comm->nthreads);
 }
 
 // Ranks of this replica on this computer share its GPUs.
@@ -254,8 +253,7 @@ void PairEKD::init_style() {
   if (settings_.relative_energy)
     for (int type = 1; type <= atom->ntypes; ++type)
       if (species_of_type_[type] >= 0)
-        energy_zero_[type] =
-            energy_unit_ * model_->free_atom_energies()[species_of_type_[type]];
+        energy_zero_[type] = energy_unit_ * model_->free_atom_energies()[species_of_type_[type]];
   tell_energy_of_free_atoms();
   if (settings_.wide_ghosts) {
     if (std::find(names_.begin(), names_.end(), "NULL") != names_.end())
@@ -297,10 +295,11 @@ void PairEKD::tell_energy_of_free_atoms() {
 void PairEKD::check_pairs_are_complete() {
   // Exclusions may have come with fixes (fix gcmc), after init_style.
   if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
-    error->all(FLERR,
-               "pair_style ekd ghosts wide finds its own neighbors and cannot heed neigh_modify {}, "
-               "which this input or one of its fixes uses; use ghosts staged",
-               neighbor->exclude != 0 ? "exclude" : "include");
+    error->all(
+        FLERR,
+        "pair_style ekd ghosts wide finds its own neighbors and cannot heed neigh_modify {}, "
+        "which this input or one of its fixes uses; use ghosts staged",
+        neighbor->exclude != 0 ? "exclude" : "include");
   // With wide ghosts the pairs come from a list of our own, which removes none.
   if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
 }

@@ -51,9 +51,9 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   // The keywords of pair_style.
   struct Settings {
     ekd::EvaluatorOptions model;
-    bool wide_ghosts = false;      // evaluate ghosts here instead of exchanging features
-    bool relative_energy = true;   // to free atoms
-    int committee_every = 1;       // steps between evaluations of the spread; 0: on request only
+    bool wide_ghosts = false;     // evaluate ghosts here instead of exchanging features
+    bool relative_energy = true;  // to free atoms
+    int committee_every = 1;      // steps between evaluations of the spread; 0: on request only
   };
 
   void allocate();
@@ -87,7 +87,8 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   void report_overlap();
 
   Settings settings_;
-  // False after a command that failed. Nothing has changed then, but no run may follow as if it had.
+  // False after a command that failed. Nothing has changed then, but no run may follow as if it
+  // had.
   bool settings_are_known_ = false;
   bool coefficients_are_known_ = false;
   std::string path_;

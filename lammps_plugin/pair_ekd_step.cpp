@@ -16,7 +16,9 @@ using namespace LAMMPS_NS;
 
 // On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
 // interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
-bool PairEKD::shows_ghosts() const { return comm->nprocs > 1 || settings_.wide_ghosts || !has_features(); }
+bool PairEKD::shows_ghosts() const {
+  return comm->nprocs > 1 || settings_.wide_ghosts || !has_features();
+}
 
 // Whether more than its element has to be known of a neighbour.
 bool PairEKD::has_features() const { return model_->metadata().n_interactions > 1; }
@@ -153,10 +155,8 @@ void PairEKD::tally_energies(const double* atomic_energies) {
     const int type = atom->type[i];
     if (species_of_type_[type] < 0) continue;
     // Without neighbors it is a free atom, whatever is lost in rounding.
-    const bool is_free =
-        settings_.relative_energy && atoms_.offsets[i] == atoms_.offsets[i + 1];
-    const double energy =
-        is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
+    const bool is_free = settings_.relative_energy && atoms_.offsets[i] == atoms_.offsets[i + 1];
+    const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
     if (!std::isfinite(energy))
       error->one(FLERR,
                  "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "

@@ -145,7 +145,7 @@ using Double4 = double __attribute__((vector_size(32)));
 using Int4 = std::int32_t __attribute__((vector_size(16)));
 
 EKD_INLINE void append_one_run(const PeriodicImages& images, std::int64_t begin, std::int64_t end,
-                         Candidates& candidates) {
+                               Candidates& candidates) {
   constexpr std::int64_t kStep = PeriodicImages::kSlack;
   const double* from[3] = {images.coordinates(0) + begin, images.coordinates(1) + begin,
                            images.coordinates(2) + begin};

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -48,6 +49,38 @@ def test_the_input_itself_is_sound(run_lammps: RunLammps, model_folder: Path) ->
     run = run_lammps(script(model_folder / "2-float64.pt"))
     assert run.returncode == 0, run.screen
     assert "types 1=O 2=H, cutoff 4 Angstrom, 2 interaction(s), float64" in run.screen
+
+
+def test_loading_prints_nothing_but_lammps(run_lammps: RunLammps, model_folder: Path) -> None:
+    """The loader complains of functions that are chosen while it links libraries to each other."""
+    run = run_lammps(script(model_folder / "2-float64.pt"), environment={"LD_BIND_NOW": "1"})
+    assert run.returncode == 0, run.screen
+    assert "Relink" not in run.screen
+    assert run.screen.startswith("LAMMPS (")
+
+
+def test_no_function_is_chosen_by_the_loader() -> None:
+    """The compiled libraries have no IFUNC symbols; see EKD_FUNCTION."""
+    libraries = [
+        *_native.LIBRARY_DIRECTORY.glob("*.so"),
+        *_native.LIBRARY_DIRECTORY.parent.glob("_core*.so"),
+    ]
+    assert len(libraries) >= 4
+    for library in libraries:
+        assert not ifunc_symbols(library.read_bytes()), library
+
+
+def ifunc_symbols(elf: bytes) -> int:
+    """Number of dynamic symbols of a 64-bit ELF file whose type is GNU_IFUNC (10)."""
+    assert elf[:5] == b"\x7fELF\x02"
+    (table,) = struct.unpack_from("<Q", elf, 0x28)
+    size, count = struct.unpack_from("<HH", elf, 0x3A)
+    found = 0
+    for k in range(count):
+        kind, _, _, offset, length = struct.unpack_from("<IQQQQ", elf, table + k * size + 4)
+        if kind in (2, 11):  # SYMTAB, DYNSYM
+            found += sum(elf[at + 4] & 15 == 10 for at in range(offset, offset + length, 24))
+    return found
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,42 @@ def test_restart_file_brings_the_model_back(
     computes = HEAD[HEAD.index("neighbor 0.5") :]
     text = (continued + computes).format(newton="on", before="") + "run 0 post no\n" + PRINT
     assert_same(state(run_lammps, text, n_ranks), expected)
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("keyword", ["relative", "total"])
+def test_restart_files_keep_the_zero_of_the_energy(
+    run_lammps: RunLammps, model_folder: Path, keyword: str
+) -> None:
+    """Also those without a count of words, from before there was the keyword: they are total."""
+    model = model_folder / "2-float64.pt"
+    body = "run 0 post no\nwrite_restart end.restart\n"
+    run = run_lammps(script(model, body, style=f"ekd energy {keyword} block 100"))
+    assert run.returncode == 0, run.screen[-3000:]
+    read = "units metal\natom_style atomic\nread_restart {}.restart\nrun 0 post no\n"
+    read += 'print "again $(pe:%22.16g)"\n'
+    again = run_lammps(read.format("end"))
+    assert again.printed("again") == pytest.approx(run.printed("state")[:1], rel=1e-12)
+
+    def word(text: str) -> bytes:
+        return struct.pack("i", len(text)) + text.encode()
+
+    content = (run.folder / "end.restart").read_bytes()
+    count, last = struct.pack("i", 12) + word("block"), word("energy") + word(keyword)
+    assert content.count(count) == 1
+    assert content.count(last) == 1
+    older = content.replace(count, word("block")).replace(last, b"")
+    (run.folder / "older.restart").write_bytes(older)
+    total = run_lammps(script(model, "run 0 post no\n", style="ekd energy total"))
+    found = run_lammps(read.format("older"))
+    assert found.printed("again") == pytest.approx(total.printed("state")[:1], rel=1e-12)
+
+    (run.folder / "odd.restart").write_bytes(
+        content.replace(count, struct.pack("i", 7) + count[4:])
+    )
+    refused = run_lammps(read.format("odd"))
+    assert refused.returncode != 0
+    assert "the restart file holds 7 words of settings, expected an even number" in refused.error
 
 
 @pytest.mark.usefixtures("box")

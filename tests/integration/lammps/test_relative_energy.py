@@ -1,7 +1,7 @@
 """Energies relative to free atoms, and what depends on them: exchange with a reservoir, minimizers.
 
-An atom without neighbors counts zero, so that fixes which try a deletion by excluding atoms from the
-neighbor lists find what they would find without these atoms.
+An atom without neighbors counts zero, so that fixes which try a deletion by excluding atoms from
+the neighbor lists find what they would find without these atoms.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ print "two $(pe) $(atoms)"
 def test_minimizers_end_where_forces_are_small(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """The energy tolerance is relative: to what bonds have, not to free atoms of thousands of eV."""
+    """The energy tolerance is relative: to the energy of bonds, not of free atoms."""
     atoms = systems.water_box().repeat(2)
     write_data(tmp_path / "box.data", atoms)
     text = f"""
