@@ -113,7 +113,7 @@ def test_equals_ase_member_by_member(
     n_ranks: int,
 ) -> None:
     atoms, boundary = prepared(tmp_path, name)
-    text = script(committee[0], boundary, style=f"ekd ghosts {ghosts}", newton=newton)
+    text = script(committee[0], boundary, style=f"ekd energy total ghosts {ghosts}", newton=newton)
     run = finished(run_lammps(text, n_ranks))
     assert f", {N_MEMBERS} student(s), " in run.screen
     assert_equals(run, expected(atoms, committee[1]))
@@ -123,9 +123,9 @@ def test_equals_ase_member_by_member(
     ("changes", "n_ranks", "unit"),
     [
         ({"units": "real"}, 2, KCAL_MOL_PER_EV),
-        ({"style": "ekd block 5"}, 2, 1.0),
+        ({"style": "ekd energy total block 5"}, 2, 1.0),
         ({"before": "comm_style tiled"}, 4, 1.0),
-        ({"style": "ekd committee_every 0"}, 2, 1.0),
+        ({"style": "ekd energy total committee_every 0"}, 2, 1.0),
     ],
     ids=str,
 )
@@ -191,8 +191,9 @@ def test_committee_every(
 
     ends: list[float] = []
     always = record("ekd", fix="")
-    sometimes = record("ekd committee_every 4", fix="")
-    on_request = record("ekd committee_every 0", fix="fix spread all pair 5 ekd forces_std 1")
+    sometimes = record("ekd energy total committee_every 4", fix="")
+    asked = "fix spread all pair 5 ekd forces_std 1"
+    on_request = record("ekd energy total committee_every 0", fix=asked)
     assert ends[1] == pytest.approx(ends[0], rel=1e-14)
     assert ends[2] == pytest.approx(ends[0], rel=1e-14)
     steps = always[:, 0].astype(int)
@@ -213,7 +214,7 @@ def test_restart_keeps_the_keyword(
 ) -> None:
     atoms, boundary = prepared(tmp_path, "water_box")
     body = "reset_timestep 3\nrun 0 post no\nwrite_restart end.restart\n"
-    text = script(committee[0], boundary, style="ekd committee_every 3", body=body)
+    text = script(committee[0], boundary, style="ekd energy total committee_every 3", body=body)
     finished(run_lammps(text, 2))
     head, tail = text.split("read_data box.data")
     tail = tail[tail.index("neighbor 0.5") :].split("timestep 0.0005")[0]
@@ -240,7 +241,7 @@ def test_under_hybrid_overlay(
     text = script(
         committee[0],
         boundary,
-        style="hybrid/overlay ekd zero 5.0",
+        style="hybrid/overlay ekd energy total zero 5.0",
         coefficients=f"* * ekd {committee[0]} {TYPES}\npair_coeff * * zero",
     )
     assert_equals(finished(run_lammps(text, n_ranks)), expected(atoms, committee[1]))
@@ -280,7 +281,7 @@ def test_second_of_two_instances(
     text = script(
         committee[0],
         boundary,
-        style="hybrid/overlay ekd ekd",
+        style="hybrid/overlay ekd energy total ekd",
         coefficients=f"* * ekd 1 {committee[1][0]} {TYPES}\n"
         f"pair_coeff * * ekd 2 {committee[0]} {TYPES}",
         fix="",
@@ -308,7 +309,7 @@ def test_second_of_two_instances(
         ),
         (
             {
-                "style": "ekd committee_every 2",
+                "style": "ekd energy total committee_every 2",
                 "fix": "fix spread all pair 1 ekd forces_std 0",
                 "body": "run 1",
             },

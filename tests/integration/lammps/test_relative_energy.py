@@ -207,6 +207,34 @@ def test_gcmc_holds_the_atoms_of_an_ideal_gas(
     assert abs(mean_number(run_lammps(text, n_ranks)) - N_IDEAL) < 0.5
 
 
+CHARGED = """
+units metal
+atom_style charge
+region b block 0 40 0 40 0 40
+create_box 4 b
+mass * 1.0
+pair_style {style}
+pair_coeff * * {coefficients}
+neighbor 1.0 bin
+fix salt all charge/regulation 1 2 nevery 1 nmc 20 pH 7 pIp 0.68 pIm 0.68 lunit_nm 0.1 &
+temp 300 pmcmoves 0 0 1 seed 3 onlysalt yes 1 -1
+variable n equal count(all)/2
+fix mean all ave/time 1 200 200 v_n file mean.txt
+run 200
+"""
+
+
+def test_charge_regulation_holds_what_it_holds_of_an_ideal_gas(
+    run_lammps: RunLammps, ideal: Path
+) -> None:
+    """The same pairs of ions, in number, as without any interaction, from the same seed."""
+    text = CHARGED.format(style="zero 4.0", coefficients="")
+    expected = mean_number(run_lammps(text))
+    text = CHARGED.format(style="ekd", coefficients=f"{ideal} O H N C")
+    assert mean_number(run_lammps(text)) == expected
+    assert abs(expected - 0.968 * N_IDEAL) < 1.0
+
+
 def test_excluded_atoms_are_as_good_as_deleted(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
