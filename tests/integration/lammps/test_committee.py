@@ -190,7 +190,7 @@ def test_committee_every(
         return values(tmp_path)
 
     ends: list[float] = []
-    always = record("ekd", fix="")
+    always = record("ekd energy total", fix="")
     sometimes = record("ekd energy total committee_every 4", fix="")
     asked = "fix spread all pair 5 ekd forces_std 1"
     on_request = record("ekd energy total committee_every 0", fix=asked)
