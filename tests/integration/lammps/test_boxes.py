@@ -22,7 +22,7 @@ atom_modify map yes
 boundary {boundary}
 processors {processors}
 read_data frame.data
-pair_style {style}
+pair_style {style} energy total
 pair_coeff * * {model} O H N C
 neighbor 0.5 bin
 neigh_modify every 1 delay 0 check yes
