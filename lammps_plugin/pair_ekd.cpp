@@ -275,8 +275,7 @@ void PairEKD::init_style() {
   }
 }
 
-// Atoms come and go under some fixes, so that a log has this sum for every run that begins with
-// another.
+// Written again at the start of a run if the sum has changed: some fixes insert and delete atoms.
 void PairEKD::tell_energy_of_free_atoms() {
   if (!settings_.relative_energy) return;
   double energy = 0.0;
@@ -297,15 +296,15 @@ void PairEKD::check_pairs_are_complete() {
   if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
     error->all(
         FLERR,
-        "pair_style ekd ghosts wide finds its own neighbors and cannot heed neigh_modify {}, "
+        "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
         "which this input or one of its fixes uses; use ghosts staged",
         neighbor->exclude != 0 ? "exclude" : "include");
   // With wide ghosts the pairs come from a list of our own, which removes none.
   if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
 }
 
-// Of bonded atoms, LAMMPS leaves out those pairs whose factors are both zero, but not where a
-// kspace style needs them. Ask for them only where there are any.
+// LAMMPS removes pairs of bonded atoms if both their factors are zero, unless a kspace style needs
+// these pairs. That is an error only if both atoms of such a pair belong to the model.
 void PairEKD::check_special_pairs() {
   const int* const flag = neighbor->special_flag;
   if (flag[1] != 0 && flag[2] != 0 && flag[3] != 0) return;

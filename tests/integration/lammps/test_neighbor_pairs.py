@@ -161,7 +161,7 @@ def test_wide_ghosts_refuse_what_they_cannot_heed(
     text = head + EKD + RUN
     run = run_lammps(text.format(keywords="ghosts wide", **parts), n_ranks)
     assert run.returncode != 0
-    assert "ghosts wide finds its own neighbors and cannot heed neigh_modify" in run.error
+    assert "ghosts wide finds its own neighbors and cannot apply neigh_modify" in run.error
 
 
 @pytest.mark.usefixtures("molecules")

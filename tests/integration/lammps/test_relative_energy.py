@@ -309,7 +309,7 @@ print "two $(pe) $(atoms)"
 def test_minimizers_end_where_forces_are_small(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """The energy tolerance is relative: to the energy of bonds, not of free atoms."""
+    """The energy tolerance is relative to the energy, which must not hold that of free atoms."""
     atoms = systems.water_box().repeat(2)
     write_data(tmp_path / "box.data", atoms)
     text = f"""
