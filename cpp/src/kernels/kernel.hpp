@@ -7,9 +7,9 @@
 // inlined, such as functions of the library, stays for any processor.
 #define EKD_INLINE __attribute__((always_inline)) inline
 
-// Variants of a function, `name_avx512`, `name_avx2` and `name_portable`, each of which runs
-// `implementation arguments`. The implementation must be EKD_INLINE. No symbol needs the loader to
-// choose one, as those of `target_clones` do.
+// EKD_VARIANTS defines `name_avx512`, `name_avx2` and `name_portable`, each of which runs
+// `implementation arguments`; the implementation must be EKD_INLINE. EKD_VARIANT(name) is the one
+// to take. No symbol needs the loader to choose one, as those of `target_clones` do.
 #ifdef EKD_X86
 #define EKD_VARIANTS(name, implementation, parameters, arguments)                  \
   __attribute__((target("arch=x86-64-v4"))) static void name##_avx512 parameters { \
@@ -19,32 +19,33 @@
     implementation arguments;                                                      \
   }                                                                                \
   static void name##_portable parameters { implementation arguments; }
-#define EKD_CALL_VARIANT(set, name, arguments)                          \
-  if ((set) == InstructionSet::kAvx512) return name##_avx512 arguments; \
-  if ((set) == InstructionSet::kAvx2) return name##_avx2 arguments;     \
-  name##_portable arguments;
+#define EKD_VARIANT(name) (ekd::best_of(name##_avx512, name##_avx2, name##_portable))
+
+namespace ekd {
+template <class Function>
+Function* best_of(Function* avx512, Function* avx2, Function* portable) {
+  const InstructionSet set = instruction_set();
+  if (set == InstructionSet::kAvx512) return avx512;
+  return set == InstructionSet::kAvx2 ? avx2 : portable;
+}
+}  // namespace ekd
 #else
 #define EKD_VARIANTS(name, implementation, parameters, arguments) \
   static void name##_portable parameters { implementation arguments; }
-#define EKD_CALL_VARIANT(set, name, arguments) \
-  (void)(set);                                 \
-  name##_portable arguments;
+#define EKD_VARIANT(name) name##_portable
 #endif
 
-// Defines `void name parameters`. The variant is chosen at the first call: this is for functions
-// that are called for every atom.
-#define EKD_FUNCTION(name, implementation, parameters, arguments) \
-  EKD_VARIANTS(name, implementation, parameters, arguments)       \
-  void name parameters {                                          \
-    static const InstructionSet best = instruction_set();         \
-    EKD_CALL_VARIANT(best, name, arguments)                       \
-  }
+// Defines `void name parameters`. The variant is chosen when the library is loaded: this is for
+// functions that are called for every atom.
+#define EKD_FUNCTION(name, implementation, parameters, arguments)   \
+  EKD_VARIANTS(name, implementation, parameters, arguments)         \
+  static void(*const name##_chosen) parameters = EKD_VARIANT(name); \
+  void name parameters { name##_chosen arguments; }
 
 // Defines `void name<T> parameters`, declared as a template. The variant is chosen at every call.
 #define EKD_KERNEL(T, name, implementation, parameters, arguments) \
   EKD_VARIANTS(name##_##T, implementation, parameters, arguments)  \
   template <>                                                      \
   void name<T> parameters {                                        \
-    const InstructionSet chosen = instruction_set();               \
-    EKD_CALL_VARIANT(chosen, name##_##T, arguments)                \
+    EKD_VARIANT(name##_##T) arguments;                             \
   }
