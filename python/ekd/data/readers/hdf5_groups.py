@@ -151,9 +151,12 @@ class GroupSource(Source):
         for name, group in groups:
             positions = find("positions", group, self._request.keys)
             assert positions is not None
-            coordinates = self._dataset(group, name, positions)
-            if self.energy_key in group:
-                arrays = _identity(coordinates), _identity(group[self.energy_key])
+            # Opening an array takes as long as reading a small one: each is opened once here.
+            keys = filter(None, (positions, self.energy_key, self._forces_key))
+            opened_arrays = {key: group[key] for key in keys if key in group}
+            coordinates = self._dataset(opened_arrays, name, positions)
+            if self.energy_key in opened_arrays:
+                arrays = _identity(coordinates), _identity(opened_arrays[self.energy_key])
                 if arrays in seen:
                     continue
                 seen.add(arrays)
@@ -165,18 +168,20 @@ class GroupSource(Source):
                 )
             members = ChainMap(group, group.attrs)
             cell, pbc = find_cell(members, self._request.keys, self.path, _where(name))
+            if cell is not None and cell in group:
+                opened_arrays[cell] = group[cell]
             units = {
-                what: (f"{name}/{key}".lstrip("/"), self._stated_unit(group, name, key))
+                what: (f"{name}/{key}".lstrip("/"), self._stated_unit(opened_arrays, name, key))
                 for what, key in (
                     ("energy", self.energy_key),
                     ("positions", positions),
                     ("cell", cell),
                     ("forces", self._forces_key),
                 )
-                if key is not None and (key in group or what in ("energy", "cell"))
+                if key is not None and (key in opened_arrays or what in ("energy", "cell"))
             }
             # Without an energy nothing of the group is used, in whatever unit it is.
-            stated.append(units if self.energy_key in group else {})
+            stated.append(units if self.energy_key in opened_arrays else {})
             sizes = factors(self._request, units, "Hartree", self.path)
             described.append(_Group(name, len(coordinates), positions, numbers, cell, pbc, sizes))
         for what, key in (self._request.keys or {}).items():
@@ -211,10 +216,10 @@ class GroupSource(Source):
                     "group that is periodic, and 'pbc' = false beside those of the others"
                 )
 
-    def _stated_unit(self, group: h5py.Group, name: str, key: str) -> str | None:
-        if key not in group:
+    def _stated_unit(self, arrays: Mapping[str, Any], name: str, key: str) -> str | None:
+        if key not in arrays:
             return None
-        return unit_attribute(group[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
+        return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
 
     def _check_one_unit(
         self, groups: list[_Group], stated: list[dict[str, tuple[str, str | None]]]
@@ -323,7 +328,7 @@ class GroupSource(Source):
             _where(described.name),
         )
 
-    def _dataset(self, group: h5py.Group, name: str, key: str) -> h5py.Dataset:
+    def _dataset(self, group: Mapping[str, Any], name: str, key: str) -> h5py.Dataset:
         dataset = group[key]
         if not isinstance(dataset, h5py.Dataset):
             raise DataError(
