@@ -14,6 +14,10 @@
 
 using namespace LAMMPS_NS;
 
+namespace {
+constexpr int kGroupAll = 1;  // bit of the group with all atoms
+}
+
 // On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
 // interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
 bool PairEKD::shows_ghosts() const {
@@ -83,6 +87,9 @@ void PairEKD::gather_pairs() {
     if (i < next) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
     if (species_of_type_[atom->type[i]] < 0) continue;
     while (next <= i) atoms_.offsets[next++] = n;
+    // Fixes that try a deletion (fix gcmc) take the atoms out of group all and exclude their pairs
+    // with it. LAMMPS leaves the pairs that these atoms have among themselves.
+    if (neighbor->exclude != 0 && (atom->mask[i] & kGroupAll) == 0) continue;
     const int* const neighbors = list->firstneigh[i];
     const int n_neighbors = list->numneigh[i];
     const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];

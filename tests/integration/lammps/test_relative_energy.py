@@ -121,22 +121,45 @@ def test_free_atoms_are_zero(
     assert energy[0] != 0.0
 
 
-@pytest.fixture(scope="module")
-def ideal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of free atoms of thousands of eV, which hardly interact."""
-    network, config = random_network(n_interactions=2, l_max=1)
+WATER = molecule("H2O")
+CUTOFF = 1.7
+
+
+def exported(folder: Path, scale: float, **settings: object) -> Path:
+    """A random model of free atoms of thousands of eV, its interactions scaled."""
+    network, config = random_network(n_interactions=2, l_max=1, **settings)
     with torch.no_grad():
         for block in network.blocks:
-            block.energy.weight.mul_(1e-6)
-    return export_ideal(network, config, tmp_path_factory.mktemp("ideal") / "ideal.pt")
+            block.energy.weight.mul_(scale)
+    export_model(network, folder / "model.pt", config=config, dtype="float64")
+    return folder / "model.pt"
 
 
-def export_ideal(network, config, path: Path) -> Path:
-    export_model(network, path, config=config, dtype="float64")
-    return path
+def intramolecular(model: Path) -> float:
+    """Energy of a water molecule relative to its free atoms, eV."""
+    water = WATER.copy()
+    water.calc = EKDCalculator(model)
+    return float(water.get_potential_energy() - free_atoms(model, water).sum())
 
 
-WATER = molecule("H2O")
+@pytest.fixture(scope="module")
+def ideal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of atoms that hardly interact."""
+    return exported(tmp_path_factory.mktemp("ideal"), 1e-6)
+
+
+@pytest.fixture(scope="module")
+def molecular(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of molecules with 1 eV of intramolecular energy.
+
+    The cutoff reaches from atom to atom of a molecule. Molecules that are further apart do not
+    interact, and fix gcmc brings none closer.
+    """
+    folder, short = tmp_path_factory.mktemp("molecular"), {"cutoff": CUTOFF, "soft_max": 1.6}
+    scale = 1.0 / abs(intramolecular(exported(folder, 1.0, **short)))
+    return exported(folder, scale, **short)
+
+
 MOLECULE = "water\n\n3 atoms\n\nCoords\n\n{}\n\nTypes\n\n1 1\n2 2\n3 2\n".format(
     "\n".join(f"{k + 1} {x} {y} {z}" for k, (x, y, z) in enumerate(WATER.positions))
 )
@@ -172,23 +195,29 @@ def mean_number(run: LammpsRun) -> float:
 
 @pytest.mark.parametrize("n_ranks", [1, 2])
 @pytest.mark.parametrize("start", ["empty", "full"])
+@pytest.mark.parametrize("name", ["ideal", "molecular"])
 def test_gcmc_holds_the_waters_of_an_ideal_gas(
-    run_lammps: RunLammps, ideal: Path, tmp_path: Path, n_ranks: int, start: str
+    request: pytest.FixtureRequest,
+    run_lammps: RunLammps,
+    tmp_path: Path,
+    n_ranks: int,
+    start: str,
+    name: str,
 ) -> None:
-    """P V = N k T, from an empty box and from a full one."""
+    """P V = N k T, from an empty box and from a full one, also with an intramolecular energy."""
+    model: Path = request.getfixturevalue(name)
     (tmp_path / "water.mol").write_text(MOLECULE)
-    water = WATER.copy()
-    water.calc = EKDCalculator(ideal)
-    intra = water.get_potential_energy() - free_atoms(ideal, water).sum()
+    intra = intramolecular(model)
+    assert abs(intra) == pytest.approx(1.0 if name == "molecular" else 0.0, abs=1e-4)
     pressure = N_IDEAL * 1.380649e-23 * 300 / 40.0e-10**3 / 1e5
     atoms = ""
     if start == "full":
         atoms = "molecule w water.mol\ncreate_atoms 0 random 16 4711 b mol w 17 overlap 6.0\n"
     fix = (
         f"fix g all gcmc 1 20 0 0 12345 300.0 0.0 0.0 mol h2o pressure {pressure!r} "
-        f"intra_energy {float(intra)!r} full_energy"
+        f"intra_energy {intra!r} full_energy overlap_cutoff {CUTOFF + 0.05}"
     )
-    text = GCMC.format(atoms=atoms, keywords="", model=ideal, fix=fix, size=3, steps=400)
+    text = GCMC.format(atoms=atoms, keywords="", model=model, fix=fix, size=3, steps=400)
     assert abs(mean_number(run_lammps(text, n_ranks)) - N_IDEAL) < 0.5
 
 
