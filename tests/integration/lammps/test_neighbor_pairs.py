@@ -93,7 +93,7 @@ def test_removed_pairs_are_refused_and_the_advice_keeps_other_energies(
     refused = run_lammps((HEAD + BOTH + RUN).format(**parts), n_ranks)
     assert refused.returncode != 0
     advice = "special_bonds lj/coul 1e-30 1e-30 0.5"
-    assert "removes pairs of bonded atoms, such as " in refused.error
+    assert "removes pairs of bonded atoms, such as 1 and " in refused.error
     assert f"use '{advice}'" in refused.error
     found = energy(run_lammps, BOTH, special=advice, model=model, n_ranks=n_ranks)
     alone = energy(run_lammps, EKD, special="special_bonds lj/coul 1 1 1", model=model)
