@@ -23,6 +23,10 @@ FilePath = Annotated[Path, Field(strict=False)]
 """A path, which TOML can only give as a string."""
 
 
+Range = Annotated[tuple[float, float], Field(strict=False)]
+"""Lower and upper bound, which TOML can only give as a list."""
+
+
 class Section(BaseModel):
     """A section of the configuration: immutable, and strict about its keys and types.
 
@@ -124,6 +128,12 @@ class HIPNNConfig(Section):
             )
         return self
 
+
+TBLITE: Final = "tblite.ase:TBLite"
+"""The default calculator of pools."""
+
+_OF_TBLITE = {"method": "GFN2-xTB", "accuracy": 0.01, "verbosity": 0}
+"""Its arguments. At its own accuracy forces depend on what it calculated before by 2e-4 eV/Å."""
 
 LEAST_SQUARES: Final = "levenberg-marquardt"
 """Optimizer of teachers that have few energies: :mod:`ekd.training.levenberg_marquardt`."""
@@ -230,6 +240,13 @@ class StudentTrainingConfig(TrainingConfig):
     l2_weight: float = Field(1e-5, ge=0, description="weight of the sum of squares of all matrices")
 
 
+_OF_FINE_TUNING = {
+    "teachers": {"epochs": 60, "learning_rate": 1e-3},
+    "student": {"epochs": 60, "learning_rate": 2e-3},
+}
+"""Defaults of [teachers.training] and [student.training] that are others after pretraining."""
+
+
 class MemberConfig(Section):
     """What one member of an ensemble has of its own."""
 
@@ -329,6 +346,161 @@ class TeacherConfig(Section):
         return self
 
 
+class CalculatorConfig(Section):
+    """A calculator of ASE that gives cheap energies and forces."""
+
+    calculator: str = Field(
+        "tblite.ase:TBLite",
+        description="'module:Class' of an ASE calculator, or 'module:function' that returns one; "
+        "GFN2-xTB by default, which needs the package tblite",
+    )
+    folder: FilePath = Field(
+        Path(), description="searched first for the module; the folder of this file by default"
+    )
+    arguments: dict[str, Any] = Field(
+        {}, description="keyword arguments of the calculator; of tblite there are good defaults"
+    )
+    files: dict[str, FilePath] = Field(
+        {}, description="keyword arguments that are paths, from the folder of this file"
+    )
+    elements: list[str] | None = Field(
+        None, description="elements that the calculator knows, if it would not refuse others"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_tblite(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("calculator", TBLITE) == TBLITE:
+            return values | {"arguments": _OF_TBLITE | values.get("arguments", {})}
+        return values
+
+
+class PoolConfig(Section):
+    """Geometries with energies and forces of a cheap calculator: ``ekd pool``, docs/pool.md."""
+
+    calculator: CalculatorConfig = CalculatorConfig()
+    molecules: list[str] | None = Field(
+        None,
+        description="names of ase.build.molecule; None: all closed-shell molecules of ASE's G2 set "
+        "with only elements of the data, and at most max_heavy_atoms",
+    )
+    max_heavy_atoms: int = Field(
+        6, ge=1, description="of a molecule that is chosen because molecules names none"
+    )
+    structures: list[FilePath] = Field(
+        [], description="files of more structures, in any format of ASE; energies are ignored"
+    )
+    n_from_data: int | None = Field(
+        None, ge=0, description="training configurations that are taken; None: all"
+    )
+    n_rattled: int = Field(
+        10, ge=0, description="copies of every molecule with every atom displaced"
+    )
+    displacement: float = Field(
+        0.1, gt=0, description="largest standard deviation of a displacement (Å)"
+    )
+    temperatures: list[float] = Field(
+        [300.0, 600.0, 1000.0],
+        description="of MD by the calculator, one run per molecule and temperature (K); []: no MD",
+    )
+    n_snapshots: int = Field(10, ge=1, description="of each run")
+    interval: float = Field(0.05, gt=0, description="between snapshots (ps)")
+    timestep: float = Field(0.5e-3, gt=0, description="of the runs (ps)")
+    n_stretched: int = Field(
+        5, ge=0, description="copies of every molecule with one bond stretched or compressed"
+    )
+    stretch: Range = Field(
+        (0.8, 1.6), description="shortest and longest of such bonds, over the length it had"
+    )
+    n_clusters: int = Field(
+        1500, ge=0, description="dimers and larger clusters of molecules drawn at random"
+    )
+    largest_cluster: int = Field(4, ge=2, description="molecules; two thirds are dimers")
+    contact: Range = Field(
+        (0.65, 2.0),
+        description="closest distance between molecules of a cluster, over the sum of the van der "
+        "Waals radii",
+    )
+    max_force: float = Field(
+        30.0, gt=0, description="eV/Å; what has a larger one is left out, and counted"
+    )
+    duplicate_distance: float = Field(
+        0.02,
+        ge=0,
+        description="Å; of two geometries whose sorted distances differ by less, root mean square, "
+        "one is left out; 0: none is",
+    )
+    chunk_size: int = Field(
+        50, ge=1, description="geometries per chunk: the most that an interruption costs"
+    )
+    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> PoolConfig:
+        for name in ("stretch", "contact"):
+            low, high = getattr(self, name)
+            if not 0 < low < high:
+                raise ValueError(f"{name} = [{low}, {high}]: 0 < first < second is required")
+        if any(not t > 0 for t in self.temperatures):
+            raise ValueError(
+                f"temperatures = {self.temperatures}: positive numbers of K are needed"
+            )
+        return self
+
+
+class BaseDataConfig(Section):
+    """A data set with energies and forces to pretrain on, instead of a pool."""
+
+    path: FilePath = Field(description="same formats as the training set; forces are needed")
+    energy: str | None = Field(None, description="key of the energy, as in [data]")
+    forces: str | None = Field(None, description="key of the forces")
+    energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
+    keys: dict[str, str] = Field({}, description="as in [data]")
+
+
+class BaseTrainingConfig(TrainingConfig):
+    """How a base is trained: on energies and forces, so that it can train fast."""
+
+    optimizer: Literal["soap", "adam"] = Field(
+        "soap",
+        description="'soap': Adam in the axes of the gradients of each matrix; 'adam': as in the "
+        "papers",
+    )
+    epochs: int = Field(60, ge=1, description="passes over the pool")
+
+
+class PretrainingConfig(Section):
+    """Networks that teachers and student start from: ``ekd pretrain``, docs/pretraining.md."""
+
+    data: BaseDataConfig | None = Field(
+        None, description="a data set with energies and forces; None: what [pool] makes"
+    )
+    checkpoint: FilePath | None = Field(
+        None,
+        description="a finished network of ekd, e.g. from 'ekd import-hippynn', instead of training",
+    )
+    n_bases: int = Field(
+        1, ge=1, description="networks; teachers take them in turn, the student the first"
+    )
+    validation_fraction: float = Field(
+        0.05, gt=0, lt=1, description="share of the pool held out of training"
+    )
+    training: BaseTrainingConfig = BaseTrainingConfig()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PretrainingConfig:
+        if self.data is not None and self.checkpoint is not None:
+            raise ValueError(
+                "pretraining takes either a data set, [pretraining.data], or a checkpoint, found "
+                "both; remove one"
+            )
+        if self.checkpoint is not None and self.n_bases > 1:
+            raise ValueError(
+                f"n_bases = {self.n_bases}: a checkpoint is one base; remove n_bases, or checkpoint"
+            )
+        return self
+
+
 class PerturbedConfig(Section):
     """Extra configurations: copies of the training part with every atom displaced."""
 
@@ -374,6 +546,9 @@ class LabelsConfig(Section):
     teachers: list[TeacherConfig] = Field([], description="teachers beside those that are trained")
     structures: list[FilePath] = Field(
         [], description="files of extra configurations, in any format of ASE; energies are ignored"
+    )
+    pool: bool = Field(
+        True, description="label the geometries of [pool] too, where there is such a section"
     )
     perturbed: PerturbedConfig = PerturbedConfig()
     md: MDConfig = MDConfig()
@@ -424,6 +599,30 @@ class UncertaintyConfig(Section):
     n_steps: int = Field(2000, ge=1, description="of its training, which takes a second or two")
 
 
+class OnPolicyConfig(Section):
+    """A second training on frames of the student's own dynamics, which the teachers label."""
+
+    n_rounds: int = Field(0, ge=0, description="of dynamics, labels and training; 0: none")
+    n_trajectories: int = Field(
+        100, ge=1, description="of each round; each starts from a configuration drawn at random"
+    )
+    n_snapshots: int = Field(10, ge=1, description="of each trajectory")
+    interval: float = Field(0.05, gt=0, description="between snapshots (ps)")
+    temperature: float = Field(600.0, gt=0, description="K")
+    timestep: float = Field(0.5e-3, gt=0, description="ps")
+    friction: float = Field(10.0, gt=0, description="of the thermostat (1/ps)")
+    max_spread: float = Field(
+        1.0,
+        gt=0,
+        description="eV/Å; a trajectory is cut where the teachers' forces on an atom spread more",
+    )
+    ratio: float = Field(
+        0.2, gt=0, lt=1, description="share of such frames in what a round is trained on, at most"
+    )
+    epochs: int = Field(20, ge=1, description="of each round, from the weights of the last")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule of each round")
+
+
 class StudentConfig(Section):
     """The distilled model: true energies, mean forces of the teachers."""
 
@@ -440,6 +639,10 @@ class StudentConfig(Section):
     training: StudentTrainingConfig = StudentTrainingConfig()
     spread: SpreadConfig = SpreadConfig()
     uncertainty: UncertaintyConfig = UncertaintyConfig()
+    from_base: bool = Field(
+        True, description="start from the first base, where there is a section [pretraining]"
+    )
+    on_policy: OnPolicyConfig = OnPolicyConfig()
     extra_energy_weight: float = Field(
         1.0,
         ge=0,
@@ -501,12 +704,40 @@ class Config(Section):
     )
     data: DataConfig
     test: TestConfig | None = None
+    far: TestConfig | None = Field(
+        None, description="a second test set, far from the training set; reported beside the first"
+    )
+    pool: PoolConfig | None = None
+    pretraining: PretrainingConfig | None = None
     model: HIPNNConfig = HIPNNConfig()
     teachers: TeachersConfig = TeachersConfig()
     labels: LabelsConfig = LabelsConfig()
     student: StudentConfig = StudentConfig()
     export: ExportConfig = ExportConfig()
     lammps: LammpsConfig = LammpsConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_fine_tuning(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("pretraining") is None:
+            return values
+        for section, defaults in _OF_FINE_TUNING.items():
+            given = values.get(section, {})
+            if isinstance(given, dict) and isinstance(given.get("training", {}), dict):
+                training = defaults | given.get("training", {})
+                values = values | {section: given | {"training": training}}
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_pool(self) -> Config:
+        section = self.pretraining
+        if section is None or section.data or section.checkpoint or self.pool:
+            return self
+        raise ValueError(
+            "[pretraining] has nothing to learn from; add a section [pool], which makes geometries "
+            "with energies and forces of GFN2-xTB, or [pretraining.data] with a data set, or "
+            "checkpoint = 'file' in [pretraining]"
+        )
 
     @model_validator(mode="after")
     def _has_teachers(self) -> Config:
@@ -600,10 +831,37 @@ def validate_config(
             "structures": [located(path, base) for path in config.labels.structures],
         }
     )
-    output = located(config.output, base)
+    far = config.far and config.far.model_copy(update={"path": located(config.far.path, base)})
     return config.model_copy(
-        update={"data": data, "test": test, "labels": labels, "output": output}
+        update={
+            "data": data,
+            "test": test,
+            "far": far,
+            "labels": labels,
+            "pool": config.pool and _located_pool(config.pool, base),
+            "pretraining": config.pretraining and _located_base(config.pretraining, base),
+            "output": located(config.output, base),
+        }
     )
+
+
+def _located_pool(pool: PoolConfig, base: str | os.PathLike[str]) -> PoolConfig:
+    calculator = pool.calculator.model_copy(
+        update={
+            "folder": located(pool.calculator.folder, base),
+            "files": {key: located(path, base) for key, path in pool.calculator.files.items()},
+        }
+    )
+    structures = [located(path, base) for path in pool.structures]
+    return pool.model_copy(update={"calculator": calculator, "structures": structures})
+
+
+def _located_base(section: PretrainingConfig, base: str | os.PathLike[str]) -> PretrainingConfig:
+    data = section.data and section.data.model_copy(
+        update={"path": located(section.data.path, base)}
+    )
+    checkpoint = section.checkpoint and located(section.checkpoint, base)
+    return section.model_copy(update={"data": data, "checkpoint": checkpoint})
 
 
 def write_config(config: Config, path: str | os.PathLike[str]) -> None:
