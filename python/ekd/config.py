@@ -477,7 +477,8 @@ class PretrainingConfig(Section):
     )
     checkpoint: FilePath | None = Field(
         None,
-        description="a finished network of ekd, e.g. from 'ekd import-hippynn', instead of training",
+        description="a finished network of ekd, e.g. from 'ekd import-hippynn', to start from "
+        "instead",
     )
     n_bases: int = Field(
         1, ge=1, description="networks; teachers take them in turn, the student the first"

@@ -66,6 +66,13 @@ def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0
     )
 
 
+def without_energies(data: Dataset) -> Dataset:
+    """The geometries of a dataset alone: NaN for energies, no forces."""
+    return replace(
+        data, energies=np.full(len(data), np.nan), forces=None, reference_energies=None
+    )
+
+
 def read_structures(path: str | os.PathLike[str]) -> Dataset:
     """Read structures from any file that ASE reads; energies and forces in it are ignored.
 

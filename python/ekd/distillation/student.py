@@ -38,6 +38,7 @@ from ekd.training import (
 from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.progress import TrainingProgress
+from ekd.training.start import reference_energies_after
 from ekd.training.uncertainty import SpreadLesson
 
 
@@ -54,6 +55,7 @@ def distill(
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
     extra_force_weight: float = 1.0,
+    start: TrainedModel | None = None,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -86,6 +88,7 @@ def distill(
             a true energy.
         extra_force_weight: of a force on an atom of an extra configuration, beside one for those of
             the data.
+        start: a pretrained network, see :func:`ekd.pretrain`; None: random weights.
         directory: for ``checkpoint.pt`` and ``history.csv``; None keeps nothing.
         resume: continue from the checkpoint in the directory. Otherwise start anew.
         progress: show progress on standard error.
@@ -106,6 +109,7 @@ def distill(
         uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
         extra_force_weight=extra_force_weight,
+        start=start,
     )
     return train_student(
         lesson,
@@ -173,6 +177,7 @@ def distill_committee(
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
     extra_force_weight: float = 1.0,
+    start: TrainedModel | None = None,
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -198,6 +203,7 @@ def distill_committee(
             if at least two teachers gave labels.
         extra_energy_weight: as for :func:`distill`.
         extra_force_weight: as for :func:`distill`.
+        start: as for :func:`distill`.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per student.
         resume: continue from the checkpoints in the directory. Otherwise start anew.
@@ -220,6 +226,7 @@ def distill_committee(
         uncertainty=uncertainty,
         extra_energy_weight=extra_energy_weight,
         extra_force_weight=extra_force_weight,
+        start=start,
     )
     with member_directory(directory) as folder:
         job = plan_committee(
@@ -248,11 +255,13 @@ def plan_committee(
         ConfigError: fewer than one.
     """
     parts = {name: lesson[name] for name in ("train_indices", "validation_indices")}
+    members = plan_members(
+        lesson["data"], n_members, model=model, training=training, seed=seed, **parts
+    )
+    shared = {name: value for name, value in lesson.items() if name not in (*parts, "start")}
     return Job(
-        **{name: value for name, value in lesson.items() if name not in parts},
-        members=plan_members(
-            lesson["data"], n_members, model=model, training=training, seed=seed, **parts
-        ),
+        **shared,
+        members=[replace(member, start=lesson["start"]) for member in members],
         directory=directory,
         title="student",
     )
@@ -268,15 +277,18 @@ def prepare(
     uncertainty: UncertaintyConfig | None = None,
     extra_energy_weight: float = 1.0,
     extra_force_weight: float = 1.0,
+    start: TrainedModel | None = None,
 ) -> dict[str, Any]:
     """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
 
     Those are ``data, train_indices, validation_indices, reference_energies, labels, weights,
-    spread`` and ``provenance``. Arguments and errors are those of :func:`distill`.
+    spread, start`` and ``provenance``. Arguments and errors are those of :func:`distill`.
     """
     labels.check(data)
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
     energies, doubts = reference_energies(data, train_indices)
+    if start is not None:
+        energies = reference_energies_after(start, data, train_indices)
     provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
     provenance |= provenance_of(data, doubts)
     if labels.extra is not None:
@@ -295,6 +307,7 @@ def prepare(
         "labels": labels.forces,
         "weights": trusted.weights,
         "spread": _spread_lesson(labels, uncertainty or UncertaintyConfig(), train_indices),
+        "start": start,
         "provenance": provenance,
     }
 

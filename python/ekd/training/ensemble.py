@@ -158,6 +158,7 @@ def train_ensemble(
     splits: str = "shared",
     n_folds: int | None = None,
     overrides: Sequence[MemberConfig] = (),
+    starts: Ensemble | None = None,
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -183,6 +184,8 @@ def train_ensemble(
         n_folds: of ``k-fold``; None: one per member.
         overrides: what the first members have of their own: seed, settings of the model and of the
             training.
+        starts: pretrained networks, see :func:`ekd.pretrain`; members take them in turn. None:
+            random weights. With pretrained networks a learning rate of 1e-3 and 60 epochs do best.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per member.
         resume: continue from the checkpoints in the directory. Otherwise start anew.
@@ -209,6 +212,7 @@ def train_ensemble(
             splits=splits,
             n_folds=n_folds,
             overrides=overrides,
+            starts=starts,
         )
         return train_members(job, n_workers, resume, progress)
 
@@ -226,6 +230,7 @@ def plan_ensemble(
     splits: str = "shared",
     n_folds: int | None = None,
     overrides: Sequence[MemberConfig] = (),
+    starts: Ensemble | None = None,
 ) -> Job:
     """What :func:`train_ensemble` does, without doing it; arguments and errors are its."""
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
@@ -245,6 +250,7 @@ def plan_ensemble(
             n_folds=n_folds,
             split_by=split_by,
             split_seed=split_seed,
+            starts=starts.members if starts is not None else (),
         ),
         reference_energies=energies,
         directory=directory,

@@ -30,6 +30,7 @@ from ekd.training.predictions import evaluate_energies, large_batches
 from ekd.training.sampling import epoch_batches, share
 from ekd.training.schedules import best_epoch, is_over, learning_rates
 from ekd.training.slopes import energy_slopes
+from ekd.training.start import check_start, load_start
 from ekd.training.steps import Record, Tally, evaluate_step, validate
 from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.threads import one_thread
@@ -56,6 +57,7 @@ def train(
     labels: NDArray[np.float64] | None = None,
     weights: LossWeights | None = None,
     spread: SpreadLesson | None = None,
+    start: TrainedModel | None = None,
     directory: Path | None = None,
     resume: bool = False,
     report: Report | None = None,
@@ -83,6 +85,8 @@ def train(
         weights: of energies and forces in the loss, for all of ``data``; None: all one.
         spread: what a head for the uncertainty of the forces learns from, after the network is
             finished, see :mod:`ekd.training.uncertainty`; None: no head.
+        start: a finished network of the same architecture, whose weights the training starts from;
+            None: random weights. Reference energies are those of the arguments all the same.
         directory: for ``checkpoint.pt``, written after every epoch and within long ones, and
             ``history.csv``.
         resume: continue from the checkpoint, where there is one; the result is bitwise that of
@@ -98,8 +102,9 @@ def train(
     Raises:
         CheckpointError: the checkpoint to resume from is damaged, or belongs to other settings
             or data.
-        ConfigError: TensorBoard is not installed; or Levenberg-Marquardt is to learn from forces,
-            from more configurations than it can, or in several processes.
+        ConfigError: TensorBoard is not installed; or ``start`` has another architecture; or
+            Levenberg-Marquardt is to learn from forces, from more configurations than it can, or
+            in several processes.
         DataError: labels that do not fit the data, or an empty part of the split.
         StructureError: an element without a reference energy, or a broken structure.
         TrainingError: the training diverged, see :mod:`ekd.training.divergence`, or there is no
@@ -127,10 +132,13 @@ def train(
             "labels_sha256": None if labels is None else _digest(labels),
             **({} if weights is None else {"weights_sha256": _digest(*vars(weights).values())}),
             **({} if spread is None else {"spread_sha256": _digest(spread.spread, spread.configs)}),
+            **({} if start is None else {"start": start.sha256}),
             **(provenance or {}),
         },
         "elements": sorted(reference_energies),
     }
+    if start is not None:
+        check_start(start, model, contents["elements"])
     path = None if directory is None else Path(directory) / "checkpoint.pt"
     if path is not None and group.rank == 0:
         remove_leftovers(path)
@@ -144,7 +152,7 @@ def train(
     if stored is not None and stored["state"] is None:
         return TrainedModel.from_checkpoint(stored)
     with one_thread():
-        run = _Run(contents, training, reference_energies, seed, group)
+        run = _Run(contents, training, reference_energies, seed, group, start)
         if stored is not None:
             run.restore(stored)
         source = BatchSource(data, contents["elements"], model.cutoff, run.dtype, labels, weights)
@@ -209,6 +217,7 @@ class _Run:
         reference_energies: Mapping[int, float],
         seed: int,
         group: Group,
+        start: TrainedModel | None,
     ) -> None:
         self.contents = contents
         self.training = training
@@ -227,6 +236,9 @@ class _Run:
         self.reference_energies = reference_energies
         self.network = self._new_network(reference_energies)
         self.averaged = self._new_network(reference_energies)
+        if start is not None:
+            load_start(self.network, start)
+            load_start(self.averaged, start)
         self.parameters = list(self.network.parameters())
         vectors = flatten(self.network), flatten(self.averaged)
         self.optimizer: Optimizer | LevenbergMarquardt

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ekd.config import HIPNNConfig, MemberConfig, TrainingConfig
 from ekd.data import Dataset, folds
 from ekd.errors import ConfigError
+from ekd.training.start import reference_energies_after
+from ekd.training.trained import TrainedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,8 @@ class Member:
         training: schedule and loss.
         train_indices: configurations to train on.
         validation_indices: configurations to watch.
+        start: a finished network whose weights it starts from; None: random weights.
+        reference_energies: eV by atomic number, of its own; None: those of the ensemble.
     """
 
     seed: int
@@ -30,6 +34,8 @@ class Member:
     training: TrainingConfig
     train_indices: NDArray[np.int64]
     validation_indices: NDArray[np.int64]
+    start: TrainedModel | None = None
+    reference_energies: dict[int, float] | None = None
 
 
 def plan_members(
@@ -46,6 +52,7 @@ def plan_members(
     n_folds: int | None = None,
     split_by: str = "configuration",
     split_seed: int = 0,
+    starts: Sequence[TrainedModel] = (),
 ) -> list[Member]:
     """Decide how members differ.
 
@@ -67,6 +74,9 @@ def plan_members(
         n_folds: of ``k-fold``; None: one per member. Members beyond begin with the first again.
         split_by: ``configuration`` or ``formula``: whether folds share formulas.
         split_seed: seed of the folds and draws.
+        starts: finished networks that members start from, each taking the next; none: random
+            weights. Reference energies are fitted anew for each, see
+            :func:`ekd.training.start.reference_energies_after`.
 
     Raises:
         ConfigError: fewer than one member, more overrides than members, settings that are
@@ -82,6 +92,7 @@ def plan_members(
         parts = folds(data, train_indices, n_folds, by=split_by, seed=split_seed)
     elif splits not in ("shared", "bootstrap"):
         raise ConfigError(f"cannot split by '{splits}'; expected 'shared', 'k-fold' or 'bootstrap'")
+    energies = [reference_energies_after(start, data, train_indices) for start in starts]
     members = []
     for k in range(n_members):
         own = overrides[k] if k < len(overrides) else MemberConfig()
@@ -94,5 +105,9 @@ def plan_members(
             generator = np.random.default_rng([split_seed, k])
             learned = np.sort(generator.choice(train_indices, size=len(train_indices)))
         own_seed = seed + k if own.seed is None else own.seed
-        members.append(Member(own_seed, own_model, own_training, learned, watched))
+        start = starts[k % len(starts)] if starts else None
+        own_energies = energies[k % len(starts)] if starts else None
+        members.append(
+            Member(own_seed, own_model, own_training, learned, watched, start, own_energies)
+        )
     return members

@@ -1,0 +1,102 @@
+"""Trainings that start from a finished network instead of random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ekd.config import HIPNNConfig
+from ekd.data import Dataset
+from ekd.data.reference_energies import fit_energies
+from ekd.elements import symbol
+from ekd.errors import ConfigError, StructureError
+from ekd.models import HIPNN
+from ekd.training.trained import TrainedModel
+
+_BY_ELEMENT = (
+    "blocks.0.interaction.neighbors.weight",
+    "blocks.0.interaction.center.weight",
+    "blocks.0.skip.weight",
+)
+"""Matrices whose columns belong to elements; of the first, to sensitivities and elements."""
+
+
+def check_start(start: TrainedModel, model: HIPNNConfig, elements: list[int]) -> None:
+    """Make sure that a network can start from another one.
+
+    Args:
+        start: the other network.
+        model: architecture of the network.
+        elements: its atomic numbers.
+
+    Raises:
+        ConfigError: the architectures differ.
+        StructureError: the other network lacks an element.
+    """
+    own, other = model.model_dump(), start.model_config.model_dump()
+    differ = [
+        f"{name} = {own[name]}, not {other[name]}" for name in own if own[name] != other[name]
+    ]
+    if differ:
+        raise ConfigError(
+            f"a network can only start from one of the same architecture, but it has "
+            f"{'; '.join(differ)}; give both the same [model]"
+        )
+    missing = sorted(set(elements) - set(start.model.elements))
+    if missing:
+        raise StructureError(
+            f"the network to start from knows {', '.join(map(symbol, start.model.elements))}, and "
+            f"the data hold {', '.join(map(symbol, missing))} too; pretrain on geometries with all "
+            "elements of the data"
+        )
+
+
+@torch.no_grad()
+def load_start(network: HIPNN, start: TrainedModel) -> None:
+    """Give a network the weights of another one; reference energies stay as they are.
+
+    Args:
+        network: changed in place. Its elements may be some of those of ``start``.
+        start: passed :func:`check_start`. A head for the uncertainty is not taken over.
+    """
+    own, other = network.state_dict(), start.model.state_dict()
+    columns = [start.model.elements.index(z) for z in network.elements]
+    for name, tensor in own.items():
+        if name.startswith(("reference_energies", "uncertainty_head", "zbl")):
+            continue
+        found = other[name]
+        if name in _BY_ELEMENT:
+            found = found.reshape(len(found), -1, len(start.model.elements))[:, :, columns]
+        tensor.copy_(found.reshape(tensor.shape))
+
+
+def reference_energies_after(
+    start: TrainedModel, data: Dataset, indices: NDArray[np.int64]
+) -> dict[int, float]:
+    """Reference energies with which a finished network fits the energies of other data best.
+
+    Two levels of theory differ by thousands of eV, most of which is a sum over the atoms. That sum
+    is fitted to what the network leaves, in addition to the reference energies of the data, where
+    they have some.
+
+    Args:
+        start: the network.
+        data: structures and energies.
+        indices: configurations to fit to.
+
+    Returns:
+        Atomic number -> energy (eV) of the elements of the data, in rising order.
+
+    Raises:
+        StructureError: the network lacks an element.
+    """
+    check_start(start, start.model_config, list(data.elements))
+    given = data.reference_energies or dict.fromkeys(data.elements, 0.0)
+    chosen = data.subset(indices)
+    of_start = dict(zip(start.model.elements, start.model.reference_energies.tolist(), strict=True))
+    composition = chosen.composition
+    offset = np.array([given[z] - of_start[z] for z in chosen.elements])
+    left = chosen.energies - start.predict(chosen).energies - composition @ offset
+    fitted = fit_energies(chosen.elements, composition, left)
+    return {z: given[z] + fitted.get(z, 0.0) for z in data.elements}
