@@ -179,6 +179,8 @@ def execute(
     console = Console()
     if pipeline.summary:
         console.print(summary.table(pipeline.summary))
+        if far := summary.far_table(pipeline.summary):
+            console.print(far)
         console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
     else:
         console.print(f"done: {config.output}", soft_wrap=True, highlight=False)
