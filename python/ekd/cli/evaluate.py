@@ -35,9 +35,9 @@ Compare models with true energies and forces, and with each other.
 
 * any calculator of ASE, `module:Class` or `"module:Class(key=value)"`.
 
-**Data** are all other files, in any format that ekd reads; without any, the test set of the run is
-used. Files of COMP6 are read as they are, one row for each. Forces are measured where `--forces`
-names them.
+**Data** are all other files, in any format that ekd reads; without any, the test set and the far
+set of the run are used. Files of COMP6 are read as they are, one row for each. Forces are measured
+where `--forces` names them.
 
 **What comes out**: tables here; in the output folder `report.html`, which needs nothing beside it,
 `summary.json`, `tables/` (CSV and LaTeX), `plots/`. Errors of total, per-atom and conformer
@@ -200,11 +200,11 @@ def _config(models: list[str], sets: list[SetConfig]) -> EvaluationConfig:
     parsed = [parse_model(text) for text in models]
     if not sets:
         paths = [model.path for model in parsed if model.path is not None]
-        sets = [found for path in paths if (found := test_data_of(path))][:1]
+        sets = next((found for path in paths if (found := test_data_of(path))), [])
     if not sets:
         raise ConfigError(
             "there is nothing to measure against: no data file is given, and none of the models is "
-            "a run whose configuration names a [test] set"
+            "a run whose configuration names a [test] or [far] set"
         )
     return EvaluationConfig(models=parsed, sets=sets)
 

@@ -72,7 +72,8 @@ that breaks off is reported, and the others go on. Leaves `lammps/`, inputs and 
     "report": """
 Write `report.html`, `plots/` and `summary.json`.
 
-Needs `ekd evaluate`; shows the LAMMPS runs too if there are any.
+Needs `ekd evaluate`; shows the LAMMPS runs too if there are any. With a set in `[far]` the errors
+on it are shown beside those on the test set.
 """,
 }
 
@@ -179,6 +180,8 @@ def execute(
     console = Console()
     if pipeline.summary:
         console.print(summary.table(pipeline.summary))
+        if (far := summary.far_table(pipeline.summary)) is not None:
+            console.print(far)
         console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
     else:
         console.print(f"done: {config.output}", soft_wrap=True, highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,6 +33,10 @@ class Report:
     provenance: Mapping[str, str]
     config: str
     """The resolved configuration as TOML."""
+    far: str | None = None
+    """The second set, far from the training set, in words; None: there is none."""
+    near_and_far: Sequence[Any] = ()
+    """Lines with ``label``, ``near``, ``far``, ``strong`` and ``last``."""
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -68,6 +72,7 @@ def fill(template: str, **values: Any) -> str:
         kilo=_kilo,
         lower_by=_lower_by,
         milli=_milli,
+        ratio=_ratio,
         small=_small,
     )
     return environment.get_template(template).render(**values)
@@ -96,6 +101,10 @@ def embedded(path: Path) -> str:
 
 def _milli(value: float | None) -> str:
     return "–" if value is None else f"{1e3 * value:.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _change(improvement: float | None) -> str:

@@ -194,12 +194,13 @@ def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
     return found
 
 
-def test_data_of(path: Path) -> SetConfig | None:
-    """The test set that a run names; None if it is no run, or names none."""
+def test_data_of(path: Path) -> list[SetConfig]:
+    """The test set and the far set that a run names; none if it is no run, or names none."""
     config = config_of_run(path) if _is_run(path) else None
-    if config is None or config.test is None:
-        return None
-    return SetConfig(**config.test.model_dump())
+    if config is None:
+        return []
+    sections = [section for section in (config.test, config.far) if section is not None]
+    return [SetConfig(**section.model_dump()) for section in sections]
 
 
 def open_data(

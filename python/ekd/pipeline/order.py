@@ -35,7 +35,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "train": ("seed", "data", "model", "teachers"),
     "label": ("labels",),
     "distill": ("student",),
-    "evaluate": ("test",),
+    "evaluate": ("test", "far"),
     "export": ("export",),
     "lammps": ("lammps",),
     "report": (),

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, write_config
+from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, TestConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation import (
@@ -30,20 +30,19 @@ from ekd.distillation import (
     sample_md,
 )
 from ekd.distillation.student import plan_committee, prepare, train_student
-from ekd.distillation.teachers import as_teachers, from_config, predict_all
+from ekd.distillation.teachers import as_teachers, from_config
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
-from ekd.evaluation import compare
 from ekd.files import atomic_write
 from ekd.lammps import dynamics
 from ekd.lammps.run import launcher
 from ekd.lammps.structures import molecule
 from ekd.pipeline import summary, teachers, trainings
+from ekd.pipeline.evaluation import FAR, NEAR, Measured
 from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES, UNFINISHED
 from ekd.pipeline.record import Existing, Record
 from ekd.training import (
     Ensemble,
-    EnsemblePredictions,
     load_ensemble,
     plan_ensemble,
     train_members,
@@ -165,10 +164,10 @@ class Pipeline:
                 values.get(name, {}).get("training", {}).pop(key, None)
         if "labels" in values:
             values["labels"] |= teachers.identify(self.config.labels)
-        if values.get("test") is not None:
-            assert self.test is not None
-            values["test"].update(path=None, fingerprint=self.test.fingerprint)
-            values["test"].pop("keys")
+        held_out = self._held_out() if "test" in values else {}
+        for name, data in held_out.items():
+            values[name].update(path=None, fingerprint=data.fingerprint)
+            values[name].pop("keys")
         return _flatten(values)
 
     @cached_property
@@ -187,16 +186,17 @@ class Pipeline:
     @cached_property
     def test(self) -> Dataset | None:
         """The test set, if the configuration names one."""
-        section = self.config.test
-        if section is None:
-            return None
-        return load_dataset(
-            section.path,
-            energy=section.energy,
-            forces=section.forces,
-            energy_unit=section.energy_unit,
-            keys=section.keys,
-        )
+        return _load(self.config.test)
+
+    @cached_property
+    def far(self) -> Dataset | None:
+        """The second test set, far from the training set, if the configuration names one."""
+        return _load(self.config.far)
+
+    def _held_out(self) -> dict[str, Dataset]:
+        """The test sets that there are, by the names of their sections."""
+        both = {"test": self.test, "far": self.far}
+        return {name: data for name, data in both.items() if data is not None}
 
     @cached_property
     def members(self) -> Ensemble:
@@ -359,46 +359,21 @@ class Pipeline:
             trainings.conclude(folder, students.members, "student", self.data, held_out, labels)
 
     def _evaluate(self) -> None:
-        truth = self.truth
-        members = predict_all(self.teachers, truth)
-        counting = [teacher.use_energies for teacher in self.teachers]
-        ensemble = EnsemblePredictions.of(members)
-        if any(counting):  # others are at another level of theory
-            energies = np.stack([member.energies for member in members])[counting].mean(0)
-            ensemble = replace(ensemble, energies=energies)
-        student = self.students.predict(truth)
-        result = {
-            "dataset": truth.provenance.path,
-            "held_out": "test set" if self.test is not None else "validation split",
-            "n_configs": len(truth),
-            "teacher_names": [teacher.name for teacher in self.teachers],
-            "teachers": [
-                asdict(compare(member, truth, with_energies))
-                for member, with_energies in zip(members, counting, strict=True)
-            ],
-            "ensemble": asdict(compare(ensemble, truth, any(counting))),
-            "student": asdict(compare(student, truth)),
-            "n_students": len(self.students),
-            "spearman": summary.told_errors(truth, ensemble, student),
-        }
-        with atomic_write(self.folder / "evaluation" / "predictions.npz") as temporary:
-            np.savez_compressed(
-                temporary,
-                groups=truth.groups,
-                true_energies=truth.energies,
-                true_forces=truth.forces if truth.forces is not None else np.empty((0, 3)),
-                teacher_energies=np.stack([member.energies for member in members])[counting],
-                teacher_forces=np.stack([member.forces for member in members]),
-                ensemble_energies=ensemble.energies[None][: any(counting)],
-                ensemble_forces=ensemble.forces,
-                ensemble_forces_std=ensemble.forces_std,
-                student_energies=student.energies,
-                student_forces=student.forces,
-                student_uncertainty=(
-                    np.empty(0) if student.uncertainty is None else student.uncertainty
-                ),
-            )
-        _write_json(self.folder / "evaluation" / "metrics.json", result)
+        folder = self.folder / "evaluation"
+
+        def measured(truth: Dataset, held_out: str, name: str) -> dict[str, Any]:
+            found = Measured.of(truth, self.teachers, self.students)
+            found.save(folder / name)
+            return found.errors | {
+                "held_out": held_out,
+                "teacher_names": [teacher.name for teacher in self.teachers],
+                "n_students": len(self.students),
+            }
+
+        held_out = "test set" if self.test is not None else "validation split"
+        result = measured(self.truth, held_out, NEAR)
+        result["far"] = None if self.far is None else measured(self.far, "far set", FAR)
+        _write_json(folder / "metrics.json", result)
 
     def _export(self) -> None:
         self.students.export(
@@ -428,7 +403,7 @@ class Pipeline:
             "lammps", self.settings("lammps"), _defaults()
         )
         dynamics = _read_json(self.folder / "lammps" / "results.json") if with_lammps else None
-        figures = summary.draw(self.folder, evaluation, dynamics, self.truth)
+        figures = summary.draw(self.folder, evaluation, dynamics, self.truth, self.far)
         seconds = {
             stage: self.record.entries[stage].wall_seconds
             for stage in STAGES[:-1]
@@ -444,6 +419,7 @@ class Pipeline:
             training_set=self.data,
             truth=self.truth,
             held_out=evaluation["held_out"],
+            far=self.far,
         )
 
     @cached_property
@@ -568,12 +544,13 @@ class Pipeline:
 
     def _check_inputs(self, stages: Sequence[str]) -> None:
         """Find now what would otherwise stop a stage hours later."""
-        unknown = set(self.test.elements) - set(self.data.elements) if self.test else set()
-        if unknown:
-            raise DataError(
-                f"the test set has {', '.join(map(symbol, sorted(unknown)))}, which the training "
-                "set lacks; the teachers cannot know them"
-            )
+        for name, held_out in self._held_out().items():
+            unknown = set(held_out.elements) - set(self.data.elements)
+            if unknown:
+                raise DataError(
+                    f"the {name} set has {', '.join(map(symbol, sorted(unknown)))}, which the "
+                    "training set lacks; the teachers cannot know them"
+                )
         if self.config.tensorboard and {"train", "distill"} & set(stages):
             require_tensorboard()
         if {"label", "evaluate"} & {stage for stage in stages if not self._is_done(stage)}:
@@ -599,6 +576,19 @@ def _in_the_way(path: Path) -> EKDError:
     return EKDError(
         f"'{path}' already exists; add --resume to keep what is complete and continue, --overwrite "
         "to remove it and start again, or choose another folder with --output"
+    )
+
+
+def _load(section: TestConfig | None) -> Dataset | None:
+    """Read a test set."""
+    if section is None:
+        return None
+    return load_dataset(
+        section.path,
+        energy=section.energy,
+        forces=section.forces,
+        energy_unit=section.energy_unit,
+        keys=section.keys,
     )
 
 

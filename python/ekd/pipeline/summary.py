@@ -6,29 +6,62 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
 from ekd.config import RESOLVED
 from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
-from ekd.evaluation.calibration import calibrate
 from ekd.evaluation.metrics import NAMES
 from ekd.evaluation.report import Report, formula, write_report
 from ekd.evaluation.style import save
 from ekd.files import atomic_write, sha256
-from ekd.training import EnsemblePredictions
+from ekd.pipeline.evaluation import FAR, NEAR
 
 _WIDEST = 50  # characters of the first column: sentences are broken there
 _RUNS = {"nve": "molecule at constant energy", "water": "box of water"}
+_ERRORS = {
+    "force_rmse": "force RMSE (meV/Å)",
+    "force_mae": "force MAE (meV/Å)",
+    "energy_rmse": "energy RMSE (meV)",
+    "relative_energy_rmse": "ΔE RMSE (meV)",
+}
+"""What is shown of the test set and the far set side by side, with headings. ΔE are energy
+differences of conformers, as ``ekd evaluate`` has them: what is constant in the errors of a
+molecule is not in them."""
+_MODELS = {"mean_teacher": "mean teacher", "ensemble": "ensemble", "student": "student"}
+_TELLING = {"ensemble_spread": "ensemble's spread", "student_uncertainty": "student's uncertainty"}
+_TOLD = {"error_over_spread": "force error / {}", "spearman": "Spearman, {}"}
+_NO_RELATIVE_ENERGY: dict[str, Any] = {"teachers": [], "ensemble": None, "student": None}
 _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_per_second")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number on the test set and on the far set.
+
+    Attributes:
+        label: what it is, with its unit.
+        near: on the test set.
+        far: on the far set.
+        strong: whether it stands out.
+        last: whether it ends a block of lines.
+    """
+
+    label: str
+    near: str
+    far: str
+    strong: bool = False
+    last: bool = False
 
 
 def summarize(
@@ -45,17 +78,10 @@ def summarize(
     """
     nve = (dynamics or {}).get("nve") or {}
     water = (dynamics or {}).get("water")
-    teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
-    average = mean(teachers)
+    far = evaluation.get("far")
     return {
-        "teacher_names": evaluation["teacher_names"],
-        "teachers": {name: [getattr(teacher, name) for teacher in teachers] for name in NAMES},
-        "mean_teacher": {name: getattr(average, name) for name in NAMES},
-        "ensemble": evaluation["ensemble"],
-        "student": evaluation["student"],
-        "n_students": evaluation["n_students"],
-        "spearman": evaluation["spearman"],
-        "improvement": improvement(Metrics(**evaluation["student"]), average),
+        **_measured(evaluation),
+        "far": far and _measured(far),
         "nve_drift_per_atom_per_ps": nve.get("drift_per_atom_per_ps"),
         "nve_max_deviation_per_atom": nve.get("max_deviation_per_atom"),
         "lammps_minus_ase": (
@@ -69,6 +95,50 @@ def summarize(
     }
 
 
+def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the models have shown on one set."""
+    teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
+    average = mean(teachers)
+    # Evaluations of an older version lack both.
+    relative = evaluation.get("relative_energy_rmse", _NO_RELATIVE_ENERGY)
+    known = [value for value in relative["teachers"] if value is not None]
+    relative = relative | {"mean_teacher": float(np.mean(known)) if known else None}
+    told = evaluation["spearman"]
+    result = {
+        "n_configs": evaluation.get("n_configs"),
+        "teacher_names": evaluation["teacher_names"],
+        "teachers": {name: [getattr(teacher, name) for teacher in teachers] for name in NAMES},
+        "mean_teacher": {name: getattr(average, name) for name in NAMES},
+        "ensemble": evaluation["ensemble"],
+        "student": evaluation["student"],
+        "relative_energy_rmse": relative,
+        "n_students": evaluation["n_students"],
+        "spearman": told,
+        "error_over_spread": evaluation.get("error_over_spread", dict.fromkeys(told)),
+        "improvement": improvement(Metrics(**evaluation["student"]), average),
+    }
+    result["student_over"] = {
+        who: {
+            name: _ratio(_error(result, "student", name), _error(result, who, name))
+            for name in _ERRORS
+        }
+        for who in ("mean_teacher", "ensemble")
+    }
+    return result
+
+
+def _error(measured: Mapping[str, Any], who: str, name: str) -> float | None:
+    """An error of the mean teacher, the ensemble or the student."""
+    found: float | None = (
+        measured[name][who] if name == "relative_energy_rmse" else measured[who][name]
+    )
+    return found
+
+
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or not reference else value / reference
+
+
 def broken_off(dynamics: Mapping[str, Any]) -> list[str]:
     """One sentence for each LAMMPS run that broke off, from ``lammps/results.json``."""
     return [
@@ -79,81 +149,38 @@ def broken_off(dynamics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def told_errors(
-    truth: Dataset, ensemble: EnsemblePredictions, student: EnsemblePredictions
-) -> dict[str, float | None]:
-    """Rank correlations of what the models say about the errors of their forces with those errors.
-
-    Args:
-        truth: perhaps with forces; without any there is nothing to compare with.
-        ensemble: of the teachers, whose spread is looked at.
-        student: or students, whose uncertainty is.
-    """
-    told = {
-        "ensemble_spread": (ensemble, ensemble.forces_std),
-        "student_uncertainty": (student, student.uncertainty),
-    }
-    found: dict[str, float | None] = dict.fromkeys(told)
-    for name, (model, estimate) in told.items():
-        if truth.forces is not None and estimate is not None and truth.n_atoms > 1:
-            error = np.sqrt(np.mean((model.forces - truth.forces) ** 2, axis=1))
-            found[name] = calibrate(estimate, error).spearman
-    return found
-
-
 def draw(
     folder: Path,
     evaluation: Mapping[str, Any],
     dynamics: Mapping[str, Any] | None,
     truth: Dataset,
+    far: Dataset | None = None,
 ) -> dict[str, Path]:
     """Draw all plots that the results allow into ``plots/`` of the output folder.
+
+    Args:
+        folder: the output folder.
+        evaluation: as for :func:`summarize`.
+        dynamics: likewise.
+        truth: what the models were measured against.
+        far: the set far from the training set; names of its plots begin with ``far_``.
 
     Returns:
         the PNG files by the names that the report knows.
     """
-    with np.load(folder / "evaluation" / "predictions.npz") as file:
-        predictions = dict(file)
     dynamics = dynamics or {"nve": None, "water": None}
-    n_teachers = len(evaluation["teachers"])
     histories = [
-        folder / "teachers" / f"member-{k}" / "history.csv" for k in range(n_teachers)
+        folder / "teachers" / f"member-{k}" / "history.csv"
+        for k in range(len(evaluation["teachers"]))
     ]  # teachers that were not trained here have none
-    panels = {
-        f"{n_teachers} teachers": "teacher",
-        "ensemble": "ensemble",
-        "student": "student",
-    }
-
-    def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
-        values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
-        return {
-            # Of energies there are none where they are at another level of theory.
-            label: list(all_) if all_.ndim > 1 + (quantity == "forces") else [all_]
-            for label, all_ in values.items()
-        }
-
-    figures = {
-        "accuracy": plots.accuracy(
-            [Metrics(**entry) for entry in evaluation["teachers"]],
-            Metrics(**evaluation["ensemble"]),
-            Metrics(**evaluation["student"]),
-        ),
-        "learning_curves": plots.learning_curves(
-            [read_history(path) for path in histories if path.exists()],
-            _student_histories(folder / "student", evaluation["n_students"]),
-        ),
-        "energy_parity": plots.energy_parity(
-            truth.energies, truth.groups, panel_values("energies")
-        ),
-    }
-    if truth.forces is not None:
-        figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
-        if n_teachers > 1:
-            error = predictions["ensemble_forces"] - truth.forces
-            figures["force_spread"] = plots.force_spread(
-                np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
-            )
+    figures = _compared(folder / "evaluation" / NEAR, evaluation, truth)
+    if far is not None:
+        of_far = _compared(folder / "evaluation" / FAR, evaluation["far"], far)
+        figures |= {f"far_{name}": figure for name, figure in of_far.items()}
+    figures["learning_curves"] = plots.learning_curves(
+        [read_history(path) for path in histories if path.exists()],
+        _student_histories(folder / "student", evaluation["n_students"]),
+    )
     if nve := dynamics["nve"]:
         time = np.array(nve["time"])
         figures["nve_energy"] = plots.nve_energy(
@@ -178,6 +205,45 @@ def draw(
     return paths
 
 
+def _compared(path: Path, evaluation: Mapping[str, Any], truth: Dataset) -> dict[str, Figure]:
+    """Plots of what the models say about one set."""
+    with np.load(path) as file:
+        predictions = dict(file)
+    n_teachers = len(evaluation["teachers"])
+    panels = {
+        f"{n_teachers} teachers": "teacher",
+        "ensemble": "ensemble",
+        "student": "student",
+    }
+
+    def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
+        values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
+        return {
+            # Of energies there are none where they are at another level of theory.
+            label: list(all_) if all_.ndim > 1 + (quantity == "forces") else [all_]
+            for label, all_ in values.items()
+        }
+
+    figures = {
+        "accuracy": plots.accuracy(
+            [Metrics(**entry) for entry in evaluation["teachers"]],
+            Metrics(**evaluation["ensemble"]),
+            Metrics(**evaluation["student"]),
+        ),
+        "energy_parity": plots.energy_parity(
+            truth.energies, truth.groups, panel_values("energies")
+        ),
+    }
+    if truth.forces is not None:
+        figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
+        if n_teachers > 1:
+            error = predictions["ensemble_forces"] - truth.forces
+            figures["force_spread"] = plots.force_spread(
+                np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
+            )
+    return figures
+
+
 def write(
     folder: Path,
     summary: Mapping[str, Any],
@@ -186,6 +252,7 @@ def write(
     training_set: Dataset,
     truth: Dataset,
     held_out: str,
+    far: Dataset | None = None,
 ) -> None:
     """Write ``report.html`` and ``summary.json``.
 
@@ -197,22 +264,27 @@ def write(
         training_set: what the teachers learned from.
         truth: what the models were measured against.
         held_out: what that is, in words.
+        far: the set far from the training set, if there is one.
     """
     report = Report(
         title="Ensemble knowledge distillation",
         summary=summary,
-        truth=(
-            f"the {held_out}: {len(truth)} configurations, {truth.n_atoms} atoms, "
-            f"{truth.provenance.level_of_theory}"
-        ),
+        truth=f"the {held_out}: {_described(truth)}",
+        far=None if far is None else f"the far set: {_described(far)}",
+        near_and_far=near_and_far(summary),
         figures=figures,
         dynamics=dynamics,
-        provenance=_provenance(folder, training_set, truth),
+        provenance=_provenance(folder, training_set, truth, far),
         config=(folder / RESOLVED).read_text(encoding="utf-8"),
     )
     write_report(report, folder / "report.html")
     with atomic_write(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def _described(data: Dataset) -> str:
+    level = data.provenance.level_of_theory
+    return f"{len(data)} configurations, {data.n_atoms} atoms, {level}"
 
 
 def table(summary: Mapping[str, Any]) -> Table:
@@ -244,9 +316,13 @@ def table(summary: Mapping[str, Any]) -> Table:
         if value is not None:
             result.add_row(label, style.format(value), unit, "", "")
 
-    told = summary["spearman"]
-    line("ensemble's spread and its force errors, Spearman", told["ensemble_spread"], "", "{:.2f}")
-    line("student's uncertainty, likewise", told["student_uncertainty"], "", "{:.2f}")
+    if not summary["far"]:  # else they are in the table of near and far
+        told, scale = summary["spearman"], summary["error_over_spread"]
+        first = "ensemble's spread and its force errors, Spearman"
+        line(first, told["ensemble_spread"], "", "{:.2f}")
+        line("student's uncertainty, likewise", told["student_uncertainty"], "", "{:.2f}")
+        for who, label in _TELLING.items():
+            line(f"force error / {label}", scale[who], "", "{:.2f}")
     line("NVE drift", summary["nve_drift_per_atom_per_ps"], "eV/atom/ps")
     line("NVE, largest deviation", summary["nve_max_deviation_per_atom"], "eV/atom")
     if water := summary["water"]:
@@ -264,6 +340,53 @@ def table(summary: Mapping[str, Any]) -> Table:
     return result
 
 
+def far_table(summary: Mapping[str, Any]) -> Table | None:
+    """Return the errors on the test set and the far set side by side; None without a far set."""
+    lines = near_and_far(summary)
+    if not lines:
+        return None
+    result = Table(title="Near the training data and far from it", title_justify="left")
+    result.add_column("")
+    for heading in ("near", "far"):
+        result.add_column(heading, justify="right")
+    for line in lines:
+        style = "bold" if line.strong else None
+        result.add_row(line.label, line.near, line.far, style=style, end_section=line.last)
+    return result
+
+
+def near_and_far(summary: Mapping[str, Any]) -> list[Line]:
+    """What the models have shown on the test set and on the far set; nothing without a far set."""
+    if not summary["far"]:
+        return []
+    sets = (summary, summary["far"])
+    lines: list[Line] = []
+
+    def add(label: str, values: Sequence[float | None], form: str, strong: bool = False) -> None:
+        if any(value is not None for value in values):
+            near, far = ("–" if value is None else form.format(value) for value in values)
+            lines.append(Line(label, near, far, strong))
+
+    def end_block() -> None:
+        lines[-1] = replace(lines[-1], last=True)
+
+    add("configurations", [one["n_configs"] for one in sets], "{}")
+    end_block()
+    for name, heading in _ERRORS.items():
+        for who, label in _MODELS.items():
+            errors = [_error(one, who, name) for one in sets]
+            milli = [None if value is None else 1e3 * value for value in errors]
+            add(f"{heading}, {label}", milli, "{:.1f}", strong=who == "student")
+        for who in ("mean_teacher", "ensemble"):
+            ratios = [one["student_over"][who][name] for one in sets]
+            add(f"student / {_MODELS[who]}", ratios, "{:.2f}")
+        end_block()
+    for key, heading in _TOLD.items():
+        for who, label in _TELLING.items():
+            add(heading.format(label), [one[key][who] for one in sets], "{:.2f}")
+    return lines
+
+
 def _student_histories(folder: Path, n_students: int) -> list[dict[str, np.ndarray]]:
     if n_students == 1:
         return [read_history(folder / "history.csv")]
@@ -278,16 +401,20 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
 
-def _provenance(folder: Path, training_set: Dataset, truth: Dataset) -> dict[str, str]:
+def _provenance(
+    folder: Path, training_set: Dataset, truth: Dataset, far: Dataset | None
+) -> dict[str, str]:
     versions = [f"{name} {_version(name)}" for name in ("ekd", "torch", "numpy", "lammps")]
     data = training_set.provenance
     provenance = {
         "training set": f"{data.path}: {len(training_set)} configurations, {data.level_of_theory}",
         "its SHA-256": data.sha256,
     }
-    if truth.provenance.path != data.path:
-        provenance["test set"] = f"{truth.provenance.path}: {len(truth)} configurations"
-        provenance["test set's SHA-256"] = truth.provenance.sha256
+    for name, held_out in (("test set", truth), ("far set", far)):
+        if held_out is not None and held_out.provenance.path != data.path:
+            path = held_out.provenance.path
+            provenance[name] = f"{path}: {len(held_out)} configurations"
+            provenance[f"{name}'s SHA-256"] = held_out.provenance.sha256
     if (folder / "student.pt").exists():
         provenance["student.pt, SHA-256"] = sha256(folder / "student.pt")
     provenance["software"] = ", ".join([*versions, f"Python {platform.python_version()}"])

@@ -311,7 +311,8 @@ def test_quickstart_copies_what_it_runs(
     ((config, *_),) = seen
     assert config.output == Path("demo").resolve()
     assert config.data.path == Path("demo/data/ccsdt_chno.h5").resolve()
-    assert config.data.path.is_file()
+    for section in filter(None, (config.data, config.test, config.far)):
+        assert section.path.is_file()
     refused = runner.invoke(app, ["quickstart", "--output", "demo"])
     assert refused.exit_code == 1
     assert "folder 'demo' is not empty; add --resume" in refused.output

@@ -45,6 +45,20 @@ def test_evaluate_a_run_on_its_test_set(runner: CliRunner, run_folder: Path) -> 
     assert [model["name"] for model in summary["models"]] == ["ensemble", "student", "mine"]
 
 
+def test_evaluate_a_run_on_its_far_set_too(
+    runner: CliRunner, run_folder: Path, tiny_training_file: Path
+) -> None:
+    with (run_folder / "config.resolved.toml").open("a") as file:
+        file.write(f'[far]\npath = "{tiny_training_file}"\nenergy = "ccsd(t)_ccpvdz.energy"\n')
+    result = runner.invoke(app, ["evaluate", "run", "-q"])
+    assert result.exit_code == 0, result.output
+    sets = json.loads(Path("evaluation/summary.json").read_text())["datasets"]
+    assert [(data["n_configs"], data["name"]) for data in sets] == [
+        (93, "ccsdt_chno_test"),
+        (38, "train"),
+    ]
+
+
 def test_data_files_are_told_from_models(
     runner: CliRunner, run_folder: Path, test_file: Path
 ) -> None:
