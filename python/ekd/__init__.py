@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ekd.calculator import EKDCalculator as EKDCalculator
     from ekd.config import Config as Config
     from ekd.config import HIPNNConfig as HIPNNConfig
+    from ekd.config import PoolConfig as PoolConfig
     from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import StudentTrainingConfig as StudentTrainingConfig
     from ekd.config import TrainingConfig as TrainingConfig
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
     from ekd.neighbor_list import VerletList as VerletList
+    from ekd.pool import Pool as Pool
+    from ekd.pool import build_pool as build_pool
     from ekd.preparation import prepare_dataset as prepare_dataset
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
@@ -69,6 +72,8 @@ _PUBLIC = {
     "HIPNNConfig": "config",
     "Labels": "distillation",
     "MemberTeacher": "distillation",
+    "Pool": "pool",
+    "PoolConfig": "config",
     "SetConfig": "evaluation",
     "SpreadConfig": "config",
     "StabilityConfig": "dynamics",
@@ -79,6 +84,7 @@ _PUBLIC = {
     "VerletList": "neighbor_list",
     "WallConfig": "config",
     "as_calculator": "evaluation",
+    "build_pool": "pool",
     "distill": "distillation",
     "distill_committee": "distillation",
     "evaluate": "evaluation",

@@ -132,8 +132,9 @@ class HIPNNConfig(Section):
 TBLITE: Final = "tblite.ase:TBLite"
 """The default calculator of pools."""
 
-_OF_TBLITE = {"method": "GFN2-xTB", "accuracy": 0.01, "verbosity": 0}
-"""Its arguments. At its own accuracy forces depend on what it calculated before by 2e-4 eV/Å."""
+_OF_TBLITE = {"method": "GFN2-xTB", "verbosity": 0}
+"""Its arguments. At its own accuracy forces depend on what it calculated before by 2e-4 eV/Å, so
+that it is made anew for every geometry; accuracy = 0.01 costs a quarter more."""
 
 LEAST_SQUARES: Final = "levenberg-marquardt"
 """Optimizer of teachers that have few energies: :mod:`ekd.training.levenberg_marquardt`."""
@@ -366,6 +367,11 @@ class CalculatorConfig(Section):
     elements: list[str] | None = Field(
         None, description="elements that the calculator knows, if it would not refuse others"
     )
+    reuse: bool = Field(
+        False,
+        description="one calculator for all geometries of a chunk, for those that take long to "
+        "make, such as networks; false: a new one for each, so that none remembers another",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -403,9 +409,9 @@ class PoolConfig(Section):
         [300.0, 600.0, 1000.0],
         description="of MD by the calculator, one run per molecule and temperature (K); []: no MD",
     )
-    n_snapshots: int = Field(10, ge=1, description="of each run")
-    interval: float = Field(0.05, gt=0, description="between snapshots (ps)")
-    timestep: float = Field(0.5e-3, gt=0, description="of the runs (ps)")
+    n_snapshots: int = Field(5, ge=1, description="of each run")
+    interval: float = Field(0.02, gt=0, description="between snapshots (ps)")
+    timestep: float = Field(1e-3, gt=0, description="of the runs (ps)")
     n_stretched: int = Field(
         5, ge=0, description="copies of every molecule with one bond stretched or compressed"
     )

@@ -130,7 +130,7 @@ class ASETeacher:
                 "calculator": self.calculator,
                 "arguments": dict(self.arguments),
                 "files": {key: sha256(path) for key, path in self.files.items()},
-                "version": self._version(),
+                "version": self.version(),
             }
             return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         except TypeError as error:
@@ -243,7 +243,12 @@ class ASETeacher:
                 "on PYTHONPATH"
             ) from error
 
-    def _version(self) -> str:
+    def version(self) -> str:
+        """Of the package that brought the module, with its name; else the SHA-256 of its source.
+
+        Raises:
+            TeacherError: the module is not found.
+        """
         module = self._module()
         package = module.__name__.partition(".")[0]
         distributions = _distributions().get(package, [])

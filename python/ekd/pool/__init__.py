@@ -1,0 +1,6 @@
+"""Geometries by the thousand, with energies and forces of a cheap calculator."""
+
+from ekd.pool.build import Pool, build_pool
+from ekd.pool.summary import Summary
+
+__all__ = ["Pool", "Summary", "build_pool"]

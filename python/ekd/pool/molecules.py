@@ -1,0 +1,142 @@
+"""The molecules that a pool is made of: from ASE by name, from ASE by choice, and from files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as build
+from ase.build.molecule import extra
+from ase.collections import g2
+
+from ekd.data import Dataset
+from ekd.distillation import read_structures
+from ekd.elements import symbol
+from ekd.errors import ConfigError, StructureError
+
+
+def named(names: Sequence[str], elements: Collection[int] | None) -> list[Atoms]:
+    """Molecules of ``ase.build.molecule``, in the order of their names.
+
+    Args:
+        names: as ASE spells them, e.g. ``CH3CH2OH``.
+        elements: atomic numbers that may occur; None: all may.
+
+    Raises:
+        ConfigError: a name is unknown, or a molecule has unpaired electrons.
+        StructureError: a molecule holds an element that may not occur.
+    """
+    found = []
+    for name in names:
+        if name not in known_names():
+            raise ConfigError(
+                f"ASE knows no molecule '{name}'; {_near(name, elements)}. Others can be given as "
+                "files in structures"
+            )
+        atoms = build(name)
+        if is_open_shell(atoms):
+            raise ConfigError(
+                f"the molecule '{name}' has unpaired electrons, and a pool holds closed shells "
+                f"only; {_near(name, elements)}"
+            )
+        _check_elements(f"the molecule '{name}'", atoms, elements)
+        found.append(_plain(atoms))
+    return found
+
+
+def chosen(elements: Collection[int], max_heavy_atoms: int) -> list[Atoms]:
+    """Closed-shell molecules of ASE's G2 set, small ones first.
+
+    Single atoms are left out.
+
+    Args:
+        elements: atomic numbers that may occur.
+        max_heavy_atoms: the most atoms of a molecule that are not hydrogen.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = [
+        (len(atoms), name, atoms)
+        for name in g2.names
+        if len(atoms := g2[name]) > 1
+        and not is_open_shell(atoms)
+        and set(atoms.numbers.tolist()) <= set(elements)
+        and int((atoms.numbers > 1).sum()) <= max_heavy_atoms
+    ]
+    if not found:
+        raise ConfigError(
+            f"the G2 set of ASE has no closed-shell molecule of {_symbols(elements)} with at most "
+            f"{max_heavy_atoms} heavy atoms; name molecules, give files in structures, or set "
+            "molecules = [] to take the training configurations alone"
+        )
+    return [_plain(atoms) for _, _, atoms in sorted(found, key=lambda entry: entry[:2])]
+
+
+def from_files(paths: Sequence[Path], elements: Collection[int] | None) -> list[Atoms]:
+    """Every structure of every file; energies in them are ignored.
+
+    Args:
+        paths: of any format of ASE.
+        elements: atomic numbers that may occur; None: all may.
+
+    Raises:
+        DataError: a file is missing, cannot be read, or has no structures.
+        StructureError: a structure holds an element that may not occur.
+    """
+    found = []
+    for path in paths:
+        structures: Dataset = read_structures(path)
+        for index in range(len(structures)):
+            atoms = structures.atoms(index)
+            _check_elements(f"structure {index} of '{path}'", atoms, elements)
+            found.append(atoms)
+    return found
+
+
+def known_names() -> list[str]:
+    """Everything that ``ase.build.molecule`` makes."""
+    return [*g2.names, *extra]
+
+
+def is_open_shell(atoms: Atoms) -> bool:
+    """Whether ASE gives a molecule unpaired electrons, or their number is odd."""
+    return bool(np.any(atoms.get_initial_magnetic_moments())) or int(atoms.numbers.sum()) % 2 == 1
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions)
+
+
+def _check_elements(what: str, atoms: Atoms, elements: Collection[int] | None) -> None:
+    unknown = set() if elements is None else set(atoms.numbers.tolist()) - set(elements)
+    if unknown:
+        assert elements is not None
+        raise StructureError(
+            f"{what} holds {_symbols(unknown)}, and the data hold only {_symbols(elements)}; a "
+            "network of these data knows no other element, so leave it out"
+        )
+
+
+def _near(name: str, elements: Collection[int] | None) -> str:
+    """Names that look alike, of molecules that can be taken."""
+
+    def fits(other: str) -> bool:
+        atoms = build(other)
+        return not is_open_shell(atoms) and (
+            elements is None or set(atoms.numbers.tolist()) <= set(elements)
+        )
+
+    usable = [other for other in known_names() if fits(other)]
+    alike = {other.lower(): other for other in usable}
+    near = [alike[key] for key in difflib.get_close_matches(name.lower(), alike, n=5, cutoff=0.4)]
+    if near:
+        return f"near names: {', '.join(near)}"
+    return f"some of its names: {', '.join(sorted(usable, key=len)[:8])}"
+
+
+def _symbols(elements: Collection[int]) -> str:
+    return ", ".join(symbol(number) for number in sorted(elements))
