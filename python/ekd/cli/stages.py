@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
 
 _HELP = {
+    "pool": """
+Make geometries by the thousand, with energies and forces of a cheap calculator.
+
+Leaves `pool.h5`, and of what is in it a summary, `pool.json`, and a picture, `pool.png`. Needs a
+section `[pool]`; its defaults take GFN2-xTB (`pip install "ekd[xtb]"`), and make rattled copies,
+snapshots of MD, stretched bonds and clusters of the training configurations and of small molecules.
+Finished chunks are kept: `ekd pool config.toml --resume` continues after any interruption. All of
+it: docs/pool.md.
+""",
+    "pretrain": """
+Train the networks that teachers and student start from, on the pool.
+
+Leaves `bases/`. Needs a section `[pretraining]`, and `ekd pool`; instead of the pool it takes a
+data set with energies and forces, `[pretraining.data]`, or a finished network,
+`checkpoint = "file.pt"`. After it teachers need few epochs at a low rate, which are the defaults then. All of it:
+docs/pretraining.md.
+""",
     "train": """
 Train the teachers on energies.
 
@@ -79,6 +96,8 @@ on it are shown beside those on the test set.
 
 _RUN_HELP = """
 Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, report.
+
+With sections `[pool]` and `[pretraining]` it begins with those.
 
 **Examples**
 
@@ -168,7 +187,8 @@ def execute(
     from ekd.pipeline.stages import Pipeline
     from ekd.training.parallel import launched_group
 
-    section = config.student if list(names) == ["distill"] else config.teachers
+    trained = {"pretrain": config.pretraining, "distill": config.student}
+    section = trained.get(names[0]) or config.teachers
     with launched_group(section.training.device) as group:
         pipeline = Pipeline(config, what, progress=not quiet, group=group)
         if member is None:

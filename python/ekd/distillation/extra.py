@@ -68,9 +68,7 @@ def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0
 
 def without_energies(data: Dataset) -> Dataset:
     """The geometries of a dataset alone: NaN for energies, no forces."""
-    return replace(
-        data, energies=np.full(len(data), np.nan), forces=None, reference_energies=None
-    )
+    return replace(data, energies=np.full(len(data), np.nan), forces=None, reference_energies=None)
 
 
 def read_structures(path: str | os.PathLike[str]) -> Dataset:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-STAGES = ("train", "label", "distill", "evaluate", "export", "lammps", "report")
+STAGES = ("pool", "pretrain", "train", "label", "distill", "evaluate", "export", "lammps", "report")
+
+_MODELS = ("pool", "pretrain", "train", "label", "distill")
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "train": (),
-    "label": ("train",),
-    "distill": ("train", "label"),
-    "evaluate": ("train", "label", "distill"),
-    "export": ("train", "label", "distill"),
-    "lammps": ("train", "label", "distill", "export"),
-    "report": ("train", "label", "distill", "evaluate"),
+    "pool": (),
+    "pretrain": ("pool",),
+    "train": ("pool", "pretrain"),
+    "label": ("pool", "pretrain", "train"),
+    "distill": ("pool", "pretrain", "train", "label"),
+    "evaluate": _MODELS,
+    "export": _MODELS,
+    "lammps": (*_MODELS, "export"),
+    "report": (*_MODELS, "evaluate"),
 }
 """Stages that must be complete before; the report shows LAMMPS runs too if there are any."""
 
+OPTIONAL: dict[str, str] = {"pool": "pool", "pretrain": "pretraining"}
+"""Stages that are done only where the configuration has a section, and that section."""
+
 LEAVES: dict[str, tuple[str, ...]] = {
+    "pool": ("pool.h5",),
+    "pretrain": ("bases",),
     "train": ("teachers",),
     "label": ("labels.h5",),
     "distill": ("student",),
@@ -27,12 +36,15 @@ LEAVES: dict[str, tuple[str, ...]] = {
 """What a stage writes into the output folder, and what is removed when it is done again."""
 
 UNFINISHED: dict[str, tuple[str, ...]] = {
+    "pool": ("pool.h5.parts", "pool.png", "pool.json"),
     "label": ("labels.h5.parts", "snapshots.parts"),
 }
 """What a stage leaves beside that when it is interrupted, and continues from."""
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "train": ("seed", "data", "model", "teachers"),
+    "pool": ("seed", "data", "pool"),
+    "pretrain": ("model", "pretraining"),
+    "train": ("teachers",),
     "label": ("labels",),
     "distill": ("student",),
     "evaluate": ("test", "far"),

@@ -29,6 +29,7 @@ from ekd.distillation import (
     read_structures,
     sample_md,
 )
+from ekd.distillation.extra import without_energies
 from ekd.distillation.student import plan_committee, prepare, train_student
 from ekd.distillation.teachers import as_teachers, from_config
 from ekd.elements import symbol
@@ -37,10 +38,11 @@ from ekd.files import atomic_write
 from ekd.lammps import dynamics
 from ekd.lammps.run import launcher
 from ekd.lammps.structures import molecule
-from ekd.pipeline import summary, teachers, trainings
+from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
-from ekd.pipeline.order import LEAVES, NEEDS, SECTIONS, STAGES, UNFINISHED
+from ekd.pipeline.order import LEAVES, NEEDS, OPTIONAL, SECTIONS, STAGES, UNFINISHED
 from ekd.pipeline.record import Existing, Record
+from ekd.pool import build_pool
 from ekd.training import (
     Ensemble,
     load_ensemble,
@@ -91,13 +93,15 @@ class Pipeline:
         Raises:
             EKDError: results are in the way, earlier stages are missing, or a stage fails.
         """
-        stages = [stage for stage in STAGES if stage in stages]
+        stages = [stage for stage in STAGES if stage in stages and self._is_wanted(stage, stages)]
         self._check_processes(stages)
         for stage in stages:
             self._check(stage, coming=stages)
         self._check_inputs(stages)
         self._write_config()
         actions: dict[str, Callable[[], None]] = {
+            "pool": self._pool,
+            "pretrain": self._pretrain,
             "train": self._train,
             "label": self._label,
             "distill": self._distill,
@@ -162,6 +166,9 @@ class Pipeline:
             values.get(name, {}).pop("n_workers", None)
             for key in ("device", "checkpoint_minutes"):
                 values.get(name, {}).get("training", {}).pop(key, None)
+        values |= pretraining.identify(self.config, self._base_data)
+        if stage == "pool":  # which depends on the cutoff of the model alone
+            values["model"] = {"cutoff": self.config.model.cutoff}
         if "labels" in values:
             values["labels"] |= teachers.identify(self.config.labels)
         held_out = self._held_out() if "test" in values else {}
@@ -199,6 +206,16 @@ class Pipeline:
         return {name: data for name, data in both.items() if data is not None}
 
     @cached_property
+    def _base_data(self) -> Dataset | None:
+        """The data set of [pretraining.data], if there is such a section."""
+        return pretraining.load_data(self.config.pretraining)
+
+    @cached_property
+    def bases(self) -> Ensemble | None:
+        """What teachers start from, read from the output folder; None: random weights."""
+        return pretraining.load_bases(self.config, self.folder)
+
+    @cached_property
     def members(self) -> Ensemble:
         """The teachers that are trained here, read from the output folder; perhaps none."""
         if self.config.teachers.n_members == 0:
@@ -221,6 +238,25 @@ class Pipeline:
         """The trained student, or students, read from the output folder."""
         return load_students(self.folder / "student")
 
+    def _pool(self) -> None:
+        pool = build_pool(
+            self.data.subset(self._parts[0]),
+            self.config.pool,
+            path=self.folder / pretraining.POOL,
+            cutoff=self.config.model.cutoff,
+            seed=self.config.seed,
+            resume=True,
+            progress=self.progress,
+        )
+        self.console.print(pool.summary.table())
+
+    def _pretrain(self) -> None:
+        bases = pretraining.train_bases(
+            self.config, self.folder, self._base_data, self.progress, self.group
+        )
+        if self.writes and bases.members[0].history:
+            trainings.draw_curves(self.folder / pretraining.BASES, bases.members, "base")
+
     def _train(self) -> None:
         section = self.config.teachers
         if section.n_members == 0:
@@ -236,6 +272,8 @@ class Pipeline:
     def _advise(self) -> None:
         """Name the better optimizer where energies are few."""
         n_energies, optimizer = len(self._parts[0]), self.config.teachers.training.optimizer
+        if self.config.pretraining is not None:
+            return  # least squares gain nothing after it
         if optimizer != LEAST_SQUARES and n_energies <= _FEW and self.group.n_ranks == 1:
             advice = (
                 f"{n_energies} energies are few enough for least squares: with optimizer = "
@@ -264,6 +302,7 @@ class Pipeline:
             splits=section.splits,
             n_folds=section.n_folds,
             overrides=section.overrides,
+            starts=self.bases,
             **self._split,
         )
         return replace(job, tensorboard=self.config.tensorboard)
@@ -289,6 +328,9 @@ class Pipeline:
         section, seed = self.config.labels, self.config.seed
         training, _ = self._parts
         extra = [read_structures(path) for path in section.structures]
+        pool = pretraining.pool_for_labels(self.config, self.folder)
+        if pool is not None:
+            extra.append(without_energies(pool))
         if section.perturbed.n_copies:
             extra.append(
                 perturb(
@@ -327,6 +369,7 @@ class Pipeline:
             uncertainty=student.uncertainty,
             extra_energy_weight=student.extra_energy_weight,
             extra_force_weight=student.extra_force_weight,
+            start=self.bases.members[0] if self.bases is not None and student.from_base else None,
             **self._split,
         )
         shared: dict[str, Any] = {
@@ -478,7 +521,7 @@ class Pipeline:
     def _check(self, stage: str, coming: Sequence[str]) -> None:
         """Refuse to start where results are in the way or earlier ones are missing or stale."""
         for needed in NEEDS[stage]:
-            if needed in coming:
+            if needed in coming or not self._has_section(needed):
                 continue
             if needed == "train" and not self.record.is_complete(needed):
                 self._adopt_teachers(stage)
@@ -517,12 +560,34 @@ class Pipeline:
         self.record.adopt("train", self.settings("train"), max(seconds))
         self._conclude_teachers(teachers)
 
+    def _has_section(self, stage: str) -> bool:
+        """Whether the configuration has the section that a stage is for."""
+        return stage not in OPTIONAL or getattr(self.config, OPTIONAL[stage]) is not None
+
+    def _is_wanted(self, stage: str, stages: Sequence[str]) -> bool:
+        """Whether a stage is to be run; one without its section is passed over.
+
+        Raises:
+            ConfigError: it is the only one, and the configuration lacks the section.
+        """
+        if self._has_section(stage):
+            return True
+        if len(stages) > 1:
+            return False
+        section = OPTIONAL[stage]
+        raise ConfigError(
+            f"'{stage}' needs a section [{section}], which the configuration lacks; add one, if "
+            f"only the line '[{section}]', which takes the defaults"
+        )
+
     def _check_processes(self, stages: Sequence[str]) -> None:
-        others = [stage for stage in stages if stage not in ("train", "distill")]
+        shared = ("pretrain", "train", "distill")
+        others = [stage for stage in stages if stage not in shared]
         if self.group.n_ranks > 1 and others:
             raise EKDError(
                 f"torchrun started {self.group.n_ranks} processes of '{others[0]}', which works in "
-                "one; only 'train' and 'distill' share their work that way. Run it without torchrun"
+                "one; only 'pretrain', 'train' and 'distill' share their work that way. Run it "
+                "without torchrun"
             )
 
     def _write_config(self) -> None:
@@ -551,6 +616,8 @@ class Pipeline:
                     f"the {name} set has {', '.join(map(symbol, sorted(unknown)))}, which the "
                     "training set lacks; the teachers cannot know them"
                 )
+        if {"pretrain", "train", "distill"} & set(stages):
+            pretraining.check(self.config, self.data, self._base_data)
         if self.config.tensorboard and {"train", "distill"} & set(stages):
             require_tensorboard()
         if {"label", "evaluate"} & {stage for stage in stages if not self._is_done(stage)}:

@@ -27,6 +27,15 @@ _FILES = (
 _MOST = 2000  # configurations in a parity plot: more would be a blot, and take time
 
 
+def draw_curves(
+    folder: Path, models: Sequence[TrainedModel], title: str, color: str = style.TEACHER
+) -> None:
+    """Write ``learning_curves.png`` into the folder of some models."""
+    name = title if len(models) == 1 else f"{len(models)} {title}s"
+    curves = plots.training_curves([_columns(model.history) for model in models], name, color)
+    style.save(curves, folder / "learning_curves.png")
+
+
 def conclude(
     folder: Path,
     models: Sequence[TrainedModel],
@@ -50,8 +59,7 @@ def conclude(
         remove_leftovers(folder / name)
     color = style.TEACHER if title == "teacher" else style.STUDENT
     name = title if len(models) == 1 else f"{len(models)} {title}s"
-    curves = plots.training_curves([_columns(model.history) for model in models], name, color)
-    style.save(curves, folder / "learning_curves.png")
+    draw_curves(folder, models, title, color)
     shown = np.sort(np.random.default_rng(0).permutation(held_out)[:_MOST])
     truth = data.subset(shown)
     predictions = [model.predict(truth) for model in models]

@@ -1,0 +1,165 @@
+"""The stages before the teachers: a pool of cheap geometries, and bases that learn from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ekd.config import Config, PoolConfig, PretrainingConfig
+from ekd.data import Dataset, load_dataset
+from ekd.elements import symbol
+from ekd.errors import ConfigError, DataError
+from ekd.files import sha256
+from ekd.pool import Pool
+from ekd.pool.recipe import DATA
+from ekd.training import Ensemble, TrainedModel, load_ensemble, train_members
+from ekd.training.parallel import Group
+from ekd.training.pretraining import plan_bases
+from ekd.training.start import check_start
+
+POOL = "pool.h5"
+BASES = "bases"
+
+
+def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
+    """The sections [pool] and [pretraining] with the contents of files in the place of paths.
+
+    Args:
+        config: the configuration.
+        data: what [pretraining.data] names, or None.
+    """
+    found: dict[str, Any] = {}
+    if config.pool is not None:
+        found["pool"] = _identify_pool(config.pool)
+    if config.pretraining is not None:
+        found["pretraining"] = _identify_bases(config.pretraining, data)
+    return found
+
+
+def _identify_pool(pool: PoolConfig) -> dict[str, Any]:
+    values = pool.model_dump(mode="json", exclude={"n_workers", "chunk_size"})
+    values["structures"] = [_contents(path) for path in pool.structures]
+    values["calculator"].pop("folder")
+    values["calculator"]["files"] = {
+        key: _contents(path) for key, path in pool.calculator.files.items()
+    }
+    return values
+
+
+def _identify_bases(section: PretrainingConfig, data: Dataset | None) -> dict[str, Any]:
+    values = section.model_dump(mode="json")
+    for key in ("device", "checkpoint_minutes"):
+        values["training"].pop(key)
+    if section.checkpoint is not None:
+        values["checkpoint"] = _contents(section.checkpoint)
+    if data is not None:
+        values["data"] = {"fingerprint": data.fingerprint}
+    return values
+
+
+def _contents(path: str | os.PathLike[str]) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError(
+            f"'{path}', which [pool] or [pretraining] names, cannot be read: {error.strerror}; "
+            "check the path"
+        ) from None
+
+
+def load_data(section: PretrainingConfig | None) -> Dataset | None:
+    """The data set of [pretraining.data]; None: there is no such section."""
+    if section is None or section.data is None:
+        return None
+    data = section.data
+    return load_dataset(
+        data.path,
+        energy=data.energy,
+        forces=data.forces,
+        energy_unit=data.energy_unit,
+        keys=data.keys,
+    )
+
+
+def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
+    """Find out before any work is done whether bases can be trained, and can be started from.
+
+    Raises:
+        ConfigError: the checkpoint has another architecture than [model].
+        DataError: the data set lacks forces or an element of the training set.
+        StructureError: the checkpoint lacks an element of the training set.
+    """
+    section = config.pretraining
+    if section is None:
+        return
+    if section.checkpoint is not None:
+        check_start(TrainedModel.load(section.checkpoint), config.model, [*training_set.elements])
+    if data is None:
+        return
+    if data.forces is None:
+        raise DataError(
+            f"'{data.provenance.path}' has no forces to pretrain on; name their key in "
+            "[pretraining.data] (forces = '...'), or take a data set that has forces"
+        )
+    missing = sorted(set(training_set.elements) - set(data.elements))
+    if missing:
+        raise DataError(
+            f"the training set has {', '.join(map(symbol, missing))}, which the data set of "
+            "[pretraining.data] lacks; add geometries with them, or remove the section"
+        )
+
+
+def train_bases(
+    config: Config,
+    folder: Path,
+    data: Dataset | None,
+    progress: bool,
+    group: Group,
+) -> Ensemble:
+    """Train the bases into ``folder / "bases"``, or copy the checkpoint there.
+
+    Args:
+        config: has a section [pretraining].
+        folder: output folder, with the pool.
+        data: of [pretraining.data]; None: the pool.
+        progress: show progress on standard error.
+        group: processes that share each training.
+    """
+    section = config.pretraining
+    if section is None:
+        raise ConfigError(
+            "there is no section [pretraining] in the configuration; add one, and [pool] beside "
+            "it, to train bases"
+        )
+    if section.checkpoint is not None:
+        base = TrainedModel.load(section.checkpoint)
+        target = folder / BASES / "member-0"
+        if group.rank == 0:
+            target.mkdir(parents=True, exist_ok=True)
+            base.save(target / "checkpoint.pt")
+        return Ensemble([base])
+    job = plan_bases(
+        data or Pool.load(folder / POOL).data,
+        folder / BASES,
+        model=config.model,
+        n_bases=section.n_bases,
+        seed=config.seed,
+        training=section.training,
+        validation_fraction=section.validation_fraction,
+        split_seed=config.data.split_seed,
+    )
+    return train_members(job, resume=True, progress=progress, group=group)
+
+
+def load_bases(config: Config, folder: Path) -> Ensemble | None:
+    """What teachers start from; None: random weights."""
+    return None if config.pretraining is None else load_ensemble(folder / BASES)
+
+
+def pool_for_labels(config: Config, folder: Path) -> Dataset | None:
+    """Geometries of the pool that the data do not have; None: they are not to be labelled."""
+    if config.pool is None or not config.labels.pool:
+        return None
+    data = Pool.load(folder / POOL).data
+    return data.subset(data.groups != DATA)
