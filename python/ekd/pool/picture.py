@@ -38,7 +38,7 @@ _COLORS = {
     "md": "#d28b26",
 }
 _DROPPED = "#d5d9dc"
-_TEMPERATURES = (300, 1000, 3000)  # K
+_TEMPERATURES = (1000, 3000)  # K
 _SEARCH = 3.0  # Å; closest distances beyond it are not looked for
 
 
