@@ -29,6 +29,7 @@ from ekd.distillation.teachers import as_teachers
 from ekd.errors import ConfigError, DataError
 from ekd.training import Ensemble, TrainedModel
 from ekd.training.predictions import Predictions
+from streaming import streamed
 from untrained import MODEL, ensemble, teacher
 
 TRAINING = TrainingConfig(epochs=3, batch_size=8, force_weight=3.0)
@@ -315,6 +316,24 @@ def test_committee(teachers: Ensemble, data: Dataset, labels: Labels, tmp_path: 
         assert after.provenance["n_extra"] == 5
         assert after.provenance["n_on_policy"] == 14  # a quarter of 39 + 5 + 14
     assert better.members[0].provenance["on_policy"] == better.members[1].provenance["on_policy"]
+
+
+def test_streamed_rounds_are_those_in_memory(
+    small_dataset: Dataset, teachers: Ensemble, tmp_path: Path
+) -> None:
+    """Bitwise; labels of atoms stay on disk, in as many files as there are."""
+    trust = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
+
+    def rounds(data: Dataset, name: str) -> TrainedModel:
+        made = label(teachers, data, tmp_path / f"{name}.h5", n_workers=1, progress=False)
+        first = distill(data, made, MODEL, TRAINING, spread=trust, uncertainty=HEAD, progress=False)
+        found: TrainedModel = improved(first, teachers, data, made, spread=trust)
+        return found
+
+    expected = rounds(small_dataset, "memory")
+    found = rounds(streamed(small_dataset, tmp_path / "data.h5"), "streamed")
+    assert found.sha256 == expected.sha256
+    assert found.provenance["on_policy"] == expected.provenance["on_policy"]
 
 
 @pytest.mark.parametrize("reason", ["dynamics", "spread"])
