@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ekd.calculator import EKDCalculator as EKDCalculator
     from ekd.config import Config as Config
     from ekd.config import HIPNNConfig as HIPNNConfig
+    from ekd.config import OnPolicyConfig as OnPolicyConfig
     from ekd.config import PoolConfig as PoolConfig
     from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import StudentTrainingConfig as StudentTrainingConfig
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ekd.distillation import MemberTeacher as MemberTeacher
     from ekd.distillation import distill as distill
     from ekd.distillation import distill_committee as distill_committee
+    from ekd.distillation import distill_on_policy as distill_on_policy
     from ekd.distillation import label as label
     from ekd.distillation import load_students as load_students
     from ekd.distillation import perturb as perturb
@@ -72,6 +74,7 @@ _PUBLIC = {
     "HIPNNConfig": "config",
     "Labels": "distillation",
     "MemberTeacher": "distillation",
+    "OnPolicyConfig": "config",
     "Pool": "pool",
     "PoolConfig": "config",
     "SetConfig": "evaluation",
@@ -87,6 +90,7 @@ _PUBLIC = {
     "build_pool": "pool",
     "distill": "distillation",
     "distill_committee": "distillation",
+    "distill_on_policy": "distillation",
     "evaluate": "evaluation",
     "from_hippynn": "interop",
     "label": "distillation",

@@ -766,6 +766,13 @@ class Config(Section):
                 f"energies of teachers disagree, and {n_counting} of them count; train more, or "
                 "set use_energies for teachers at the level of theory of the data"
             )
+        n_networks = n_members + sum(t.checkpoint is not None for t in self.labels.teachers)
+        if self.student.on_policy.n_rounds and n_networks < 2:
+            raise ValueError(
+                f"student.on_policy.n_rounds = {self.student.on_policy.n_rounds}: the student's "
+                "dynamics are cut where teachers disagree that are networks of ekd, and there are "
+                f"{n_networks}; train at least 2, or name checkpoints in [[labels.teachers]]"
+            )
         for k, member in enumerate(self.teachers.overrides):
             try:
                 member.apply(self.model, self.teachers.training)

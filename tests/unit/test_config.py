@@ -160,6 +160,18 @@ def test_a_wall_needs_two_energies() -> None:
         )
 
 
+def test_on_policy_rounds_need_two_networks() -> None:
+    rounds = {"on_policy": {"n_rounds": 1}}
+    others = [{"calculator": "a:B"}, {"checkpoint": "c.pt"}]
+    sections: dict[str, object] = {"student": rounds, "labels": {"teachers": others}}
+    message = refusal(sections | {"teachers": {"n_members": 0}})
+    assert "student.on_policy.n_rounds = 1" in message
+    assert "and there are 1" in message
+    validate_config({"data": DATA, "teachers": {"n_members": 1}, **sections}, base="/base")
+    message = refusal({"student": {"on_policy": {"ratio": 1.0}}})
+    assert "'student.on_policy.ratio' = 1.0" in message
+
+
 def test_paths_of_labels_count_from_the_file(tmp_path: Path) -> None:
     labels = {
         "structures": ["a.xyz"],

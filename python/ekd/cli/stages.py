@@ -34,8 +34,8 @@ Train the networks that teachers and student start from, on the pool.
 
 Leaves `bases/`. Needs a section `[pretraining]`, and `ekd pool`; instead of the pool it takes a
 data set with energies and forces, `[pretraining.data]`, or a finished network,
-`checkpoint = "file.pt"`. After it teachers need few epochs at a low rate, which are the defaults then. All of it:
-docs/pretraining.md.
+`checkpoint = "file.pt"`. After it teachers need few epochs at a low rate, which are the defaults
+then. All of it: docs/pretraining.md.
 """,
     "train": """
 Train the teachers on energies.

@@ -3,6 +3,7 @@
 from ekd.distillation.extra import perturb, read_structures, sample_md
 from ekd.distillation.labelling import label
 from ekd.distillation.labels import Labels
+from ekd.distillation.on_policy import distill_on_policy
 from ekd.distillation.student import distill, distill_committee, load_students
 from ekd.distillation.teachers import ASETeacher, MemberTeacher
 
@@ -12,6 +13,7 @@ __all__ = [
     "MemberTeacher",
     "distill",
     "distill_committee",
+    "distill_on_policy",
     "label",
     "load_students",
     "perturb",

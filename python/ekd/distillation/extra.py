@@ -13,29 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import units
-from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from ekd import workers
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
 from ekd.data.frames import read_frames
-from ekd.distillation.parts import Arrays, Parts
+from ekd.distillation.langevin import moved, require_positive, snapshots_of
 from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError, DataError
 from ekd.models import HIPNN
-from ekd.neighbor_list import batched_neighbor_list
 from ekd.training import Ensemble
 from ekd.training.ensemble import evaluate_models
-from ekd.training.threads import one_thread
-
-CLOSEST = 0.4
-"""Å; atoms that come closer have fallen into a hole of the potential."""
-
-LARGEST_FORCE = 100.0
-"""eV/Å; beyond it the same is true."""
 
 
 def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0) -> Dataset:
@@ -60,7 +49,7 @@ def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0
     shape = data.positions.shape
     return concatenate(
         *(
-            _moved(data, data.positions + random.normal(scale=displacement, size=shape))
+            moved(data, data.positions + random.normal(scale=displacement, size=shape))
             for _ in range(n_copies)
         )
     )
@@ -120,10 +109,9 @@ def sample_md(
 ) -> Dataset:
     """Snapshots of Langevin dynamics with the mean forces of an ensemble.
 
-    Every configuration starts one trajectory, and all of a chunk move together. The integrator is
-    BAOAB (Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013)). A trajectory ends
-    early where atoms come closer than 0.4 Å or forces exceed 100 eV/Å: there the teachers know
-    nothing, and no snapshot is taken.
+    Every configuration starts one trajectory, and all of a chunk move together, see
+    :func:`ekd.distillation.langevin.snapshots_of`. A trajectory ends early where atoms come closer
+    than 0.4 Å or forces exceed 100 eV/Å: there the teachers know nothing, and no snapshot is taken.
 
     Args:
         teachers: networks of ekd.
@@ -156,9 +144,7 @@ def sample_md(
         "friction": friction,
         "chunk_size": chunk_size,
     }
-    wrong = [f"{name} = {value}" for name, value in settings.items() if not value > 0]
-    if wrong:
-        raise ConfigError(f"{', '.join(wrong)}; expected a positive number")
+    require_positive(settings)
     plan: dict[str, Any] = {
         **settings,
         "seed": seed,
@@ -166,53 +152,29 @@ def sample_md(
         "data": data.fingerprint,
         "teachers": [model.sha256 for model in teachers.members],
     }
+    driver = _Teachers(teachers, wall if plan["wall"] else None)
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))
-        parts = Parts(directory, plan, resume)
-        job = _Dynamics(teachers, data, parts, plan)
-        chunks = range(-(-len(data) // chunk_size))
-        parts.complete(
-            job,
-            [len(job.chunk(number)) for number in chunks],
-            n_workers,
-            name="trajectories",
-            progress=progress,
-        )
-        snapshots = []
-        for number in chunks:
-            arrays, start = parts.load(number), job.chunk(number)
-            for positions, running in zip(arrays["positions"], arrays["running"], strict=True):
-                if running.any():
-                    snapshots.append(_moved(start, positions).subset(running))
-    if not snapshots:
+        found = snapshots_of(driver, data, plan, directory, resume, n_workers, progress).frames
+    if found is None:
         raise DataError(
             "every trajectory of the ensemble ended before its first snapshot; lower temperature "
             "or interval, or train the teachers longer"
         )
-    return concatenate(*snapshots)
+    return found
 
 
 @dataclass(frozen=True)
-class _Dynamics:
-    """Trajectories, for the worker processes."""
+class _Teachers:
+    """They move the atoms with their mean forces."""
 
-    teachers: Ensemble
-    data: Dataset
-    parts: Parts
-    plan: dict[str, Any]
+    ensemble: Ensemble
+    wall: WallConfig | None
 
-    def chunk(self, number: int) -> Dataset:
-        size = int(self.plan["chunk_size"])
-        return self.data.subset(np.arange(number * size, min((number + 1) * size, len(self.data))))
-
-    def run(self, number: int, report: workers.Report) -> None:
-        random = np.random.default_rng([int(self.plan["seed"]), number])
-        with one_thread():
-            models = [member.in_float64() for member in self.teachers.members]
-            wall = self.plan["wall"] and WallConfig(**self.plan["wall"])
-            known = _Known(models, self.chunk(number), wall)
-            self.parts.save(number, _trajectories(known, self.plan, random))
+    def begin(self, start: Dataset) -> _Known:
+        models = [member.in_float64() for member in self.ensemble.members]
+        return _Known(models, start, self.wall)
 
 
 @dataclass(frozen=True)
@@ -239,48 +201,8 @@ class _Known:
         energies = np.stack([predicted.energies for predicted in predictions])
         return mean + wall_of_spread(energies, forces, self.start.n_atoms_per_config, self.wall)[1]
 
-
-def _trajectories(known: _Known, plan: dict[str, Any], random: np.random.Generator) -> Arrays:
-    """Positions [n_snapshots, n_atoms, 3] Å, and which configurations run, [.., n_configs]."""
-    start, step = known.start, plan["timestep"] * 1e3 * units.fs
-    n_between = max(1, round(plan["interval"] / plan["timestep"]))
-    masses = atomic_masses[start.atomic_numbers][:, None]
-    thermal = np.sqrt(units.kB * plan["temperature"] / masses)
-    decay = np.exp(-plan["friction"] * plan["timestep"])
-    noise = np.sqrt(1 - decay**2)
-    shape = start.positions.shape
-
-    positions = start.positions.copy()
-    velocities = thermal * random.normal(size=shape)
-    running = np.ones(len(start), dtype=bool)
-    forces = known.forces(positions)
-    saved_positions, saved_running = [], []
-    for count in range(1, n_between * int(plan["n_snapshots"]) + 1):
-        before = positions
-        velocities = velocities + 0.5 * step * forces / masses
-        positions = positions + 0.5 * step * velocities
-        velocities = decay * velocities + noise * thermal * random.normal(size=shape)
-        positions = positions + 0.5 * step * velocities
-        running &= ~_too_close(start, positions)
-        # A trajectory that has ended stays where it was, so that the others can go on.
-        positions = np.where(running[start.config_index][:, None], positions, before)
-        forces = known.forces(positions)
-        tame = np.abs(forces) < LARGEST_FORCE  # false too where they are not finite
-        running &= np.logical_and.reduceat(tame.all(axis=1), start.offsets[:-1])
-        moving = running[start.config_index][:, None]
-        forces = np.where(moving, forces, 0.0)
-        velocities = np.where(moving, velocities + 0.5 * step * forces / masses, 0.0)
-        if count % n_between == 0:
-            saved_positions.append(positions)
-            saved_running.append(running.copy())
-    return {"positions": np.stack(saved_positions), "running": np.stack(saved_running)}
-
-
-def _too_close(data: Dataset, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether any two atoms of a configuration are, [n_configs]."""
-    found = batched_neighbor_list(positions, data.offsets, CLOSEST, data.cells, data.pbc)
-    return np.diff(found.pair_offsets) > 0
-
-
-def _moved(data: Dataset, positions: NDArray[np.float64]) -> Dataset:
-    return replace(data, positions=positions, energies=np.full(len(data), np.nan), forces=None)
+    def verdict(
+        self, positions: NDArray[np.float64], running: NDArray[np.bool_]
+    ) -> NDArray[np.int8]:
+        """Every snapshot is welcome."""
+        return np.zeros(len(running), dtype=np.int8)

@@ -37,7 +37,7 @@ CHUNK_SIZE = 500
 
 def label(
     teachers: TeacherLike | Iterable[TeacherLike],
-    data: Dataset,
+    data: Dataset | None,
     path: str | os.PathLike[str] | None = None,
     extra: Dataset | None = None,
     chunk_size: int = CHUNK_SIZE,
@@ -56,7 +56,7 @@ def label(
         teachers: an ensemble, or any mixture of ensembles, trained models and
             :class:`ASETeacher`. Forces are averaged over all of them; energies over those that are
             at the level of theory of the data (networks, unless they say otherwise).
-        data: structures to label.
+        data: structures to label; None: extra configurations alone.
         path: HDF5 file to write; None keeps the labels in memory.
         extra: configurations beyond the data, which the student learns from too; see
             :func:`perturb`, :func:`sample_md` and :func:`read_structures`.
@@ -70,8 +70,8 @@ def label(
             energies count; None: nothing.
 
     Raises:
-        ConfigError: a chunk size or a number of workers below one, or a wall and fewer than two
-            teachers whose energies count.
+        ConfigError: a chunk size or a number of workers below one, a wall and fewer than two
+            teachers whose energies count, or nothing to label.
         DataError: a prediction is not finite, or what is there to resume was made with other
             teachers, data or chunks.
         StructureError: the data hold an element that a teacher does not know.
@@ -80,6 +80,9 @@ def label(
     for name, value in (("chunk_size", chunk_size), ("n_workers", n_workers)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; at least 1 is needed")
+    structures = [part for part in (data, extra) if part is not None]
+    if not structures:
+        raise ConfigError("there is nothing to label; give data, extra configurations, or both")
     chosen = as_teachers(teachers)
     extra = None if extra is None else _without_energies(extra)
     wall = None if wall is None or not wall.strength or extra is None else wall
@@ -90,12 +93,12 @@ def label(
             "disagree needs two; set use_energies for teachers at the level of theory of the data, "
             "or the strength of the wall to 0"
         )
-    elements = sorted({*data.elements, *(() if extra is None else extra.elements)})
+    elements = sorted({number for part in structures for number in part.elements})
     for teacher in chosen:
         teacher.check(elements)
     header = Header(
-        data.fingerprint,
-        tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in chosen),
+        label_file.NO_DATA if data is None else data.fingerprint,
+        records_of(chosen),
         chunk_size,
         extra,
         wall,
@@ -131,6 +134,11 @@ def label(
         return Labels.load(path, data, stream=None if keeping else False)
 
 
+def records_of(teachers: Iterable[MemberTeacher | ASETeacher]) -> tuple[TeacherRecord, ...]:
+    """What label files say of teachers."""
+    return tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in teachers)
+
+
 def parts_folder(path: str | os.PathLike[str]) -> Path:
     """Where the finished chunks of an unfinished label file are."""
     return Path(path).with_name(f"{Path(path).name}.parts")
@@ -154,7 +162,7 @@ class _Job:
     """Labelling, for the worker processes."""
 
     teachers: list[MemberTeacher | ASETeacher]
-    data: Dataset
+    data: Dataset | None
     extra: Dataset | None
     chunk_size: int
     wall: WallConfig | None
@@ -166,18 +174,24 @@ class _Job:
         sizes = [part.n_atoms_per_config for part in (self.data, self.extra) if part is not None]
         return np.concatenate(sizes)
 
+    @property
+    def _n_data(self) -> int:
+        return 0 if self.data is None else len(self.data)
+
     def run(self, number: int, report: workers.Report) -> None:
         first = number * self.chunk_size
         chunk = self._chunk(first)
-        n_data = min(max(len(self.data) - first, 0), len(chunk))
+        n_data = min(max(self._n_data - first, 0), len(chunk))
         self.parts.save(number, _evaluate(self.teachers, chunk, first, n_data, self.wall))
 
     def _chunk(self, first: int) -> Dataset:
         """Part of the data, of the extra configurations, or of both; the whole is never joined."""
-        n_data = len(self.data)
+        n_data = self._n_data
         chosen = np.arange(first, min(first + self.chunk_size, len(self.sizes)))
         of_data, of_extra = chosen[chosen < n_data], chosen[chosen >= n_data] - n_data
-        parts = [self.data.subset(of_data)] if len(of_data) else []
+        parts = []
+        if self.data is not None and len(of_data):
+            parts.append(self.data.subset(of_data))
         if self.extra is not None and len(of_extra):
             parts.append(self.extra.subset(of_extra))
         return concatenate(*parts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
-from ekd.data.mapped import Reference, row_blocks
+from ekd.data.combine import concatenate
+from ekd.data.mapped import Reference, chain, row_blocks
 from ekd.distillation.parts import Arrays, digest
 from ekd.errors import DataError
 from ekd.files import atomic_write
@@ -30,6 +31,9 @@ UNITS = {
     "forces_std": "eV/Å",
 }
 """Arrays of a label file; the first two are missing where no teacher's energies count."""
+
+NO_DATA = ""
+"""In place of a fingerprint where extra configurations alone were labelled."""
 
 _PER_ATOM = ("forces", "forces_std")
 _EXTRA = ("atomic_numbers", "positions", "offsets", "cells", "pbc")
@@ -49,6 +53,11 @@ class TeacherRecord:
     sha256: str
     use_energies: bool
 
+    @property
+    def identity(self) -> tuple[str, bool]:
+        """What matters to labels; the name is for people."""
+        return self.sha256, self.use_energies
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -65,7 +74,7 @@ class Labels:
         forces_std: ``sqrt(mean over teachers of |F - mean F|^2 / 3)``, [n_atoms] eV/Å: the
             population standard deviation of a force component.
         teachers: one record each.
-        data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data.
+        data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data; empty: there are none.
         extra: configurations beyond the data, with NaN for energies, or None.
         chunk_size: configurations that were labelled together.
         wall: that was added to ``energies`` and ``forces`` of the extra configurations, or None.
@@ -104,6 +113,38 @@ class Labels:
                 f"than '{data.provenance.path}' (fingerprint {data.fingerprint[:12]}); label "
                 "these data with the teachers"
             )
+
+    def check_teachers(self, teachers: Sequence[TeacherRecord]) -> None:
+        """Make sure that these teachers gave the labels.
+
+        Raises:
+            DataError: they did not.
+        """
+        if [t.identity for t in teachers] != [t.identity for t in self.teachers]:
+            raise DataError(
+                f"the labels were given by {_names(self.teachers)}, and not by {_names(teachers)}; "
+                "name the same teachers, or label the data with these"
+            )
+
+    def with_extra(self, more: Labels) -> Labels:
+        """These labels, and after them those of more extra configurations.
+
+        Args:
+            more: of the same teachers for extra configurations alone, see
+                :func:`ekd.distillation.label`.
+
+        Raises:
+            DataError: they are of other teachers.
+        """
+        self.check_teachers(more.teachers)
+        assert more.data_fingerprint == NO_DATA
+        assert more.extra is not None
+        arrays: dict[str, Any] = {}
+        for name in UNITS:
+            parts = [getattr(each, name) for each in (self, more)]
+            arrays[name] = None if any(part is None for part in parts) else chain(parts)
+        extra = more.extra if self.extra is None else concatenate(self.extra, more.extra)
+        return replace(self, **arrays, extra=extra, wall=self.wall or more.wall)
 
     def save(self, path: str | os.PathLike[str], data: Dataset) -> None:
         """Write a label file; see docs/labels.md for its layout.
@@ -180,6 +221,10 @@ class Labels:
         if data is not None:
             labels.check(data)
         return labels
+
+
+def _names(teachers: Sequence[TeacherRecord]) -> str:
+    return ", ".join(f"{teacher.name} ({teacher.sha256[:8]})" for teacher in teachers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,9 +133,9 @@ def train_student(
     progress: bool,
     group: Group = ALONE,
     tensorboard: bool = False,
+    name: str = "student",
 ) -> TrainedModel:
     """Train one student on what :func:`prepare` returns, in one process or in all of a group."""
-    name = "student"
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
         bars.warn(lesson["provenance"])
         bars.add(name, training.epochs)

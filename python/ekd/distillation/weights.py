@@ -89,5 +89,5 @@ def trust(
     of_force = np.where(is_true, 1.0, extra_force_weight) * of_config
     of_atom = np.repeat(of_force, data.n_atoms_per_config)
     if spread.scale is not None:
-        of_atom *= 1 / (1 + (labels.forces_std / spread.scale) ** 2)
+        of_atom *= 1 / (1 + (np.asarray(labels.forces_std) / spread.scale) ** 2)
     return Trust(LossWeights(of_energy, of_atom), kept, n_above)

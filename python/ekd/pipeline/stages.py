@@ -30,6 +30,7 @@ from ekd.distillation import (
     sample_md,
 )
 from ekd.distillation.extra import without_energies
+from ekd.distillation.on_policy import run_rounds
 from ekd.distillation.student import plan_committee, prepare, train_student
 from ekd.distillation.teachers import as_teachers, from_config
 from ekd.elements import symbol
@@ -362,21 +363,21 @@ class Pipeline:
     def _distill(self) -> None:
         student, folder = self.config.student, self.folder / "student"
         labels = Labels.load(self.folder / "labels.h5", self.data)
-        lesson = prepare(
-            self.data,
-            labels,
-            spread=student.spread,
-            uncertainty=student.uncertainty,
-            extra_energy_weight=student.extra_energy_weight,
-            extra_force_weight=student.extra_force_weight,
-            start=self.bases.members[0] if self.bases is not None and student.from_base else None,
+        lessons = {
+            "spread": student.spread,
+            "uncertainty": student.uncertainty,
+            "extra_energy_weight": student.extra_energy_weight,
+            "extra_force_weight": student.extra_force_weight,
             **self._split,
-        )
+        }
+        base = self.bases.members[0] if self.bases is not None and student.from_base else None
+        lesson = prepare(self.data, labels, start=base, **lessons)
+        has_rounds = student.on_policy.n_rounds > 0
         shared: dict[str, Any] = {
             "model": student.model or self.config.model,
             "training": student.training,
             "seed": self.config.seed + self.config.teachers.n_members,
-            "directory": folder,
+            "directory": folder / "rounds" / "0" if has_rounds else folder,
         }
         if student.n_members == 1:
             students = Ensemble(
@@ -397,9 +398,36 @@ class Pipeline:
             students = train_members(
                 job, student.n_workers, resume=True, progress=self.progress, group=self.group
             )
+        if has_rounds:
+            students = self._rounds(students, labels, lessons, shared["seed"])
         if self.writes:
             held_out = self._parts[1]
             trainings.conclude(folder, students.members, "student", self.data, held_out, labels)
+
+    def _rounds(
+        self, students: Ensemble, labels: Labels, lessons: dict[str, Any], seed: int
+    ) -> Ensemble:
+        """Train the students further on frames of their own dynamics."""
+        student, section = self.config.student, self.config.labels
+        settings: dict[str, Any] = {
+            "on_policy": student.on_policy,
+            "training": student.training,
+            "seed": seed,
+            "lessons": lessons,
+            "wall": section.wall,
+            "directory": self.folder / "student",
+            "n_workers": section.n_workers,
+            "n_trainers": student.n_workers,
+            "resume": True,
+            "progress": self.progress,
+            "chunk_size": section.chunk_size,
+            "group": self.group,
+            "tensorboard": self.config.tensorboard,
+        }
+        shared = (self.teachers, self.data, labels)
+        if student.n_members == 1:
+            return Ensemble([run_rounds(students.members[0], *shared, **settings)])
+        return run_rounds(students, *shared, **settings)
 
     def _evaluate(self) -> None:
         folder = self.folder / "evaluation"
@@ -620,7 +648,10 @@ class Pipeline:
             pretraining.check(self.config, self.data, self._base_data)
         if self.config.tensorboard and {"train", "distill"} & set(stages):
             require_tensorboard()
-        if {"label", "evaluate"} & {stage for stage in stages if not self._is_done(stage)}:
+        asking = {"label", "evaluate"}
+        if self.config.student.on_policy.n_rounds:
+            asking.add("distill")
+        if asking & {stage for stage in stages if not self._is_done(stage)}:
             self._check_teachers()
         if "lammps" in stages and not self._is_done("lammps"):
             launcher(self.config.lammps.mpi_ranks)

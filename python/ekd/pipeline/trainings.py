@@ -95,6 +95,7 @@ def _describe(model: TrainedModel) -> dict[str, Any]:
         "seconds": sum(record["seconds"] for record in history),
         "last": history[-1],
         "uncertainty": model.uncertainty_record,
+        "on_policy": model.provenance.get("on_policy", []),
     }
 
 

@@ -27,10 +27,12 @@ from ekd.files import atomic_write
 FORMAT = 4
 
 _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
-# Where the data lie may change between two sessions; what they are may not.
+# Where the data lie may change between two sessions; what they are may not. What on-policy rounds
+# came to is put down when they are over.
 _MAY_DIFFER = {
     "provenance.data.path",
     "provenance.data.sha256",
+    "provenance.on_policy",
     "provenance.reference_warnings",
     "training_config.device",
     "training_config.checkpoint_minutes",

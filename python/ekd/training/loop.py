@@ -459,7 +459,7 @@ class _Run:
         if self.path is not None and self.group.rank == 0:
             checkpoint.save(self.path, self.contents)
             if tally is None:
-                _write_history(self.path.with_name("history.csv"), self.history)
+                write_history(self.path.with_name("history.csv"), self.history)
 
 
 def _device(name: str, group: Group) -> torch.device:
@@ -475,7 +475,8 @@ def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
-def _write_history(path: Path, history: list[Record]) -> None:
+def write_history(path: Path, history: list[Record]) -> None:
+    """Write ``history.csv``, a line for each epoch."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[-1]))
         writer.writeheader()

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from ekd.config import WallConfig
 from ekd.data import Dataset
-from ekd.distillation import ASETeacher, Labels, MemberTeacher, label
+from ekd.data.combine import concatenate
+from ekd.distillation import ASETeacher, Labels, MemberTeacher, label, perturb
 from ekd.errors import ConfigError, DataError, EKDError, StructureError, TeacherError
 from tolerances import tolerance
 from untrained import ELEMENTS, ensemble, teacher
@@ -375,3 +377,33 @@ def test_calculator_that_ends_its_process(small_dataset: Dataset, tmp_path: Path
             chunk_size=22,
             n_workers=2,
         )
+
+
+def test_extra_configurations_alone(small_dataset: Dataset, tmp_path: Path) -> None:
+    """They can be added to other labels of the same teachers, and are then as if asked together."""
+    first, second = perturb(small_dataset.subset([1, 2]), 0.1), perturb(small_dataset, 0.1, seed=1)
+    settings: dict[str, Any] = {"n_workers": 1, "progress": False}
+    wall = WallConfig(strength=10.0, onset=1e-3)
+    together = label(
+        ensemble(2), small_dataset, extra=concatenate(first, second), wall=wall, **settings
+    )
+    labels = label(ensemble(2), small_dataset, extra=first, wall=wall, **settings)
+    path = tmp_path / "more.h5"
+    for resume in (False, True):
+        more = label(
+            ensemble(2), None, path, second, chunk_size=10, wall=wall, resume=resume, **settings
+        )
+        both = labels.with_extra(more)
+        for name in ("energies", "energies_std", "member_energies", "forces", "forces_std"):
+            np.testing.assert_allclose(getattr(both, name), getattr(together, name), atol=1e-9)
+        assert both.extra is not None
+        assert together.extra is not None
+        assert both.extra.fingerprint == together.extra.fingerprint
+        assert both.wall == wall
+    with pytest.raises(DataError, match="made for other data"):
+        Labels.load(path, small_dataset)
+    other = label(ensemble(3), None, extra=second, **settings)
+    with pytest.raises(DataError, match=r"given by teacher 0 .*, and not by teacher 0 .*teacher 2"):
+        labels.with_extra(other)
+    with pytest.raises(ConfigError, match="there is nothing to label"):
+        label(ensemble(2), None, **settings)

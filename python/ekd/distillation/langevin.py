@@ -1,0 +1,222 @@
+"""Langevin dynamics of many configurations at once, in chunks that are kept, for snapshots.
+
+Whose forces move the atoms, and whether a snapshot is worth having, a :class:`Driver` says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+from ase import units
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from ekd import workers
+from ekd.data import Dataset
+from ekd.data.combine import concatenate
+from ekd.distillation.parts import Arrays, Parts
+from ekd.errors import ConfigError
+from ekd.neighbor_list import batched_neighbor_list
+from ekd.training.threads import one_thread
+
+CLOSEST = 0.4
+"""Å; atoms that come closer have fallen into a hole of the potential."""
+
+LARGEST_FORCE = 100.0
+"""eV/Å; beyond it the same is true."""
+
+
+class End(IntEnum):
+    """Why a trajectory ended."""
+
+    NONE = 0
+    TOO_CLOSE = 1
+    LARGE_FORCES = 2
+    SPREAD = 3
+
+
+class Walk(Protocol):
+    """What is known about some configurations, wherever those have moved."""
+
+    def forces(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What moves the atoms, [n_atoms, 3] eV/Å."""
+
+    def verdict(
+        self, positions: NDArray[np.float64], running: NDArray[np.bool_]
+    ) -> NDArray[np.int8]:
+        """Whether trajectories end at a snapshot: :class:`End`, [n_configs].
+
+        What it says about those that do not run is not looked at.
+        """
+
+
+class Driver(Protocol):
+    """Makes walks; the worker processes get a copy."""
+
+    def begin(self, start: Dataset) -> Walk:
+        """Of these configurations."""
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """What trajectories came by.
+
+    Attributes:
+        frames: chunk by chunk, and snapshot by snapshot in each; None: there is none.
+        ends: why each trajectory ended, :class:`End`, int8 [n_trajectories].
+    """
+
+    frames: Dataset | None
+    ends: NDArray[np.int8]
+
+
+def require_positive(settings: Mapping[str, float]) -> None:
+    """Look at the settings of the dynamics.
+
+    Raises:
+        ConfigError: one is not positive.
+    """
+    wrong = [f"{name} = {value}" for name, value in settings.items() if not value > 0]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)}; expected a positive number")
+
+
+def snapshots_of(
+    driver: Driver,
+    data: Dataset,
+    plan: dict[str, Any],
+    directory: str | os.PathLike[str],
+    resume: bool,
+    n_workers: int | None,
+    progress: bool,
+    name: str = "trajectories",
+) -> Snapshots:
+    """Run a trajectory from every configuration, all of a chunk together.
+
+    The integrator is BAOAB (Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013)). A
+    trajectory ends early where atoms come closer than 0.4 Å, forces exceed 100 eV/Å, or the driver
+    says so of a snapshot, which is then not taken.
+
+    Args:
+        driver: moves the atoms.
+        data: where trajectories start.
+        plan: everything that the trajectories depend on, JSON values; ``n_snapshots, interval,
+            temperature, timestep, friction, chunk_size`` and ``seed`` among them.
+        directory: for finished chunks.
+        resume: continue from the chunks in the directory, with the same result bit by bit.
+        n_workers: processes; None: one per core.
+        progress: show progress on standard error.
+        name: of the trajectories.
+
+    Raises:
+        DataError: the chunks in the directory belong to something else.
+        TeacherError: a process was lost.
+    """
+    parts = Parts(directory, plan, resume)
+    job = _Dynamics(driver, data, parts, plan)
+    chunks = range(-(-len(data) // int(plan["chunk_size"])))
+    sizes = [len(job.chunk(number)) for number in chunks]
+    parts.complete(job, sizes, n_workers, name=name, progress=progress)
+    frames, ends = [], []
+    for number in chunks:
+        arrays, start = parts.load(number), job.chunk(number)
+        ends.append(arrays["ends"])
+        for positions, running in zip(arrays["positions"], arrays["running"], strict=True):
+            if running.any():
+                frames.append(moved(start, positions).subset(running))
+    return Snapshots(concatenate(*frames) if frames else None, np.concatenate(ends))
+
+
+def moved(data: Dataset, positions: NDArray[np.float64]) -> Dataset:
+    """The same configurations with their atoms elsewhere, where nobody knows energy and forces."""
+    return replace(data, positions=positions, energies=np.full(len(data), np.nan), forces=None)
+
+
+@dataclass(frozen=True)
+class _Dynamics:
+    """Trajectories, for the worker processes."""
+
+    driver: Driver
+    data: Dataset
+    parts: Parts
+    plan: dict[str, Any]
+
+    def chunk(self, number: int) -> Dataset:
+        size = int(self.plan["chunk_size"])
+        return self.data.subset(np.arange(number * size, min((number + 1) * size, len(self.data))))
+
+    def run(self, number: int, report: workers.Report) -> None:
+        random = np.random.default_rng([int(self.plan["seed"]), number])
+        with one_thread():
+            start = self.chunk(number)
+            walk = self.driver.begin(start)
+            self.parts.save(number, _trajectories(walk, start, self.plan, random))
+
+
+def _trajectories(
+    walk: Walk, start: Dataset, plan: dict[str, Any], random: np.random.Generator
+) -> Arrays:
+    """Run trajectories.
+
+    Returns:
+        ``positions`` [n_snapshots, n_atoms, 3] Å, which configurations were ``running``,
+        [n_snapshots, n_configs], and ``ends``, int8 [n_configs].
+    """
+    step = plan["timestep"] * 1e3 * units.fs
+    n_between = max(1, round(plan["interval"] / plan["timestep"]))
+    masses = atomic_masses[start.atomic_numbers][:, None]
+    thermal = np.sqrt(units.kB * plan["temperature"] / masses)
+    decay = np.exp(-plan["friction"] * plan["timestep"])
+    noise = np.sqrt(1 - decay**2)
+    shape = start.positions.shape
+
+    positions = start.positions.copy()
+    velocities = thermal * random.normal(size=shape)
+    ends = np.zeros(len(start), dtype=np.int8)
+    running = ends == End.NONE
+    forces = walk.forces(positions)
+    saved_positions, saved_running = [], []
+    for count in range(1, n_between * int(plan["n_snapshots"]) + 1):
+        before = positions
+        velocities = velocities + 0.5 * step * forces / masses
+        positions = positions + 0.5 * step * velocities
+        velocities = decay * velocities + noise * thermal * random.normal(size=shape)
+        positions = positions + 0.5 * step * velocities
+        ends[running & _too_close(start, positions)] = End.TOO_CLOSE
+        running = ends == End.NONE
+        # A trajectory that has ended stays where it was, so that the others can go on.
+        positions = np.where(running[start.config_index][:, None], positions, before)
+        forces = walk.forces(positions)
+        ends[running & are_large(start, forces)] = End.LARGE_FORCES
+        running = ends == End.NONE
+        moving = running[start.config_index][:, None]
+        forces = np.where(moving, forces, 0.0)
+        velocities = np.where(moving, velocities + 0.5 * step * forces / masses, 0.0)
+        if count % n_between == 0:
+            if running.any():
+                ends = np.where(running, walk.verdict(positions, running), ends)
+                running = ends == End.NONE
+            saved_positions.append(positions)
+            saved_running.append(running)
+    return {
+        "positions": np.stack(saved_positions),
+        "running": np.stack(saved_running),
+        "ends": ends,
+    }
+
+
+def are_large(data: Dataset, forces: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether forces of a configuration are beyond anything real, or not finite, [n_configs]."""
+    tame = np.abs(forces) < LARGEST_FORCE  # false too where they are not finite
+    return ~np.logical_and.reduceat(tame.all(axis=1), data.offsets[:-1])
+
+
+def _too_close(data: Dataset, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether any two atoms of a configuration are, [n_configs]."""
+    found = batched_neighbor_list(positions, data.offsets, CLOSEST, data.cells, data.pbc)
+    return np.diff(found.pair_offsets) > 0
