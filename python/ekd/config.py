@@ -391,7 +391,9 @@ class PoolConfig(Section):
         "with only elements of the data, and at most max_heavy_atoms",
     )
     max_heavy_atoms: int = Field(
-        6, ge=1, description="of a molecule that is chosen because molecules names none"
+        6,
+        ge=1,
+        description="of a molecule that is chosen because molecules names none, or that is joined",
     )
     structures: list[FilePath] = Field(
         [], description="files of more structures, in any format of ASE; energies are ignored"
@@ -417,6 +419,17 @@ class PoolConfig(Section):
     )
     stretch: Range = Field(
         (0.8, 1.6), description="shortest and longest of such bonds, over the length it had"
+    )
+    n_joined: int = Field(
+        1000,
+        ge=0,
+        description="new molecules, each made of two: both give up a hydrogen atom, and a bond "
+        "takes their place",
+    )
+    excluded_formulas: list[str] = Field(
+        [],
+        description="formulas in Hill order, e.g. 'C2H6O', that no joined molecule has, such as "
+        "those of a test set",
     )
     n_clusters: int = Field(
         1500, ge=0, description="dimers and larger clusters of molecules drawn at random"

@@ -14,18 +14,19 @@ from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
 from ekd.errors import ConfigError
 from ekd.pool.geometries import cluster, open_bonds, rattled, stretched
+from ekd.pool.joining import join_many
 from ekd.pool.selection import near_duplicates
 
-MOLECULE, DATA, RATTLED, STRETCHED, CLUSTER, MD = (
-    "molecule", "data", "rattled", "stretched", "cluster", "md",
+MOLECULE, DATA, RATTLED, STRETCHED, JOINED, CLUSTER, MD = (
+    "molecule", "data", "rattled", "stretched", "joined", "cluster", "md",
 )  # fmt: skip
 
-KINDS = (MOLECULE, DATA, RATTLED, STRETCHED, CLUSTER, MD)
+KINDS = (MOLECULE, DATA, RATTLED, STRETCHED, JOINED, CLUSTER, MD)
 """How a configuration was made; earlier ones have precedence over near-duplicates."""
 
 _NOWHERE = Provenance("pool", "", "none", 0)
 
-_DRAW, _RATTLE, _STRETCH, _CLUSTER, _RUN = range(5)  # streams of random numbers
+_DRAW, _RATTLE, _STRETCH, _CLUSTER, _RUN, _JOIN = range(6)  # streams of random numbers
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ def plan_geometries(
         for _ in range(config.n_stretched if bonds else 0):
             copy = stretched(molecules[index], bonds, config.stretch, random)
             made.append((STRETCHED, copy, (index,), np.nan))
+    random = np.random.default_rng([seed, _JOIN])
+    for new, its in join_many(
+        molecules, config.n_joined, config.max_heavy_atoms, config.excluded_formulas, random
+    ):
+        made.append((JOINED, rattled(new, config.displacement, random), its, np.nan))
     made += _clusters(molecules, config, cutoff, np.random.default_rng([seed, _CLUSTER]))
 
     parts: list[Dataset] = []
