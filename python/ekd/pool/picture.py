@@ -35,6 +35,7 @@ _COLORS = {
     "rattled": "#0b6e99",
     "stretched": "#b3392f",
     "cluster": "#3f8f4f",
+    "joined": "#7a9e3b",
     "md": "#d28b26",
 }
 _DROPPED = "#d5d9dc"
