@@ -1,6 +1,6 @@
 """Runs stages of the pipeline and kills them, again and again, until they are complete.
 
-    python kills.py CONFIG SEED N_KILLS OUTCOME
+    python kills.py CONFIG SEED N_KILLS OUTCOME [STAGE...]
 
 Every attempt is a process of its own, forked from this one, which has done the imports. Half of
 the attempts are killed after a random time, the others at a random moment of writing a file:
@@ -124,7 +124,8 @@ def main() -> None:
     warm_up()
     config = load_config(sys.argv[1])
     chance = random.Random(int(sys.argv[2]))
-    outcome = {stage: kill_stage(config, stage, int(sys.argv[3]), chance) for stage in STAGES}
+    stages = sys.argv[5:] or STAGES
+    outcome = {stage: kill_stage(config, stage, int(sys.argv[3]), chance) for stage in stages}
     Path(sys.argv[4]).write_text(json.dumps(outcome))
 
 

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ekd.calculator import EKDCalculator as EKDCalculator
+    from ekd.config import BaseTrainingConfig as BaseTrainingConfig
+    from ekd.config import CalculatorConfig as CalculatorConfig
     from ekd.config import Config as Config
     from ekd.config import HIPNNConfig as HIPNNConfig
     from ekd.config import OnPolicyConfig as OnPolicyConfig
     from ekd.config import PoolConfig as PoolConfig
+    from ekd.config import PretrainingConfig as PretrainingConfig
     from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import StudentTrainingConfig as StudentTrainingConfig
     from ekd.config import TrainingConfig as TrainingConfig
@@ -58,12 +61,15 @@ if TYPE_CHECKING:
     from ekd.training import Ensemble as Ensemble
     from ekd.training import TrainedModel as TrainedModel
     from ekd.training import load_ensemble as load_ensemble
+    from ekd.training import pretrain as pretrain
     from ekd.training import train_ensemble as train_ensemble
 
 # Public name -> module. Imported on first use, so that `import ekd`, the command line and the
 # LAMMPS entry point do not wait for torch.
 _PUBLIC = {
     "ASETeacher": "distillation",
+    "BaseTrainingConfig": "config",
+    "CalculatorConfig": "config",
     "Config": "config",
     "CurveConfig": "evaluation",
     "Dataset": "data",
@@ -77,6 +83,7 @@ _PUBLIC = {
     "OnPolicyConfig": "config",
     "Pool": "pool",
     "PoolConfig": "config",
+    "PretrainingConfig": "config",
     "SetConfig": "evaluation",
     "SpreadConfig": "config",
     "StabilityConfig": "dynamics",
@@ -100,6 +107,7 @@ _PUBLIC = {
     "load_students": "distillation",
     "perturb": "distillation",
     "prepare_dataset": "preparation",
+    "pretrain": "training",
     "read_structures": "distillation",
     "sample_md": "distillation",
     "stability": "dynamics",

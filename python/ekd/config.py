@@ -574,17 +574,6 @@ class LabelsConfig(Section):
     md: MDConfig = MDConfig()
     wall: WallConfig = WallConfig()
 
-    @model_validator(mode="after")
-    def _wall_has_labels_to_lift(self) -> LabelsConfig:
-        made = self.perturbed.n_copies or self.md.n_trajectories
-        if self.wall.strength and not (self.structures or made):
-            raise ValueError(
-                f"wall.strength = {self.wall.strength}: the wall lifts labels of extra "
-                "configurations alone, and there are none; set md.n_trajectories, "
-                "perturbed.n_copies or structures, or wall.strength = 0"
-            )
-        return self
-
 
 class SpreadConfig(Section):
     """What follows from the spread of the teachers' forces."""
@@ -760,6 +749,25 @@ class Config(Section):
         )
 
     @model_validator(mode="after")
+    def _wall_has_labels_to_lift(self) -> Config:
+        labels = self.labels
+        others = [
+            labels.structures,
+            labels.perturbed.n_copies,
+            labels.md.n_trajectories,
+            self.pool is not None and labels.pool,
+            self.student.on_policy.n_rounds,
+        ]
+        if labels.wall.strength and not any(others):
+            raise ValueError(
+                f"labels.wall.strength = {labels.wall.strength}: the wall lifts labels of extra "
+                "configurations alone, and there are none; set labels.md.n_trajectories, "
+                "labels.perturbed.n_copies or labels.structures, add a section [pool], or set "
+                "strength = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_teachers(self) -> Config:
         n_members = self.teachers.n_members
         if n_members < 2 and not self.labels.teachers:
@@ -794,6 +802,37 @@ class Config(Section):
                     f"[[teachers.overrides]] number {k}, counted from 0: {error}"
                 ) from None
         return self
+
+    @model_validator(mode="after")
+    def _starts_fit(self) -> Config:
+        """Networks that start from a base have its architecture."""
+        if self.pretraining is None:
+            return self
+        if self.student.model is not None and self.student.from_base:
+            differ = _differences(self.student.model, self.model)
+            if differ:
+                raise ValueError(
+                    f"the student starts from a base, which has the architecture of [model], and "
+                    f"[student.model] has {differ}; remove [student.model], or set from_base = "
+                    "false in [student]"
+                )
+        for k, member in enumerate(self.teachers.overrides):
+            own = HIPNNConfig(**(self.model.model_dump() | member.model))
+            if differ := _differences(own, self.model):
+                raise ValueError(
+                    f"[[teachers.overrides]] number {k}, counted from 0: the teacher starts from a "
+                    f"base, which has the architecture of [model], and has {differ}; remove these "
+                    "keys of model, or the section [pretraining]"
+                )
+        return self
+
+
+def _differences(own: HIPNNConfig, other: HIPNNConfig) -> str:
+    """The keys in which an architecture differs from another, in words; empty: in none."""
+    ours, theirs = own.model_dump(), other.model_dump()
+    return ", ".join(
+        f"{key} = {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]
+    )
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:

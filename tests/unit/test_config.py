@@ -128,7 +128,7 @@ def test_radii_out_of_order() -> None:
         ({"teachers": [3]}, "'labels.teachers.0' = 3"),
         ({"structures": [3]}, "'labels.structures.0' = 3: expected a path in quotes"),
         ({"md": {"n_trajectories": -1}}, "'labels.md.n_trajectories' = -1"),
-        ({"wall": {"strength": 5.0}}, "wall.strength = 5.0: the wall lifts labels of extra"),
+        ({"wall": {"strength": 5.0}}, "labels.wall.strength = 5.0: the wall lifts labels of ex"),
     ],
 )
 def test_teachers_of_labels(labels: dict[str, object], message: str) -> None:
@@ -170,6 +170,87 @@ def test_on_policy_rounds_need_two_networks() -> None:
     validate_config({"data": DATA, "teachers": {"n_members": 1}, **sections}, base="/base")
     message = refusal({"student": {"on_policy": {"ratio": 1.0}}})
     assert "'student.on_policy.ratio' = 1.0" in message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"pool": {}},
+        {"student": {"on_policy": {"n_rounds": 1}}},
+        {"labels": {"structures": ["a.xyz"]}},
+    ],
+)
+def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]]) -> None:
+    labels = {"wall": {"strength": 5.0}} | more.get("labels", {})
+    config = validate_config({"data": DATA, **more, "labels": labels}, base="/base")
+    assert config.labels.wall.strength == 5.0
+    message = refusal({"pool": {}, "labels": {"wall": {"strength": 5.0}, "pool": False}})
+    assert "add a section [pool]" in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"pretraining": {}}, "[pretraining] has nothing to learn from; add a section [pool]"),
+        (
+            {"pretraining": {"checkpoint": "a.pt", "data": {"path": "b.h5"}}},
+            "[pretraining]: pretraining takes either a data set, [pretraining.data], or a check",
+        ),
+        (
+            {"pretraining": {"checkpoint": "a.pt", "n_bases": 2}},
+            "[pretraining]: n_bases = 2: a checkpoint is one base; remove n_bases, or checkpoint",
+        ),
+        (
+            {"pretraining": {"training": {"optimizer": "levenberg-marquardt"}}},
+            "'pretraining.training.optimizer' = 'levenberg-marquardt'",
+        ),
+        (
+            {"student": {"model": {"n_features": 24, "l_max": 1}}},
+            "[student.model] has l_max = 1 instead of 2, n_features = 24 instead of 48; remove "
+            "[student.model], or set from_base = false in [student]",
+        ),
+        (
+            {"teachers": {"overrides": [{}, {"model": {"n_features": 64}}]}},
+            "[[teachers.overrides]] number 1, counted from 0: the teacher starts from a base, "
+            "which has the architecture of [model], and has n_features = 64 instead of 48",
+        ),
+        (
+            {"teachers": {"overrides": [{"model": {"n_featurs": 64}}]}},
+            "did you mean 'n_features'?",
+        ),
+    ],
+)
+def test_pretraining_that_cannot_be(sections: dict[str, object], message: str) -> None:
+    alone = {"pretraining": {"checkpoint": "base.pt"}}
+    assert message in refusal(alone | sections)
+
+
+def test_starts_that_fit() -> None:
+    sections: dict[str, object] = {
+        "data": DATA,
+        "pretraining": {"checkpoint": "base.pt"},
+        "teachers": {"overrides": [{"model": {"n_features": 48}}]},
+    }
+    other = {"n_features": 24}
+    for student in ({"model": other, "from_base": False}, {"model": {}}):
+        config = validate_config(sections | {"student": student}, base="/base")
+    assert config.pretraining is not None
+    assert config.pretraining.checkpoint == Path("/base/base.pt")
+    random = {"data": DATA, "pool": {}, "student": {"model": other}}
+    assert validate_config(random, base="/base").pretraining is None
+
+
+def test_fine_tuning_has_defaults_of_its_own() -> None:
+    """Fewer epochs and lower rates; what the file says stays."""
+    sections = {"data": DATA, "pool": {}, "pretraining": {}}
+    config = validate_config(sections, base="/base")
+    rates = [
+        (t.epochs, t.learning_rate) for t in (config.teachers.training, config.student.training)
+    ]
+    assert rates == [(60, 1e-3), (60, 2e-3)]
+    sections["teachers"] = {"training": {"epochs": 7}}
+    assert validate_config(sections, base="/base").teachers.training.epochs == 7
+    assert validate_config({"data": DATA}, base="/base").student.training.epochs == 200
 
 
 def test_paths_of_labels_count_from_the_file(tmp_path: Path) -> None:

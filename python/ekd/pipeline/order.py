@@ -17,7 +17,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "lammps": (*_MODELS, "export"),
     "report": (*_MODELS, "evaluate"),
 }
-"""Stages that must be complete before; the report shows LAMMPS runs too if there are any."""
+"""Stages that must be complete before; the report shows LAMMPS runs too if there are any. Bases and
+teachers need the pool only where the bases learn from it."""
 
 OPTIONAL: dict[str, str] = {"pool": "pool", "pretrain": "pretraining"}
 """Stages that are done only where the configuration has a section, and that section."""
@@ -43,8 +44,8 @@ UNFINISHED: dict[str, tuple[str, ...]] = {
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "pool": ("seed", "data", "pool"),
-    "pretrain": ("model", "pretraining"),
-    "train": ("teachers",),
+    "pretrain": ("seed", "data", "model", "pretraining"),
+    "train": ("seed", "data", "model", "teachers"),
     "label": ("labels",),
     "distill": ("student",),
     "evaluate": ("test", "far"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
     if config.pretraining is not None:
         found["pretraining"] = _identify_bases(config.pretraining, data)
     return found
+
+
+def learns_from_pool(config: Config) -> bool:
+    """Whether bases are trained on what [pool] makes."""
+    section = config.pretraining
+    return section is not None and section.data is None and section.checkpoint is None
 
 
 def _identify_pool(pool: PoolConfig) -> dict[str, Any]:
@@ -149,6 +156,7 @@ def train_bases(
         validation_fraction=section.validation_fraction,
         split_seed=config.data.split_seed,
     )
+    job = replace(job, tensorboard=config.tensorboard)
     return train_members(job, resume=True, progress=progress, group=group)
 
 

@@ -137,12 +137,13 @@ class Pipeline:
                 if n_members
                 else "teachers.n_members = 0: there are no members to train"
             )
+        self._check_needed("train", coming=[])
+        self._check_inputs(["train"])
         directory = self._job.member_directory(member)
         if directory.exists() and self.existing is Existing.REFUSE:
             raise _in_the_way(directory)
         if self.existing is Existing.RESUME:
             self._require_same_settings("train")
-        self._check_inputs(["train"])
         self._write_config()
         self._advise()
         if self.existing is Existing.OVERWRITE and self.writes:
@@ -153,7 +154,7 @@ class Pipeline:
 
     def settings(self, stage: str) -> dict[str, Any]:
         """Return everything that the result of a stage depends on, by dotted key."""
-        sections = [name for one in (*NEEDS[stage], stage) for name in SECTIONS[one]]
+        sections = [name for one in (*self._needed(stage), stage) for name in SECTIONS[one]]
         values = self.config.model_dump(mode="json", include=set(sections))
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
@@ -167,7 +168,8 @@ class Pipeline:
             values.get(name, {}).pop("n_workers", None)
             for key in ("device", "checkpoint_minutes"):
                 values.get(name, {}).get("training", {}).pop(key, None)
-        values |= pretraining.identify(self.config, self._base_data)
+        identities = pretraining.identify(self.config, self._base_data)
+        values |= {name: found for name, found in identities.items() if name in values}
         if stage == "pool":  # which depends on the cutoff of the model alone
             values["model"] = {"cutoff": self.config.model.cutoff}
         if "labels" in values:
@@ -548,7 +550,16 @@ class Pipeline:
 
     def _check(self, stage: str, coming: Sequence[str]) -> None:
         """Refuse to start where results are in the way or earlier ones are missing or stale."""
-        for needed in NEEDS[stage]:
+        self._check_needed(stage, coming)
+        if outputs := self._outputs(stage):
+            if self.existing is Existing.REFUSE:
+                raise _in_the_way(outputs[0])
+            if self.existing is Existing.RESUME:
+                self._require_same_settings(stage)
+
+    def _check_needed(self, stage: str, coming: Sequence[str]) -> None:
+        """Refuse to start where earlier results are missing or stale."""
+        for needed in self._needed(stage):
             if needed in coming or not self._has_section(needed):
                 continue
             if needed == "train" and not self.record.is_complete(needed):
@@ -559,11 +570,12 @@ class Pipeline:
                     f"'{self.folder}'; run 'ekd {needed}' with this configuration first"
                 )
             self._require_same_settings(needed)
-        if outputs := self._outputs(stage):
-            if self.existing is Existing.REFUSE:
-                raise _in_the_way(outputs[0])
-            if self.existing is Existing.RESUME:
-                self._require_same_settings(stage)
+
+    def _needed(self, stage: str) -> tuple[str, ...]:
+        """Stages that must be complete before, whether they have a section or not."""
+        if stage in ("pretrain", "train") and not pretraining.learns_from_pool(self.config):
+            return tuple(needed for needed in NEEDS[stage] if needed != "pool")
+        return NEEDS[stage]
 
     def _adopt_teachers(self, stage: str) -> None:
         """Take over teachers that were trained one by one, once all are there."""
@@ -646,7 +658,7 @@ class Pipeline:
                 )
         if {"pretrain", "train", "distill"} & set(stages):
             pretraining.check(self.config, self.data, self._base_data)
-        if self.config.tensorboard and {"train", "distill"} & set(stages):
+        if self.config.tensorboard and {"pretrain", "train", "distill"} & set(stages):
             require_tensorboard()
         asking = {"label", "evaluate"}
         if self.config.student.on_policy.n_rounds:

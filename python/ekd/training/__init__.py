@@ -12,6 +12,7 @@ from ekd.training.ensemble import (
 from ekd.training.loop import train
 from ekd.training.members import Member, plan_members
 from ekd.training.predictions import Predictions
+from ekd.training.pretraining import pretrain
 from ekd.training.trained import TrainedModel
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "member_directory",
     "plan_ensemble",
     "plan_members",
+    "pretrain",
     "train",
     "train_ensemble",
     "train_members",

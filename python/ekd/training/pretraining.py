@@ -8,7 +8,7 @@ from pathlib import Path
 from ekd.config import BaseTrainingConfig, HIPNNConfig, TrainingConfig
 from ekd.data import Dataset, split
 from ekd.data.reference_energies import provenance_of, reference_energies
-from ekd.errors import DataError
+from ekd.errors import ConfigError, DataError
 from ekd.training.ensemble import Ensemble, member_directory, train_members
 from ekd.training.job import Job
 from ekd.training.members import plan_members
@@ -80,6 +80,8 @@ def plan_bases(
     split_seed: int = 0,
 ) -> Job:
     """What :func:`pretrain` does, without doing it; arguments and errors are its."""
+    if n_bases < 1:
+        raise ConfigError(f"n_bases is {n_bases}; at least 1 is needed")
     if data.forces is None:
         raise DataError(
             f"'{data.provenance.path}' has no forces to pretrain on; name their key (forces = "

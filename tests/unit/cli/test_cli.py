@@ -20,10 +20,11 @@ from ekd.distillation import Labels, distill
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import CheckpointError
 from ekd.models import UncertaintyHead
+from ekd.pipeline.order import STAGES
 from ekd.training import Ensemble, TrainedModel, train_ensemble
 from models import random_model
 
-VERBS = ["run", "train", "label", "distill", "evaluate", "export", "lammps", "report"]
+VERBS = ["run", *STAGES]
 VERBS += ["stability", "committee", "inspect", "check", "quickstart", "prepare", "import-hippynn"]
 
 MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
