@@ -503,7 +503,7 @@ def _true(section: TestConfig) -> Dataset:
 
 def _seconds(ensemble: ekd.Ensemble) -> float:
     """What the training took."""
-    return sum(record["seconds"] for model in ensemble.members for record in model.history)
+    return sum(float(record["seconds"]) for model in ensemble.members for record in model.history)
 
 
 def _measure(
