@@ -128,7 +128,8 @@ def load_study(path: Path) -> Study:
                     f"variant '{variant.name}' is trained as teachers are, who learn from energies "
                     f"alone, but has learn = '{variant.learn}'; remove one of the two"
                 )
-        for models in (*study.survival.values(), *study.liquid.values()):
+        asked: list[Survival | Liquid] = [*study.survival.values(), *study.liquid.values()]
+        for models in asked:
             for name in models.variants:
                 study.variant(name)
             if models.teachers_of is not None:
