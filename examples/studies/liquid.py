@@ -26,9 +26,9 @@ where LAMMPS gave up."""
 def flow(shop: Workshop, name: str, seed: int, liquid: Liquid) -> list[Row]:
     """Boxes of water, each relaxed by the model that moves it; finished ones are found again."""
     experiments = shop.experiments(liquid.variants, name, seed)
+    teachers = shop.teachers(liquid.teachers_of, experiments)
     models: dict[str, ekd.TrainedModel] = {
-        f"{TEACHERS} {k}": model
-        for k, model in enumerate(experiments[0].teachers.members[: liquid.n_teachers])
+        f"{TEACHERS} {k}": model for k, model in enumerate(teachers.members[: liquid.n_teachers])
     }
     models |= {e.variant.name: e.students.members[0] for e in experiments}
     config = WaterConfig(n_molecules=liquid.n_molecules, duration=liquid.duration)

@@ -1,4 +1,4 @@
-"""Teachers, labels and students of a study, each made once and found again by its settings."""
+"""Pools, bases, teachers, labels and students of a study, each found again by its settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 
 import ekd
+from ekd.config import TestConfig
 from ekd.data import Dataset, split
 from ekd.data.combine import concatenate
+from ekd.distillation.extra import without_energies
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write
+from ekd.pipeline.pretraining import learns_from_pool, load_data
+from ekd.pool.recipe import DATA
 from study import Study, Variant, resolve
 
 Row = dict[str, Any]
@@ -52,6 +56,13 @@ class Workshop:
         """Those of some variants that there are for a data set and a seed."""
         chosen = map(self.study.variant, variants)
         return [self.experiment(v, name, seed) for v in chosen if v.is_for(name, seed)]
+
+    def teachers(self, of: str | None, experiments: Sequence[Experiment]) -> ekd.Ensemble:
+        """Those of a variant, for data set and seed of some experiments; None: of the first."""
+        first = experiments[0]
+        if of is None:
+            return first.teachers
+        return self.experiment(self.study.variant(of), first.name, first.seed).teachers
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,81 @@ class Experiment:
         }
 
     @cached_property
+    def pool(self) -> ekd.Pool | None:
+        """Geometries with cheap energies and forces; None: there is no section [pool]."""
+        section = self.config.pool
+        if section is None:
+            return None
+        return ekd.build_pool(
+            self.training_set.subset(self.parts[0]),
+            section.model_copy(update={"n_workers": self.shop.n_workers}),
+            path=self._folder("pool", self._pool_settings) / "pool.h5",
+            cutoff=self.config.model.cutoff,
+            seed=self.config.seed,
+            resume=True,
+            progress=self.shop.progress,
+        )
+
+    @property
+    def _pool_settings(self) -> dict[str, Any]:
+        section = self.raw["pool"]
+        # As for the data: their content is for the pool to look at.
+        structures = [Path(path).name for path in section.get("structures", ())]
+        return {
+            "set": self.name,
+            "seed": self.config.seed,
+            "cutoff": self.config.model.cutoff,
+            "pool": {**section, "structures": structures},
+        }
+
+    @cached_property
+    def bases(self) -> ekd.Ensemble | None:
+        """What teachers start from; None: random weights."""
+        section = self.config.pretraining
+        if section is None:
+            return None
+        if section.checkpoint is not None:
+            return ekd.Ensemble([ekd.TrainedModel.load(section.checkpoint)])
+        cheap = load_data(section)
+        if cheap is None:
+            assert self.pool is not None  # the configuration has been checked
+            cheap = self.pool.data
+        return ekd.pretrain(
+            cheap,
+            self.config.model,
+            n_bases=section.n_bases,
+            seed=self.config.seed,
+            training=section.training,
+            validation_fraction=section.validation_fraction,
+            split_seed=self.config.data.split_seed,
+            directory=self._folder("bases", self._base_settings),
+            n_workers=self.shop.n_workers,
+            resume=True,
+            progress=self.shop.progress,
+        )
+
+    @property
+    def _base_settings(self) -> dict[str, Any]:
+        """Of the first base as of all: those of one base are found again where there are two."""
+        section = {key: value for key, value in self.raw["pretraining"].items() if key != "n_bases"}
+        if "data" in section:
+            section["data"] = {**section["data"], "path": Path(section["data"]["path"]).name}
+        return {
+            "set": self.name,
+            "seed": self.config.seed,
+            "model": self.raw.get("model", {}),
+            "pretraining": section,
+            "pool": self._pool_settings if learns_from_pool(self.config) else None,
+        }
+
+    @property
+    def start(self) -> ekd.TrainedModel | None:
+        """What the student starts from; None: random weights."""
+        if self.bases is None or not self.config.student.from_base:
+            return None
+        return self.bases.members[0]
+
+    @cached_property
     def teachers(self) -> ekd.Ensemble:
         """The trained teachers, or the students that take their place."""
         if self.variant.generation_of is not None:
@@ -119,6 +205,7 @@ class Experiment:
             splits=section.splits,
             n_folds=section.n_folds,
             overrides=section.overrides,
+            starts=self.bases,
             directory=self._folder("teachers", self._teacher_settings),
             n_workers=self.shop.n_workers,
             resume=True,
@@ -131,21 +218,83 @@ class Experiment:
         if self.variant.generation_of is not None:
             earlier = self.shop.study.variant(self.variant.generation_of)
             return self.shop.experiment(earlier, self.name, self.seed)._student_settings
-        raw = self.raw
-        return {"set": self.name} | {key: raw.get(key, {}) for key in ("seed", "model", "teachers")}
+        raw, pretraining = self.raw, self.config.pretraining
+        settings = {key: raw.get(key, {}) for key in ("seed", "model", "teachers")}
+        if pretraining is not None:
+            settings["bases"] = [pretraining.n_bases, self._base_settings]
+        return {"set": self.name, **settings}
+
+    @property
+    def reference(self) -> Experiment:
+        """The first variant of the study with the same teachers; tables name them after it.
+
+        A variant that has none of its own, because its student learns energies or true forces, is
+        compared with those of the first variant that has some.
+        """
+        if self.variant.generation_of is not None:
+            earlier = self.shop.study.variant(self.variant.generation_of)
+            return self.shop.experiment(earlier, self.name, self.seed).reference
+        others = self._with_teachers
+        if self.variant.learn != "labels":
+            return others[0] if others else self
+        own = self._teacher_settings
+        return next(other for other in others if other._teacher_settings == own)
+
+    @property
+    def _with_teachers(self) -> list[Experiment]:
+        """Variants of the study for this data set that train teachers, whatever their seeds."""
+        return [
+            self.shop.experiment(variant, self.name, self.seed)
+            for variant in self.shop.study.variants
+            if variant.learn == "labels"
+            and variant.generation_of is None
+            and (variant.sets is None or self.name in variant.sets)
+        ]
+
+    @property
+    def teachers_name(self) -> str:
+        """What the column ``variant`` calls the teachers: all alike, or those of some variants."""
+        reference = self.reference
+        first = (reference._with_teachers or [reference])[0]
+        if reference.variant.name == first.variant.name:
+            return TEACHERS
+        return f"{TEACHERS}, {reference.variant.name}"
 
     @property
     def _label_settings(self) -> dict[str, Any]:
-        return {
+        settings = {
             "teachers": self._teacher_settings,
             "n_teachers": self.variant.n_teachers,
             "labels": self.raw.get("labels", {}),
         }
+        if self._labels_pool:
+            settings["pool"] = self._pool_settings
+        return settings
+
+    @property
+    def _labels_pool(self) -> bool:
+        return self.config.pool is not None and self.config.labels.pool
 
     @property
     def _student_settings(self) -> dict[str, Any]:
+        settings = self._first_settings
+        if self._has_rounds:
+            settings = {"first": settings, "on_policy": self.raw["student"]["on_policy"]}
+        return settings
+
+    @property
+    def _has_rounds(self) -> bool:
+        """Whether the students go on with frames of their own dynamics; teachers label those."""
+        return self.variant.learn == "labels" and self.config.student.on_policy.n_rounds > 0
+
+    @property
+    def _first_settings(self) -> dict[str, Any]:
+        """Of the students before any round, which are the same without rounds."""
         settings: dict[str, Any] = {"set": self.name, "seed": self.config.seed, "learn": "energies"}
-        settings["student"] = self.raw.get("student", {})
+        section = self.raw.get("student", {})
+        settings["student"] = {key: section[key] for key in section if key != "on_policy"}
+        if self.config.pretraining is not None and self.config.student.from_base:
+            settings["base"] = self._base_settings
         if self.variant.learn != "labels":  # these do not depend on teachers, but for the seed
             settings["seed"] += self.config.teachers.n_members
         if self.variant.training == "teachers":
@@ -165,12 +314,11 @@ class Experiment:
         folder = self._folder("labels", self._label_settings)
         if (folder / "labels.h5").exists():
             return ekd.Labels.load(folder / "labels.h5", self.training_set)
-        chosen = ekd.Ensemble(self.teachers.members[: self.variant.n_teachers])
         return ekd.label(
-            chosen,
+            self._asked,
             self.training_set,
             folder / "labels.h5",
-            extra=self._extra(chosen),
+            extra=self._extra(self._asked),
             chunk_size=section.chunk_size,
             n_workers=self.shop.n_workers,
             resume=True,
@@ -178,11 +326,20 @@ class Experiment:
             wall=section.wall,
         )
 
+    @property
+    def _asked(self) -> ekd.Ensemble:
+        """The teachers that give labels."""
+        return ekd.Ensemble(self.teachers.members[: self.variant.n_teachers])
+
     def _extra(self, teachers: ekd.Ensemble) -> Dataset | None:
         """Extra configurations, as ``ekd label`` makes them."""
         section, seed = self.config.labels, self.config.seed
         training, _ = self.parts
         extra = []
+        if self._labels_pool:
+            assert self.pool is not None
+            cheap = self.pool.data
+            extra.append(without_energies(cheap.subset(cheap.groups != DATA)))
         if section.perturbed.n_copies:
             start = self.training_set.subset(training)
             extra.append(
@@ -215,11 +372,45 @@ class Experiment:
     def students(self) -> ekd.Ensemble:
         """The trained student, or students."""
         section = self.config.student
+        if not self._has_rounds:
+            return self.first_students
+        return ekd.distill_on_policy(
+            self.first_students,
+            self._asked,
+            self.training_set,
+            self.labels,
+            on_policy=section.on_policy,
+            training=section.training,
+            seed=self.config.seed + self.config.teachers.n_members,
+            wall=self.config.labels.wall,
+            directory=self._folder("student", self._student_settings),
+            n_workers=self.shop.n_workers,
+            resume=True,
+            progress=self.shop.progress,
+            **self._lessons,
+            **self.split,
+        )
+
+    @property
+    def _lessons(self) -> dict[str, Any]:
+        """How students learn from labels."""
+        section = self.config.student
+        return {
+            "spread": section.spread,
+            "uncertainty": section.uncertainty,
+            "extra_energy_weight": section.extra_energy_weight,
+            "extra_force_weight": section.extra_force_weight,
+        }
+
+    @cached_property
+    def first_students(self) -> ekd.Ensemble:
+        """Student, or students, before rounds on their own dynamics."""
+        section = self.config.student
         shared: dict[str, Any] = {
             "model": section.model or self.config.model,
             "training": section.training,
             "seed": self.config.seed + self.config.teachers.n_members,
-            "directory": self._folder("student", self._student_settings),
+            "directory": self._folder("student", self._first_settings),
             "n_members": section.n_members,
             "n_workers": self.shop.n_workers,
             "resume": True,
@@ -229,28 +420,24 @@ class Experiment:
         if self.variant.learn == "energies":
             if self.variant.training == "teachers":
                 shared["training"] = self.config.teachers.training
-            return ekd.train_ensemble(self.training_set, **shared)
+            starts = None if self.start is None else ekd.Ensemble([self.start])
+            return ekd.train_ensemble(self.training_set, starts=starts, **shared)
         return ekd.distill_committee(
-            self.training_set,
-            self.labels,
-            spread=section.spread,
-            extra_energy_weight=section.extra_energy_weight,
-            extra_force_weight=section.extra_force_weight,
-            **shared,
+            self.training_set, self.labels, start=self.start, **self._lessons, **shared
         )
 
     @cached_property
     def truth(self) -> dict[str, Dataset]:
-        """The test set; and what was held out, with true forces where the file has them."""
-        test = self.config.test
-        if test is None:
+        """The test sets; and what was held out, with true forces where the file has them."""
+        if self.config.test is None:
             raise DataError(f"sets/{self.name}.toml has no [test]; studies measure on it")
-        measured = ekd.load_dataset(test.path, test.energy, test.forces)
+        measured = _true(self.config.test)
         slices = {
             f"test {name}": measured.subset(np.arange(*rows)) for name, rows in self._slices.items()
         }
         known = self.with_true_forces or self.training_set
-        return {"test": measured, "validation": known.subset(self.parts[1]), **slices}
+        far = {} if self.config.far is None else {"far": _true(self.config.far)}
+        return {"test": measured, **far, "validation": known.subset(self.parts[1]), **slices}
 
     @property
     def _slices(self) -> dict[str, list[int]]:
@@ -258,10 +445,11 @@ class Experiment:
 
     def measure_teachers(self) -> list[Row]:
         """Errors of the single teachers, in the mean, and of their ensemble."""
+        name = self.teachers_name
         folder = self._folder("teachers", self._teacher_settings)
         names = {f"{TEACHERS}, one": "single teacher", TEACHERS: "ensemble"}
         return [
-            {**row, "variant": TEACHERS, "model": names[row["model"]]}
+            {**row, "variant": name, "model": names[row["model"]], "teachers": name}
             for row in self._measured(folder, TEACHERS)
         ]
 
@@ -272,16 +460,27 @@ class Experiment:
         if self.config.student.n_members > 1:
             names["student"] = "committee"
         return [
-            {**row, "variant": self.variant.name, "model": names[row["model"]]}
+            {
+                **row,
+                "variant": self.variant.name,
+                "model": names[row["model"]],
+                "teachers": self.teachers_name,
+            }
             for row in self._measured(folder, "student")
         ]
 
     def _measured(self, folder: Path, what: str) -> list[Row]:
         """Rows of a model; they are kept beside it."""
-        path = folder / f"{'-'.join(['measured', *self._slices])}.json"
+        far = [] if self.config.far is None else [self.config.far.path.stem]
+        path = folder / f"{'-'.join(['measured', *self._slices, *far])}.json"
         if not path.exists():
             ensemble = self.teachers if what == TEACHERS else self.students
             rows = _measure(what, ensemble, self.truth, self.shop.n_workers)
+            if what != TEACHERS and self._has_rounds:
+                before = _seconds(self.first_students)
+                for row in rows:
+                    single = row["model"] != what
+                    row["training_seconds"] += before / (len(ensemble) if single else 1)
             with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(rows, indent=1))
         found: list[Row] = json.loads(path.read_text())
@@ -295,6 +494,18 @@ class Experiment:
         return self.shop.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def _true(section: TestConfig) -> Dataset:
+    """A test set."""
+    return ekd.load_dataset(
+        section.path, section.energy, section.forces, energy_unit=section.energy_unit
+    )
+
+
+def _seconds(ensemble: ekd.Ensemble) -> float:
+    """What the training took."""
+    return sum(float(record["seconds"]) for model in ensemble.members for record in model.history)
+
+
 def _measure(
     name: str, ensemble: ekd.Ensemble, truth: dict[str, Dataset], n_workers: int | None
 ) -> list[Row]:
@@ -304,7 +515,7 @@ def _measure(
     rows: dict[str, Row] = {}
     for entry in found.select():
         row = rows.setdefault(entry.model, {"model": entry.model})
-        if entry.quantity in ("energy", "force"):
+        if entry.quantity in ("energy", "force", "relative_energy"):
             row[f"{entry.dataset}_{entry.quantity}_rmse"] = entry.errors.rmse
             row[f"{entry.dataset}_{entry.quantity}_mae"] = entry.errors.mae
     for calibration in found.calibrations:
@@ -313,7 +524,9 @@ def _measure(
             estimate = getattr(calibration, "estimate", "spread")
             row = rows.setdefault(calibration.model, {"model": calibration.model})
             row[f"{calibration.dataset}_{estimate}_spearman"] = calibration.result.spearman
-    seconds = sum(record["seconds"] for model in ensemble.members for record in model.history)
+            scale = calibration.result.scale  # infinite where there is no spread at all
+            row[f"{calibration.dataset}_{estimate}_scale"] = scale if np.isfinite(scale) else None
+    seconds = _seconds(ensemble)
     for row in rows.values():
         row["training_seconds"] = seconds / (len(ensemble) if row["model"] != name else 1)
     return list(rows.values())

@@ -106,7 +106,7 @@ def _chosen(study: Study, options: argparse.Namespace) -> list[tuple[str, int, V
 
 
 def measure(shop: Workshop, chosen: Sequence[tuple[str, int, Variant]]) -> list[Row]:
-    """Rows of the table; those of teachers once for every data set and seed."""
+    """Rows of the table; those of teachers once for every data set and seed, if all are alike."""
     rows: list[Row] = []
     with Progress(
         TextColumn("{task.description}"),
@@ -117,13 +117,14 @@ def measure(shop: Workshop, chosen: Sequence[tuple[str, int, Variant]]) -> list[
         disable=not shop.progress,
     ) as bars:
         bar = bars.add_task("study", total=len(chosen))
-        known: set[tuple[str, int]] = set()
+        known: set[tuple[str, int, str]] = set()
         for name, seed, variant in chosen:
             bars.update(bar, description=f"{name}, seed {seed}: {variant.name}")
             experiment = shop.experiment(variant, name, seed)
-            if (name, seed) not in known and variant.generation_of is None:
-                known.add((name, seed))
-                rows += experiment.measure_teachers()
+            teachers = (name, seed, experiment.teachers_name)
+            if teachers not in known:
+                known.add(teachers)
+                rows += experiment.reference.measure_teachers()
             rows += experiment.measure()
             bars.advance(bar)
     return rows

@@ -28,6 +28,11 @@ class Variant(Section):
     generation_of: str | None = Field(
         None, description="variant whose students are the teachers; None: the trained teachers are"
     )
+    without: list[str] = Field(
+        [],
+        description="sections or keys with dots, such as 'pretraining', that are left out: they "
+        "take their defaults, or are none",
+    )
     set: dict[str, Any] = Field({}, description="keys of ekd with dots, and their values")
     training: Literal["student", "teachers"] = Field(
         "student",
@@ -52,6 +57,9 @@ class Survival(Section):
 
     variants: list[str] = Field(description="whose students run, beside single teachers")
     n_teachers: int = Field(2, ge=1, description="single teachers that run")
+    teachers_of: str | None = Field(
+        None, description="variant whose teachers run; None: the first of variants"
+    )
     molecules: list[str] = Field([], description="names that ase.build.molecule knows")
     first_of_test: bool = Field(False, description="start from the first test configuration too")
     settings: dict[str, Any] = Field({}, description="of ekd.StabilityConfig")
@@ -62,6 +70,9 @@ class Liquid(Section):
 
     variants: list[str] = Field(description="whose students run, beside single teachers")
     n_teachers: int = Field(2, ge=1, description="single teachers that run")
+    teachers_of: str | None = Field(
+        None, description="variant whose teachers run; None: the first of variants"
+    )
     n_molecules: int = Field(64, ge=1, description="of a box")
     n_boxes: int = Field(4, ge=1, description="packed differently")
     duration: float = Field(2.0, gt=0, description="ps, the first quarter is equilibration")
@@ -117,9 +128,12 @@ def load_study(path: Path) -> Study:
                     f"variant '{variant.name}' is trained as teachers are, who learn from energies "
                     f"alone, but has learn = '{variant.learn}'; remove one of the two"
                 )
-        for models in (*study.survival.values(), *study.liquid.values()):
+        asked: list[Survival | Liquid] = [*study.survival.values(), *study.liquid.values()]
+        for models in asked:
             for name in models.variants:
                 study.variant(name)
+            if models.teachers_of is not None:
+                study.variant(models.teachers_of)
         for name in (*study.sets, *study.slices, *study.survival, *study.liquid):
             if not set_file(name).exists():
                 known = ", ".join(sorted(file.stem for file in set_file("").parent.glob("*.toml")))
@@ -147,23 +161,55 @@ def resolve(
         folder: of data that are not shipped.
 
     Raises:
-        ConfigError: an unknown key, or an impossible value.
+        ConfigError: an unknown key, an impossible value, or one that is to be left out and is not
+            there.
         DataError: a file of the data is nowhere.
     """
+    source = f"variant '{variant.name}' of {name}"
     raw = copy.deepcopy(read_toml(set_file(name)))
-    for key, value in {**study.set, **variant.set}.items():
-        *sections, last = key.split(".")
-        place = raw
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    if variant.epochs_factor != 1:
-        training = raw["student"]["training"]
-        training["epochs"] = round(variant.epochs_factor * training["epochs"])
+    for key, value in study.set.items():
+        _put(raw, key, value)
+    for key in variant.without:
+        _leave_out(raw, key, source)
+    for key, value in variant.set.items():
+        _put(raw, key, value)
     raw["seed"] = 1000 * seed
-    for section in ("data", "test"):
-        raw[section]["path"] = str(find(raw[section]["path"], folder))
-    return raw, validate_config(raw, base=HERE, source=f"variant '{variant.name}' of {name}")
+    for section in (
+        raw["data"],
+        raw.get("test"),
+        raw.get("far"),
+        raw.get("pretraining", {}).get("data"),
+    ):
+        if section is not None:
+            section["path"] = str(find(section["path"], folder))
+    if structures := raw.get("pool", {}).get("structures"):
+        raw["pool"]["structures"] = [str(find(path, folder)) for path in structures]
+    config = validate_config(raw, base=HERE, source=source)
+    if variant.epochs_factor == 1:
+        return raw, config
+    # Sets may leave the epochs to the defaults, which depend on whether there is a base.
+    _put(
+        raw,
+        "student.training.epochs",
+        round(variant.epochs_factor * config.student.training.epochs),
+    )
+    return raw, validate_config(raw, base=HERE, source=source)
+
+
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+    raw[last] = value
+
+
+def _leave_out(raw: dict[str, Any], key: str, source: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        raw = raw.get(section, {})
+    if last not in raw:
+        raise ConfigError(f"{source}: without = ['{key}'], which the data set does not have")
+    del raw[last]
 
 
 def find(name: str, folder: Path | None) -> Path:

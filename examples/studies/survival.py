@@ -39,7 +39,8 @@ def survive(shop: Workshop, name: str, seed: int, survival: Survival) -> list[Ro
     if survival.first_of_test:
         structures.append(experiments[0].truth["test"].atoms(0))
     # Single teachers by name, because the ensemble would run too, at many times the cost.
-    teachers = experiments[0].teachers.members[: survival.n_teachers]
+    chosen = shop.teachers(survival.teachers_of, experiments)
+    teachers = chosen.members[: survival.n_teachers]
     models: dict[str, Any] = {f"{TEACHERS} {k}": model for k, model in enumerate(teachers)}
     models |= {e.variant.name: e.students.members[0] for e in experiments}
     result = ekd.stability(

@@ -33,13 +33,34 @@ COLUMNS = (
 )
 """Of results.csv; errors in eV and eV/Å."""
 
+FAR_COLUMNS = (
+    "test_relative_energy_rmse",
+    "test_spread_scale",
+    "test_uncertainty_scale",
+    "far_force_rmse",
+    "far_force_mae",
+    "far_energy_rmse",
+    "far_energy_mae",
+    "far_relative_energy_rmse",
+    "far_spread_spearman",
+    "far_uncertainty_spearman",
+    "far_spread_scale",
+    "far_uncertainty_scale",
+)
+"""And these, where a data set has a second test set that is far from the training set. A scale is
+the error of the forces over what is told about it, root mean squares."""
+
 ENERGY, FORCE = "test_energy_rmse", "test_force_rmse"
 PART = ("energy_rmse", "force_rmse")
 
 
 def write(study: Study, rows: Sequence[Row], folder: Path) -> str:
     """Write ``results.csv``, ``results.md`` and ``results.png``; return the text."""
-    columns = [*COLUMNS, *(f"{part}_{key}" for part in _parts(study) for key in PART)]
+    columns = [
+        *COLUMNS,
+        *(FAR_COLUMNS if _have_far(rows) else ()),
+        *(f"{part}_{key}" for part in _parts(study) for key in PART),
+    ]
     rounded = [{key: _rounded(row.get(key)) for key in columns} for row in rows]
     text = markdown(study, rows)
     write_files(folder, "results", columns, rounded, text)
@@ -76,18 +97,29 @@ def markdown(study: Study, rows: Sequence[Row]) -> str:
             "",
             *_table(here),
             "",
+            *(_near_and_far(here) if _have_far(here) else ()),
             *_apart(study, name, here),
             *_gap(study, here),
         ]
     lines += [
         "Root mean square errors, mean ± standard deviation over the seeds. *vs teacher* and *vs "
-        "ensemble*: against the mean single teacher and the ensemble of the same seed. *held out*: "
+        "ensemble*: against the mean single teacher and the ensemble of the same seed, those that "
+        "the student has learned from. *held out*: "
         "the part of the training file that is not trained on. *rank correlation*: Spearman's, of "
         "the true errors of the forces on the test set with the spread of the members, or with the "
         "uncertainty that a student has *learned*. *minutes*: of one core for the training, while "
-        "the machine did other things too.",
+        "the machine did other things too; without pools, bases and labels.",
         "",
     ]
+    if _have_far(rows):
+        lines += [
+            "*Near* is the test set, *far* one of molecules that the training set does not have. "
+            "*relative energy*: between all pairs of conformers of a molecule. *rank correlation* "
+            "and *error / spread*, the ratio of root mean squares: of the true errors of the "
+            "forces with the spread of the members, or with what a single student has learned of "
+            "it.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -129,6 +161,42 @@ def _table(rows: Sequence[Row]) -> list[str]:
         cells.append(_spread(of, "test_uncertainty_spearman", 1, ".2f"))
         cells.append(_spread(of, "training_seconds", 1 / 60, ".1f"))
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _have_far(rows: Sequence[Row]) -> bool:
+    return any("far_energy_rmse" in row for row in rows)
+
+
+def _near_and_far(rows: Sequence[Row]) -> list[str]:
+    """A table for each of the two test sets, with the same columns."""
+    lines: list[str] = []
+    quantities = {
+        "forces (meV/Å)": "force_rmse",
+        "energy (meV)": "energy_rmse",
+        "relative energy (meV)": "relative_energy_rmse",
+    }
+    for title, dataset in (("near", "test"), ("far", "far")):
+        heads = [title, "seeds"]
+        for head in quantities:
+            heads += [head, "× teacher", "× ensemble"]
+        heads += ["rank correlation", "error / spread"]
+        lines += [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
+        for who in dict.fromkeys(map(_who, rows)):
+            of = {row["seed"]: row for row in rows if _who(row) == who}
+            cells = [_label(next(iter(of.values()))), str(len(of))]
+            for quantity in quantities.values():
+                key = f"{dataset}_{quantity}"
+                cells.append(_milli(of, key))
+                for baseline in ("single teacher", "ensemble"):
+                    ratios = _ratios(of, rows, key, baseline)
+                    cells.append(f"{np.mean(ratios):.3f}" if ratios else "")
+            for number in ("spearman", "scale"):
+                spread = _spread(of, f"{dataset}_spread_{number}", 1, ".2f")
+                learned = _spread(of, f"{dataset}_uncertainty_{number}", 1, ".2f")
+                cells.append(spread or learned)
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
     return lines
 
 
@@ -200,9 +268,17 @@ def _spread(of: dict[int, Row], key: str, factor: float, form: str) -> str:
 
 
 def _ratios(of: dict[int, Row], rows: Sequence[Row], key: str, baseline: str) -> list[float]:
-    """Error over that of the teachers of the same seed."""
-    base = {row["seed"]: row[key] for row in rows if row["model"] == baseline and key in row}
-    return [row[key] / base[seed] for seed, row in of.items() if key in row and seed in base]
+    """Error over that of the teachers of the same seed, those that a row names as its own."""
+    base = {
+        (row["seed"], row["variant"]): row[key]
+        for row in rows
+        if row["model"] == baseline and key in row
+    }
+    return [
+        row[key] / base[seed, row["teachers"]]
+        for seed, row in of.items()
+        if key in row and (seed, row["teachers"]) in base
+    ]
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:
@@ -219,7 +295,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
                 color = {"single teacher": TEACHER, "ensemble": ENSEMBLE}.get(row["model"], STUDENT)
                 axis.plot(1e3 * row[key], labels.index(_label(row)), "o", color=color, alpha=0.7)
             for model, color in (("single teacher", TEACHER), ("ensemble", ENSEMBLE)):
-                values = [1e3 * row[key] for row in here if row["model"] == model]
+                values = [1e3 * row[key] for row in here if _who(row) == (TEACHERS, model)]
                 if values:
                     axis.axvline(float(np.mean(values)), color=color, linestyle="--", linewidth=1)
             axis.set_yticks(range(len(labels)), labels if k % 2 == 0 else [""] * len(labels))
@@ -230,7 +306,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def _label(row: Row) -> str:
-    if row["variant"] == TEACHERS:
-        return str(row["model"])
+    if row["variant"] == row["teachers"]:
+        return str(row["model"]) + row["variant"].removeprefix(TEACHERS)
     alone = row["model"] == "student"
     return str(row["variant"]) if alone else f"{row['variant']}, {row['model']}"

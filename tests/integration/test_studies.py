@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import importlib
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import pytest
@@ -15,7 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ekd.data import Dataset
 
 FOLDER = Path(__file__).parents[2] / "examples" / "studies"
-MODULES = ("pieces", "run", "study", "survival", "tables")
+MODULES = ("liquid", "pieces", "run", "study", "survival", "tables")
 
 TINY = """
 title = "A question"
@@ -35,6 +37,87 @@ seeds = [0, 1]
 "student.model.n_features" = 2
 "student.model.n_sensitivities" = 4
 "student.training.epochs" = 5
+"""
+
+PRETRAINED = f"""
+title = "A question"
+sets = ["ccsdt_pretrained"]
+seeds = [0]
+
+[set]
+"data.path" = "small.xyz"
+"data.energy" = "energy"
+"test.path" = "small.xyz"
+"test.energy" = "energy"
+"test.forces" = "forces"
+"far.path" = "far.xyz"
+"far.energy" = "energy"
+"far.forces" = "forces"
+"model.n_features" = 2
+"model.n_sensitivities" = 4
+"pool.calculator.calculator" = "pool_calculators:PairSprings"
+"pool.calculator.folder" = "{Path(__file__).parents[1]}"
+"pool.molecules" = ["H2O", "NH3", "CH3OH"]
+"pool.structures" = ["far.xyz"]
+"pool.n_rattled" = 1
+"pool.n_stretched" = 1
+"pool.n_joined" = 2
+"pool.n_clusters" = 4
+"pool.temperatures" = [300.0]
+"pool.n_snapshots" = 2
+"pool.interval" = 0.002
+"pretraining.training.epochs" = 1
+"pretraining.validation_fraction" = 0.2
+"teachers.n_members" = 2
+"teachers.training.epochs" = 1
+"student.training.epochs" = 2
+"student.uncertainty.n_steps" = 10
+"student.on_policy.n_trajectories" = 4
+"student.on_policy.n_snapshots" = 2
+"student.on_policy.interval" = 0.002
+"student.on_policy.epochs" = 1
+"student.on_policy.max_spread" = 100.0
+
+[[variants]]
+name = "student"
+
+[[variants]]
+name = "without labels"
+set = {{"labels.pool" = false}}
+
+[[variants]]
+name = "random weights"
+set = {{"student.from_base" = false}}
+
+[[variants]]
+name = "one base"
+set = {{"pretraining.n_bases" = 1}}
+
+[[variants]]
+name = "energies"
+learn = "energies"
+training = "teachers"
+
+[[variants]]
+name = "round"
+set = {{"student.on_policy.n_rounds" = 1}}
+
+[[variants]]
+name = "without pretraining"
+without = ["pretraining", "pool"]
+
+[survival.ccsdt_pretrained]
+variants = ["student"]
+teachers_of = "without pretraining"
+molecules = ["H2O"]
+settings = {{temperatures = [300.0], n_seeds = 1, duration = 0.005}}
+
+[liquid.ccsdt_pretrained]
+variants = ["student"]
+teachers_of = "without pretraining"
+n_teachers = 1
+n_boxes = 1
+duration = 0.005
 """
 
 
@@ -62,6 +145,7 @@ def data(tmp_path: Path, test_dataset: Dataset) -> Path:
             frames[-1], energy=test_dataset.energies[k], forces=test_dataset.forces[rows]
         )
     ase.io.write(tmp_path / "small.xyz", frames)
+    ase.io.write(tmp_path / "far.xyz", frames[:3])
     for frame in frames:
         frame.calc = SinglePointCalculator(frame, energy=frame.get_potential_energy())
     ase.io.write(tmp_path / "energies.xyz", frames)
@@ -169,6 +253,102 @@ duration = 0.01
     assert "| ccsdt | 1 | H2O | 300 | next |" not in survival  # it is of seed 0 alone
 
 
+def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
+    assert main(options(data, PRETRAINED)) == 0
+    found = rows(data)
+    assert [(row["variant"], row["model"]) for row in found] == [
+        ("teachers", "single teacher"),
+        ("teachers", "ensemble"),
+        ("student", "student"),
+        ("without labels", "student"),
+        ("random weights", "student"),
+        ("teachers, one base", "single teacher"),
+        ("teachers, one base", "ensemble"),
+        ("one base", "student"),
+        ("energies", "student"),
+        ("round", "student"),
+        ("teachers, without pretraining", "single teacher"),
+        ("teachers, without pretraining", "ensemble"),
+        ("without pretraining", "student"),
+    ]
+    students = [row["far_force_rmse"] for row in found if row["model"] == "student"]
+    assert len(set(students)) == 7  # all are different models
+    assert all(float(row["far_relative_energy_rmse"]) >= 0 for row in found)
+    told = {row["variant"]: row["far_uncertainty_scale"] for row in found}
+    assert float(told["student"]) > 0
+    assert not told["energies"]
+
+    work = data / "work"
+    assert len(list(work.glob("pool-*"))) == 1
+    (bases,) = work.glob("bases-*")  # those of one base are the first of two
+    assert {path.name for path in bases.iterdir() if path.is_dir()} == {"member-0", "member-1"}
+    results = data / "results" / "trial"
+    table = (results / "results.md").read_text()
+    assert "| near | seeds | forces (meV/Å) | × teacher | × ensemble |" in table
+    assert "| far | seeds | forces (meV/Å) | × teacher | × ensemble |" in table
+    lines = [line.split(" | ") for line in table.splitlines()]
+    ensemble = next(line for line in lines if line[0] == "| ensemble, without pretraining")
+    assert ensemble[9] == "1.000×"  # of its own teachers
+    for name in ("survival", "liquid"):
+        assert "| single teacher |" in (results / f"{name}.md").read_text()
+
+    made = (*work.rglob("checkpoint.pt"), *work.rglob("*.h5"), *work.rglob("measured*"))
+    pieces = {path: path.stat().st_mtime_ns for path in made}
+    assert main(options(data, PRETRAINED, "--only", "student", "round")) == 0
+    assert rows(data) == [
+        row for row in found if row["variant"] in ("teachers", "student", "round")
+    ]
+    assert pieces == {path: path.stat().st_mtime_ns for path in pieces}  # nothing was made again
+
+
+def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -> None:
+    """Teachers from bases in turn, and the student from the first or from random weights."""
+    pieces = importlib.import_module("pieces")
+    module = importlib.import_module("study")
+    question = module.load_study(study(data, PRETRAINED))
+    shop = pieces.Workshop(question, data / "work", data, 1, progress=False)
+
+    def experiment(name: str, seed: int = 0) -> Any:
+        return shop.experiment(question.variant(name), "ccsdt_pretrained", seed)
+
+    first = experiment("student")
+    pool = first.pool.data
+    assert first.bases.members[0].provenance["data"]["fingerprint"] == pool.fingerprint
+    starts = [model.provenance["start"] for model in first.teachers.members]
+    assert starts == [model.sha256 for model in first.bases.members]
+    assert first.students.members[0].provenance["start"] == starts[0]
+    assert "start" not in experiment("random weights").students.members[0].provenance
+    assert len(first.labels.extra) == (pool.groups != "data").sum()
+    assert experiment("without labels").labels.extra is None
+
+    plain = experiment("without pretraining")
+    assert plain.pool is None
+    assert plain.bases is None
+    # Another seed has another pool.
+    assert experiment("student", 1)._pool_settings != first._pool_settings
+
+
+def test_defaults_of_fine_tuning(main: Callable[[list[str]], int]) -> None:
+    """What sets leave out depends on whether there is a base, in times of its epochs too."""
+    module = importlib.import_module("study")
+    text = """
+title = "A question"
+sets = ["ethanol_pretrained"]
+variants = [
+  {name = "fine"},
+  {name = "longer", epochs_factor = 2.0},
+  {name = "usual", without = ["pretraining", "pool"]},
+]
+"""
+    question = module.Study(**tomllib.loads(text))
+    module.find = lambda name, folder: FOLDER / name
+    epochs = {}
+    for variant in question.variants:
+        _, config = module.resolve(question, variant, "ethanol_pretrained", 0, None)
+        epochs[variant.name] = config.teachers.training.epochs, config.student.training.epochs
+    assert epochs == {"fine": (60, 60), "longer": (60, 120), "usual": (100, 200)}
+
+
 @pytest.mark.parametrize(
     ("text", "more", "message"),
     [
@@ -196,6 +376,16 @@ duration = 0.01
             TINY + '[[variants]]\nname = "a"\nset = {"student.width" = 3}',
             (),
             "variant 'a' of ccsdt: unknown key 'student.width'",
+        ),
+        (
+            TINY + '[[variants]]\nname = "a"\nwithout = ["pool"]',
+            (),
+            "variant 'a' of ccsdt: without = ['pool'], which the data set does not have",
+        ),
+        (
+            TINY + '[[variants]]\nname = "a"\n[liquid.ccsdt]\nvariants = ["a"]\nteachers_of = "b"',
+            (),
+            "there is no variant 'b' in this study; it has 'a'",
         ),
         (
             TINY.replace("small.xyz", "lost.xyz") + '[[variants]]\nname = "a"',
