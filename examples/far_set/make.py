@@ -2,6 +2,7 @@
 
     pip install pyscf==2.14.0 tblite==0.8.0 ase h5py numba
     python make.py PARTS --processes 2       # calculates what PARTS lacks, one file each
+    python make.py PARTS --read ../data      # takes over what the two files have
     python make.py PARTS --write ../data     # makes the two files of what is there
 
 CCSD(T)/cc-pVDZ, frozen core; see ``structures.py`` for what, ``coupled_cluster.py`` for how.
@@ -15,6 +16,9 @@ import os
 import time
 from collections import defaultdict
 from pathlib import Path
+
+FILES = {False: "ccsdt_chno_far.h5", True: "ccsdt_chno_far_tuning.h5"}
+"""By whether they are for choosing settings."""
 
 LARGEST_T1 = 0.03
 """Above this diagnostic of Lee and Taylor one determinant is no longer a good reference."""
@@ -33,7 +37,7 @@ def calculate(job: tuple[int, Path]) -> None:
     task = tasks()[number]
     path = folder / f"{task.name}.npz"
     claim = folder / f"{task.name}.claim"
-    if path.exists():
+    if path.exists() or path.with_suffix(".left_out").exists():
         return
     try:  # several programs may work in one folder
         os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
@@ -73,15 +77,15 @@ def write(parts: Path, folder: Path) -> None:
     from structures import TUNING
 
     systems = defaultdict(list)
-    dropped = 0
+    left_out = [path.stem for path in sorted(parts.glob("*.left_out"))]
     for path in sorted(parts.glob("*.npz")):
         with np.load(path) as part:
             if not part["t1"] <= LARGEST_T1:
-                dropped += 1
+                left_out.append(path.stem)
                 continue
-            systems[str(part["system"])].append(dict(part))
+            systems[str(part["system"])].append({**part, "name": path.stem})
     counts = {}
-    for tuning, name in ((False, "ccsdt_chno_far.h5"), (True, "ccsdt_chno_far_tuning.h5")):
+    for tuning, name in FILES.items():
         with h5py.File(folder / name, "w") as file:
             file.attrs["level_of_theory"] = (
                 "CCSD(T)/cc-pVDZ, frozen core, restricted Hartree-Fock reference, PySCF 2.14"
@@ -95,6 +99,7 @@ def write(parts: Path, folder: Path) -> None:
                 "GFN2-xTB Langevin dynamics, stretched bonds, pairs at 0.75 to 2 times contact; "
                 "examples/far_set"
             )
+            file.attrs["left_out"] = left_out
             for system, found in sorted(systems.items()):
                 if (system in TUNING) != tuning:
                     continue
@@ -103,11 +108,37 @@ def write(parts: Path, folder: Path) -> None:
                 group["coordinates"] = np.stack([part["positions"] for part in found])
                 group["ccsd(t)_ccpvdz.energy"] = np.array([part["energy"] for part in found])
                 group["ccsd(t)_ccpvdz.forces"] = np.stack([part["forces"] for part in found])
+                group["name"] = [str(part["name"]) for part in found]
                 group["kind"] = [str(part["kind"]) for part in found]
                 group["value"] = np.array([float(part["value"]) for part in found])
                 group["t1_diagnostic"] = np.array([float(part["t1"]) for part in found])
                 counts[name] = counts.get(name, 0) + len(found)
-    print(counts, f"{dropped} left out: no convergence, or T1 above {LARGEST_T1}")
+    print(counts, f"{len(left_out)} left out: no convergence, or T1 above {LARGEST_T1}")
+
+
+def read(parts: Path, folder: Path) -> None:
+    """Make parts of what the two files have; what was left out is not tried again."""
+    import h5py
+    import numpy as np
+
+    parts.mkdir(parents=True, exist_ok=True)
+    for name in FILES.values():
+        with h5py.File(folder / name) as file:
+            for left_out in file.attrs["left_out"]:
+                (parts / f"{left_out}.left_out").touch()
+            for system, group in file.items():
+                for k, stem in enumerate(group["name"].asstr()[()]):
+                    np.savez(
+                        parts / f"{stem}.npz",
+                        system=system,
+                        kind=group["kind"].asstr()[k],
+                        value=group["value"][k],
+                        numbers=group["atomic_numbers"][()],
+                        positions=group["coordinates"][k],
+                        energy=group["ccsd(t)_ccpvdz.energy"][k],
+                        forces=group["ccsd(t)_ccpvdz.forces"][k],
+                        t1=group["t1_diagnostic"][k],
+                    )
 
 
 def main() -> None:
@@ -116,7 +147,11 @@ def main() -> None:
     parser.add_argument("parts", type=Path, help="folder of what is calculated")
     parser.add_argument("--processes", type=int, default=1, help="each with one thread")
     parser.add_argument("--write", type=Path, help="folder for the two files; calculates nothing")
+    parser.add_argument("--read", type=Path, help="folder of the two files; calculates nothing")
     arguments = parser.parse_args()
+    if arguments.read:
+        read(arguments.parts, arguments.read)
+        return
     if arguments.write:
         write(arguments.parts, arguments.write)
         return
