@@ -32,12 +32,12 @@ from ekd.files import atomic_write
 from ekd.models import HIPNN
 from ekd.training.batches import Batch, BatchSource
 from ekd.training.predictions import forces_from_gradient, large_batches
-from ekd.training.uncertainty import SpreadLesson, fit_uncertainty
+from ekd.training.uncertainty import SpreadLesson, expected_error, fit_uncertainty
 from study import HERE
 
 Array = NDArray[np.float64]
 
-RIDGES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0)
+RIDGES = (1e-6, 1e-2, 1.0, 100.0)
 """Of the matrices of the last layer, times their mean diagonal element."""
 N_SAMPLED = 16
 """Last layers that LLPR is estimated with where its cost is measured."""
@@ -149,7 +149,8 @@ class Comparison:
     @property
     def distance(self) -> Array:
         """Of the student's forces from the mean teacher's, per component and atom, eV/Å."""
-        return np.sqrt(((self.in_training.forces - self.labels.forces) ** 2).mean(1))
+        found: Array = np.sqrt(((self.in_training.forces - self.labels.forces) ** 2).mean(1))
+        return found
 
     def ensemble_spread(self) -> Method:
         """What the teachers say themselves."""
@@ -162,28 +163,29 @@ class Comparison:
             cost=self.box.times_of_teachers(self.teachers),
         )
 
-    def head(
-        self,
-        name: str,
-        target: Array,
-        configs: NDArray[np.int64],
-        loss: Callable[..., torch.Tensor] | None = None,
-    ) -> Method:
-        """A head on the features, once per seed."""
-        from ekd.training import uncertainty
+    def expected_error(self) -> Method:
+        """The spread of the teachers and the student's distance from their mean, both calculated.
 
-        usual = uncertainty.likelihood_loss
+        It is what a head on both is to tell.
+        """
+
+        def tells(name: str) -> list[Array]:
+            mean = self.ensemble[name]
+            distance = np.sqrt(((self.found[name].forces - mean.forces) ** 2).mean(1))
+            return [expected_error(mean.forces_std, len(self.teachers.members), distance)]
+
+        cost = self.box.times_of_teachers(self.teachers)
+        return Method("spread, unbiased, and distance of the student", tells, None, "", cost)
+
+    def head(self, name: str, target: Array, configs: NDArray[np.int64]) -> Method:
+        """A head on the features, once per seed."""
+        config = UncertaintyConfig(n_steps=self.steps, target="spread")  # a target as it is given
+        lesson = SpreadLesson(config, target, self.labels.n_members, configs)
         networks = []
-        try:
-            uncertainty.likelihood_loss = loss or usual
-            for seed in self.seeds:
-                network = copy.deepcopy(self.student.model)
-                lesson = SpreadLesson(UncertaintyConfig(n_steps=self.steps), target, configs)
-                source = BatchSource(self.all, network.elements, network.cutoff, torch.float32)
-                fit_uncertainty(network, source, lesson, self.validation, seed)
-                networks.append(network)
-        finally:
-            uncertainty.likelihood_loss = usual
+        for seed in self.seeds:
+            network = copy.deepcopy(self.student.model)
+            fit_uncertainty(network, self.last.source(self.all), lesson, self.validation, seed)
+            networks.append(network)
 
         def tells(which: str) -> list[Array]:
             return [_head_on(network, self.sets[which]) for network in networks]
@@ -209,21 +211,24 @@ class Comparison:
         noise_e = _rms(self.energy_error)
         noise_f = _rms(self.found["validation"].forces - mean.forces)
         k = self.last.n_features + self.last.n_elements
-        matrix, sides = np.zeros((k, k)), np.zeros((len(taught), k))
+        of_energies, matrix, sides = np.zeros((k, k)), np.zeros((k, k)), np.zeros((len(taught), k))
         configs = atoms = 0
         for e, f, _ in self.last.parts(self.all, chosen):
             flat = f.reshape(-1, k)
-            matrix += e.T @ e / noise_e**2 + flat.T @ flat / noise_f**2
+            of_energies += e.T @ e / noise_e**2
+            matrix += flat.T @ flat / noise_f**2
             here = slice(configs, configs + len(e))
             those = slice(atoms, atoms + len(f))
             for side, told in zip(sides, taught, strict=True):
                 side += (told.energies[here] - own.energies[here]) @ e / noise_e**2
                 side += (told.forces[those] - own.forces[those]).reshape(-1) @ flat / noise_f**2
             configs, atoms = configs + len(e), atoms + len(f)
+        matrix += of_energies
         known = {name: self._joined(data) for name, data in self.sets.items()}
         return [
             self._llpr("LLPR, features of the atom", matrix, known, of_forces=False),
             self._llpr("LLPR, variance of the forces", matrix, known, of_forces=True),
+            self._llpr("... learned from energies alone", of_energies, known, of_forces=True),
             self._committee(matrix, sides, known),
         ]
 
@@ -238,8 +243,18 @@ class Comparison:
         known: dict[str, tuple[Array, Array, Array]],
         of_forces: bool,
     ) -> Method:
+        # The reference energies are no part of the last layer; the one bias is.
+        n = self.last.n_features
+        merged = np.eye(n + self.last.n_elements, n + 1)
+        merged[n:, n] = 1
+        matrix = merged.T @ matrix @ merged
+        known = {
+            name: (parts[0] @ merged, parts[1] @ merged, parts[2] @ merged)
+            for name, parts in known.items()
+        }
+
         def method(ridge: float) -> Method:
-            inverse = np.linalg.inv(_with_ridge(matrix, ridge))
+            inverse: Array = np.linalg.inv(_with_ridge(matrix, ridge)).astype(np.float64)
             energies = np.sqrt(_quadratic(known["validation"][0], inverse))
             alpha = np.sqrt(np.mean((self.energy_error / energies) ** 2))  # most likely one
 
@@ -387,11 +402,6 @@ def _seconds(call: Callable[[], Any], n: int = 15) -> float:
     return min(times)
 
 
-def second_moment_loss(predicted: torch.Tensor, spread: torch.Tensor, least: float) -> torch.Tensor:
-    """The likelihood of a normal law, whose minimum has the mean square of the spread right."""
-    return (predicted.log() + 0.5 * (spread.clamp(min=least) / predicted) ** 2).mean()
-
-
 @torch.no_grad()
 def _head_on(network: HIPNN, data: Dataset) -> Array:
     source = BatchSource(data, network.elements, network.cutoff, torch.float32)
@@ -484,7 +494,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="of each head (default: 3)")
     parser.add_argument("--steps", type=int, default=2000, help="of each head (default: 2000)")
     parser.add_argument(
-        "--configs", type=int, default=800, help="of the data for the last layer (default: 800)"
+        "--configs", type=int, default=400, help="of the data for the last layer (default: 800)"
     )
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of tables")
     options = parser.parse_args(given)
@@ -497,18 +507,15 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     this = Comparison(options)
     spread, distance = this.labels.forces_std, this.distance
+    expected = expected_error(spread, this.labels.n_members, distance)
     both = np.concatenate([this.train, this.extra])
-    m = this.labels.n_members
-    unbiased = spread * np.sqrt((m + 1) / (m - 1))
-    joined = np.sqrt(spread**2 + distance**2)
     methods = [
         this.ensemble_spread(),
+        this.expected_error(),
         this.head("head on the spread, data alone", spread, this.train),
         this.head("head on the spread, data and pool", spread, both),
-        this.head("... mean square", spread, both, second_moment_loss),
-        this.head("head on spread and distance", joined, both),
-        this.head("... mean square", joined, both, second_moment_loss),
-        this.head("head on unbiased spread and distance", np.hypot(unbiased, distance), both),
+        this.head("head on spread and distance", np.hypot(spread, distance), both),
+        this.head("head on both, spread unbiased (the default)", expected, both),
         *this.last_layer_methods(options.configs),
     ]
     rows = [this.row(method) for method in methods]
