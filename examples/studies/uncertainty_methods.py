@@ -37,7 +37,7 @@ from study import HERE
 
 Array = NDArray[np.float64]
 
-RIDGES = (1e-6, 1e-2, 1.0, 100.0)
+RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Of the matrices of the last layer, times their mean diagonal element."""
 N_SAMPLED = 16
 """Last layers that LLPR is estimated with where its cost is measured."""

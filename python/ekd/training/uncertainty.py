@@ -206,7 +206,10 @@ def _features(
             assert batch.forces is not None
             (gradient,) = torch.autograd.grad(energy, vectors)
             forces = forces_from_gradient(gradient, batch.pairs, batch.n_atoms)
-            distances.append((forces - batch.forces).square().mean(1).sqrt())
+            distance = (forces - batch.forces).square().mean(1).sqrt()
+            if batch.force_weights is not None:  # forces that do not count are no measure
+                distance = distance * (batch.force_weights.squeeze(1) > 0)
+            distances.append(distance)
     found = torch.cat(rows)
     target = torch.from_numpy(np.asarray(lesson.spread[source.atoms(configs)])).to(found)
     if distances:
