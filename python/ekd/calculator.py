@@ -21,8 +21,8 @@ class EKDCalculator(EstimatingCalculator):
 
     The stress is there for structures with a three-dimensional cell. A file with several students
     gives their mean, and their spread as ``error_estimates["forces_std"]`` and
-    ``error_estimates["energy_std"]``; students that have learned how far their teachers disagree
-    tell it as ``error_estimates["uncertainty"]``. See
+    ``error_estimates["energy_std"]``; students that have learned which error to expect of
+    their forces tell it as ``error_estimates["uncertainty"]``. See
     :class:`ekd.error_estimates.EstimatingCalculator`.
 
     ``parameters`` holds ``model`` (absolute path), ``sha256`` (of the file), ``device``, ``block``

@@ -597,10 +597,16 @@ class SpreadConfig(Section):
 
 
 class UncertaintyConfig(Section):
-    """A second output of the student: how far its teachers would disagree about a force."""
+    """A second output of the student: the error that is expected of a force."""
 
     enabled: bool | None = Field(
         None, description="None: if at least two teachers gave labels, so that there is a spread"
+    )
+    target: Literal["error", "spread"] = Field(
+        "error",
+        description="what it tells. error: the spread of the teachers, corrected for their number, "
+        "and the student's distance from their mean, as independent errors; spread: the spread "
+        "alone",
     )
     n_hidden: int = Field(
         32, ge=1, description="width of the two layers between features and uncertainty"

@@ -25,9 +25,10 @@ class EstimatingCalculator(Calculator):
 
     Attributes:
         error_estimates: those of the last calculation, by name, as ``results`` holds the
-            properties. ``uncertainty``: (n_atoms) eV/Å, the standard deviation of a force component
-            as students have learned it. ``forces_std``: (n_atoms) eV/Å, the population standard
-            deviation of a force component over members, ``sqrt(mean |F - mean F|^2 / 3)``.
+            properties. ``uncertainty``: (n_atoms) eV/Å, the error of a force component that
+            students expect, as they have learned it from their teachers. ``forces_std``: (n_atoms)
+            eV/Å, the population standard deviation of a force component over members,
+            ``sqrt(mean |F - mean F|^2 / 3)``.
             ``energy_std``: eV, that of the energy.
         available_estimates: names of those that this calculator has.
     """

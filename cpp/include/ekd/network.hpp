@@ -27,7 +27,7 @@ struct EKD_EXPORT AtomGraph {
 struct Evaluation {
   torch::Tensor atomic_energies;  // [n_owned], eV, float64
   torch::Tensor pair_gradients;   // [n_pairs, 3], dE/d(pair_vector), eV/Å, float64
-  // [n_owned], eV/Å, float64: how far the teachers would disagree about a component of the force.
+  // [n_owned], eV/Å, float64: the error that is expected of a component of the force.
   // Undefined if it was not asked for.
   torch::Tensor uncertainty;
 };

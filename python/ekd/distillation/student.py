@@ -65,8 +65,9 @@ def distill(
     Split and reference energies are those of :func:`ekd.training.train_ensemble` with the same
     arguments. The validation error of the forces is the distance to the teachers' mean.
 
-    The spread of the teachers' forces becomes an output of the student, its ``uncertainty``: a
-    small head reads it from the features of the finished network, which does not change.
+    The student tells the error that is expected of its forces, its ``uncertainty``: what follows
+    from the spread of the teachers' forces and the student's distance from their mean. A small head
+    reads it from the features of the finished network, which does not change.
 
     If the labels hold extra configurations, those are trained on too and never validated on: their
     forces, and the mean energy of the teachers whose energies are at the level of the data. Where
@@ -82,8 +83,8 @@ def distill(
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split.
         spread: what follows from the spread of the teachers; None: nothing.
-        uncertainty: of a second output, the spread itself; None: the defaults, by which it is there
-            if at least two teachers gave labels.
+        uncertainty: of a second output, the error that is expected; None: the defaults, by which it
+            is there if at least two teachers gave labels.
         extra_energy_weight: of the teachers' mean energy of an extra configuration, beside one for
             a true energy.
         extra_force_weight: of a force on an atom of an extra configuration, beside one for those of
@@ -199,8 +200,8 @@ def distill_committee(
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split, the same for all students.
         spread: what follows from the spread of the teachers; None: nothing.
-        uncertainty: of a second output, the spread itself; None: the defaults, by which it is there
-            if at least two teachers gave labels.
+        uncertainty: of a second output, the error that is expected; None: the defaults, by which it
+            is there if at least two teachers gave labels.
         extra_energy_weight: as for :func:`distill`.
         extra_force_weight: as for :func:`distill`.
         start: as for :func:`distill`.
@@ -323,7 +324,7 @@ def _spread_lesson(
     if uncertainty.enabled is False:
         return None
     if labels.n_members > 1 and any((part > 0).any() for part in row_blocks(labels.forces_std)):
-        return SpreadLesson(uncertainty, labels.forces_std, train_indices)
+        return SpreadLesson(uncertainty, labels.forces_std, labels.n_members, train_indices)
     if uncertainty.enabled is None:
         return None
     raise DataError(

@@ -37,8 +37,9 @@ class ModelPredictions:
         forces_std: that of a force component, ``sqrt(mean |F - mean F|^2 / 3)``, [n_atoms] eV/Å.
         member_energies: [n_members, n_configs] eV; None: one member, or not known.
         member_forces: [n_members, n_atoms, 3] eV/Å.
-        uncertainty: what students have learned about the disagreement of their teachers, of a
-            force component, [n_atoms] eV/Å; of several members their mean. None: not learned.
+        uncertainty: the error of a force component that students expect, as they have
+            learned it from their teachers, [n_atoms] eV/Å; of several members their mean. None: not
+            learned.
     """
 
     energies: Array

@@ -171,20 +171,20 @@ def force_spread(error: Array, spread: Array) -> Figure:
     return figure
 
 
-def learned_uncertainty(spread: Array, learned: Sequence[Array]) -> Figure:
-    """What a student has learned of the spread of its teachers, atom by atom.
+def learned_uncertainty(targets: Sequence[Array], learned: Sequence[Array], name: str) -> Figure:
+    """What students have learned to tell, atom by atom.
 
     Args:
-        spread: of the teachers, [n_atoms] eV/Å, standard deviation per component.
-        learned: uncertainty of one or more students, [n_atoms] eV/Å each.
+        targets: what each student was to tell, [n_atoms] eV/Å each, of a force component.
+        learned: uncertainty of the same students, [n_atoms] eV/Å each.
+        name: of the targets.
     """
-    figure, ax = _cloud(
-        np.concatenate(learned), np.tile(spread, len(learned)), STUDENT, "uncertainty = spread"
-    )
+    told, wanted = np.concatenate(learned), np.concatenate(targets)
+    figure, ax = _cloud(told, wanted, STUDENT, "uncertainty = target")
     ax.set(
         title="What the uncertainty tells",
         xlabel="uncertainty of the student (meV/Å)",
-        ylabel="spread of the teachers (meV/Å)",
+        ylabel=f"{name} (meV/Å)",
     )
     return figure
 

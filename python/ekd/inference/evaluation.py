@@ -28,8 +28,8 @@ class Results:
         forces_std: of a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
             eV/Å: the population standard deviation of a force component. None for one model.
         energy_std: of a committee, population standard deviation of the energy, eV; or None.
-        uncertainty: of students that have learned it, how far their teachers would disagree:
-            standard deviation of a force component, (n_atoms) eV/Å; of a committee the mean over
+        uncertainty: of students that have learned it, the error that is expected of a force
+            component, (n_atoms) eV/Å; of a committee the mean over
             its students. None for others.
     """
 

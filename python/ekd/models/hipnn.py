@@ -168,7 +168,7 @@ class HIPNN(Float64Buffers):
 
     @torch.jit.export
     def uncertainty(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """How far the teachers would disagree: standard deviation of a force component.
+        """The error that is expected of a force component, as the head was trained to tell it.
 
         No gradient flows back into the features.
 

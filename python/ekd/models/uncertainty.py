@@ -1,4 +1,4 @@
-"""How far the teachers would disagree about the force on an atom, read from its features."""
+"""The error that is expected of the force on an atom, read from its features."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from torch.nn.functional import softplus
 
 
 class UncertaintyHead(torch.nn.Module):
-    """Standard deviation of a force component: ``softplus(w . y + c) > 0``.
+    """Expected error of a force component: ``softplus(w . y + c) > 0``.
 
     ``y = softplus(B softplus(A z + a) + b)``, and z are the features after all interactions, side
     by side. The head reads them and nothing else: what it says costs next to nothing beside the
-    interactions, and needs no derivative. Features that are made for energies tell a spread only in
-    a roundabout way; with one hidden layer less, or none, atoms are ranked clearly worse.
+    interactions, and needs no derivative. Features that are made for energies tell an error only
+    in a roundabout way; with one hidden layer less, or none, atoms are ranked clearly worse.
 
     Args:
         widths: of the features after each interaction.

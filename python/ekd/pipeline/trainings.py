@@ -15,7 +15,9 @@ from ekd.distillation import Labels
 from ekd.evaluation import plots, style
 from ekd.files import atomic_write, remove_leftovers
 from ekd.training import TrainedModel
+from ekd.training.predictions import Predictions
 from ekd.training.schedules import best_epoch
+from ekd.training.uncertainty import expected_error
 
 _FILES = (
     "learning_curves.png",
@@ -73,13 +75,35 @@ def conclude(
         forces = {name: [predicted.forces for predicted in predictions]}
         figure = plots.force_parity(labels.forces[rows], forces)
         style.save(figure, folder / "force_parity.png")
-        learned = [p.uncertainty for p in predictions if p.uncertainty is not None]
-        if learned:
-            figure = plots.learned_uncertainty(labels.forces_std[rows], learned)
-            style.save(figure, folder / "uncertainty.png")
+        _draw_uncertainty(folder, models, predictions, labels, rows)
     with atomic_write(folder / "summary.json") as temporary:
         content = {"members": [_describe(model) for model in models]}
         temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _draw_uncertainty(
+    folder: Path,
+    models: Sequence[TrainedModel],
+    predictions: Sequence[Predictions],
+    labels: Labels,
+    rows: NDArray[np.int64],
+) -> None:
+    """``uncertainty.png``: what students tell on these atoms, and what they were to tell."""
+    spread = labels.forces_std[rows]
+    targets, learned, name = [], [], "spread of the teachers"
+    for model, predicted in zip(models, predictions, strict=True):
+        if predicted.uncertainty is None or model.uncertainty_config is None:
+            continue
+        target = spread
+        if model.uncertainty_config.target == "error":
+            distance = np.sqrt(((predicted.forces - labels.forces[rows]) ** 2).mean(1))
+            target = expected_error(spread, labels.n_members, distance)
+            name = "error expected from the teachers"
+        targets.append(target)
+        learned.append(predicted.uncertainty)
+    if learned:
+        figure = plots.learned_uncertainty(targets, learned, name)
+        style.save(figure, folder / "uncertainty.png")
 
 
 def _describe(model: TrainedModel) -> dict[str, Any]:

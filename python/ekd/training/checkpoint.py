@@ -24,7 +24,7 @@ import torch
 from ekd.errors import CheckpointError
 from ekd.files import atomic_write
 
-FORMAT = 4
+FORMAT = 5
 
 _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
 # Where the data lie may change between two sessions; what they are may not. What on-policy rounds
@@ -127,10 +127,20 @@ def _from_3(contents: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _from_4(contents: dict[str, Any]) -> dict[str, Any]:
+    """A head could tell the spread of the teachers alone."""
+    head = contents["uncertainty_config"]
+    return contents | {
+        "format": 5,
+        "uncertainty_config": None if head is None else head | {"target": "spread"},
+    }
+
+
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
+    4: _from_4,
 }
 
 

@@ -23,8 +23,8 @@ class Predictions:
     Attributes:
         energies: float64 [n_configs] eV.
         forces: float64 [n_atoms, 3] eV/Å.
-        uncertainty: of a network with a head for it, how far the teachers would disagree about a
-            force component, float64 [n_atoms] eV/Å; or None.
+        uncertainty: of a network with a head for it, the error that is expected of a force
+            component, float64 [n_atoms] eV/Å; or None.
     """
 
     energies: NDArray[np.float64]

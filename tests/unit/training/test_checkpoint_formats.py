@@ -68,3 +68,10 @@ def test_broken_off_training_goes_on(version: int, small_dataset: Dataset, tmp_p
     assert epochs == [3]
     assert set(resumed.history[0]) == set(resumed.history[2])
     same_predictions(resumed, version, small_dataset)
+
+
+def test_old_heads_tell_the_spread() -> None:
+    contents = {"uncertainty_config": {"enabled": None, "n_hidden": 8, "n_steps": 10}}
+    migrated = checkpoint._MIGRATIONS[4](contents)
+    assert migrated["uncertainty_config"]["target"] == "spread"
+    assert checkpoint._MIGRATIONS[4]({"uncertainty_config": None})["uncertainty_config"] is None

@@ -15,7 +15,7 @@ from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import CheckpointError, TrainingError
 from ekd.training import TrainedModel, train
 from ekd.training import loop as training_loop
-from ekd.training.uncertainty import SpreadLesson, likelihood_loss
+from ekd.training.uncertainty import SpreadLesson, expected_error, likelihood_loss
 
 MODEL = HIPNNConfig(
     l_max=1, n_features=6, n_sensitivities=5, n_atom_layers=1, cutoff=4.0, soft_max=3.0
@@ -37,12 +37,18 @@ def spread(small_dataset: Dataset) -> np.ndarray:
 
 
 def run(
-    data: Dataset, spread: np.ndarray | None, n_steps: int = 50, **changes: Any
+    data: Dataset,
+    spread: np.ndarray | None,
+    n_steps: int = 50,
+    target: str = "spread",
+    n_teachers: int = 4,
+    **changes: Any,
 ) -> TrainedModel:
     n = len(data)
     lesson = None
     if spread is not None:
-        lesson = SpreadLesson(UncertaintyConfig(n_steps=n_steps), spread, np.arange(n - 5))
+        config = UncertaintyConfig(n_steps=n_steps, target=target)
+        lesson = SpreadLesson(config, spread, n_teachers, np.arange(n - 5))
     settings = {
         "model": MODEL,
         "training": TRAINING,
@@ -107,6 +113,38 @@ def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
     assert record["validation_rmse"] == pytest.approx(rmse, rel=1e-4)
 
 
+@pytest.mark.parametrize("n_teachers", [2, 3, 8])
+def test_expected_error_is_that_of_exchangeable_teachers(n_teachers: int) -> None:
+    """Truth and teachers from one law: the error of a student beside the teachers' mean."""
+    random = np.random.default_rng(0)
+    truth, *teachers = random.normal(size=(n_teachers + 1, 100_000, 3))
+    student = np.mean(teachers, axis=0) + random.normal(scale=0.3, size=truth.shape)
+    spread = np.sqrt(np.var(teachers, axis=0).mean(1))
+    distance = np.sqrt(((student - np.mean(teachers, axis=0)) ** 2).mean(1))
+    told = expected_error(spread, n_teachers, distance)
+    assert np.mean(told**2) == pytest.approx(np.mean((student - truth) ** 2), rel=0.02)
+
+
+def test_the_error_has_the_distance_of_the_student_in_it(
+    small_dataset: Dataset, spread: np.ndarray
+) -> None:
+    """On the held-out part, the record is measured against spread and distance."""
+    labels = np.random.default_rng(0).normal(size=small_dataset.positions.shape)
+    trained = run(small_dataset, spread, 300, "error", 3, labels=labels)
+    found = trained.predict(small_dataset)
+    distance = np.sqrt(((found.forces - labels) ** 2).mean(1))
+    last = small_dataset.config_index >= len(small_dataset) - 5
+    target = np.sqrt(2 * spread**2 + distance**2)
+    assert found.uncertainty is not None
+    record = trained.uncertainty_record
+    assert record is not None
+    rmse = np.sqrt(np.mean((found.uncertainty - target)[last] ** 2))
+    assert record["validation_rmse"] == pytest.approx(rmse, rel=1e-4)
+    assert np.mean(found.uncertainty[~last]) == pytest.approx(np.mean(target[~last]), rel=0.25)
+    plain = run(small_dataset, None, labels=labels).predict(small_dataset)
+    np.testing.assert_array_equal(found.forces, plain.forces)
+
+
 def test_minimum_of_the_loss_is_the_mean() -> None:
     spread = torch.tensor([0.0, 0.2, 0.9], dtype=torch.float64)
     wanted = (0.01 + 0.2 + 0.9) / 3
@@ -147,7 +185,7 @@ def test_resume_is_bitwise(
     again.save(tmp_path / "copy.pt")
     copy = TrainedModel.load(tmp_path / "copy.pt")
     assert copy.sha256 == whole.sha256
-    assert copy.uncertainty_config == UncertaintyConfig(n_steps=50)
+    assert copy.uncertainty_config == UncertaintyConfig(n_steps=50, target="spread")
     assert copy.uncertainty_record == resumed.uncertainty_record
 
 
@@ -159,6 +197,8 @@ def test_resume_with_another_spread_is_refused(
         run(small_dataset, 2 * spread, directory=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match=r"uncertainty_config\.n_steps: 50 in the checkpoint"):
         run(small_dataset, spread, n_steps=60, directory=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"uncertainty_config\.target: 'spread'"):
+        run(small_dataset, spread, target="error", directory=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="uncertainty_config"):
         run(small_dataset, None, directory=tmp_path, resume=True)
 
