@@ -421,7 +421,7 @@ class PoolConfig(Section):
         (0.8, 1.6), description="shortest and longest of such bonds, over the length it had"
     )
     n_joined: int = Field(
-        1000,
+        0,
         ge=0,
         description="new molecules, each made of two: both give up a hydrogen atom, and a bond "
         "takes their place",

@@ -281,7 +281,9 @@ class Pipeline:
             advice = (
                 f"{n_energies} energies are few enough for least squares: with optimizer = "
                 f'"{LEAST_SQUARES}" in [teachers.training] a teacher takes seconds to minutes, and '
-                "is often much better (docs/training.md, Few energies)"
+                "is often much better (docs/training.md, Few energies). Sections [pool] and "
+                "[pretraining] help as much where a cheap calculator knows the elements "
+                "(docs/pretraining.md)"
             )
             self.console.print(f"[yellow]hint:[/] {escape(advice)}", soft_wrap=True)
 
