@@ -62,7 +62,7 @@ n_snapshots = 2
 interval = 0.004
 n_workers = 1
 [pool.calculator]
-calculator = "my_springs:Mine"
+calculator = "pool_springs:Mine"
 """
 
 BASES = """
@@ -87,7 +87,7 @@ def fill(folder: Path, training_file: Path, test_file: Path, text: str) -> Path:
     """Put into a folder what configurations here name, and a configuration."""
     shutil.copy(training_file, folder / "train.h5")
     shutil.copy(test_file, folder / "cheap.h5")
-    (folder / "my_springs.py").write_text("from pool_calculators import PairSprings as Mine\n")
+    (folder / "pool_springs.py").write_text("from pool_calculators import PairSprings as Mine\n")
     (folder / "config.toml").write_text(text)
     return folder
 

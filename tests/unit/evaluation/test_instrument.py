@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -380,10 +381,12 @@ def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> Non
 
 
 def test_files_in_the_docs_are_valid(tmp_path: Path) -> None:
+    from ekd.config import validate_config
     from ekd.dynamics.settings import load_stability_config
 
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
-    evaluation, stability = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    far, evaluation, stability = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert validate_config({"data": {"path": "data.h5"}} | tomllib.loads(far), tmp_path).far
     (tmp_path / "evaluation.toml").write_text(evaluation)
     (tmp_path / "stability.toml").write_text(stability)
     config = load_evaluation_config(tmp_path / "evaluation.toml")

@@ -149,7 +149,7 @@ def test_damaged_checkpoint(small_dataset: Dataset, tmp_path: Path) -> None:
 def test_checkpoint_of_another_format(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match="format 99, expected 1 to 4"):
+    with pytest.raises(CheckpointError, match="format 99, expected 1 to 5"):
         checkpoints.load(path)
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="format None"):
