@@ -36,11 +36,20 @@ def reference_energies(
     return fitted, of_fit(fitted, dataset.elements, composition, energies)
 
 
-def provenance_of(dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
-    """What is recorded of reference energies with a model: that they were given, and doubts."""
+def provenance_of(
+    dataset: Dataset, warnings: Sequence[str], corrected: bool = False
+) -> dict[str, Any]:
+    """What is recorded of reference energies with a model: that they were given, and doubts.
+
+    Args:
+        dataset: that the model learns.
+        warnings: of :func:`reference_energies`.
+        corrected: whether the model has others than those that were given, because it starts from
+            a network of another level of theory.
+    """
     given = dataset.reference_energies
     record: dict[str, Any] = {}
-    if given is not None:
+    if given is not None and not corrected:
         record["reference_energies"] = {symbol(z): given[z] for z in dataset.elements}
     if warnings:
         record["reference_warnings"] = list(warnings)

@@ -291,7 +291,7 @@ def prepare(
     if start is not None:
         energies = reference_energies_after(start, data, train_indices)
     provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
-    provenance |= provenance_of(data, doubts)
+    provenance |= provenance_of(data, doubts, corrected=start is not None)
     if labels.extra is not None:
         extra_indices = len(data) + np.arange(len(labels.extra))
         train_indices = np.concatenate([train_indices, extra_indices])

@@ -254,7 +254,7 @@ def plan_ensemble(
         ),
         reference_energies=energies,
         directory=directory,
-        provenance=provenance_of(data, doubts),
+        provenance=provenance_of(data, doubts, corrected=starts is not None),
     )
 
 

@@ -12,6 +12,8 @@ from ekd.data.reference_energies import fit_energies
 from ekd.elements import symbol
 from ekd.errors import ConfigError, StructureError
 from ekd.models import HIPNN
+from ekd.training.batches import BatchSource
+from ekd.training.predictions import evaluate_energies
 from ekd.training.trained import TrainedModel
 
 _BY_ELEMENT = (
@@ -86,17 +88,21 @@ def reference_energies_after(
         indices: configurations to fit to.
 
     Returns:
-        Atomic number -> energy (eV) of the elements of the data, in rising order.
+        Atomic number -> energy (eV), in rising order, of the elements that occur in the
+        configurations; of all of the data, where those have reference energies.
 
     Raises:
         StructureError: the network lacks an element.
     """
     check_start(start, start.model_config, list(data.elements))
-    given = data.reference_energies or dict.fromkeys(data.elements, 0.0)
-    chosen = data.subset(indices)
-    of_start = dict(zip(start.model.elements, start.model.reference_energies.tolist(), strict=True))
-    composition = chosen.composition
-    offset = np.array([given[z] - of_start[z] for z in chosen.elements])
-    left = chosen.energies - start.predict(chosen).energies - composition @ offset
-    fitted = fit_energies(chosen.elements, composition, left)
-    return {z: given[z] + fitted.get(z, 0.0) for z in data.elements}
+    network = start.in_float64()
+    source = BatchSource(data, network.elements, network.cutoff, torch.float64)
+    composition = source.compositions(indices)
+    given = data.reference_energies or {}
+    # Those of the other level of theory give way to those of the data.
+    offset = np.array([given.get(z, 0.0) for z in network.elements])
+    offset -= network.reference_energies.numpy()
+    left = source.energies(indices) - evaluate_energies(network, source, indices)
+    fitted = fit_energies(network.elements, composition, left - composition @ offset)
+    wanted = data.elements if given else fitted
+    return {z: given.get(z, 0.0) + fitted.get(z, 0.0) for z in wanted}

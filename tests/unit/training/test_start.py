@@ -122,3 +122,30 @@ def test_elements_of_the_data_must_be_known(small_dataset: Dataset, base: Traine
     lacking = dataclasses.replace(base, model=HIPNN(MODEL, [1], [0.0]))
     with pytest.raises(StructureError, match="the network to start from knows H, and the data"):
         run(small_dataset, start=lacking)
+
+
+def test_elements_that_are_not_trained_on_have_no_reference_energy(
+    small_dataset: Dataset, base: TrainedModel
+) -> None:
+    """As without a start: a model must not pretend to know them."""
+    last = small_dataset.elements[-1]
+    without = np.flatnonzero(small_dataset.composition[:, -1] == 0)
+    assert len(without) > 0
+    found = reference_energies_after(base, small_dataset, without)
+    assert last not in found
+    assert len(found) == len(small_dataset.elements) - 1
+    given = dict.fromkeys(small_dataset.elements, -7.0)
+    data = dataclasses.replace(small_dataset, reference_energies=given)
+    assert reference_energies_after(base, data, without)[last] == -7.0
+
+
+def test_reference_energies_that_were_corrected_do_not_count_as_given(
+    small_dataset: Dataset, base: TrainedModel
+) -> None:
+    given = dict.fromkeys(small_dataset.elements, -7.0)
+    data = dataclasses.replace(small_dataset, reference_energies=given)
+    settings = {"model": MODEL, "n_members": 1, "training": STILL, "progress": False}
+    (plain,) = train_ensemble(data, **settings).members
+    assert plain.provenance["reference_energies"]["H"] == -7.0
+    (started,) = train_ensemble(data, **settings, starts=Ensemble([base])).members
+    assert "reference_energies" not in started.provenance
