@@ -20,7 +20,8 @@ from ekd.distillation.extra import without_energies
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write
-from ekd.pipeline.pretraining import learns_from_pool, load_data
+from ekd.pipeline.inputs import load_labelled
+from ekd.pipeline.pretraining import learns_from_pool
 from ekd.pool.recipe import DATA
 from study import Study, Variant, resolve
 
@@ -150,7 +151,7 @@ class Experiment:
             return None
         if section.checkpoint is not None:
             return ekd.Ensemble([ekd.TrainedModel.load(section.checkpoint)])
-        cheap = load_data(section)
+        cheap = load_labelled(section.data)
         if cheap is None:
             assert self.pool is not None  # the configuration has been checked
             cheap = self.pool.data

@@ -11,7 +11,7 @@ import os
 import tomllib
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -86,16 +86,20 @@ class DataConfig(Section):
     split_seed: int = Field(0, ge=0, description="seed of the split")
 
 
-class TestConfig(Section):
-    """The test set: energies and, where there are any, true forces."""
-
-    __test__ = False  # not a test class, whatever its name tells pytest
+class LabelledDataConfig(Section):
+    """A data set with energies and forces."""
 
     path: FilePath = Field(description="same formats as the training set")
     energy: str | None = Field(None, description="key of the energy, as in [data]")
     forces: str | None = Field(None, description="key of the forces")
     energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
     keys: dict[str, str] = Field({}, description="as in [data]")
+
+
+class TestConfig(LabelledDataConfig):
+    """A test set: energies and, where there are any, true forces."""
+
+    __test__ = False  # not a test class, whatever its name tells pytest
 
 
 class HIPNNConfig(Section):
@@ -133,8 +137,8 @@ TBLITE: Final = "tblite.ase:TBLite"
 """The default calculator of pools."""
 
 _OF_TBLITE = {"method": "GFN2-xTB", "verbosity": 0}
-"""Its arguments. At its own accuracy forces depend on what it calculated before by 2e-4 eV/Å, so
-that it is made anew for every geometry; accuracy = 0.01 costs a quarter more."""
+"""Its arguments. Its forces depend on what it calculated before, by up to 6e-4 eV/Å
+(findings/tblite_history_and_periodicity.sh), so that it is made anew for every geometry."""
 
 LEAST_SQUARES: Final = "levenberg-marquardt"
 """Optimizer of teachers that have few energies: :mod:`ekd.training.levenberg_marquardt`."""
@@ -351,7 +355,7 @@ class CalculatorConfig(Section):
     """A calculator of ASE that gives cheap energies and forces."""
 
     calculator: str = Field(
-        "tblite.ase:TBLite",
+        TBLITE,
         description="'module:Class' of an ASE calculator, or 'module:function' that returns one; "
         "GFN2-xTB by default, which needs the package tblite",
     )
@@ -467,16 +471,6 @@ class PoolConfig(Section):
         return self
 
 
-class BaseDataConfig(Section):
-    """A data set with energies and forces to pretrain on, instead of a pool."""
-
-    path: FilePath = Field(description="same formats as the training set; forces are needed")
-    energy: str | None = Field(None, description="key of the energy, as in [data]")
-    forces: str | None = Field(None, description="key of the forces")
-    energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
-    keys: dict[str, str] = Field({}, description="as in [data]")
-
-
 class BaseTrainingConfig(TrainingConfig):
     """How a base is trained: on energies and forces, so that it can train fast."""
 
@@ -491,7 +485,7 @@ class BaseTrainingConfig(TrainingConfig):
 class PretrainingConfig(Section):
     """Networks that teachers and student start from: ``ekd pretrain``, docs/pretraining.md."""
 
-    data: BaseDataConfig | None = Field(
+    data: LabelledDataConfig | None = Field(
         None, description="a data set with energies and forces; None: what [pool] makes"
     )
     checkpoint: FilePath | None = Field(
@@ -888,12 +882,8 @@ def validate_config(
         raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
 
     def teacher(section: TeacherConfig) -> TeacherConfig:
-        files = {key: located(path, base) for key, path in section.files.items()}
         checkpoint = section.checkpoint and located(section.checkpoint, base)
-        folder = located(section.folder, base)
-        return section.model_copy(
-            update={"files": files, "checkpoint": checkpoint, "folder": folder}
-        )
+        return _located_calculator(section, base).model_copy(update={"checkpoint": checkpoint})
 
     data = config.data.model_copy(update={"path": located(config.data.path, base)})
     test = config.test and config.test.model_copy(update={"path": located(config.test.path, base)})
@@ -917,13 +907,16 @@ def validate_config(
     )
 
 
+_Calculator = TypeVar("_Calculator", TeacherConfig, CalculatorConfig)
+
+
+def _located_calculator(section: _Calculator, base: str | os.PathLike[str]) -> _Calculator:
+    files = {key: located(path, base) for key, path in section.files.items()}
+    return section.model_copy(update={"folder": located(section.folder, base), "files": files})
+
+
 def _located_pool(pool: PoolConfig, base: str | os.PathLike[str]) -> PoolConfig:
-    calculator = pool.calculator.model_copy(
-        update={
-            "folder": located(pool.calculator.folder, base),
-            "files": {key: located(path, base) for key, path in pool.calculator.files.items()},
-        }
-    )
+    calculator = _located_calculator(pool.calculator, base)
     structures = [located(path, base) for path in pool.structures]
     return pool.model_copy(update={"calculator": calculator, "structures": structures})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -280,6 +281,15 @@ def test_data_sets_that_cannot_be_pretrained_on(folder: Path, section: str, mess
     with pytest.raises(DataError, match=message):
         pipeline(folder, WITHOUT + BASES + section).run(MODELS)
     assert not (folder / "run").exists()
+
+
+def test_pool_that_lacks_an_element(folder: Path) -> None:
+    """Found when there is a pool, and before anything learns from it."""
+    text = WITHOUT + POOL.replace("n_from_data = 5", "n_from_data = 0") + BASES
+    text = re.sub(r"molecules = .*", 'molecules = ["H2O"]', text)
+    with pytest.raises(DataError, match=r"the training set has C, N, which the pool lacks"):
+        pipeline(folder, text).run(MODELS)
+    assert not (folder / "run" / "bases").exists()
 
 
 def test_a_finished_network_instead_of_a_pool(folder: Path, finished: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ekd.config import Config, PoolConfig, PretrainingConfig
-from ekd.data import Dataset, load_dataset
+from ekd.data import Dataset
 from ekd.elements import symbol
-from ekd.errors import ConfigError, DataError
+from ekd.errors import DataError
 from ekd.files import sha256
 from ekd.pool import Pool
 from ekd.pool.recipe import DATA
@@ -75,20 +75,6 @@ def _contents(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def load_data(section: PretrainingConfig | None) -> Dataset | None:
-    """The data set of [pretraining.data]; None: there is no such section."""
-    if section is None or section.data is None:
-        return None
-    data = section.data
-    return load_dataset(
-        data.path,
-        energy=data.energy,
-        forces=data.forces,
-        energy_unit=data.energy_unit,
-        keys=data.keys,
-    )
-
-
 def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
     """Find out before any work is done whether bases can be trained, and can be started from.
 
@@ -109,17 +95,22 @@ def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
             f"'{data.provenance.path}' has no forces to pretrain on; name their key in "
             "[pretraining.data] (forces = '...'), or take a data set that has forces"
         )
+    _require_elements(training_set, data, "the data set of [pretraining.data]")
+
+
+def _require_elements(training_set: Dataset, data: Dataset, name: str) -> None:
     missing = sorted(set(training_set.elements) - set(data.elements))
     if missing:
         raise DataError(
-            f"the training set has {', '.join(map(symbol, missing))}, which the data set of "
-            "[pretraining.data] lacks; add geometries with them, or remove the section"
+            f"the training set has {', '.join(map(symbol, missing))}, which {name} lacks, so that "
+            "teachers could not start from what learns it; add geometries with them"
         )
 
 
 def train_bases(
     config: Config,
     folder: Path,
+    training_set: Dataset,
     data: Dataset | None,
     progress: bool,
     group: Group,
@@ -129,16 +120,17 @@ def train_bases(
     Args:
         config: has a section [pretraining].
         folder: output folder, with the pool.
+        training_set: of the teachers.
         data: of [pretraining.data]; None: the pool.
         progress: show progress on standard error.
         group: processes that share each training.
+
+    Raises:
+        DataError: the pool lacks an element of the training set.
+        TrainingError: a training diverged, or a process was lost.
     """
     section = config.pretraining
-    if section is None:
-        raise ConfigError(
-            "there is no section [pretraining] in the configuration; add one, and [pool] beside "
-            "it, to train bases"
-        )
+    assert section is not None
     if section.checkpoint is not None:
         base = TrainedModel.load(section.checkpoint)
         target = folder / BASES / "member-0"
@@ -146,8 +138,11 @@ def train_bases(
             target.mkdir(parents=True, exist_ok=True)
             base.save(target / "checkpoint.pt")
         return Ensemble([base])
+    if data is None:
+        data = Pool.load(folder / POOL).data
+        _require_elements(training_set, data, "the pool")
     job = plan_bases(
-        data or Pool.load(folder / POOL).data,
+        data,
         folder / BASES,
         model=config.model,
         n_bases=section.n_bases,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, TestConfig, write_config
+from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation import (
@@ -41,6 +41,7 @@ from ekd.lammps.run import launcher
 from ekd.lammps.structures import molecule
 from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
+from ekd.pipeline.inputs import load_labelled
 from ekd.pipeline.order import LEAVES, NEEDS, OPTIONAL, SECTIONS, STAGES, UNFINISHED
 from ekd.pipeline.record import Existing, Record
 from ekd.pool import build_pool
@@ -196,12 +197,12 @@ class Pipeline:
     @cached_property
     def test(self) -> Dataset | None:
         """The test set, if the configuration names one."""
-        return _load(self.config.test)
+        return load_labelled(self.config.test)
 
     @cached_property
     def far(self) -> Dataset | None:
         """The second test set, far from the training set, if the configuration names one."""
-        return _load(self.config.far)
+        return load_labelled(self.config.far)
 
     def _held_out(self) -> dict[str, Dataset]:
         """The test sets that there are, by the names of their sections."""
@@ -211,7 +212,8 @@ class Pipeline:
     @cached_property
     def _base_data(self) -> Dataset | None:
         """The data set of [pretraining.data], if there is such a section."""
-        return pretraining.load_data(self.config.pretraining)
+        section = self.config.pretraining
+        return load_labelled(None if section is None else section.data)
 
     @cached_property
     def bases(self) -> Ensemble | None:
@@ -252,10 +254,12 @@ class Pipeline:
             progress=self.progress,
         )
         self.console.print(pool.summary.table())
+        for note in pool.summary.notes:
+            self.console.print(escape(note), soft_wrap=True, highlight=False)
 
     def _pretrain(self) -> None:
         bases = pretraining.train_bases(
-            self.config, self.folder, self._base_data, self.progress, self.group
+            self.config, self.folder, self.data, self._base_data, self.progress, self.group
         )
         if self.writes and bases.members[0].history:
             trainings.draw_curves(self.folder / pretraining.BASES, bases.members, "base")
@@ -273,16 +277,16 @@ class Pipeline:
         self._conclude_teachers(members)
 
     def _advise(self) -> None:
-        """Name the better optimizer where energies are few."""
-        n_energies, optimizer = len(self._parts[0]), self.config.teachers.training.optimizer
+        """Name what is better where energies are few and teachers start from random weights."""
         if self.config.pretraining is not None:
-            return  # least squares gain nothing after it
+            return
+        n_energies, optimizer = len(self._parts[0]), self.config.teachers.training.optimizer
         if optimizer != LEAST_SQUARES and n_energies <= _FEW and self.group.n_ranks == 1:
             advice = (
                 f"{n_energies} energies are few enough for least squares: with optimizer = "
                 f'"{LEAST_SQUARES}" in [teachers.training] a teacher takes seconds to minutes, and '
                 "is often much better (docs/training.md, Few energies). Sections [pool] and "
-                "[pretraining] help as much where a cheap calculator knows the elements "
+                "[pretraining] are another way, where a cheap calculator knows the elements "
                 "(docs/pretraining.md)"
             )
             self.console.print(f"[yellow]hint:[/] {escape(advice)}", soft_wrap=True)
@@ -688,19 +692,6 @@ def _in_the_way(path: Path) -> EKDError:
     return EKDError(
         f"'{path}' already exists; add --resume to keep what is complete and continue, --overwrite "
         "to remove it and start again, or choose another folder with --output"
-    )
-
-
-def _load(section: TestConfig | None) -> Dataset | None:
-    """Read a test set."""
-    if section is None:
-        return None
-    return load_dataset(
-        section.path,
-        energy=section.energy,
-        forces=section.forces,
-        energy_unit=section.energy_unit,
-        keys=section.keys,
     )
 
 

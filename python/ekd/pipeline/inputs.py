@@ -1,0 +1,23 @@
+"""Data sets with labels that a configuration names."""
+
+from __future__ import annotations
+
+from ekd.config import LabelledDataConfig
+from ekd.data import Dataset, load_dataset
+
+
+def load_labelled(section: LabelledDataConfig | None) -> Dataset | None:
+    """Read the data set of a section; None: there is no such section.
+
+    Raises:
+        DataError: as for :func:`ekd.load_dataset`.
+    """
+    if section is None:
+        return None
+    return load_dataset(
+        section.path,
+        energy=section.energy,
+        forces=section.forces,
+        energy_unit=section.energy_unit,
+        keys=section.keys,
+    )
