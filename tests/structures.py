@@ -1,10 +1,11 @@
-"""Random structures, and pair vectors that torch can differentiate."""
+"""Structures that tests share, and pair vectors that torch can differentiate."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from ekd.data import Dataset, Provenance
 from ekd.neighbor_list import neighbor_list
 
 
@@ -30,3 +31,15 @@ def pair_vectors(
     if cell is not None:
         vectors = vectors + torch.from_numpy(found.cell_shifts).to(cell.dtype) @ cell
     return pairs, vectors
+
+
+def single_atoms(n_configs: int) -> Dataset:
+    """One hydrogen atom each, at the origin."""
+    return Dataset(
+        atomic_numbers=np.ones(n_configs, dtype=np.int64),
+        positions=np.zeros((n_configs, 3)),
+        offsets=np.arange(n_configs + 1),
+        energies=np.zeros(n_configs),
+        groups=np.full(n_configs, "H"),
+        provenance=Provenance("test", "", "none", 0),
+    )

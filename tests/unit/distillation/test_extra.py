@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from ase import units
 
-from ekd.data import Dataset, Provenance
+from ekd.data import Dataset
 from ekd.distillation import extra, perturb, read_structures, sample_md
 from ekd.errors import ConfigError, DataError
 from ekd.training.predictions import Predictions
+from structures import single_atoms
 from systems import water_box
 from untrained import ensemble
 
@@ -75,18 +76,6 @@ def harmonic(monkeypatch: pytest.MonkeyPatch, k: float, hole: float | None = Non
         return [Predictions(np.zeros(len(data)), forces)]
 
     monkeypatch.setattr(extra, "evaluate_models", evaluate)
-
-
-def single_atoms(n_configs: int) -> Dataset:
-    """One hydrogen atom each, at the origin."""
-    return Dataset(
-        atomic_numbers=np.ones(n_configs, dtype=np.int64),
-        positions=np.zeros((n_configs, 3)),
-        offsets=np.arange(n_configs + 1),
-        energies=np.zeros(n_configs),
-        groups=np.full(n_configs, "H"),
-        provenance=Provenance("test", "", "none", 0),
-    )
 
 
 def md(data: Dataset, **settings: object) -> Dataset:

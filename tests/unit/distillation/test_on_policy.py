@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ekd.config import OnPolicyConfig, SpreadConfig, TrainingConfig, UncertaintyConfig
-from ekd.data import Dataset, Provenance
+from ekd.data import Dataset
 from ekd.distillation import (
     ASETeacher,
     Labels,
@@ -30,6 +30,7 @@ from ekd.errors import ConfigError, DataError
 from ekd.training import Ensemble, TrainedModel
 from ekd.training.predictions import Predictions
 from streaming import streamed
+from structures import single_atoms
 from untrained import MODEL, ensemble, teacher
 
 TRAINING = TrainingConfig(epochs=3, batch_size=8, force_weight=3.0)
@@ -58,18 +59,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, border: float, torn: float = np.inf) -
         return [Predictions(energies, forces + sign * 3.0 * far) for sign in (-1, 1)]
 
     monkeypatch.setattr(on_policy, "evaluate_models", evaluate)
-
-
-def single_atoms(n_configs: int) -> Dataset:
-    """One hydrogen atom each, at the origin."""
-    return Dataset(
-        atomic_numbers=np.ones(n_configs, dtype=np.int64),
-        positions=np.zeros((n_configs, 3)),
-        offsets=np.arange(n_configs + 1),
-        energies=np.zeros(n_configs),
-        groups=np.full(n_configs, "H"),
-        provenance=Provenance("test", "", "none", 0),
-    )
 
 
 def walk(folder: Path, n_configs: int, max_spread: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,70 @@
+"""The far set is far: no training configuration and no molecule of the pool is like its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.data import covalent_radii
+
+import ekd
+from ekd.config import load_config
+from ekd.data import Dataset
+from ekd.pool.geometries import BOND
+from ekd.pool.molecules import named
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KEYS = {"energy": "ccsd(t)_ccpvdz.energy", "energy_unit": "Hartree"}
+
+
+def load(name: str) -> Dataset:
+    return ekd.load_dataset(EXAMPLES / "data" / name, forces="ccsd(t)_ccpvdz.forces", **KEYS)
+
+
+def environments(atoms: Atoms) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Every atom with the elements that it is bonded to: tells isomers apart."""
+    radii = covalent_radii[atoms.numbers]
+    bonded = atoms.get_all_distances() < BOND * (radii[:, None] + radii)
+    np.fill_diagonal(bonded, False)
+    numbers = atoms.numbers
+    return tuple(
+        sorted(
+            (int(z), tuple(sorted(numbers[row].tolist())))
+            for z, row in zip(numbers, bonded, strict=True)
+        )
+    )
+
+
+def kinds(structures: Iterable[Atoms]) -> set[object]:
+    return {environments(atoms) for atoms in structures}
+
+
+@pytest.mark.parametrize("name", ["ccsdt_chno_far.h5", "ccsdt_chno_far_tuning.h5"])
+def test_nothing_that_is_trained_on_is_in_it(name: str) -> None:
+    far = load(name)
+    training = ekd.load_dataset(EXAMPLES / "data" / "ccsdt_chno.h5", **KEYS)
+    assert not set(far.formulas) & set(training.formulas)
+    single = [far.atoms(k) for k in np.flatnonzero(["+" not in group for group in far.groups])]
+    assert single
+    pool = load_config(EXAMPLES / "quickstart.toml").pool
+    assert pool is not None
+    assert pool.molecules is not None
+    assert not kinds(single) & kinds(named(pool.molecules, None))
+    assert pool.n_joined == 0  # or molecules of the far set would have to be excluded
+
+
+def test_settings_are_chosen_on_other_systems() -> None:
+    assert not set(load("ccsdt_chno_far.h5").groups) & set(load("ccsdt_chno_far_tuning.h5").groups)
+
+
+def test_forces_are_those_of_neutral_systems_at_rest() -> None:
+    """They add up to nothing, and have no torque."""
+    far = load("ccsdt_chno_far.h5")
+    assert far.forces is not None
+    centres = np.add.reduceat(far.positions, far.offsets[:-1]) / far.n_atoms_per_config[:, None]
+    arms = far.positions - centres[far.config_index]
+    for quantity in (far.forces, np.cross(arms, far.forces)):
+        assert np.abs(np.add.reduceat(quantity, far.offsets[:-1])).max() < 1e-3
