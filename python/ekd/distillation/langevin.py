@@ -31,6 +31,60 @@ LARGEST_FORCE = 100.0
 """eV/Å; beyond it the same is true."""
 
 
+class Langevin:
+    """Steps of Langevin dynamics: BAOAB.
+
+    Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013). A step is a :meth:`drift`,
+    new forces, and a :meth:`kick`.
+
+    Args:
+        atomic_numbers: [n_atoms].
+        temperature: K.
+        timestep: ps.
+        friction: 1/ps.
+        random: source of velocities and noise.
+    """
+
+    def __init__(
+        self,
+        atomic_numbers: NDArray[np.integer[Any]],
+        temperature: float,
+        timestep: float,
+        friction: float,
+        random: np.random.Generator,
+    ) -> None:
+        self._masses = atomic_masses[atomic_numbers][:, None]
+        self._thermal = np.sqrt(units.kB * temperature / self._masses)
+        self._step = timestep * 1e3 * units.fs
+        self._decay = np.exp(-friction * timestep)
+        self._noise = np.sqrt(1 - self._decay**2)
+        self._shape = (len(atomic_numbers), 3)
+        self._random = random
+
+    def velocities(self, factor: float = 1.0) -> NDArray[np.float64]:
+        """Thermal ones times a factor, [n_atoms, 3] in units of ASE."""
+        return np.asarray(factor * self._thermal * self._random.standard_normal(self._shape))
+
+    def drift(
+        self,
+        positions: NDArray[np.float64],
+        velocities: NDArray[np.float64],
+        forces: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Positions after a step (Å), and velocities that lack the kick by the forces there."""
+        velocities = self.kick(velocities, forces)
+        positions = positions + 0.5 * self._step * velocities
+        scatter = self._noise * self._thermal * self._random.standard_normal(self._shape)
+        velocities = self._decay * velocities + scatter
+        return positions + 0.5 * self._step * velocities, velocities
+
+    def kick(
+        self, velocities: NDArray[np.float64], forces: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Velocities after half a step with forces in eV/Å."""
+        return np.asarray(velocities + 0.5 * self._step * (forces / self._masses))
+
+
 class End(IntEnum):
     """Why a trajectory ended."""
 
@@ -98,9 +152,8 @@ def snapshots_of(
 ) -> Snapshots:
     """Run a trajectory from every configuration, all of a chunk together.
 
-    The integrator is BAOAB (Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013)). A
-    trajectory ends early where atoms come closer than 0.4 Å, forces exceed 100 eV/Å, or the driver
-    says so of a snapshot, which is then not taken.
+    The integrator is :class:`Langevin`. A trajectory ends early where atoms come closer than 0.4 Å,
+    forces exceed 100 eV/Å, or the driver says so of a snapshot, which is then not taken.
 
     Args:
         driver: moves the atoms.
@@ -167,26 +220,19 @@ def _trajectories(
         ``positions`` [n_snapshots, n_atoms, 3] Å, which configurations were ``running``,
         [n_snapshots, n_configs], and ``ends``, int8 [n_configs].
     """
-    step = plan["timestep"] * 1e3 * units.fs
+    langevin = Langevin(
+        start.atomic_numbers, plan["temperature"], plan["timestep"], plan["friction"], random
+    )
     n_between = max(1, round(plan["interval"] / plan["timestep"]))
-    masses = atomic_masses[start.atomic_numbers][:, None]
-    thermal = np.sqrt(units.kB * plan["temperature"] / masses)
-    decay = np.exp(-plan["friction"] * plan["timestep"])
-    noise = np.sqrt(1 - decay**2)
-    shape = start.positions.shape
-
     positions = start.positions.copy()
-    velocities = thermal * random.normal(size=shape)
+    velocities = langevin.velocities()
     ends = np.zeros(len(start), dtype=np.int8)
     running = ends == End.NONE
     forces = walk.forces(positions)
     saved_positions, saved_running = [], []
     for count in range(1, n_between * int(plan["n_snapshots"]) + 1):
         before = positions
-        velocities = velocities + 0.5 * step * forces / masses
-        positions = positions + 0.5 * step * velocities
-        velocities = decay * velocities + noise * thermal * random.normal(size=shape)
-        positions = positions + 0.5 * step * velocities
+        positions, velocities = langevin.drift(positions, velocities, forces)
         ends[running & _too_close(start, positions)] = End.TOO_CLOSE
         running = ends == End.NONE
         # A trajectory that has ended stays where it was, so that the others can go on.
@@ -196,7 +242,7 @@ def _trajectories(
         running = ends == End.NONE
         moving = running[start.config_index][:, None]
         forces = np.where(moving, forces, 0.0)
-        velocities = np.where(moving, velocities + 0.5 * step * forces / masses, 0.0)
+        velocities = np.where(moving, langevin.kick(velocities, forces), 0.0)
         if count % n_between == 0:
             if running.any():
                 ends = np.where(running, walk.verdict(positions, running), ends)
