@@ -400,7 +400,9 @@ class PoolConfig(Section):
         description="of a molecule that is chosen because molecules names none, or that is joined",
     )
     structures: list[FilePath] = Field(
-        [], description="files of more structures, in any format of ASE; energies are ignored"
+        [],
+        description="files of more structures, in any format of ASE, or pools; energies are "
+        "ignored",
     )
     n_from_data: int | None = Field(
         None, ge=0, description="training configurations that are taken; None: all"
@@ -491,7 +493,7 @@ class PretrainingConfig(Section):
     checkpoint: FilePath | None = Field(
         None,
         description="a finished network of ekd, e.g. from 'ekd import-hippynn', to start from "
-        "instead",
+        "instead; with a data set, the bases start from it",
     )
     n_bases: int = Field(
         1, ge=1, description="networks; teachers take them in turn, the student the first"
@@ -502,15 +504,11 @@ class PretrainingConfig(Section):
     training: BaseTrainingConfig = BaseTrainingConfig()
 
     @model_validator(mode="after")
-    def _one_source(self) -> PretrainingConfig:
-        if self.data is not None and self.checkpoint is not None:
+    def _one_checkpoint(self) -> PretrainingConfig:
+        if self.checkpoint is not None and self.data is None and self.n_bases > 1:
             raise ValueError(
-                "pretraining takes either a data set, [pretraining.data], or a checkpoint, found "
-                "both; remove one"
-            )
-        if self.checkpoint is not None and self.n_bases > 1:
-            raise ValueError(
-                f"n_bases = {self.n_bases}: a checkpoint is one base; remove n_bases, or checkpoint"
+                f"n_bases = {self.n_bases}: a checkpoint is one base; remove n_bases, or add a "
+                "data set, [pretraining.data], that bases learn from it on"
             )
         return self
 
@@ -559,7 +557,9 @@ class LabelsConfig(Section):
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
     teachers: list[TeacherConfig] = Field([], description="teachers beside those that are trained")
     structures: list[FilePath] = Field(
-        [], description="files of extra configurations, in any format of ASE; energies are ignored"
+        [],
+        description="files of extra configurations, in any format of ASE, or pools; energies are "
+        "ignored",
     )
     pool: bool = Field(
         True, description="label the geometries of [pool] too, where there is such a section"

@@ -313,6 +313,19 @@ def test_a_finished_network_instead_of_a_pool(folder: Path, finished: Path) -> N
     assert not (folder / "run").exists()
 
 
+def test_bases_that_start_from_a_finished_network(folder: Path, finished: Path) -> None:
+    source = finished / "run" / "student" / "checkpoint.pt"
+    shutil.copy(source, folder / "finished.pt")
+    both = TWO_BASES.replace("n_bases", 'checkpoint = "finished.pt"\nn_bases') + DATA
+    pipeline(folder, WITHOUT + both).run(["pretrain", "train"])
+    expected = TrainedModel.load(source).sha256
+    bases = load_ensemble(folder / "run" / "bases").members
+    assert [model.provenance["start"] for model in bases] == [expected] * 2
+    assert len({expected, *(model.sha256 for model in bases)}) == 3
+    teachers = load_ensemble(folder / "run" / "teachers").members
+    assert {model.provenance["start"] for model in teachers} == {m.sha256 for m in bases}
+
+
 def test_kill_leaves_no_trace(folder: Path) -> None:
     """Whenever it is killed, the same command continues, and ends with the same bases."""
     each_step = "epochs = 6\ncheckpoint_minutes = 1e-9"

@@ -193,12 +193,9 @@ def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]
     [
         ({"pretraining": {}}, "[pretraining] has nothing to learn from; add a section [pool]"),
         (
-            {"pretraining": {"checkpoint": "a.pt", "data": {"path": "b.h5"}}},
-            "[pretraining]: pretraining takes either a data set, [pretraining.data], or a check",
-        ),
-        (
             {"pretraining": {"checkpoint": "a.pt", "n_bases": 2}},
-            "[pretraining]: n_bases = 2: a checkpoint is one base; remove n_bases, or checkpoint",
+            "[pretraining]: n_bases = 2: a checkpoint is one base; remove n_bases, or add "
+            "a data set",
         ),
         (
             {"pretraining": {"training": {"optimizer": "levenberg-marquardt"}}},

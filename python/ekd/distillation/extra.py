@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.config import WallConfig
-from ekd.data import Dataset, Provenance
+from ekd.data import Dataset, Provenance, prepared
 from ekd.data.combine import concatenate
 from ekd.data.frames import read_frames
+from ekd.data.readers.hdf5_groups import SUFFIXES
 from ekd.distillation.langevin import moved, require_positive, snapshots_of
 from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError, DataError
@@ -61,7 +62,9 @@ def without_energies(data: Dataset) -> Dataset:
 
 
 def read_structures(path: str | os.PathLike[str]) -> Dataset:
-    """Read structures from any file that ASE reads; energies and forces in it are ignored.
+    """Read structures from any file that ASE reads, or from a pool or prepared file of ekd.
+
+    Energies and forces in it are ignored.
 
     Raises:
         DataError: the file is missing, cannot be read, or has no structures.
@@ -69,6 +72,8 @@ def read_structures(path: str | os.PathLike[str]) -> Dataset:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"structure file '{path}' not found; check the path")
+    if path.suffix.lower() in SUFFIXES:
+        return without_energies(prepared.load(path))
     try:
         frames = list(read_frames(path))
     except Exception as error:  # each of ASE's formats fails in its own way

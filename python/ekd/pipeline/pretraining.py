@@ -81,13 +81,14 @@ def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
     Raises:
         ConfigError: the checkpoint has another architecture than [model].
         DataError: the data set lacks forces or an element of the training set.
-        StructureError: the checkpoint lacks an element of the training set.
+        StructureError: the checkpoint lacks an element of the training set or the data set.
     """
     section = config.pretraining
     if section is None:
         return
     if section.checkpoint is not None:
-        check_start(TrainedModel.load(section.checkpoint), config.model, [*training_set.elements])
+        elements = {*training_set.elements, *(() if data is None else data.elements)}
+        check_start(TrainedModel.load(section.checkpoint), config.model, sorted(elements))
     if data is None:
         return
     if data.forces is None:
@@ -115,7 +116,7 @@ def train_bases(
     progress: bool,
     group: Group,
 ) -> Ensemble:
-    """Train the bases into ``folder / "bases"``, or copy the checkpoint there.
+    """Train the bases into ``folder / "bases"``; a checkpoint without a data set is copied there.
 
     Args:
         config: has a section [pretraining].
@@ -131,13 +132,14 @@ def train_bases(
     """
     section = config.pretraining
     assert section is not None
-    if section.checkpoint is not None:
-        base = TrainedModel.load(section.checkpoint)
+    starts = [] if section.checkpoint is None else [TrainedModel.load(section.checkpoint)]
+    if starts and data is None:
+        (base,) = starts
         target = folder / BASES / "member-0"
         if group.rank == 0:
             target.mkdir(parents=True, exist_ok=True)
             base.save(target / "checkpoint.pt")
-        return Ensemble([base])
+        return Ensemble(starts)
     if data is None:
         data = Pool.load(folder / POOL).data
         _require_elements(training_set, data, "the pool")
@@ -150,6 +152,7 @@ def train_bases(
         training=section.training,
         validation_fraction=section.validation_fraction,
         split_seed=config.data.split_seed,
+        starts=starts,
     )
     job = replace(job, tensorboard=config.tensorboard)
     return train_members(job, resume=True, progress=progress, group=group)

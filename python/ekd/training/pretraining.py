@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ekd.config import BaseTrainingConfig, HIPNNConfig, TrainingConfig
@@ -12,6 +13,7 @@ from ekd.errors import ConfigError, DataError
 from ekd.training.ensemble import Ensemble, member_directory, train_members
 from ekd.training.job import Job
 from ekd.training.members import plan_members
+from ekd.training.trained import TrainedModel
 
 
 def pretrain(
@@ -22,6 +24,7 @@ def pretrain(
     training: TrainingConfig | None = None,
     validation_fraction: float = 0.05,
     split_seed: int = 0,
+    starts: Ensemble | None = None,
     directory: str | os.PathLike[str] | None = None,
     n_workers: int | None = None,
     resume: bool = False,
@@ -43,6 +46,8 @@ def pretrain(
         training: schedule and loss; None: the defaults for a base.
         validation_fraction: share of the configurations that is held out.
         split_seed: seed of the split.
+        starts: bases that have learned a cheaper method, whose weights these start from, each
+            taking the next; None: random weights.
         directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
         n_workers: processes; None: one per core, at most one per base.
         resume: continue from the checkpoints in the directory. Otherwise start anew.
@@ -64,6 +69,7 @@ def pretrain(
             training=training or BaseTrainingConfig(),
             validation_fraction=validation_fraction,
             split_seed=split_seed,
+            starts=starts.members if starts is not None else (),
         )
         return train_members(job, n_workers, resume, progress)
 
@@ -78,6 +84,7 @@ def plan_bases(
     training: TrainingConfig,
     validation_fraction: float = 0.05,
     split_seed: int = 0,
+    starts: Sequence[TrainedModel] = (),
 ) -> Job:
     """What :func:`pretrain` does, without doing it; arguments and errors are its."""
     if n_bases < 1:
@@ -101,10 +108,11 @@ def plan_bases(
             train_indices=train_indices,
             validation_indices=validation_indices,
             seed=seed,
+            starts=starts,
         ),
         reference_energies=energies,
         directory=directory,
         labels=data.forces,
-        provenance=provenance_of(data, doubts),
+        provenance=provenance_of(data, doubts, corrected=bool(starts)),
         title="base",
     )

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import ase.build
 import ase.io
+import h5py
 import numpy as np
 import pytest
 from ase import units
+from ase.calculators.emt import EMT
 
+import ekd
 from ekd.data import Dataset
 from ekd.distillation import extra, perturb, read_structures, sample_md
 from ekd.errors import ConfigError, DataError
@@ -54,9 +57,27 @@ def test_structures_of_a_file(tmp_path: Path, suffix: str) -> None:
     assert np.isnan(found.energies).all()
 
 
+def test_structures_of_a_prepared_file(tmp_path: Path) -> None:
+    frames = [ase.build.molecule(name) for name in ("H2O", "CH4", "H2O")]
+    for frame in frames:
+        frame.calc = EMT()
+        frame.get_forces()
+    ase.io.write(tmp_path / "data.xyz", frames, format="extxyz")
+    ekd.prepare_dataset(tmp_path / "data.xyz", tmp_path / "data.h5")
+    found = read_structures(tmp_path / "data.h5")
+    assert sorted(found.formulas) == sorted(frame.get_chemical_formula() for frame in frames)
+    assert found.n_atoms == 11
+    assert np.isnan(found.energies).all()
+    assert found.forces is None
+
+
 def test_structures_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"structure file '.*absent\.xyz' not found"):
         read_structures(tmp_path / "absent.xyz")
+    with h5py.File(tmp_path / "other.h5", "w"):
+        pass
+    with pytest.raises(DataError, match="was not made by 'ekd prepare'"):
+        read_structures(tmp_path / "other.h5")
     for name, content in (("broken.xyz", "three\n"), ("unknown.nonsense", "?")):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match="cannot be read by ASE"):

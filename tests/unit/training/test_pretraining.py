@@ -91,6 +91,20 @@ def test_bases_differ_in_their_seed(parts: tuple[Dataset, Dataset], tmp_path: Pa
     assert times == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/checkpoint.pt"))]
 
 
+def test_a_base_starts_from_another(bases: Ensemble, parts: tuple[Dataset, Dataset]) -> None:
+    """Few epochs on few better data bring more after many cheap data than without them."""
+    few = parts[1].subset(np.arange(10))
+    other = parts[1].subset(np.arange(10, len(parts[1])))
+    training = BaseTrainingConfig(epochs=4, batch_size=4, ema_decay=0.9, learning_rate=2e-3)
+    settings = {"validation_fraction": 0.2, "n_workers": 1, "progress": False}
+    after = pretrain(few, MODEL, training=training, starts=bases, **settings)
+    (model,) = after.members
+    assert model.provenance["start"] == bases.members[0].sha256
+    alone = pretrain(few, MODEL, training=training, **settings)
+    assert force_error(after, other) < 0.75 * force_error(alone, other)
+    assert force_error(after, other) < force_error(bases, other)
+
+
 def test_forces_are_needed(small_dataset: Dataset) -> None:
     with pytest.raises(DataError, match=r"ccsdt_chno\.h5' has no forces to pretrain on; name the"):
         pretrain(small_dataset, MODEL, training=SHORT, progress=False)
