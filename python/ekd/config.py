@@ -252,6 +252,9 @@ _OF_FINE_TUNING = {
 """Defaults of [teachers.training] and [student.training] that are others after pretraining."""
 
 
+_ADD_A_POOL = "add a section [pool], which makes geometries with energies and forces of GFN2-xTB"
+
+
 class MemberConfig(Section):
     """What one member of an ensemble has of its own."""
 
@@ -484,16 +487,28 @@ class BaseTrainingConfig(TrainingConfig):
     epochs: int = Field(60, ge=1, description="passes over the pool")
 
 
+class SecondStepConfig(BaseTrainingConfig):
+    """How a base learns a data set after a cheaper method: fewer geometries, at a lower rate."""
+
+    epochs: int = Field(200, ge=1, description="passes over the data set")
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
+    force_weight: float = Field(
+        10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+    )
+
+
 class PretrainingConfig(Section):
     """Networks that teachers and student start from: ``ekd pretrain``, docs/pretraining.md."""
 
-    data: LabelledDataConfig | None = Field(
-        None, description="a data set with energies and forces; None: what [pool] makes"
-    )
+    pool: bool = Field(True, description="learn what [pool] makes, where there is no checkpoint")
     checkpoint: FilePath | None = Field(
         None,
-        description="a finished network of ekd, e.g. from 'ekd import-hippynn', to start from "
-        "instead; with a data set, the bases start from it",
+        description="a finished network of ekd, e.g. from 'ekd import-hippynn', to start from",
+    )
+    data: LabelledDataConfig | None = Field(
+        None,
+        description="a data set with energies and forces, which is learned after the pool or the "
+        "checkpoint, if there is one",
     )
     n_bases: int = Field(
         1, ge=1, description="networks; teachers take them in turn, the student the first"
@@ -502,6 +517,7 @@ class PretrainingConfig(Section):
         0.05, gt=0, lt=1, description="share of the pool held out of training"
     )
     training: BaseTrainingConfig = BaseTrainingConfig()
+    second_step: SecondStepConfig = SecondStepConfig()
 
     @model_validator(mode="after")
     def _one_checkpoint(self) -> PretrainingConfig:
@@ -740,12 +756,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _has_a_pool(self) -> Config:
         section = self.pretraining
-        if section is None or section.data or section.checkpoint or self.pool:
+        if section is None or section.data or section.checkpoint or (self.pool and section.pool):
             return self
         raise ValueError(
-            "[pretraining] has nothing to learn from; add a section [pool], which makes geometries "
-            "with energies and forces of GFN2-xTB, or [pretraining.data] with a data set, or "
-            "checkpoint = 'file' in [pretraining]"
+            "[pretraining] has nothing to learn from; "
+            + ("set pool = true in it" if self.pool else _ADD_A_POOL)
+            + ", or add [pretraining.data] with a data set, or checkpoint = 'file' in [pretraining]"
         )
 
     @model_validator(mode="after")

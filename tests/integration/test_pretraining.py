@@ -326,6 +326,42 @@ def test_bases_that_start_from_a_finished_network(folder: Path, finished: Path) 
     assert {model.provenance["start"] for model in teachers} == {m.sha256 for m in bases}
 
 
+def test_bases_learn_the_pool_and_then_a_data_set(folder: Path) -> None:
+    text = WITHOUT + POOL + TWO_BASES + "[pretraining.second_step]\nepochs = 3\n" + DATA
+    pipeline(folder, text).run(["pool", "pretrain", "train"])
+    first = load_ensemble(folder / "run" / "bases" / "pool").members
+    second = load_ensemble(folder / "run" / "bases").members
+    assert [len(model.history) for model in (*first, *second)] == [2, 2, 3, 3]
+    assert [model.provenance["start"] for model in second] == [model.sha256 for model in first]
+    teachers = load_ensemble(folder / "run" / "teachers").members
+    assert {model.provenance["start"] for model in teachers} == {m.sha256 for m in second}
+    before = change_times(folder)
+    pipeline(folder, text).run(["pool", "pretrain", "train"])
+    assert change_times(folder) == before
+    # Without the first step the pool is only labelled.
+    text = text.replace("n_bases = 2", "n_bases = 2\npool = false")
+    shutil.rmtree(folder / "run")
+    pipeline(folder, text).run(["pretrain"])
+    assert not (folder / "run" / "bases" / "pool").exists()
+    (alone, _) = load_ensemble(folder / "run" / "bases").members
+    assert alone.provenance.get("start") is None
+    assert len(alone.history) == 2
+
+
+def test_pool_that_lacks_an_element_of_the_data_set(folder: Path) -> None:
+    pool = POOL.replace("n_from_data = 5", "n_from_data = 0")
+    pool = re.sub(r"molecules = .*", 'molecules = ["H2O", "CH3OH"]', pool)
+    with h5py.File(folder / "train.h5") as old, h5py.File(folder / "few.h5", "w") as new:
+        for system in old:
+            if "N" not in system:
+                old.copy(system, new)
+    text = WITHOUT.replace("train.h5", "few.h5") + pool + BASES + DATA
+    message = r"the data set of \[pretraining\.data\] has N, which the pool lacks"
+    with pytest.raises(DataError, match=message):
+        pipeline(folder, text).run(["pool", "pretrain"])
+    assert not (folder / "run" / "bases").exists()
+
+
 def test_kill_leaves_no_trace(folder: Path) -> None:
     """Whenever it is killed, the same command continues, and ends with the same bases."""
     each_step = "epochs = 6\ncheckpoint_minutes = 1e-9"

@@ -60,8 +60,8 @@ def test_unknown_key_names_the_nearest(
 def test_key_of_another_section_names_its_home() -> None:
     message = refusal({"teachers": {"l2_weight": 3}})
     assert (
-        "'l2_weight' belongs in [pretraining.training] or [teachers.training] or "
-        "[student.training]" in message
+        "'l2_weight' belongs in [pretraining.training] or [pretraining.second_step] or "
+        "[teachers.training] or [student.training]" in message
     )
 
 
@@ -192,6 +192,10 @@ def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]
     ("sections", "message"),
     [
         ({"pretraining": {}}, "[pretraining] has nothing to learn from; add a section [pool]"),
+        (
+            {"pool": {}, "pretraining": {"pool": False}},
+            "[pretraining] has nothing to learn from; set pool = true in it",
+        ),
         (
             {"pretraining": {"checkpoint": "a.pt", "n_bases": 2}},
             "[pretraining]: n_bases = 2: a checkpoint is one base; remove n_bases, or add "

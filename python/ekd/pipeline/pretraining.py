@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ekd.config import Config, PoolConfig, PretrainingConfig
+from ekd.config import Config, PoolConfig, PretrainingConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.elements import symbol
 from ekd.errors import DataError
@@ -39,9 +39,11 @@ def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
 
 
 def learns_from_pool(config: Config) -> bool:
-    """Whether bases are trained on what [pool] makes."""
+    """Whether bases are trained on what [pool] makes, perhaps before a data set."""
     section = config.pretraining
-    return section is not None and section.data is None and section.checkpoint is None
+    if section is None or config.pool is None:
+        return False
+    return section.pool and section.checkpoint is None
 
 
 def _identify_pool(pool: PoolConfig) -> dict[str, Any]:
@@ -56,8 +58,9 @@ def _identify_pool(pool: PoolConfig) -> dict[str, Any]:
 
 def _identify_bases(section: PretrainingConfig, data: Dataset | None) -> dict[str, Any]:
     values = section.model_dump(mode="json")
-    for key in ("device", "checkpoint_minutes"):
-        values["training"].pop(key)
+    for step in ("training", "second_step"):
+        for key in ("device", "checkpoint_minutes"):
+            values[step].pop(key)
     if section.checkpoint is not None:
         values["checkpoint"] = _contents(section.checkpoint)
     if data is not None:
@@ -96,15 +99,15 @@ def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
             f"'{data.provenance.path}' has no forces to pretrain on; name their key in "
             "[pretraining.data] (forces = '...'), or take a data set that has forces"
         )
-    _require_elements(training_set, data, "the data set of [pretraining.data]")
+    _require_elements(training_set, data, "the training set", "the data set of [pretraining.data]")
 
 
-def _require_elements(training_set: Dataset, data: Dataset, name: str) -> None:
-    missing = sorted(set(training_set.elements) - set(data.elements))
+def _require_elements(wanted: Dataset, data: Dataset, whose: str, name: str) -> None:
+    missing = sorted(set(wanted.elements) - set(data.elements))
     if missing:
         raise DataError(
-            f"the training set has {', '.join(map(symbol, missing))}, which {name} lacks, so that "
-            "teachers could not start from what learns it; add geometries with them"
+            f"{whose} has {', '.join(map(symbol, missing))}, which {name} lacks, so that nothing "
+            f"that learns from {name} could learn from {whose} afterwards; add geometries with them"
         )
 
 
@@ -116,46 +119,57 @@ def train_bases(
     progress: bool,
     group: Group,
 ) -> Ensemble:
-    """Train the bases into ``folder / "bases"``; a checkpoint without a data set is copied there.
+    """Train the bases into ``folder / "bases"``, in one step or two, or copy the checkpoint there.
 
     Args:
         config: has a section [pretraining].
         folder: output folder, with the pool.
         training_set: of the teachers.
-        data: of [pretraining.data]; None: the pool.
+        data: of [pretraining.data]; None: there is none.
         progress: show progress on standard error.
         group: processes that share each training.
 
     Raises:
-        DataError: the pool lacks an element of the training set.
+        DataError: the pool lacks an element of the training set, or of the data set.
         TrainingError: a training diverged, or a process was lost.
     """
     section = config.pretraining
     assert section is not None
-    starts = [] if section.checkpoint is None else [TrainedModel.load(section.checkpoint)]
-    if starts and data is None:
-        (base,) = starts
-        target = folder / BASES / "member-0"
-        if group.rank == 0:
-            target.mkdir(parents=True, exist_ok=True)
-            base.save(target / "checkpoint.pt")
-        return Ensemble(starts)
-    if data is None:
-        data = Pool.load(folder / POOL).data
-        _require_elements(training_set, data, "the pool")
-    job = plan_bases(
-        data,
-        folder / BASES,
-        model=config.model,
-        n_bases=section.n_bases,
-        seed=config.seed,
-        training=section.training,
-        validation_fraction=section.validation_fraction,
-        split_seed=config.data.split_seed,
-        starts=starts,
-    )
-    job = replace(job, tensorboard=config.tensorboard)
-    return train_members(job, resume=True, progress=progress, group=group)
+    target = folder / BASES
+    bases = []
+    if section.checkpoint is not None:
+        bases = [TrainedModel.load(section.checkpoint)]
+        if data is None and group.rank == 0:
+            (target / "member-0").mkdir(parents=True, exist_ok=True)
+            bases[0].save(target / "member-0" / "checkpoint.pt")
+    steps: list[tuple[Dataset, TrainingConfig, Path, str]] = []
+    if learns_from_pool(config):
+        pool = Pool.load(folder / POOL).data
+        _require_elements(training_set, pool, "the training set", "the pool")
+        if data is None:
+            steps.append((pool, section.training, target, "base"))
+        else:
+            _require_elements(data, pool, "the data set of [pretraining.data]", "the pool")
+            steps.append((pool, section.training, target / "pool", "pool base"))
+    if data is not None:
+        second = section.second_step if bases or steps else section.training
+        steps.append((data, second, target, "base"))
+    for learned, training, directory, title in steps:
+        job = plan_bases(
+            learned,
+            directory,
+            model=config.model,
+            n_bases=section.n_bases,
+            seed=config.seed,
+            training=training,
+            validation_fraction=section.validation_fraction,
+            split_seed=config.data.split_seed,
+            starts=bases,
+            title=title,
+        )
+        job = replace(job, tensorboard=config.tensorboard)
+        bases = train_members(job, resume=True, progress=progress, group=group).members
+    return Ensemble(bases)
 
 
 def load_bases(config: Config, folder: Path) -> Ensemble | None:

@@ -85,8 +85,12 @@ def plan_bases(
     validation_fraction: float = 0.05,
     split_seed: int = 0,
     starts: Sequence[TrainedModel] = (),
+    title: str = "base",
 ) -> Job:
-    """What :func:`pretrain` does, without doing it; arguments and errors are its."""
+    """What :func:`pretrain` does, without doing it; arguments and errors are its.
+
+    The title is what a base is called in messages.
+    """
     if n_bases < 1:
         raise ConfigError(f"n_bases is {n_bases}; at least 1 is needed")
     if data.forces is None:
@@ -114,5 +118,5 @@ def plan_bases(
         directory=directory,
         labels=data.forces,
         provenance=provenance_of(data, doubts, corrected=bool(starts)),
-        title="base",
+        title=title,
     )
