@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ekd.config import OnPolicyConfig as OnPolicyConfig
     from ekd.config import PoolConfig as PoolConfig
     from ekd.config import PretrainingConfig as PretrainingConfig
+    from ekd.config import SecondStepConfig as SecondStepConfig
     from ekd.config import SpreadConfig as SpreadConfig
     from ekd.config import StudentTrainingConfig as StudentTrainingConfig
     from ekd.config import TrainingConfig as TrainingConfig
@@ -85,6 +86,7 @@ _PUBLIC = {
     "PoolConfig": "config",
     "PretrainingConfig": "config",
     "SetConfig": "evaluation",
+    "SecondStepConfig": "config",
     "SpreadConfig": "config",
     "StabilityConfig": "dynamics",
     "TrainedModel": "training",

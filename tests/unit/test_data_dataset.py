@@ -127,3 +127,10 @@ def test_shapes_that_disagree(dataset: Dataset, name: str, shape: tuple[int, ...
 def test_cells_without_pbc(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="together or not at all"):
         replace(dataset, pbc=None)
+
+
+def test_representation_is_one_line(small_dataset: Dataset) -> None:
+    text = repr(small_dataset)
+    assert "\n" not in text
+    assert f"{len(small_dataset)} configurations, {small_dataset.n_atoms} atoms of H C N O" in text
+    assert text.endswith(", no forces>")

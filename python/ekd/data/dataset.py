@@ -45,7 +45,7 @@ class Provenance:
     were left out of it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Structures with energies, and forces where they are known.
 
@@ -77,6 +77,14 @@ class Dataset:
     """[n_configs, 3] periodic directions; None exactly where ``cells`` is"""
     reference_energies: Mapping[int, float] | None = None
     """eV by atomic number, of isolated atoms or as they were given; None: they are fitted"""
+
+    def __repr__(self) -> str:
+        elements = " ".join(symbol(z) for z in self.elements)
+        forces = "no forces" if self.forces is None else "forces"
+        return (
+            f"<Dataset '{self.provenance.path}': {len(self)} configurations, {self.n_atoms} atoms "
+            f"of {elements}, {forces}>"
+        )
 
     def __post_init__(self) -> None:
         n_configs = len(self.offsets) - 1
