@@ -21,7 +21,7 @@ from ekd.distillation.labels import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write
 from ekd.pipeline.inputs import load_labelled
-from ekd.pipeline.pretraining import learns_from_pool
+from ekd.pipeline.pretraining import learns_from_pool, steps
 from ekd.pool.recipe import DATA
 from study import Study, Variant, resolve
 
@@ -135,12 +135,11 @@ class Experiment:
     def _pool_settings(self) -> dict[str, Any]:
         section = self.raw["pool"]
         # As for the data: their content is for the pool to look at.
-        structures = [Path(path).name for path in section.get("structures", ())]
         return {
             "set": self.name,
             "seed": self.config.seed,
             "cutoff": self.config.model.cutoff,
-            "pool": {**section, "structures": structures},
+            "pool": {"structures": [], **_without_folders(section)},
         }
 
     @cached_property
@@ -149,25 +148,27 @@ class Experiment:
         section = self.config.pretraining
         if section is None:
             return None
+        bases = None
         if section.checkpoint is not None:
-            return ekd.Ensemble([ekd.TrainedModel.load(section.checkpoint)])
-        cheap = load_labelled(section.data)
-        if cheap is None:
-            assert self.pool is not None  # the configuration has been checked
-            cheap = self.pool.data
-        return ekd.pretrain(
-            cheap,
-            self.config.model,
-            n_bases=section.n_bases,
-            seed=self.config.seed,
-            training=section.training,
-            validation_fraction=section.validation_fraction,
-            split_seed=self.config.data.split_seed,
-            directory=self._folder("bases", self._base_settings),
-            n_workers=self.shop.n_workers,
-            resume=True,
-            progress=self.shop.progress,
-        )
+            bases = ekd.Ensemble([ekd.TrainedModel.load(section.checkpoint)])
+        learned = self.pool if learns_from_pool(self.config) else None
+        folder = self._folder("bases", self._base_settings)
+        for step in steps(self.config, learned and learned.data, load_labelled(section.data)):
+            bases = ekd.pretrain(
+                step.data,
+                self.config.model,
+                n_bases=section.n_bases,
+                seed=self.config.seed,
+                training=step.training,
+                validation_fraction=section.validation_fraction,
+                split_seed=self.config.data.split_seed,
+                starts=bases,
+                directory=folder / step.folder,
+                n_workers=self.shop.n_workers,
+                resume=True,
+                progress=self.shop.progress,
+            )
+        return bases
 
     @property
     def _base_settings(self) -> dict[str, Any]:
@@ -266,7 +267,7 @@ class Experiment:
         settings = {
             "teachers": self._teacher_settings,
             "n_teachers": self.variant.n_teachers,
-            "labels": self.raw.get("labels", {}),
+            "labels": _without_folders(self.raw.get("labels", {})),
         }
         if self._labels_pool:
             settings["pool"] = self._pool_settings
@@ -336,7 +337,7 @@ class Experiment:
         """Extra configurations, as ``ekd label`` makes them."""
         section, seed = self.config.labels, self.config.seed
         training, _ = self.parts
-        extra = []
+        extra = [ekd.read_structures(path) for path in section.structures]
         if self._labels_pool:
             assert self.pool is not None
             cheap = self.pool.data
@@ -531,6 +532,13 @@ def _measure(
     for row in rows.values():
         row["training_seconds"] = seconds / (len(ensemble) if row["model"] != name else 1)
     return list(rows.values())
+
+
+def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
+    """A section of which files of structures have their names alone."""
+    if "structures" not in section:
+        return section
+    return section | {"structures": [Path(path).name for path in section["structures"]]}
 
 
 def _true_labels(data: Dataset, known: Dataset | None) -> ekd.Labels:

@@ -182,8 +182,9 @@ def resolve(
     ):
         if section is not None:
             section["path"] = str(find(section["path"], folder))
-    if structures := raw.get("pool", {}).get("structures"):
-        raw["pool"]["structures"] = [str(find(path, folder)) for path in structures]
+    for section in ("pool", "labels"):
+        if structures := raw.get(section, {}).get("structures"):
+            raw[section]["structures"] = [str(find(path, folder)) for path in structures]
     config = validate_config(raw, base=HERE, source=source)
     if variant.epochs_factor == 1:
         return raw, config

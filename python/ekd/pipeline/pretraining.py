@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,45 @@ def _require_elements(wanted: Dataset, data: Dataset, whose: str, name: str) -> 
         )
 
 
+@dataclass(frozen=True)
+class Step:
+    """What bases learn at a time.
+
+    Attributes:
+        data: energies and forces.
+        training: schedule and loss.
+        folder: where the bases are, in that of all.
+        title: what a base is called in messages.
+    """
+
+    data: Dataset
+    training: TrainingConfig
+    folder: str
+    title: str
+
+
+def steps(config: Config, pool: Dataset | None, data: Dataset | None) -> list[Step]:
+    """What bases learn, in this order; each step starts from the bases of the one before.
+
+    Args:
+        config: has a section [pretraining].
+        pool: what [pool] makes; None: it is not learned.
+        data: of [pretraining.data]; None: there is none.
+    """
+    section = config.pretraining
+    assert section is not None
+    found = []
+    if pool is not None:
+        last = data is None
+        title = "base" if last else "pool base"
+        found.append(Step(pool, section.training, "" if last else "pool", title))
+    if data is not None:
+        is_first = pool is None and section.checkpoint is None
+        training = section.training if is_first else section.second_step
+        found.append(Step(data, training, "", "base"))
+    return found
+
+
 def train_bases(
     config: Config,
     folder: Path,
@@ -142,30 +181,23 @@ def train_bases(
         if data is None and group.rank == 0:
             (target / "member-0").mkdir(parents=True, exist_ok=True)
             bases[0].save(target / "member-0" / "checkpoint.pt")
-    steps: list[tuple[Dataset, TrainingConfig, Path, str]] = []
-    if learns_from_pool(config):
-        pool = Pool.load(folder / POOL).data
+    pool = Pool.load(folder / POOL).data if learns_from_pool(config) else None
+    if pool is not None:
         _require_elements(training_set, pool, "the training set", "the pool")
-        if data is None:
-            steps.append((pool, section.training, target, "base"))
-        else:
+        if data is not None:
             _require_elements(data, pool, "the data set of [pretraining.data]", "the pool")
-            steps.append((pool, section.training, target / "pool", "pool base"))
-    if data is not None:
-        second = section.second_step if bases or steps else section.training
-        steps.append((data, second, target, "base"))
-    for learned, training, directory, title in steps:
+    for step in steps(config, pool, data):
         job = plan_bases(
-            learned,
-            directory,
+            step.data,
+            target / step.folder,
             model=config.model,
             n_bases=section.n_bases,
             seed=config.seed,
-            training=training,
+            training=step.training,
             validation_fraction=section.validation_fraction,
             split_seed=config.data.split_seed,
             starts=bases,
-            title=title,
+            title=step.title,
         )
         job = replace(job, tensorboard=config.tensorboard)
         bases = train_members(job, resume=True, progress=progress, group=group).members
