@@ -14,6 +14,7 @@ import ase.io
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
+import ekd
 from ekd.data import Dataset
 
 FOLDER = Path(__file__).parents[2] / "examples" / "studies"
@@ -68,6 +69,10 @@ seeds = [0]
 "pool.interval" = 0.002
 "pretraining.training.epochs" = 1
 "pretraining.validation_fraction" = 0.2
+"pretraining.n_bases" = 2
+"pretraining.data" = {{path = "small.xyz", energy = "energy", forces = "forces"}}
+"pretraining.second_step.epochs" = 1
+"labels.structures" = ["small.xyz"]
 "teachers.n_members" = 2
 "teachers.training.epochs" = 1
 "student.training.epochs" = 2
@@ -83,7 +88,7 @@ name = "student"
 
 [[variants]]
 name = "without labels"
-set = {{"labels.pool" = false}}
+set = {{"labels.pool" = false, "labels.structures" = []}}
 
 [[variants]]
 name = "random weights"
@@ -104,7 +109,7 @@ set = {{"student.on_policy.n_rounds" = 1}}
 
 [[variants]]
 name = "without pretraining"
-without = ["pretraining", "pool"]
+without = ["pretraining", "pool", "labels.structures"]
 
 [survival.ccsdt_pretrained]
 variants = ["student"]
@@ -281,7 +286,9 @@ def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
     work = data / "work"
     assert len(list(work.glob("pool-*"))) == 1
     (bases,) = work.glob("bases-*")  # those of one base are the first of two
-    assert {path.name for path in bases.iterdir() if path.is_dir()} == {"member-0", "member-1"}
+    assert {path.name for path in bases.iterdir() if path.is_dir()} == {
+        *("member-0", "member-1", "pool"),
+    }
     results = data / "results" / "trial"
     table = (results / "results.md").read_text()
     assert "| near | seeds | forces (meV/Å) | × teacher | × ensemble |" in table
@@ -313,12 +320,17 @@ def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -
 
     first = experiment("student")
     pool = first.pool.data
-    assert first.bases.members[0].provenance["data"]["fingerprint"] == pool.fingerprint
+    starts = [model.provenance["start"] for model in first.bases.members]
+    learned = ekd.load_ensemble(first._folder("bases", first._base_settings) / "pool").members
+    assert learned[0].provenance["data"]["fingerprint"] == pool.fingerprint
+    assert starts == [model.sha256 for model in learned]
+    better = ekd.load_dataset(data / "small.xyz", energy="energy", forces="forces")
+    assert first.bases.members[0].provenance["data"]["fingerprint"] == better.fingerprint
     starts = [model.provenance["start"] for model in first.teachers.members]
     assert starts == [model.sha256 for model in first.bases.members]
     assert first.students.members[0].provenance["start"] == starts[0]
     assert "start" not in experiment("random weights").students.members[0].provenance
-    assert len(first.labels.extra) == (pool.groups != "data").sum()
+    assert len(first.labels.extra) == len(better) + (pool.groups != "data").sum()
     assert experiment("without labels").labels.extra is None
 
     plain = experiment("without pretraining")
