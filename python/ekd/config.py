@@ -485,16 +485,14 @@ class BaseTrainingConfig(TrainingConfig):
         "papers",
     )
     epochs: int = Field(60, ge=1, description="passes over the pool")
+    force_weight: float = Field(10.0, ge=0, description="weight of RMSE + MAE of the forces")
 
 
 class SecondStepConfig(BaseTrainingConfig):
     """How a base learns a data set after a cheaper method: fewer geometries, at a lower rate."""
 
     epochs: int = Field(200, ge=1, description="passes over the data set")
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
-    force_weight: float = Field(
-        10.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
-    )
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
 
 
 class PretrainingConfig(Section):
