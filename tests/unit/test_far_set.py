@@ -62,11 +62,15 @@ def test_settings_are_chosen_on_other_systems() -> None:
     assert not set(load("ccsdt_chno_far.h5").groups) & set(load("ccsdt_chno_far_tuning.h5").groups)
 
 
-def test_forces_are_those_of_neutral_systems_at_rest() -> None:
+@pytest.mark.parametrize("name", ["ccsdt_chno_far.h5", "ccsdt_chno_far_tuning.h5", "mp2_chno.h5"])
+def test_forces_are_those_of_neutral_systems_at_rest(name: str) -> None:
     """They add up to nothing, and have no torque."""
-    far = load("ccsdt_chno_far.h5")
-    assert far.forces is not None
-    centres = np.add.reduceat(far.positions, far.offsets[:-1]) / far.n_atoms_per_config[:, None]
-    arms = far.positions - centres[far.config_index]
-    for quantity in (far.forces, np.cross(arms, far.forces)):
-        assert np.abs(np.add.reduceat(quantity, far.offsets[:-1])).max() < 1e-3
+    if name.startswith("mp2"):
+        data = ekd.load_dataset(EXAMPLES / "data" / name)
+    else:
+        data = load(name)
+    assert data.forces is not None
+    centres = np.add.reduceat(data.positions, data.offsets[:-1]) / data.n_atoms_per_config[:, None]
+    arms = data.positions - centres[data.config_index]
+    for quantity in (data.forces, np.cross(arms, data.forces)):
+        assert np.abs(np.add.reduceat(quantity, data.offsets[:-1])).max() < 1e-3
