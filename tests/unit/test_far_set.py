@@ -65,10 +65,8 @@ def test_settings_are_chosen_on_other_systems() -> None:
 @pytest.mark.parametrize("name", ["ccsdt_chno_far.h5", "ccsdt_chno_far_tuning.h5", "mp2_chno.h5"])
 def test_forces_are_those_of_neutral_systems_at_rest(name: str) -> None:
     """They add up to nothing, and have no torque."""
-    if name.startswith("mp2"):
-        data = ekd.load_dataset(EXAMPLES / "data" / name)
-    else:
-        data = load(name)
+    mp2 = name.startswith("mp2")
+    data = ekd.load_dataset(EXAMPLES / "data" / name) if mp2 else load(name)
     assert data.forces is not None
     centres = np.add.reduceat(data.positions, data.offsets[:-1]) / data.n_atoms_per_config[:, None]
     arms = data.positions - centres[data.config_index]

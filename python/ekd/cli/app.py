@@ -59,7 +59,7 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
 **First steps**
 
-    ekd quickstart                  the whole method on shipped data, ten minutes on two cores
+    ekd quickstart                  the whole method on shipped data, seven minutes on two cores
 
     ekd prepare data.xyz -o data.h5 check, index and convert data of any format
 

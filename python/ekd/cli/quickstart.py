@@ -26,7 +26,7 @@ def quickstart(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole method on shipped CCSD(T) data: about ten minutes on two cores.
+    """Run the whole method on shipped CCSD(T) data: about seven minutes on two cores.
 
     Copies the data and a commented configuration into a folder, trains teachers and a student,
     measures them against true CCSD(T) forces, and runs the student in LAMMPS. Everything, and
