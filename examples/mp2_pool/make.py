@@ -3,13 +3,14 @@
     pip install 'ekd[xtb]' pyscf==2.14.0
     python make.py WORK ../data/mp2_chno.h5
 
-Two pools with GFN2-xTB make the geometries, in a minute. A third one takes their structures and
+Three pools with GFN2-xTB make the geometries, in a minute. A fourth one takes their structures and
 asks MP2 for each: an hour of one core. It can be interrupted; the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import ase.io
@@ -101,10 +102,14 @@ def main() -> None:
         chunk_size=10,
         n_workers=arguments.workers,
     )
-    pool = ekd.build_pool(None, points, path=arguments.output, resume=True)
-    with h5py.File(arguments.output, "r+") as file:
+    path = arguments.work / "single_points.h5"
+    pool = ekd.build_pool(None, points, path=path, resume=True)
+    partial = arguments.output.with_suffix(".part")
+    shutil.copyfile(path, partial)
+    with h5py.File(partial, "r+") as file:
         file.attrs["level_of_theory"] = "MP2/cc-pVDZ, frozen core, PySCF 2.14"
         file.attrs["license"] = "CC0-1.0"
+    partial.replace(arguments.output)
     print("\n".join(pool.summary.notes))
 
 

@@ -30,12 +30,12 @@ Finished chunks are kept: `ekd pool config.toml --resume` continues after any in
 it: docs/pool.md.
 """,
     "pretrain": """
-Train the networks that teachers and student start from, on the pool.
+Train the networks that teachers and student start from.
 
-Leaves `bases/`. Needs a section `[pretraining]`, and `ekd pool`; instead of the pool it takes a
-data set with energies and forces, `[pretraining.data]`, or a finished network,
-`checkpoint = "file.pt"`. After it teachers need few epochs at a low rate, which are the defaults
-then. All of it: docs/pretraining.md.
+Leaves `bases/`. Needs a section `[pretraining]`. They learn the pool of `ekd pool` and then the
+data set with energies and forces that `[pretraining.data]` names, or one of both; or they start
+from a finished network, `checkpoint = "file.pt"`, instead of the pool. After it teachers need few
+epochs at a low rate, which are the defaults then. All of it: docs/pretraining.md.
 """,
     "train": """
 Train the teachers on energies.

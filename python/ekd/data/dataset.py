@@ -79,12 +79,9 @@ class Dataset:
     """eV by atomic number, of isolated atoms or as they were given; None: they are fitted"""
 
     def __repr__(self) -> str:
-        elements = " ".join(symbol(z) for z in self.elements)
         forces = "no forces" if self.forces is None else "forces"
-        return (
-            f"<Dataset '{self.provenance.path}': {len(self)} configurations, {self.n_atoms} atoms "
-            f"of {elements}, {forces}>"
-        )
+        path = self.provenance.path
+        return f"<Dataset '{path}': {len(self)} configurations, {self.n_atoms} atoms, {forces}>"
 
     def __post_init__(self) -> None:
         n_configs = len(self.offsets) - 1

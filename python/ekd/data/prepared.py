@@ -212,7 +212,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
     with _blamed_on(path), h5py.File(path, "r") as file:
         found = file.attrs.get("ekd_dataset_format")
         if found is None:
-            raise DataError(f"'{path}' was not made by 'ekd prepare'")
+            raise DataError(
+                f"'{path}' was not made by 'ekd prepare' or 'ekd pool'; prepare it first"
+            )
         if not 1 <= found <= FORMAT:
             raise DataError(
                 f"'{path}' has dataset format {found}, and this ekd reads formats 1 to {FORMAT}; "

@@ -55,8 +55,9 @@ def pretrain(
 
     Raises:
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
-        ConfigError: fewer than one base or worker.
+        ConfigError: fewer than one base or worker, or a start of another architecture.
         DataError: there are no forces, or too few data for the split.
+        StructureError: a start lacks an element of the data.
         TrainingError: a training diverged, or a process was lost.
     """
     with member_directory(directory) as folder:
