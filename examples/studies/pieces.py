@@ -19,7 +19,7 @@ from ekd.data.combine import concatenate
 from ekd.distillation.extra import without_energies
 from ekd.distillation.labels import TeacherRecord
 from ekd.errors import DataError
-from ekd.files import atomic_write
+from ekd.files import atomic_write, sha256
 from ekd.pipeline.inputs import load_labelled
 from ekd.pipeline.pretraining import learns_from_pool, steps
 from ekd.pool.recipe import DATA
@@ -473,7 +473,8 @@ class Experiment:
 
     def _measured(self, folder: Path, what: str) -> list[Row]:
         """Rows of a model; they are kept beside it."""
-        far = [] if self.config.far is None else [self.config.far.path.stem]
+        section = self.config.far  # a set that may grow
+        far = [] if section is None else [f"{section.path.stem}-{sha256(section.path)[:12]}"]
         path = folder / f"{'-'.join(['measured', *self._slices, *far])}.json"
         if not path.exists():
             ensemble = self.teachers if what == TEACHERS else self.students

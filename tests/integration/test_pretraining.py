@@ -332,6 +332,8 @@ def test_bases_learn_the_pool_and_then_a_data_set(folder: Path) -> None:
     first = load_ensemble(folder / "run" / "bases" / "pool").members
     second = load_ensemble(folder / "run" / "bases").members
     assert [len(model.history) for model in (*first, *second)] == [2, 2, 3, 3]
+    for place in ("bases", "bases/pool"):
+        assert (folder / "run" / place / "learning_curves.png").stat().st_size > 10_000
     assert [model.provenance["start"] for model in second] == [model.sha256 for model in first]
     teachers = load_ensemble(folder / "run" / "teachers").members
     assert {model.provenance["start"] for model in teachers} == {m.sha256 for m in second}

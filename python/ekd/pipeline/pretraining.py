@@ -21,6 +21,8 @@ from ekd.training.start import check_start
 
 POOL = "pool.h5"
 BASES = "bases"
+FIRST_STEP = "pool"
+"""Folder in that of the bases: those that go on with a data set afterwards."""
 
 
 def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def steps(config: Config, pool: Dataset | None, data: Dataset | None) -> list[St
     if pool is not None:
         last = data is None
         title = "base" if last else "pool base"
-        found.append(Step(pool, section.training, "" if last else "pool", title))
+        found.append(Step(pool, section.training, "" if last else FIRST_STEP, title))
     if data is not None:
         is_first = pool is None and section.checkpoint is None
         training = section.training if is_first else section.second_step

@@ -261,8 +261,12 @@ class Pipeline:
         bases = pretraining.train_bases(
             self.config, self.folder, self.data, self._base_data, self.progress, self.group
         )
+        folder = self.folder / pretraining.BASES
         if self.writes and bases.members[0].history:
-            trainings.draw_curves(self.folder / pretraining.BASES, bases.members, "base")
+            trainings.draw_curves(folder, bases.members, "base")
+        first = folder / pretraining.FIRST_STEP
+        if self.writes and first.is_dir():
+            trainings.draw_curves(first, load_ensemble(first).members, "pool base")
 
     def _train(self) -> None:
         section = self.config.teachers
