@@ -48,10 +48,12 @@ def labels(small_dataset: Dataset) -> np.ndarray:
 
 
 def test_loss_falls(small_dataset: Dataset) -> None:
+    # After 40 epochs the loss is 0.09 to 0.28 of the first one, depending on the seed, and up to
+    # 0.31 with the rounding of other processors; after 80 epochs it is below 0.07.
     trained = run(
-        small_dataset, training=TrainingConfig(epochs=40, batch_size=8, learning_rate=1e-2)
+        small_dataset, training=TrainingConfig(epochs=80, batch_size=8, learning_rate=1e-2)
     )
-    assert len(trained.history) == 40
+    assert len(trained.history) == 80
     assert trained.history[-1]["loss"] < 0.3 * trained.history[0]["loss"]
     last = trained.history[-1]
     error = trained.predict(small_dataset).energies - small_dataset.energies
