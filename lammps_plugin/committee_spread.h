@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "evaluator.h"
+#include "neighborhood.h"
 
 namespace ekd {
 

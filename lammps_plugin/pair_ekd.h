@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "committee_spread.h"
-#include "evaluator.h"
+#include "ekd/exported_model.hpp"
+#include "neighborhood.h"
 #include "pair.h"
 
 namespace LAMMPS_NS {
 
-class PairEKD : public Pair, private ekd::GhostCommunication {
+class PairEKD : public Pair, private ekd::GhostExchange {
  public:
   explicit PairEKD(class LAMMPS*);
   ~PairEKD() override;
@@ -43,6 +44,7 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   static constexpr int kCentroidColumn = 9;
   static constexpr int kGhostRow = 18;
 
+  bool is_needed() const override { return true; }
   void copy_to_ghosts(ekd::AtomRows rows) override;
   void add_from_ghosts(ekd::AtomRows rows) override;
   void send(const ekd::AtomRows& rows);
@@ -50,7 +52,10 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
 
   // The keywords of pair_style.
   struct Settings {
-    ekd::EvaluatorOptions model;
+    std::string device = "cpu";       // or a torch device
+    std::string precision = "model";  // "single", "double", or that of the file
+    int block = 0;                    // atoms evaluated at a time, 0: as many as there is room for
+    bool self_test = true;
     bool wide_ghosts = false;     // evaluate ghosts here instead of exchanging features
     bool relative_energy = true;  // to free atoms
     int committee_every = 1;      // steps between evaluations of the spread; 0: on request only
@@ -62,6 +67,7 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
                      const std::vector<std::string>& names);
   std::string map_types(const ekd::ModelMetadata& metadata, const std::string& path,
                         const std::vector<std::string>& names, std::vector<std::int64_t>& species);
+  std::unique_ptr<ekd::ExportedModel> open(const Settings& settings, const std::string& path);
   void describe();
   void tell_energy_of_free_atoms();
   void check_pairs_are_complete();
@@ -93,7 +99,8 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   bool coefficients_are_known_ = false;
   std::string path_;
   std::vector<std::string> names_;  // element of each atom type, as on pair_coeff
-  std::unique_ptr<ekd::Evaluator> model_;
+  std::unique_ptr<ekd::ExportedModel> model_;
+  std::vector<double> free_atom_energies_;     // [n_species] eV
   std::vector<std::int64_t> species_of_type_;  // [ntypes + 1]; -1: another pair style's type
   double cutoff_ = 0.0;                        // Å
   double energy_unit_ = 1.0;                   // eV in units of this run
@@ -102,6 +109,7 @@ class PairEKD : public Pair, private ekd::GhostCommunication {
   double told_energy_;  // of free atoms, as the log has it; NaN: it has not
 
   ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
+  ekd::Evaluation result_;            // of the last step, for the same reason
   std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself
   bool owners_known_ = false;
   std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off

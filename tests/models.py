@@ -77,15 +77,27 @@ def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | N
 
 
 def with_other_class(source: Path, target: Path) -> Path:
-    """A copy of an exported model whose network has a name that the runtime has no kernels for."""
+    """A copy of an exported model whose network has a name that the runtime has no kernels for.
+
+    It holds TorchScript alone, as the file of any other network does.
+    """
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for item in old.infolist():
+            if "/extra/ekd_weights" in item.filename:
+                continue
             content = old.read(item).replace(b"models.hipnn", b"models.other")
             new.writestr(item.filename.replace("models/hipnn", "models/other"), content)
     return target
 
 
-def other_format(source: Path, target: Path, number: str = "4") -> Path:
+def without_weights(source: Path, target: Path) -> Path:
+    """A copy of an exported model that holds TorchScript alone, as before format 4."""
+    return rewritten(
+        source, target, lambda name, content: None if "ekd_weights" in name else content
+    )
+
+
+def other_format(source: Path, target: Path, number: str = "5") -> Path:
     """A copy of an exported model that claims another format number."""
 
     def edit(name: str, content: bytes) -> bytes:

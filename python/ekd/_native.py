@@ -1,11 +1,13 @@
-"""Loads the compiled parts of ekd, after checking that they fit the torch that is installed.
+"""Loads the compiled parts of ekd.
 
-The check comes first because a library built for another torch fails with an undefined symbol,
+The core needs no torch. The operators of training do, and are loaded after a check that torch is
+the one that they were built for: a library built for another torch fails with an undefined symbol,
 or worse, loads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
@@ -70,9 +72,15 @@ def load_ops() -> None:
     """Registers ``torch.ops.ekd``.
 
     Raises:
-        BuildError: ekd was built for another torch than the one installed.
+        BuildError: there is no torch, or ekd was built for another one.
     """
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise BuildError(
+            f"torch is not installed; training, and files that hold TorchScript alone, need torch "
+            f"{build_info().TORCH_VERSION}: install it with \"pip install 'ekd[train]'\""
+        ) from None
 
     built_for = build_info().TORCH_VERSION
     check_torch_version(found=torch.__version__, built_for=built_for)
@@ -83,6 +91,19 @@ def load_ops() -> None:
             f"ekd's torch operators do not load ({error}); rebuild them with "
             "'pip install --force-reinstall --no-deps .' in the source directory"
         ) from None
+
+
+def script_opener() -> int:
+    """Address of the function that opens TorchScript for the core, see ``script_opener.hpp``.
+
+    Raises:
+        BuildError: as :func:`load_ops`.
+    """
+    load_ops()
+    library = ctypes.CDLL(str(LIBRARY_DIRECTORY / "libekd_torch.so"))
+    address = ctypes.cast(library.ekd_open_script, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 def check_torch_version(found: str, built_for: str) -> None:

@@ -15,7 +15,6 @@ allocated. Where positions or cell require a gradient, so do the pair vectors.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard, overload
@@ -25,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd import _native
 from ekd.errors import StructureError
+from ekd.threads import default_threads
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def neighbor_list(
         cutoff: Å.
         cell: (3, 3), rows are lattice vectors, Å; only those of periodic directions are used.
         pbc: one flag, or one per direction.
-        n_threads: as many as torch uses, by default.
+        n_threads: by default see :func:`ekd.threads.default_threads`.
 
     Raises:
         StructureError: no atoms, atoms on top of each other (closer than 1e-3 Å), positions that
@@ -147,7 +147,7 @@ def batched_neighbor_list(
         cutoff: Å.
         cells: (n_structures, 3, 3), or None where nothing is periodic.
         pbc: (n_structures, 3), or None where nothing is periodic.
-        n_threads: as many as torch uses, by default.
+        n_threads: by default see :func:`ekd.threads.default_threads`.
 
     Raises:
         StructureError: as for :func:`neighbor_list`, naming the structure; or arrays whose shapes
@@ -177,7 +177,7 @@ class VerletList:
     Args:
         cutoff: Å.
         skin: Å; 0 rebuilds every time.
-        n_threads: as many as torch uses, by default.
+        n_threads: by default see :func:`ekd.threads.default_threads`.
 
     Raises:
         StructureError: a cutoff that is not positive, a negative skin.
@@ -228,6 +228,39 @@ class VerletList:
         self.n_updates += 1
         return _like(positions, cell, NeighborList(*found))
 
+    def evaluate(
+        self,
+        runtime: Any,
+        species: NDArray[np.int64],
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | bool = False,
+    ) -> tuple[Any, ...]:
+        """Evaluate a compiled model with the pairs of :meth:`update`, which stay in C++.
+
+        Args:
+            runtime: ``ExportedModel`` of the compiled core.
+            species: (n_atoms), index into the elements of the model.
+            positions: as for :func:`neighbor_list`, as the following; errors too.
+            cell: as above.
+            pbc: as above.
+
+        Returns:
+            energy, atomic energies, forces, virial, energies of the members, forces_std,
+            uncertainty.
+        """
+        structure = _Structures.single(positions, cell, pbc)
+        found: tuple[Any, ...] = runtime.evaluate_structure(
+            self._native,
+            species,
+            structure.positions,
+            None if structure.cells is None else structure.cells[0],
+            None if structure.pbc is None else structure.pbc[0],
+            _threads(self.n_threads),
+        )
+        self.n_updates += 1
+        return found
+
     def __reduce__(self) -> tuple[type[VerletList], tuple[float, float, int | None]]:
         return VerletList, (self.cutoff, self.skin, self.n_threads)
 
@@ -249,10 +282,20 @@ class _Structures:
         flags = _array(pbc, np.bool_)
         if flags.shape not in ((), (1,), (3,)):
             raise StructureError(f"pbc has shape {flags.shape}, expected one flag or three")
+        lattice = None if cell is None else _array(cell, np.float64)
+        is_sound = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
+        if is_sound and flags.shape == (3,) and (lattice is None or lattice.shape == (3, 3)):
+            # As most structures are; the checks below take longer than a small molecule.
+            return cls(
+                array,
+                np.array([0, len(array)], dtype=np.int64),
+                None if lattice is None else lattice[None],
+                flags[None].view(np.uint8),
+            )
         return cls.batch(
             array,
             np.array([0, len(array) if array.ndim else 0], dtype=np.int64),
-            None if cell is None else _array(cell, np.float64)[None],
+            None if lattice is None else lattice[None],
             np.broadcast_to(flags, (1, 3)),
         )
 
@@ -339,8 +382,7 @@ def _like(
 
 def _threads(n_threads: int | None) -> int:
     if n_threads is None:
-        torch = sys.modules.get("torch")
-        return torch.get_num_threads() if torch is not None else len(os.sched_getaffinity(0))
+        return default_threads()
     if n_threads < 1:
         raise StructureError(f"n_threads is {n_threads}; it must be 1 or more")
     return n_threads

@@ -8,20 +8,37 @@
 
 #include "ekd/model_metadata.hpp"
 #include "ekd/network.hpp"
+#include "ekd/script_opener.hpp"
 
 namespace ekd {
 
 enum class Precision { kModel, kSingle, kDouble };
 
-class EKD_EXPORT ExportedModel {
+struct ModelOptions {
+  std::string device = "cpu";  // "cpu", or a torch device
+  Precision precision = Precision::kModel;
+  std::int64_t block = 0;  // bounds the memory: so many centres are evaluated at a time; 0: as many
+                           // as a workstation has room for
+  int n_threads = 0;       // of torch, where it is used; 0: as it is set
+  int process = 0;         // see ScriptRequest
+  // Where torch is needed: see needs_torch.
+  OpenScript open_script = nullptr;
+};
+
+// Whether a file can be evaluated on a device by torch alone: it is not the CPU, or the file does
+// not hold its weights as plain numbers.
+// Throws ModelFileError.
+bool needs_torch(const std::string& path, const std::string& device);
+
+class ExportedModel {
  public:
-  // Reads and checks the metadata, then loads the model. `block` bounds the memory: so many
-  // centres are evaluated at a time; 0: all at once.
-  // Throws ModelFileError; std::exception if the device is not there.
-  explicit ExportedModel(const std::string& path, const torch::Device& device = torch::kCPU,
-                         Precision precision = Precision::kModel, std::int64_t block = 0);
+  // Reads and checks the metadata, then loads the model.
+  // Throws ModelFileError; Error if torch is needed and not there; std::exception if torch cannot
+  // use the device.
+  explicit ExportedModel(const std::string& path, const ModelOptions& options = {});
 
   const ModelMetadata& metadata() const { return metadata_; }
+  const std::string& metadata_json() const { return json_; }
 
   // What the model gives to an atom without neighbours, the mean over the members: [n_species] eV.
   // Throws std::exception if the model misbehaves.
@@ -32,7 +49,6 @@ class EKD_EXPORT ExportedModel {
 
   // The mean over the members. `each_member` is shown what every one of them finds, in turn; it
   // is forgotten afterwards. The uncertainty is there if the graph asks for it and the file has it.
-  // Takes tensors on any device and returns them on the CPU.
   // Collective, once per member; see Network::evaluate.
   // Throws std::exception if the model misbehaves.
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange,
@@ -46,8 +62,8 @@ class EKD_EXPORT ExportedModel {
  private:
   std::string path_;
   ModelMetadata metadata_;
-  torch::Device device_;
-  torch::ScalarType dtype_;
+  std::string json_;
+  bool single_ = false;
   std::vector<std::unique_ptr<Network>> members_;
 };
 

@@ -2,19 +2,27 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ekd/model_metadata.hpp"
+#include "ekd/weights.hpp"
 
 namespace ekd {
 
 struct ModelFile {
   ModelMetadata metadata;
   std::string json;  // the whole metadata document
+  // Whether the file holds the weights as plain numbers, as format 4 does for HIP-NN-TS. Others
+  // hold TorchScript alone.
+  bool has_weights = false;
 };
 
 // Reads the metadata of an exported model without loading the model.
-// Throws ModelFileError: no such file, not an exported model, truncated or damaged, a newer format,
-// an operator that this build of ekd does not have.
+// Throws ModelFileError: no such file, not an exported model, truncated or damaged, another format.
 ModelFile read_model_file(const std::string& path);
+
+// The weights of its members, where it has them.
+// Throws ModelFileError: they are damaged, or contradict the metadata.
+std::vector<HipnnWeights> read_weights(const std::string& path, const ModelMetadata& metadata);
 
 }  // namespace ekd

@@ -9,7 +9,7 @@
 namespace ekd {
 
 // Version of the file format, and the oldest one that is still read. A reader refuses any other.
-inline constexpr int kModelFormat = 3;
+inline constexpr int kModelFormat = 4;
 inline constexpr int kOldestModelFormat = 2;
 
 // Names of the records inside the TorchScript archive.

@@ -3,13 +3,22 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <numeric>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "ekd/buffer.hpp"
 #include "ekd/error.hpp"
+#include "ekd/exported_model.hpp"
 #include "ekd/hipnn_kernels.hpp"
+#include "ekd/model_file.hpp"
 #include "ekd/neighbor_list.hpp"
+#include "ekd/structure_results.hpp"
 
 namespace py = pybind11;
 
@@ -75,6 +84,98 @@ py::tuple update(ekd::VerletList& verlet, const Array<double>& positions,
   return to_tuple(std::move(list));
 }
 
+std::unique_ptr<ekd::ExportedModel> open(const std::string& path, const std::string& device,
+                                         std::int64_t block, std::uintptr_t open_script) {
+  ekd::ModelOptions options;
+  options.device = device;
+  options.block = block;
+  options.open_script = reinterpret_cast<ekd::OpenScript>(open_script);
+  py::gil_scoped_release release;
+  return std::make_unique<ekd::ExportedModel>(path, options);
+}
+
+// Of pairs whose offsets are sound.
+py::tuple evaluate(ekd::ExportedModel& model, const Array<std::int64_t>& species,
+                   const std::int64_t* offsets, const std::int64_t* neighbors,
+                   const double* pair_vectors, std::int64_t n_pairs, int n_threads) {
+  ekd::AtomGraph graph;
+  graph.n_atoms = graph.n_centers = graph.n_owned = species.size();
+  graph.species = species.data();
+  graph.n_pairs = n_pairs;
+  graph.offsets = offsets;
+  graph.neighbors = neighbors;
+  graph.pair_vectors = pair_vectors;
+  graph.n_threads = n_threads;
+  ekd::StructureResults found;
+  {
+    py::gil_scoped_release release;
+    found = ekd::evaluate_structure(model, graph);
+  }
+  const auto n = static_cast<py::ssize_t>(graph.n_atoms);
+  const auto n_spread = std::ssize(found.forces_std);
+  const auto n_uncertain = std::ssize(found.uncertainty);
+  py::array_t<double> virial({3, 3});
+  std::copy(found.virial.begin(), found.virial.end(), virial.mutable_data());
+  const auto n_members = std::ssize(found.member_energies);
+  const double energy =
+      std::accumulate(found.atomic_energies.begin(), found.atomic_energies.end(), 0.0);
+  return py::make_tuple(energy, to_numpy(std::move(found.atomic_energies), {n}),
+                        to_numpy(std::move(found.forces), {n, 3}), std::move(virial),
+                        to_numpy(std::move(found.member_energies), {n_members}),
+                        to_numpy(std::move(found.forces_std), {n_spread}),
+                        to_numpy(std::move(found.uncertainty), {n_uncertain}));
+}
+
+// That what is asked for lies in the memory that is given.
+void require(bool holds, const char* what) {
+  if (!holds) throw ekd::StructureError(what);
+}
+
+py::tuple evaluate_pairs(ekd::ExportedModel& model, const Array<std::int64_t>& species,
+                         const Array<std::int64_t>& pairs, const Array<double>& pair_vectors,
+                         int n_threads) {
+  const std::int64_t n_species = std::ssize(model.metadata().elements);
+  require(species.ndim() == 1 && pairs.ndim() == 2 && pairs.shape(0) == 2 &&
+              pair_vectors.ndim() == 2 && pair_vectors.shape(0) == pairs.shape(1) &&
+              pair_vectors.shape(1) == 3,
+          "shapes do not fit: species are [n_atoms], pairs [2, n_pairs] and pair_vectors "
+          "[n_pairs, 3]");
+  require(std::all_of(species.data(), species.data() + species.size(),
+                      [&](std::int64_t s) { return s >= 0 && s < n_species; }),
+          "a species is not the index of an element of the model");
+  const std::int64_t n_pairs = pairs.shape(1);
+  const std::int64_t* const neighbors = pairs.data() + n_pairs;
+  const std::vector<std::int64_t> offsets =
+      ekd::offsets_of(pairs.data(), neighbors, n_pairs, species.size());
+  return evaluate(model, species, offsets.data(), neighbors, pair_vectors.data(), n_pairs,
+                  n_threads);
+}
+
+py::tuple evaluate_structure(ekd::ExportedModel& model, ekd::VerletList& verlet,
+                             const Array<std::int64_t>& species, const Array<double>& positions,
+                             const std::optional<Array<double>>& cell,
+                             const std::optional<Array<std::uint8_t>>& pbc, int n_threads) {
+  require(positions.ndim() == 2 && positions.shape(1) == 3 && species.ndim() == 1 &&
+              species.size() == positions.shape(0),
+          "shapes do not fit: species are [n_atoms] and positions [n_atoms, 3]");
+  require((!cell || cell->size() == 9) && (!pbc || pbc->size() == 3),
+          "shapes do not fit: a cell is [3, 3], pbc [3]");
+  const std::int64_t offsets[2] = {0, species.size()};
+  ekd::StructureBatch structure;
+  structure.n_structures = 1;
+  structure.offsets = offsets;
+  structure.positions = positions.data();
+  structure.cells = cell ? cell->data() : nullptr;
+  structure.pbc = pbc ? pbc->data() : nullptr;
+  ekd::NeighborList list;
+  {
+    py::gil_scoped_release release;
+    list = verlet.update(structure, n_threads);
+  }
+  return evaluate(model, species, list.center_offsets.data(), list.neighbors().data(),
+                  list.pair_vectors.data(), static_cast<std::int64_t>(list.n_pairs()), n_threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -84,6 +185,10 @@ PYBIND11_MODULE(_core, module) {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const ekd::StructureError& error) {
       py::set_error(py::module_::import("ekd.errors").attr("StructureError"), error.what());
+    } catch (const ekd::ModelFileError& error) {
+      py::set_error(py::module_::import("ekd.errors").attr("ModelFileError"), error.what());
+    } catch (const ekd::Error& error) {
+      py::set_error(py::module_::import("ekd.errors").attr("EKDError"), error.what());
     }
   });
   module.def("neighbor_list", &neighbor_list, py::arg("positions"), py::arg("offsets"),
@@ -95,6 +200,25 @@ PYBIND11_MODULE(_core, module) {
            py::arg("pbc"), py::arg("n_threads"),
            "The arrays of ekd.neighbor_list.NeighborList, in its order.")
       .def_property_readonly("n_rebuilds", &ekd::VerletList::n_rebuilds);
+  module.def(
+      "read_model_file",
+      [](const std::string& path) {
+        const ekd::ModelFile file = ekd::read_model_file(path);
+        return py::make_tuple(file.json, file.has_weights);
+      },
+      py::arg("path"),
+      "The JSON metadata of an exported model, checked; and whether it holds plain weights.");
+  py::class_<ekd::ExportedModel>(module, "ExportedModel")
+      .def(py::init(&open), py::arg("path"), py::arg("device"), py::arg("block"),
+           py::arg("open_script"))
+      .def_property_readonly("metadata_json", &ekd::ExportedModel::metadata_json)
+      .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
+           py::arg("pair_vectors"), py::arg("n_threads"),
+           "Energy, atomic energies, forces, virial, energies of the members, forces_std, "
+           "uncertainty.")
+      .def("evaluate_structure", &evaluate_structure, py::arg("verlet"), py::arg("species"),
+           py::arg("positions"), py::arg("cell"), py::arg("pbc"), py::arg("n_threads"),
+           "As evaluate_pairs.");
   module.def(
       "instruction_set", [] { return ekd::hipnn_kernels<float>().instruction_set; },
       "Name of the instruction set whose kernels this process runs: avx512, avx2 or portable.");

@@ -1,11 +1,9 @@
 #include "hipnn_network.hpp"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -13,6 +11,7 @@
 
 #include "ekd/buffer.hpp"
 #include "ekd/hipnn_kernels.hpp"
+#include "ekd/parallel.hpp"
 #include "hipnn_weights.hpp"
 #include "uncertainty_head.hpp"
 #include "zbl.hpp"
@@ -20,20 +19,33 @@
 namespace ekd {
 namespace {
 
+// A file that says more is damaged.
+constexpr std::int64_t kMostSensitivities = 4096;
+constexpr std::int64_t kMostLayers = 1024;
+constexpr std::int64_t kMostFeatures = 65536;
+
 // ---- weights --------------------------------------------------------------------------------
 
 // The weights of one stage and the memory that they point into.
 template <class T>
 class Stage {
  public:
-  Stage(const torch::jit::Module& block, std::int64_t l_max, double cutoff, double cusp, bool first,
-        const HipnnKernels<T>& kernels)
+  // Interaction k of a network.
+  Stage(const HipnnWeights& network, std::size_t k, const HipnnKernels<T>& kernels)
       : kernels_(kernels), kept_(kernels.panel) {
-    const auto weight = [&](const std::string& name) { return numbers<T>(block, name); };
-    const std::vector<T> outer = weight("outer.weight");
-    const std::vector<T> center = weight("interaction.center.weight");
-    const auto F = static_cast<std::int64_t>(weight("outer.bias").size());
-    const auto F_in = static_cast<std::int64_t>(center.size()) / F;
+    using Shape = std::vector<std::int64_t>;
+    const Weights& arrays = network.arrays;
+    const std::string prefix = "blocks." + std::to_string(k) + ".";
+    const auto weight = [&](const std::string& name, const Shape& shape) {
+      return arrays.get<T>(prefix + name, shape);
+    };
+    const bool first = k == 0;
+    const std::int64_t l_max = network.l_max;
+    const double cutoff = network.cutoff;
+    const std::int64_t F = network.feature_widths[k + 1];
+    const std::int64_t F_in = network.feature_widths[k];
+    const std::vector<T> outer = weight("outer.weight", {F, F});
+    const std::vector<T> center = weight("interaction.center.weight", {F, F_in});
     const std::int64_t W = padded_to(F, kernels.panel);
     w.of_species = first;
     w.width_in = F_in;
@@ -41,13 +53,17 @@ class Stage {
     w.padded = W;
     w.n_components = (l_max + 1) * (l_max + 1);
     w.cutoff = static_cast<T>(cutoff);
-    w.cusp = static_cast<T>(cusp);
-    set_sensitivities(weight("interaction.sensitivities.mu"),
-                      weight("interaction.sensitivities.sigma"), cutoff);
+    w.cusp = static_cast<T>(network.cusp[k]);
+    const Shape of_sensitivities = arrays.shape(prefix + "interaction.sensitivities.mu");
+    if (of_sensitivities.size() != 1 || of_sensitivities[0] < 1 ||
+        of_sensitivities[0] > kMostSensitivities)
+      arrays.fail("interaction " + std::to_string(k) + " has no sensitivities, or too many");
+    set_sensitivities(weight("interaction.sensitivities.mu", of_sensitivities),
+                      weight("interaction.sensitivities.sigma", of_sensitivities), cutoff);
 
     // V, its sensitivities in our order.
-    const std::vector<T> V = weight("interaction.neighbors.weight");
     const std::int64_t S = w.n_sensitivities;
+    const std::vector<T> V = weight("interaction.neighbors.weight", {F, S * F_in});
     const std::int64_t SP = w.padded_sensitivities;
     const auto V_of = [&](std::int64_t f, std::int64_t s, std::int64_t f_in) {
       return V[(f * S + order_[s]) * F_in + f_in];
@@ -68,13 +84,14 @@ class Stage {
           kept_.pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
     }
 
-    w.tensor_scales = rows(weight("interaction.tensor_scales"), l_max, F);
-    w.outer_bias = rows(weight("outer.bias"), 1, F);
+    w.tensor_scales = rows(weight("interaction.tensor_scales", {l_max, F}), l_max, F);
+    w.outer_bias = rows(weight("outer.bias", {F}), 1, F);
     w.outer = linear(outer, F, F, false);
     w.outer_transposed = linear(outer, F, F, true);
-    const bool skips = block.attr("skip").toModule().hasattr("weight");
-    const std::vector<T> skip = skips ? weight("skip.weight") : std::vector<T>();
-    const std::vector<T> center_bias = weight("interaction.center.bias");
+    const bool skips = arrays.has(prefix + "skip.weight");
+    if (!skips && F_in != F) arrays.fail("there is no weight '" + prefix + "skip.weight'");
+    const std::vector<T> skip = skips ? weight("skip.weight", {F, F_in}) : std::vector<T>();
+    const std::vector<T> center_bias = weight("interaction.center.bias", {F});
     if (first) {
       // One-hot features pick a column.
       std::vector<T> center_rows(F_in * F), skip_rows(F_in * F, T(0));
@@ -94,18 +111,19 @@ class Stage {
         w.skip_transposed = linear(skip, F, F_in, true, true);
       }
     }
-    for (const auto& layer : block.attr("atom_layers").toModule().children()) {
-      const auto inner = numbers<T>(layer, "inner.weight");
-      const auto outer_layer = numbers<T>(layer, "outer.weight");
+    for (std::int64_t n = 0; n < network.n_atom_layers; ++n) {
+      const std::string layer = "atom_layers." + std::to_string(n) + ".";
+      const std::vector<T> inner = weight(layer + "inner.weight", {F, F});
+      const std::vector<T> outer_of_layer = weight(layer + "outer.weight", {F, F});
       layers_.push_back({linear(inner, F, F, false), linear(inner, F, F, true),
-                         linear(outer_layer, F, F, false), linear(outer_layer, F, F, true),
-                         rows(numbers<T>(layer, "inner.bias"), 1, F),
-                         rows(numbers<T>(layer, "outer.bias"), 1, F)});
+                         linear(outer_of_layer, F, F, false), linear(outer_of_layer, F, F, true),
+                         rows(weight(layer + "inner.bias", {F}), 1, F),
+                         rows(weight(layer + "outer.bias", {F}), 1, F)});
     }
     w.layers = layers_.data();
     w.n_layers = static_cast<std::int64_t>(layers_.size());
-    w.energy = rows(weight("energy.weight"), 1, F);
-    w.energy_bias = weight("energy.bias")[0];
+    w.energy = rows(weight("energy.weight", {1, F}), 1, F);
+    w.energy_bias = weight("energy.bias", {1})[0];
   }
 
   Stage(const Stage&) = delete;
@@ -224,103 +242,69 @@ constexpr std::int64_t kChunk = 48;
 template <class T>
 class HipnnNetwork : public Network {
  public:
-  HipnnNetwork(const torch::jit::Module& module, std::int64_t block)
+  HipnnNetwork(const HipnnWeights& weights, std::int64_t block)
       : kernels_(hipnn_kernels<T>()), block_(block) {
-    const auto l_max = module.attr("l_max").toInt();
-    const double cutoff = module.attr("cutoff").toDouble();
-    for (const auto& part : module.attr("blocks").toModule().children()) {
-      const double cusp = find(part, "interaction.cusp").toDouble();
-      stages_.push_back(
-          std::make_unique<Stage<T>>(part, l_max, cutoff, cusp, stages_.empty(), kernels_));
-    }
+    const std::size_t n_interactions = weights.feature_widths.size() - 1;
+    for (std::size_t k = 0; k < n_interactions; ++k)
+      stages_.push_back(std::make_unique<Stage<T>>(weights, k, kernels_));
     mixed_.resize(stages_.size());
+    features_.resize(stages_.size() + 1);
+    feature_gradients_.resize(stages_.size());
     q_.resize(stages_.size());
     for (const auto& stage : stages_)
       row_size_ = std::max(row_size_, stage->w.n_sensitivities * stage->w.padded);
-    reference_ = numbers<double>(module, "reference_energies");
-    if (!module.attr("zbl").isNone()) repulsion_.emplace(module.attr("zbl").toModule());
-    if (module.hasattr("uncertainty_head") && !module.attr("uncertainty_head").isNone()) {
-      std::vector<std::int64_t> widths;
-      for (const auto& stage : stages_) widths.push_back(stage->w.width_out);
-      head_ = std::make_unique<UncertaintyHead<T>>(module.attr("uncertainty_head").toModule(),
-                                                   widths, kernels_);
-    }
+    const std::int64_t n_species = weights.feature_widths[0];
+    reference_ = weights.arrays.get<double>("reference_energies", {n_species});
+    if (weights.zbl) repulsion_.emplace(weights.arrays, n_species);
+    if (weights.uncertainty)
+      head_ = std::make_unique<UncertaintyHead<T>>(
+          weights.arrays,
+          std::vector<std::int64_t>(weights.feature_widths.begin() + 1,
+                                    weights.feature_widths.end()),
+          kernels_);
   }
 
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
-    torch::NoGradGuard no_grad;
     set_pairs(graph, exchange.is_needed());
-    const std::int64_t n = graph.n_centers();
-    const auto options = torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value);
-    torch::Tensor energies = torch::empty({n}, torch::kFloat64);
-    torch::Tensor gradients = make_gradients();
-    energies_ = energies.template mutable_data_ptr<double>();
+    const std::int64_t n = graph.n_centers;
+    Evaluation found;
+    Buffer<double> energies(n);
+    found.pair_gradients = Buffer<double>(3 * graph.n_pairs, pool_);
+    pool_->set_limit(found.pair_gradients.capacity_in_bytes());
+    gradients_ = found.pair_gradients.data();
+    energies_ = energies.data();
     seeds_.assign(n, 0.0);
     std::fill_n(seeds_.begin(), graph.n_owned, 1.0);
-    for (std::int64_t i = 0; i < n; ++i) energies_[i] = reference_[species_[i]];
+    const std::int64_t* const species = graph.species;
+    for (std::int64_t i = 0; i < n; ++i) energies_[i] = reference_[species[i]];
     // Where nothing is added to them before, they are cleared on the way, while in the cache.
     const bool cleared = several() || repulsion_;
     if (cleared)
       parallel(n, [&](std::int64_t begin, std::int64_t end) { clear_gradients(begin, end); });
     if (repulsion_) {
       parallel(n, [&](std::int64_t begin, std::int64_t end) {
-        repulsion_->add(offsets_, pairs_.of_centers.others, pairs_.vectors, species_, seeds_.data(),
+        repulsion_->add(graph.offsets, graph.neighbors, graph.pair_vectors, species, seeds_.data(),
                         begin, end, energies_, gradients_);
       });
     }
 
+    // Features that leave the last interaction, where somebody reads them.
     const bool with_uncertainty = graph.with_uncertainty && head_ != nullptr;
-    torch::Tensor features_out;  // that leave the last interaction, where somebody reads them
-    if (with_uncertainty) features_out = torch::empty({n, stages_.back()->w.width_out}, options);
     T* const read_features =
-        with_uncertainty ? features_out.template mutable_data_ptr<T>() : nullptr;
+        with_uncertainty ? features_.back().reserve(n * stages_.back()->w.width_out) : nullptr;
 
     if (!several()) {
-      each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
+      parallel(n, [&](std::int64_t begin, std::int64_t end) {
         if (!cleared) clear_gradients(begin, end);
-        kernels_.evaluate_alone(stages_[0]->w, pairs_, species_, seeds_.data(), begin, end,
+        kernels_.evaluate_alone(stages_[0]->w, pairs_, species, seeds_.data(), begin, end,
                                 energies_, gradients_, read_features);
       });
-      return {energies.narrow(0, 0, graph.n_owned), gradients, read_uncertainty({}, read_features)};
+    } else {
+      evaluate_several(exchange, read_features);
     }
-    const std::size_t last = stages_.size() - 1;
-    std::vector<torch::Tensor> features(stages_.size());  // that enter each interaction
-    for (std::size_t k = 0; k < last; ++k) {
-      const auto& w = stages_[k]->w;
-      features[k + 1] = torch::empty({n, w.width_out}, options);
-      T* const to = features[k + 1].template mutable_data_ptr<T>();
-      sum_messages(
-          k, rows(features[k]), exchange, [&](std::int64_t begin, std::int64_t end, T* mixed) {
-            kernels_.activate(w, species_, rows(features[k]), mixed, begin, end, to, energies_);
-          });
-    }
-
-    torch::Tensor gradient_out;  // dE/d(features that leave), [n_centers, F]
-    for (std::size_t k = last + 1; k-- > 0;) {
-      const auto& w = stages_[k]->w;
-      torch::Tensor gradient_in;  // dE/d(features that enter), [n_centers, F_in]
-      if (k > 0) gradient_in = torch::empty({n, w.width_in}, options);
-      T* const to = k > 0 ? gradient_in.template mutable_data_ptr<T>() : nullptr;
-      const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
-        kernels_.backpropagate(w, species_, rows(features[k]), seeds_.data(), rows(gradient_out),
-                               begin, end, mixed, k == last ? energies_ : nullptr, to,
-                               k == last ? read_features : nullptr);
-        if (k == 0)
-          kernels_.differentiate(w, pairs_, species_, nullptr, nullptr, mixed, nullptr, nullptr,
-                                 begin, end, gradients_, nullptr);
-      };
-      if (k == last)
-        sum_messages(k, rows(features[k]), exchange, back);
-      else
-        each_center(k, back);
-      if (k == 0) break;
-      torch::Tensor sums = message_sums(k);
-      exchange.copy_to_ghosts(sums);  // dE/dA, which has taken the place of A
-      differentiate(k, rows(features[k]), to);
-      gradient_out = gradient_in;
-    }
-    return {energies.narrow(0, 0, graph.n_owned), gradients,
-            read_uncertainty(features, read_features)};
+    found.atomic_energies = owned(std::move(energies));
+    if (with_uncertainty) found.uncertainty = read_uncertainty();
+    return found;
   }
 
   std::int64_t exchange_width() const override {
@@ -330,59 +314,76 @@ class HipnnNetwork : public Network {
   }
 
  private:
-  template <class Run>
-  static void parallel(std::int64_t n, Run run) {
-    at::parallel_for(0, n, kChunk, [&](std::int64_t begin, std::int64_t end) { run(begin, end); });
-  }
-
   // Chunks small enough that what is computed of one stays in the cache. A thread takes the next
   // when it is done with one: cores are not equally fast where they are shared with others. Who
   // takes which does not matter, because chunks write to places of their own.
   template <class Run>
-  static void each_chunk(std::int64_t first, std::int64_t end, Run run) {
-    const std::int64_t n_chunks = (end - first + kChunk - 1) / kChunk;
-    std::atomic<std::int64_t> next{0};
-    const auto work = [&](std::int64_t, std::int64_t) {
-      for (std::int64_t chunk = next++; chunk < n_chunks; chunk = next++) {
-        const std::int64_t begin = first + chunk * kChunk;
-        run(begin, std::min(begin + kChunk, end));
-      }
-    };
-    at::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), n_chunks), 1, work);
+  void parallel(std::int64_t first, std::int64_t end, const Run& run) const {
+    parallel_ranges(graph_.n_threads, first, end, kChunk, run);
+  }
+  template <class Run>
+  void parallel(std::int64_t n, const Run& run) const {
+    parallel(0, n, run);
   }
 
-  static const T* rows(const torch::Tensor& tensor) {
-    return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
+  // Energies of the first n_owned centres.
+  Buffer<double> owned(Buffer<double> energies) const {
+    if (graph_.n_owned == graph_.n_centers) return energies;
+    Buffer<double> first(graph_.n_owned);
+    std::copy_n(energies.begin(), graph_.n_owned, first.begin());
+    return first;
   }
 
-  // dE/d(pair vector) of all pairs, not set. The caller keeps it, and drops it before the next
-  // evaluation as a rule: the memory comes back.
-  torch::Tensor make_gradients() {
-    auto* const owned = new Buffer<double>(3 * n_pairs_, pool_);
-    pool_->set_limit(owned->capacity_in_bytes());
-    gradients_ = owned->data();
-    return torch::from_blob(
-        gradients_, {n_pairs_, 3}, [owned](void*) { delete owned; }, torch::kFloat64);
+  // Features that enter interaction k; null: the species alone.
+  const T* entering(std::size_t k) const { return k > 0 ? features_[k].data() : nullptr; }
+
+  void evaluate_several(GhostExchange& exchange, T* read_features) {
+    const std::int64_t n = graph_.n_centers;
+    const std::int64_t* const species = graph_.species;
+    const std::size_t last = stages_.size() - 1;
+    for (std::size_t k = 0; k < last; ++k) {
+      const auto& w = stages_[k]->w;
+      T* const to = features_[k + 1].reserve(n * w.width_out);
+      sum_messages(k, exchange, [&](std::int64_t begin, std::int64_t end, T* mixed) {
+        kernels_.activate(w, species, entering(k), mixed, begin, end, to, energies_);
+      });
+    }
+    const T* gradient_out = nullptr;  // dE/d(features that leave), [n_centers, F]
+    for (std::size_t k = last + 1; k-- > 0;) {
+      const auto& w = stages_[k]->w;
+      // dE/d(features that enter), [n_centers, F_in]
+      T* const gradient_in = k > 0 ? feature_gradients_[k].reserve(n * w.width_in) : nullptr;
+      const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
+        kernels_.backpropagate(w, species, entering(k), seeds_.data(), gradient_out, begin, end,
+                               mixed, k == last ? energies_ : nullptr, gradient_in,
+                               k == last ? read_features : nullptr);
+        if (k == 0)
+          kernels_.differentiate(w, pairs_, species, nullptr, nullptr, mixed, nullptr, nullptr,
+                                 begin, end, gradients_, nullptr);
+      };
+      if (k == last)
+        sum_messages(k, exchange, back);
+      else
+        each_center(k, back);
+      if (k == 0) break;
+      exchange.copy_to_ghosts(message_sums(k));  // dE/dA, which has taken the place of A
+      differentiate(k, gradient_in);
+      gradient_out = gradient_in;
+    }
   }
 
   void clear_gradients(std::int64_t begin, std::int64_t end) {
-    std::fill(gradients_ + 3 * offsets_[begin], gradients_ + 3 * offsets_[end], 0.0);
+    std::fill(gradients_ + 3 * graph_.offsets[begin], gradients_ + 3 * graph_.offsets[end], 0.0);
   }
 
   bool several() const { return stages_.size() > 1; }
 
-  // entering: features that enter each interaction, of which those of the first are not read.
-  // leaving: the last one; null: nothing is asked for.
-  torch::Tensor read_uncertainty(const std::vector<torch::Tensor>& entering,
-                                 const T* leaving) const {
-    if (leaving == nullptr) return {};
+  Buffer<double> read_uncertainty() const {
     std::vector<const T*> features;
-    for (std::size_t k = 1; k < entering.size(); ++k) features.push_back(rows(entering[k]));
-    features.push_back(leaving);
-    torch::Tensor found = torch::empty({graph_.n_owned}, torch::kFloat64);
-    double* const to = found.mutable_data_ptr<double>();
-    each_chunk(0, graph_.n_owned, [&](std::int64_t begin, std::int64_t end) {
-      head_->read(features, begin, end, to);
+    for (std::size_t k = 1; k < features_.size(); ++k) features.push_back(features_[k].data());
+    Buffer<double> found(graph_.n_owned);
+    parallel(graph_.n_owned, [&](std::int64_t begin, std::int64_t end) {
+      head_->read(features, begin, end, found.data());
     });
     return found;
   }
@@ -396,36 +397,28 @@ class HipnnNetwork : public Network {
   // ghosts is sent to those who own them.
   void set_pairs(const AtomGraph& graph, bool has_ghosts) {
     graph_ = graph;
-    graph_.species = graph.species.contiguous();
-    graph_.offsets = graph.offsets.contiguous();
-    graph_.neighbors = graph.neighbors.contiguous();
-    graph_.pair_vectors = graph.pair_vectors.contiguous();
-    species_ = graph_.species.template const_data_ptr<std::int64_t>();
-    n_atoms_ = graph_.species.size(0);
-    n_pairs_ = graph_.neighbors.size(0);
-    offsets_ = graph_.offsets.template const_data_ptr<std::int64_t>();
-    neighbors_ = graph_.neighbors.template const_data_ptr<std::int64_t>();
-    pairs_ = {graph_.pair_vectors.template const_data_ptr<double>(),
-              1.0,
-              {offsets_, nullptr, neighbors_},
-              {}};
+    pairs_ = {graph.pair_vectors, 1.0, {graph.offsets, nullptr, graph.neighbors}, {}};
     if (!several()) return;
     find_columns();
-    centers_ = graph_.centers();
-    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(),
-                           centers_.template const_data_ptr<std::int64_t>()};
+    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(), centers_.data()};
     later_ = has_ghosts ? StagePairs{pairs_.vectors, -1.0, pairs_.of_neighbors, pairs_.of_centers}
                         : pairs_;
-    find_senders(graph_.n_centers());
+    find_senders(graph.n_centers);
   }
 
   void find_columns() {
-    columns_.assign(n_atoms_ + 1, 0);
-    for (std::int64_t p = 0; p < n_pairs_; ++p) ++columns_[neighbors_[p] + 1];
+    const std::int64_t* const neighbors = graph_.neighbors;
+    columns_.assign(graph_.n_atoms + 1, 0);
+    for (std::int64_t p = 0; p < graph_.n_pairs; ++p) ++columns_[neighbors[p] + 1];
     std::partial_sum(columns_.begin(), columns_.end(), columns_.begin());
-    std::int64_t* const by_neighbor = by_neighbor_.reserve(n_pairs_);
+    std::int64_t* const by_neighbor = by_neighbor_.reserve(graph_.n_pairs);
+    std::int64_t* const centers = centers_.reserve(graph_.n_pairs);
     std::vector<std::int64_t> next(columns_.begin(), columns_.end() - 1);
-    for (std::int64_t p = 0; p < n_pairs_; ++p) by_neighbor[next[neighbors_[p]]++] = p;
+    for (std::int64_t i = 0; i < graph_.n_centers; ++i)
+      for (std::int64_t p = graph_.offsets[i]; p < graph_.offsets[i + 1]; ++p) {
+        centers[p] = i;
+        by_neighbor[next[neighbors[p]]++] = p;
+      }
   }
 
   // Atoms that are neighbours of any in later interactions, all of them among the first n, and how
@@ -455,42 +448,38 @@ class HipnnNetwork : public Network {
   }
 
   // The sums over neighbours of interaction k, of all atoms, in rows that an exchange understands.
-  torch::Tensor message_sums(std::size_t k) {
-    const std::int64_t size = sums_size(k);
-    return torch::from_blob(mixed_[k].reserve(n_atoms_ * size), {n_atoms_, size},
-                            c10::CppTypeToScalarType<T>::value);
-  }
+  AtomRows message_sums(std::size_t k) { return {mixed_[k].data(), sums_size(k)}; }
 
   // `act(begin, end, sums)` on all that are evaluated.
   template <class Act>
   void each_center(std::size_t k, Act act) {
-    each_chunk(0, graph_.n_centers(), [&](std::int64_t begin, std::int64_t end) {
+    parallel(graph_.n_centers, [&](std::int64_t begin, std::int64_t end) {
       act(begin, end, mixed_[k].data() + begin * sums_size(k));
     });
   }
 
   // Interaction k up to the sums over neighbours; `act(begin, end, sums)` takes them from there.
   template <class Act>
-  void sum_messages(std::size_t k, const T* features, GhostExchange& exchange, Act act) {
-    mixed_[k].reserve((k == 0 ? graph_.n_centers() : n_atoms_) * sums_size(k));  // for the way back
-    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers(), act);
-    if (!exchange.is_needed()) return mix_later(k, features, act);
-    mix_later(k, features, [](std::int64_t, std::int64_t, T*) {});
-    torch::Tensor sums = message_sums(k);
-    exchange.add_from_ghosts(sums);
+  void sum_messages(std::size_t k, GhostExchange& exchange, Act act) {
+    // Kept for the way back.
+    mixed_[k].reserve((k == 0 ? graph_.n_centers : graph_.n_atoms) * sums_size(k));
+    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers, act);
+    if (!exchange.is_needed()) return mix_later(k, act);
+    mix_later(k, [](std::int64_t, std::int64_t, T*) {});
+    exchange.add_from_ghosts(message_sums(k));
     each_center(k, act);
   }
 
   // Of a later interaction, for all atoms that are centres, in blocks.
   template <class Act>
-  void mix_later(std::size_t k, const T* features, Act act) {
+  void mix_later(std::size_t k, Act act) {
     const std::int64_t block = block_size();
-    for (std::int64_t first = 0; first < n_atoms_; first += block) {
-      const std::int64_t end = std::min(first + block, n_atoms_);
-      if (block >= n_atoms_)
-        project(k, features, senders_);
+    for (std::int64_t first = 0; first < graph_.n_atoms; first += block) {
+      const std::int64_t end = std::min(first + block, graph_.n_atoms);
+      if (block >= graph_.n_atoms)
+        project(k, senders_);
       else
-        project(k, features, senders_to(first, end));
+        project(k, senders_to(first, end));
       mix(k, later_, first, end, act);
     }
   }
@@ -498,48 +487,49 @@ class HipnnNetwork : public Network {
   // For the centres of a range.
   template <class Act>
   void mix(std::size_t k, const StagePairs& pairs, std::int64_t first, std::int64_t end, Act act) {
-    each_chunk(first, end, [&](std::int64_t from, std::int64_t to) {
+    parallel(first, end, [&](std::int64_t from, std::int64_t to) {
       T* const sums = mixed_[k].data() + from * sums_size(k);
-      kernels_.mix(stages_[k]->w, pairs, species_, q_rows_.data(), q_[k].data(), from, to, sums);
+      kernels_.mix(stages_[k]->w, pairs, graph_.species, q_rows_.data(), q_[k].data(), from, to,
+                   sums);
       act(from, to, sums);
     });
   }
 
   // Back through the sum over neighbours of a later interaction.
-  void differentiate(std::size_t k, const T* features, T* gradient_in) {
+  void differentiate(std::size_t k, T* gradient_in) {
     const auto run = [&](const std::vector<std::int64_t>& atoms) {
-      each_chunk(0, static_cast<std::int64_t>(atoms.size()),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   kernels_.differentiate(stages_[k]->w, later_, species_, q_rows_.data(),
-                                          q_[k].data(), mixed_[k].data(), atoms.data(),
-                                          reach_.data(), begin, end, gradients_, gradient_in);
-                 });
+      parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
+        kernels_.differentiate(stages_[k]->w, later_, graph_.species, q_rows_.data(), q_[k].data(),
+                               mixed_[k].data(), atoms.data(), reach_.data(), begin, end,
+                               gradients_, gradient_in);
+      });
     };
     const auto block = static_cast<std::size_t>(block_size());
-    if (block >= static_cast<std::size_t>(n_atoms_)) return run(senders_);  // q is still there
+    if (block >= static_cast<std::size_t>(graph_.n_atoms))
+      return run(senders_);  // q is still there
     for (std::size_t first = 0; first < senders_.size(); first += block) {
       const std::vector<std::int64_t> atoms(
           senders_.begin() + first, senders_.begin() + std::min(first + block, senders_.size()));
-      project(k, features, atoms);
+      project(k, atoms);
       run(atoms);
     }
   }
 
-  void project(std::size_t k, const T* features, const std::vector<std::int64_t>& atoms) {
+  void project(std::size_t k, const std::vector<std::int64_t>& atoms) {
     const auto& w = stages_[k]->w;
     const auto n = static_cast<std::int64_t>(atoms.size());
     T* const q = q_[k].reserve(n * w.n_sensitivities * w.padded);
-    q_rows_.resize(n_atoms_);
+    q_rows_.resize(graph_.n_atoms);
     for (std::int64_t row = 0; row < n; ++row) q_rows_[atoms[row]] = row;
-    each_chunk(0, n, [&](std::int64_t begin, std::int64_t end) {
-      kernels_.project(w, features, atoms.data(), begin, end, reach_.data(), q_rows_.data(), q);
+    parallel(n, [&](std::int64_t begin, std::int64_t end) {
+      kernels_.project(w, entering(k), atoms.data(), begin, end, reach_.data(), q_rows_.data(), q);
     });
   }
 
   // The neighbours of the centres of a range.
   std::vector<std::int64_t> senders_to(std::int64_t first, std::int64_t end) {
     const AtomPairs& rows = later_.of_centers;
-    std::vector<bool> marked(n_atoms_, false);
+    std::vector<bool> marked(graph_.n_atoms, false);
     std::vector<std::int64_t> atoms;
     for (std::int64_t k = rows.offsets[first]; k < rows.offsets[end]; ++k) {
       const std::int64_t j = rows.others[rows.order != nullptr ? rows.order[k] : k];
@@ -554,8 +544,9 @@ class HipnnNetwork : public Network {
     if (block_ > 0) return block_;
     const std::int64_t most = kMostBytes / (row_size_ * static_cast<std::int64_t>(sizeof(T)));
     // A block reaches out to several times its own size.
-    return static_cast<std::int64_t>(senders_.size()) <= most ? std::max<std::int64_t>(1, n_atoms_)
-                                                              : std::max<std::int64_t>(1, most / 4);
+    return static_cast<std::int64_t>(senders_.size()) <= most
+               ? std::max<std::int64_t>(1, graph_.n_atoms)
+               : std::max<std::int64_t>(1, most / 4);
   }
 
   const HipnnKernels<T>& kernels_;
@@ -568,40 +559,41 @@ class HipnnNetwork : public Network {
 
   // Of the evaluation that is under way.
   AtomGraph graph_;
-  torch::Tensor centers_;  // [n_pairs], for later interactions
-  const std::int64_t* offsets_ = nullptr;
-  const std::int64_t* neighbors_ = nullptr;
   StagePairs pairs_{};
   StagePairs later_{};  // as later interactions read them
-  std::int64_t n_atoms_ = 0;
-  std::int64_t n_pairs_ = 0;
-  const std::int64_t* species_ = nullptr;
   double* energies_ = nullptr;
   double* gradients_ = nullptr;
   // Keeps the memory of one array of gradients from one evaluation to the next.
   std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);
   std::vector<double> seeds_;
   std::vector<std::int64_t> columns_;
-  Workspace<std::int64_t> by_neighbor_;
-  std::vector<std::int16_t> reach_;      // [n_centers]
+  Workspace<std::int64_t> by_neighbor_, centers_;  // [n_pairs], for later interactions
+  std::vector<std::int16_t> reach_;                // [n_centers]
   std::vector<std::int64_t> senders_;    // atoms that are neighbours of any, later interactions
   std::vector<std::int64_t> q_rows_;     // [n_atoms]
   std::vector<Workspace<T>> mixed_, q_;  // by interaction
+  std::vector<Workspace<T>> features_;   // that enter interaction k; the last: that leave the last
+  std::vector<Workspace<T>> feature_gradients_;  // dE/d(features that enter interaction k)
 };
 
 }  // namespace
 
-bool is_hipnn(const torch::jit::Module& module) {
-  const auto name = module.type()->name();
-  if (!name) return false;
-  const std::string& full = name->qualifiedName();
-  return full.find("ekd.models.hipnn.") != std::string::npos && name->name() == "HIPNN";
-}
-
-std::unique_ptr<Network> make_hipnn_network(const torch::jit::Module& module,
-                                            torch::ScalarType dtype, std::int64_t block) {
-  if (dtype == torch::kFloat32) return std::make_unique<HipnnNetwork<float>>(module, block);
-  return std::make_unique<HipnnNetwork<double>>(module, block);
+std::unique_ptr<Network> make_hipnn_network(const HipnnWeights& weights, bool single,
+                                            std::int64_t block) {
+  const auto require = [&](bool holds, const char* what) {
+    if (!holds) weights.arrays.fail(what);
+  };
+  require(weights.l_max >= 0 && weights.l_max <= 2, "l_max is not 0, 1 or 2");
+  require(weights.cusp.size() + 1 == weights.feature_widths.size(),
+          "there is not one cusp for each interaction");
+  for (const double cusp : weights.cusp)
+    require(std::isfinite(cusp) && cusp >= 0.0, "a cusp is not a number of 0 or more");
+  require(weights.n_atom_layers >= 0 && weights.n_atom_layers <= kMostLayers,
+          "the number of atom layers is negative, or too large");
+  for (const std::int64_t width : weights.feature_widths)
+    require(width >= 1 && width <= kMostFeatures, "a feature width is below 1, or too large");
+  if (single) return std::make_unique<HipnnNetwork<float>>(weights, block);
+  return std::make_unique<HipnnNetwork<double>>(weights, block);
 }
 
 }  // namespace ekd

@@ -1,34 +1,13 @@
-// Weights of a HIP-NN-TS taken out of its TorchScript, in the order and padding of HipnnKernels.
+// Weights of a HIP-NN-TS in the order and padding of HipnnKernels.
 #pragma once
 
-#include <torch/script.h>
-
-#include <algorithm>
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "ekd/hipnn_kernels.hpp"
 
 namespace ekd {
-
-// "a.b.c" of a module.
-inline c10::IValue find(const torch::jit::Module& module, const std::string& path) {
-  const auto dot = path.find('.');
-  if (dot == std::string::npos) return module.attr(path);
-  return find(module.attr(path.substr(0, dot)).toModule(), path.substr(dot + 1));
-}
-
-template <class T>
-std::vector<T> numbers(const torch::jit::Module& module, const std::string& path) {
-  const torch::Tensor flat = find(module, path)
-                                 .toTensor()
-                                 .detach()
-                                 .to(torch::kCPU, c10::CppTypeToScalarType<T>::value)
-                                 .contiguous();
-  return {flat.const_data_ptr<T>(), flat.const_data_ptr<T>() + flat.numel()};
-}
 
 // The least multiple of `unit` that n fits into.
 inline std::int64_t padded_to(std::int64_t n, std::int64_t unit) {

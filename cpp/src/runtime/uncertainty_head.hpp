@@ -1,10 +1,12 @@
 // The head that reads the uncertainty of the forces, by the kernels of HIP-NN-TS.
 #pragma once
 
-#include <torch/script.h>
-
+#include <cstdint>
+#include <numeric>
+#include <string>
 #include <vector>
 
+#include "ekd/weights.hpp"
 #include "hipnn_weights.hpp"
 
 namespace ekd {
@@ -12,17 +14,21 @@ namespace ekd {
 template <class T>
 class UncertaintyHead {
  public:
-  // head: python/ekd/models/uncertainty.py. widths: of the features after each interaction.
-  UncertaintyHead(const torch::jit::Module& head, const std::vector<std::int64_t>& widths,
+  // weights: of the network; the head is python/ekd/models/uncertainty.py. widths: of the features
+  // after each interaction.
+  UncertaintyHead(const Weights& weights, const std::vector<std::int64_t>& widths,
                   const HipnnKernels<T>& kernels)
       : kernels_(kernels), kept_(kernels.panel) {
-    const std::vector<T> first = numbers<T>(head, "first.weight");
-    const std::vector<T> second = numbers<T>(head, "second.weight");
-    const auto H = static_cast<std::int64_t>(numbers<T>(head, "first.bias").size());
-    const auto F = static_cast<std::int64_t>(first.size()) / H;  // of all levels side by side
+    const std::string head = "uncertainty_head.";
+    const std::vector<std::int64_t>& shape = weights.shape(head + "first.bias");
+    const std::int64_t H = shape.empty() ? 1 : shape[0];
+    const std::int64_t F =  // of all levels side by side
+        std::accumulate(widths.begin(), widths.end(), std::int64_t{0});
+    const std::vector<T> first = weights.get<T>(head + "first.weight", {H, F});
+    const std::vector<T> second = weights.get<T>(head + "second.weight", {H, H});
     const std::int64_t columns = padded_to(H, kernels.panel);
-    const auto row = [&](const char* name) {
-      std::vector<T> values = numbers<T>(head, name);
+    const auto row = [&](const char* name, const std::vector<std::int64_t>& expected) {
+      std::vector<T> values = weights.get<T>(head + name, expected);
       values.resize(columns, T(0));
       return kept_.keep(std::move(values));
     };
@@ -35,13 +41,13 @@ class UncertaintyHead {
     }
     weights_.n_levels = static_cast<std::int64_t>(first_.size());
     weights_.first = first_.data();
-    weights_.first_bias = row("first.bias");
+    weights_.first_bias = row("first.bias", {H});
     weights_.second = kept_.pack(columns, H, [&](std::int64_t from, std::int64_t to) {
       return from < H ? second[to * H + from] : T(0);
     });
-    weights_.second_bias = row("second.bias");
-    weights_.readout = row("readout.weight");
-    weights_.readout_bias = numbers<T>(head, "readout.bias")[0];
+    weights_.second_bias = row("second.bias", {H});
+    weights_.readout = row("readout.weight", {1, H});
+    weights_.readout_bias = weights.get<T>(head + "readout.bias", {1})[0];
   }
 
   UncertaintyHead(const UncertaintyHead&) = delete;

@@ -3,23 +3,16 @@
 #include <cmath>
 
 namespace ekd {
-namespace {
 
-std::vector<double> numbers(const torch::jit::Module& module, const char* name) {
-  const torch::Tensor flat =
-      module.attr(name).toTensor().to(torch::kCPU, torch::kFloat64).contiguous();
-  return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
+Repulsion::Repulsion(const Weights& weights, std::int64_t n_species) : n_species_(n_species) {
+  const std::vector<std::int64_t> table{n_species, n_species};
+  strength_ = weights.get<double>("zbl.strength", table);
+  inverse_length_ = weights.get<double>("zbl.inverse_length", table);
+  range_ = weights.get<double>("zbl.range", table);
+  const std::vector<std::int64_t>& terms = weights.shape("zbl.decays");
+  coefficients_ = weights.get<double>("zbl.coefficients", terms);
+  decays_ = weights.get<double>("zbl.decays", terms);
 }
-
-}  // namespace
-
-Repulsion::Repulsion(const torch::jit::Module& zbl)
-    : n_species_(zbl.attr("range").toTensor().size(0)),
-      strength_(numbers(zbl, "strength")),
-      inverse_length_(numbers(zbl, "inverse_length")),
-      range_(numbers(zbl, "range")),
-      coefficients_(numbers(zbl, "coefficients")),
-      decays_(numbers(zbl, "decays")) {}
 
 void Repulsion::add(const std::int64_t* row_offsets, const std::int64_t* neighbors,
                     const double* vectors, const std::int64_t* species, const double* seeds,

@@ -1,16 +1,17 @@
 // The screened repulsion of python/ekd/models/zbl.py, which see for the formula and its sources.
 #pragma once
 
-#include <torch/script.h>
-
 #include <cstdint>
 #include <vector>
+
+#include "ekd/weights.hpp"
 
 namespace ekd {
 
 class Repulsion {
  public:
-  explicit Repulsion(const torch::jit::Module& zbl);
+  // weights: of the network. n_species: of the model.
+  Repulsion(const Weights& weights, std::int64_t n_species);
 
   // Half of every pair's energy to its centre. Centres begin .. end - 1; both outputs are added to.
   // seeds: [n_centers], dE/d(energy of the centre).

@@ -5,7 +5,7 @@
 #include <torch/torch.h>
 
 #include "ekd/message_kernels.hpp"
-#include "ekd/row_offsets.hpp"
+#include "row_offsets.hpp"
 
 namespace ekd {
 namespace {

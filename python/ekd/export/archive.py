@@ -1,9 +1,11 @@
-"""What leaves the machine of its author: no paths of that machine."""
+"""TorchScript archives, without the paths of the machine that they are written on."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,21 +15,46 @@ _DEBUG = ".debug_pkl"  # where torch notes the file and line that each operation
 _OF_THE_WRITER = ("version", "byteorder", ".data/serialization_id")
 
 
-def save(script: torch.jit.ScriptModule, path: Path, records: Mapping[str, str]) -> None:
+@contextlib.contextmanager
+def end_of_torchscript_ignored() -> Iterator[None]:
+    """Hide what torch says of the end of TorchScript: it is the format of the file all the same."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):  # the second one since torch 2.14
+            warnings.filterwarnings("ignore", r".*torch\.jit", category)
+        yield
+
+
+def save(script: torch.jit.ScriptModule, path: Path, records: Mapping[str, bytes]) -> None:
     """Write a TorchScript archive without the paths of the source files that it was made from.
 
     Args:
         script: the module.
         path: the archive; it is replaced.
-        records: further files of the archive, by name; they are kept below ``extra/``.
+        records: further records of the archive, by name.
     """
     buffer = io.BytesIO()
-    torch.jit.save(script, buffer, _extra_files=dict(records))
+    torch.jit.save(script, buffer)
     buffer.seek(0)
-    reader = torch._C.PyTorchFileReader(buffer)
+    _write(torch._C.PyTorchFileReader(buffer), path, records)
+
+
+def rewrite(source: Path, path: Path, records: Mapping[str, bytes]) -> None:
+    """Write an archive again, with these records in place of those of the same names, or more.
+
+    Args:
+        source: a TorchScript archive.
+        path: the new one; it is replaced.
+        records: by name.
+    """
+    _write(torch._C.PyTorchFileReader(str(source)), path, records)
+
+
+def _write(reader: torch._C.PyTorchFileReader, path: Path, records: Mapping[str, bytes]) -> None:
     writer = torch._C.PyTorchFileWriter(str(path))
+    for name, content in records.items():
+        writer.write_record(name, content, len(content))
     for name in reader.get_all_records():
-        if name not in _OF_THE_WRITER and not name.endswith(_DEBUG):
+        if name not in records and name not in _OF_THE_WRITER and not name.endswith(_DEBUG):
             content = reader.get_record(name)
             writer.write_record(name, content, len(content))
     writer.write_end_of_file()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ekd.inference.evaluation import evaluate
+from ekd.export.eager import evaluate
 from ekd.models import Committee
 from ekd.neighbor_list import neighbor_list
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ekd import _native
@@ -17,11 +18,19 @@ from ekd.config import HIPNNConfig
 from ekd.elements import symbol
 from ekd.errors import ConfigError, ModelFileError
 from ekd.export import archive
+from ekd.export.eager import evaluate
 from ekd.export.self_test import TOLERANCE, self_test_frame
+from ekd.export.weights import weight_records
 from ekd.files import atomic_write
-from ekd.inference import ExportedModel, run_self_test
+from ekd.inference import (
+    ExportedModel,
+    SelfTestReport,
+    compare_with_frame,
+    run_self_test,
+)
 from ekd.inference.metadata import FORMAT, FORMAT_RECORD, METADATA_RECORD
 from ekd.models import HIPNN, Committee
+from ekd.neighbor_list import neighbor_list
 
 _OPERATORS = (
     "pair_weights",
@@ -79,22 +88,53 @@ def export_model(
     origins = [archive.without_folders(origin) for origin in provenance or [{} for _ in members]]
     operators = () if portable else _OPERATORS
     metadata = _metadata(deployed, config, dtype, description, origins, operators)
-    with warnings.catch_warnings():
-        # TorchScript is the format of the file, whatever comes after it in torch.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with archive.end_of_torchscript_ignored():
         script = torch.jit.script(deployed)
-        extra = {FORMAT_RECORD: str(FORMAT), METADATA_RECORD: json.dumps(metadata, indent=1)}
+        records = header_records(metadata) | weight_records(deployed.members)
         with atomic_write(path) as temporary:
-            archive.save(script, temporary, extra)
-            report = run_self_test(ExportedModel(temporary))
-            if not report.passed:
-                raise ModelFileError(
-                    f"the exported model differs from the networks by {report.energy:.1e} eV/atom, "
-                    f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), "
-                    f"{report.uncertainty or 0:.1e} eV/Å (uncertainty), expected below "
-                    f"{report.tolerance:.0e}; '{os.fspath(path)}' was not written, check the "
-                    "installation of torch with 'ekd check' on a file that worked"
-                )
+            archive.save(script, temporary, records)
+            check_written(temporary, os.fspath(path))
+
+
+def header_records(metadata: dict[str, Any]) -> dict[str, bytes]:
+    """The records that make an archive a file of ekd, by name."""
+    return {
+        f"extra/{FORMAT_RECORD}": str(FORMAT).encode(),
+        f"extra/{METADATA_RECORD}": json.dumps(metadata, indent=1).encode(),
+    }
+
+
+def check_written(temporary: Path, path: str) -> None:
+    """Run the self-test of a file both ways: from its plain weights, and from its TorchScript.
+
+    Args:
+        temporary: the file.
+        path: where it is meant to go, for messages.
+
+    Raises:
+        ModelFileError: a difference exceeds the tolerance of the file.
+    """
+    model = ExportedModel(temporary)
+    for report in (run_self_test(model), _run_script(temporary, model.metadata.self_test)):
+        if not report.passed:
+            raise ModelFileError(
+                f"the exported model differs from the networks by {report.energy:.1e} eV/atom, "
+                f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), "
+                f"{report.uncertainty or 0:.1e} eV/Å (uncertainty), expected below "
+                f"{report.tolerance:.0e}; '{path}' was not written, check the "
+                "installation of torch with 'ekd check' on a file that worked"
+            )
+
+
+def _run_script(path: Path, frame: dict[str, Any]) -> SelfTestReport:
+    """The self-test of the TorchScript of a file, differentiated by autograd."""
+    # Profiling and fusing make the first evaluations slow, and there is just one.
+    with torch.jit.optimized_execution(False), archive.end_of_torchscript_ignored():
+        script = torch.jit.load(str(path))
+        pairs = neighbor_list(frame["positions"], script.cutoff, frame["cell"], frame["pbc"])
+        species = [script.elements.index(z) for z in frame["atomic_numbers"]]
+        results = evaluate(script, np.array(species, dtype=np.int64), pairs)
+    return compare_with_frame(results, frame)
 
 
 def _check_together(members: list[HIPNN]) -> None:

@@ -1,18 +1,21 @@
 """Exported models: what they say about themselves, and what they predict.
 
-Needs the exported file alone: nothing here imports the network architectures.
+Needs the exported file alone: nothing here imports the network architectures, or
+torch, but for files and devices that nothing else can use.
 """
 
-from ekd.inference.evaluation import Results
 from ekd.inference.exported_model import ExportedModel
-from ekd.inference.metadata import ModelMetadata, read_metadata
-from ekd.inference.self_test import SelfTestReport, run_self_test
+from ekd.inference.metadata import ModelMetadata, has_weights, read_metadata
+from ekd.inference.results import Results
+from ekd.inference.self_test import SelfTestReport, compare_with_frame, run_self_test
 
 __all__ = [
     "ExportedModel",
     "ModelMetadata",
     "Results",
     "SelfTestReport",
+    "compare_with_frame",
+    "has_weights",
     "read_metadata",
     "run_self_test",
 ]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ekd.elements import symbol
+from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.files import sha256 as sha256_of
-from ekd.inference.evaluation import Results
-from ekd.inference.metadata import read_metadata
+from ekd.inference.metadata import ModelMetadata, has_weights
+from ekd.inference.results import Results
 from ekd.neighbor_list import NeighborList, VerletList
+from ekd.threads import default_threads
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ExportedModel:
@@ -26,7 +31,7 @@ class ExportedModel:
 
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
-        device: torch device to evaluate on.
+        device: "cpu", or a torch device, which torch evaluates the file's TorchScript on.
         block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
             memory of a workstation takes.
         skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
@@ -36,7 +41,7 @@ class ExportedModel:
     Attributes:
         path: as given.
         location: absolute path of the file; None: it was made :meth:`from_content`.
-        device: torch device.
+        device: its name.
         block: as given.
         sha256: SHA-256 of the file, in hexadecimal.
         metadata: what the file says about itself.
@@ -44,6 +49,8 @@ class ExportedModel:
 
     Raises:
         EKDError: the device cannot be used, a negative block.
+        BuildError: torch is needed, for the device or because the file has no weights that the core
+            reads, and is not installed, or is not the one that ekd was built for.
         ModelFileError: the file cannot be used, see :func:`ekd.inference.read_metadata`, or has
             another SHA-256.
         StructureError: a negative skin.
@@ -66,29 +73,25 @@ class ExportedModel:
                 f"block is {block}; give the number of atoms that are evaluated at a time, or 0 "
                 "for as many as fit"
             )
-        try:
-            self.device = torch.empty(0, device=device).device
-        except (AssertionError, RuntimeError):
-            raise EKDError(
-                f"device '{device}' cannot be used by this torch ({torch.__version__}); use "
-                "device='cpu', or install a torch that supports it"
-            ) from None
-        self.metadata = read_metadata(path)
+        self.device = str(device)
+        needs_torch = self.device != "cpu" or not has_weights(path)
+        opener = _native.script_opener() if needs_torch else 0
+        self._runtime = _native.core().ExportedModel(self.path, self.device, self.block, opener)
+        self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
         self.sha256 = sha256_of(path)
         if sha256 not in (None, self.sha256):
             raise ModelFileError(
                 f"'{self.path}' has changed: its SHA-256 is {self.sha256}, expected {sha256}; "
                 "restore that file, or open this one anew, without an expected SHA-256"
             )
-        try:
-            self._runtime = torch.classes.ekd.ExportedModel(self.path, str(self.device), self.block)
-        except RuntimeError as error:
-            raise ModelFileError(str(error)) from None
         self.neighbors = VerletList(self.metadata.cutoff, skin)
         # By atomic number, to be looked up for all atoms at once; -1: not in the model.
         numbers = self.metadata.atomic_numbers
         self._species = np.full(max(numbers) + 2, -1, dtype=np.int64)
         self._species[numbers] = np.arange(len(numbers))
+        # Of the last structure: MD asks for the same again and again.
+        self._last_numbers: bytes | None = None
+        self._last_species = self._species[:0]
 
     @classmethod
     def from_content(
@@ -129,7 +132,7 @@ class ExportedModel:
         return ExportedModel(self.location, device, block, skin, self.sha256)
 
     def __reduce__(self) -> tuple[Callable[..., ExportedModel], tuple[object, ...]]:
-        settings = (str(self.device), self.block, self.neighbors.skin)
+        settings = (self.device, self.block, self.neighbors.skin)
         if self._content is not None:
             return ExportedModel.from_content, (self._content, self.path, *settings)
         return ExportedModel, (self.location, *settings, self.sha256)
@@ -141,16 +144,22 @@ class ExportedModel:
             StructureError: the model lacks an element.
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
+        if (key := numbers.tobytes()) == self._last_numbers:
+            return self._last_species
         # The last place of the table stands for all numbers beyond it, and below zero.
         last = len(self._species) - 1
         species = self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
         if (species < 0).any():
+            from ekd.elements import symbol
+
             missing = sorted(set(numbers[species < 0].tolist()))
             raise StructureError(
                 f"the structure contains {', '.join(symbol(z) for z in missing)}, but the model "
                 f"'{self.path}' knows only {', '.join(self.metadata.elements)}; use a model that "
                 "was trained on every element of the structure"
             )
+        species.setflags(write=False)
+        self._last_numbers, self._last_species = key, species
         return species
 
     def evaluate(
@@ -174,8 +183,8 @@ class ExportedModel:
             StructureError: no atoms, atoms on top of each other, an element the model lacks, an
                 impossible cell.
         """
-        pairs = self.neighbors.update(positions, cell, pbc)
-        return self.evaluate_pairs(self.species(atomic_numbers), pairs)
+        species = self.species(atomic_numbers)
+        return self._results(self.neighbors.evaluate(self._runtime, species, positions, cell, pbc))
 
     def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
         """As :meth:`evaluate`, where the pairs are known.
@@ -183,19 +192,25 @@ class ExportedModel:
         Args:
             species: (n_atoms), see :meth:`species`.
             pairs: full neighbour list within the cutoff of the model, of one structure.
+
+        Raises:
+            StructureError: arrays that do not fit together, pairs that are not sorted by centre.
         """
-        energies, forces, virial, member_energies, forces_std, uncertainty = self._runtime.evaluate(
-            torch.from_numpy(species),
-            torch.from_numpy(pairs.pairs),
-            torch.from_numpy(pairs.pair_vectors),
+        return self._results(
+            self._runtime.evaluate_pairs(
+                species, pairs.pairs, pairs.pair_vectors, default_threads()
+            )
         )
+
+    def _results(self, found: tuple[Any, ...]) -> Results:
+        energy, energies, forces, virial, member_energies, forces_std, uncertainty = found
         several = self.metadata.n_members > 1
         return Results(
-            energy=float(energies.sum()),
-            atomic_energies=energies.numpy(),
-            forces=forces.numpy(),
-            virial=virial.numpy(),
-            forces_std=forces_std.numpy() if several else None,
-            energy_std=float(member_energies.std(correction=0)) if several else None,
-            uncertainty=uncertainty.numpy() if self.metadata.uncertainty else None,
+            energy=energy,
+            atomic_energies=energies,
+            forces=forces,
+            virial=virial,
+            forces_std=forces_std if several else None,
+            energy_std=float(member_energies.std()) if several else None,
+            uncertainty=uncertainty if self.metadata.uncertainty else None,
         )

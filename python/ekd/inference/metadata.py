@@ -11,12 +11,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ekd import _native
-from ekd.errors import ModelFileError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the file format that this version writes; the reader's are in model_metadata.hpp."""
 
 FORMAT_RECORD = "ekd_format"
@@ -52,13 +49,17 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     """Read and check the metadata of an exported model, without loading the model.
 
     Raises:
-        ModelFileError: no such file, not an exported model, truncated or damaged, another format,
-            operators that this build of ekd lacks.
-        BuildError: ekd was built for another torch.
+        ModelFileError: no such file, not an exported model, truncated or damaged, another format.
     """
-    _native.load_ops()
-    try:
-        document = torch.ops.ekd.read_model_file(os.fspath(path))
-    except RuntimeError as error:
-        raise ModelFileError(str(error)) from None
+    document, _ = _native.core().read_model_file(os.fspath(path))
     return ModelMetadata(**json.loads(document))
+
+
+def has_weights(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds its weights as plain numbers, which are read without torch.
+
+    Raises:
+        ModelFileError: as :func:`read_metadata`.
+    """
+    _, found = _native.core().read_model_file(os.fspath(path))
+    return bool(found)

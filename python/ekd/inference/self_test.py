@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ekd.inference.exported_model import ExportedModel
+from ekd.inference.results import Results
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ def run_self_test(model: ExportedModel) -> SelfTestReport:
     results = model.evaluate(
         frame["atomic_numbers"], frame["positions"], frame["cell"], frame["pbc"]
     )
+    return compare_with_frame(results, frame)
+
+
+def compare_with_frame(results: Results, frame: dict[str, Any]) -> SelfTestReport:
+    """Compare what somebody makes of a frame with the results stored beside it.
+
+    Args:
+        results: of the frame.
+        frame: ``self_test`` of the metadata.
+    """
     n_atoms = len(frame["atomic_numbers"])
     uncertainty = None
     if results.uncertainty is not None:

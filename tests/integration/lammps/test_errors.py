@@ -13,7 +13,7 @@ import pytest
 from ekd import _native
 from ekd.lammps import plugin
 from lammps_runs import RunLammps
-from models import other_format
+from models import other_format, without_weights
 
 BOX = """
 units {units}
@@ -133,7 +133,7 @@ def test_truncated_model(run_lammps: RunLammps, model_folder: Path, tmp_path: Pa
 def test_newer_format(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
     other_format(model_folder / "1-float64.pt", tmp_path / "future.pt")
     run = run_lammps(script("future.pt"))
-    assert "'future.pt' has model format 4" in run.error
+    assert "'future.pt' has model format 5" in run.error
 
 
 # ---- another torch, another LAMMPS ----------------------------------------------------------
@@ -147,10 +147,10 @@ def assert_names_both(error: str, found: str, built_for: str, mend: str) -> None
 def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "version.py").write_text("__version__ = '2.9.1+cu130'\n")
-    run = run_lammps(
-        script(model_folder / "1-float64.pt"), environment={"EKD_TORCH_DIR": f"{tmp_path}/torch"}
-    )
+    model = without_weights(model_folder / "1-float64.pt", tmp_path / "script.pt")
+    run = run_lammps(script(model), environment={"EKD_TORCH_DIR": f"{tmp_path}/torch"})
     assert run.returncode != 0
+    assert "ekd upgrade" in run.error
     built_for = _native.build_info().TORCH_VERSION
     assert_names_both(
         run.error, "torch 2.9.1", f"torch {built_for}", f"pip install torch=={built_for}"
@@ -158,10 +158,15 @@ def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 
 
 def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    run = run_lammps(
-        script(model_folder / "1-float64.pt"), environment={"EKD_TORCH_DIR": f"{tmp_path}/none"}
-    )
-    assert "no torch was found at" in run.error
+    """It is missed where it is needed, and only there."""
+    model = model_folder / "1-float64.pt"
+    without = {"EKD_TORCH_DIR": f"{tmp_path}/none"}
+    for needy in (
+        script(without_weights(model, tmp_path / "script.pt")),
+        script(model, settings="device cuda"),
+    ):
+        assert "no torch was found at" in run_lammps(needy, environment=without).error
+    assert run_lammps(script(model), environment=without).returncode == 0
 
 
 def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:

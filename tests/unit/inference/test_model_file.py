@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ekd.errors import EKDError, ModelFileError
-from ekd.inference import ExportedModel, read_metadata
-from models import other_format, random_model, rewritten
+from ekd.inference import ExportedModel, read_metadata, run_self_test
+from models import other_format, random_model, rewritten, without_weights
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,9 @@ def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
     def edit(name: str, content: bytes) -> bytes | None:
         return None if name.startswith("data/") or name == "data.pkl" else content
 
-    path = rewritten(exported, tmp_path / "gutted.pt", edit)
+    path = rewritten(
+        without_weights(exported, tmp_path / "script.pt"), tmp_path / "gutted.pt", edit
+    )
     read_metadata(path)
     with pytest.raises(ModelFileError, match="its metadata is sound but the model does not load"):
         ExportedModel(path)
@@ -106,7 +108,7 @@ def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        ("4", r"has model format 4, but ekd .* reads formats 2 to 3; update ekd"),
+        ("5", r"has model format 5, but ekd .* reads formats 2 to 4; update ekd"),
         ("1", r"has model format 1, which ekd .* no longer reads; export the model again with"),
         ("one", "'one'"),
     ],
@@ -140,13 +142,7 @@ def test_newer_older_or_impossible_format(
         ({"n_members": 2}, "provenance does not have n_members entries"),
         ({"strictly_local": False}, "strictly_local contradicts"),
         ({"self_test": {}}, "'self_test' in the metadata cannot be read"),
-        ({"required_ops": ["message, please"]}, "holds 'message, please', which is no operator"),
         ({"interaction_range": 9.0}, "interaction_range is not"),
-        (
-            {"required_ops": ["ekd::message(Tensor weights) -> Tensor"]},
-            "another form of it",
-        ),
-        ({"required_ops": ["ekd::future(Tensor x) -> Tensor"]}, "none of that name"),
     ],
 )
 def test_unsound_metadata(
@@ -158,7 +154,31 @@ def test_unsound_metadata(
     assert str(path) in str(caught.value)
 
 
-def test_metadata_that_contradict_the_model(exported: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        ("message, please", "holds 'message, please', which is no operator"),
+        ("ekd::message(Tensor weights) -> Tensor", "another form of it"),
+        ("ekd::future(Tensor x) -> Tensor", "none of that name"),
+    ],
+)
+def test_operators_that_are_not_there(
+    exported: Path, tmp_path: Path, operator: str, message: str
+) -> None:
+    """They matter where the TorchScript is run, and nowhere else."""
+    path = with_metadata(exported, tmp_path / "unknown.pt", required_ops=[operator])
+    assert run_self_test(ExportedModel(path)).passed
+    with pytest.raises(ModelFileError, match=message) as caught:
+        ExportedModel(without_weights(path, tmp_path / "script.pt"))
+    assert "script.pt" in str(caught.value)
+
+
+@pytest.mark.parametrize("script_alone", [False, True])
+def test_metadata_that_contradict_the_model(
+    exported: Path, tmp_path: Path, script_alone: bool
+) -> None:
+    if script_alone:
+        exported = without_weights(exported, tmp_path / "script.pt")
     path = with_metadata(exported, tmp_path / "other.pt", cutoff=2.0, interaction_range=2.0)
     with pytest.raises(ModelFileError, match="'cutoff' in its metadata is not that of the model"):
         ExportedModel(path)

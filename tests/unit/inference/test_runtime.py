@@ -10,9 +10,10 @@ import pytest
 import torch
 from ase import Atoms
 
+from ekd.errors import StructureError
 from ekd.export import export_model
+from ekd.export.eager import evaluate
 from ekd.inference import ExportedModel
-from ekd.inference.evaluation import evaluate
 from ekd.neighbor_list import NeighborList, neighbor_list
 from models import ELEMENTS, random_model, random_network
 from systems import methanol, tiny_cell, triclinic_crystal, water_box
@@ -123,8 +124,8 @@ def test_pairs_must_be_sorted(tmp_path: Path) -> None:
     species = np.array([0, 0])
     pairs = neighbor_list(np.array([[0.0, 0, 0], [0, 0, 1]]), 4.0)
     unsorted = replace(pairs, pairs=pairs.pairs[:, ::-1].copy())
-    with pytest.raises(RuntimeError, match=r"sorted by centre.*found centre 0 after 1"):
+    with pytest.raises(StructureError, match=r"sorted by centre.*found centre 0 at pair 1"):
         model.evaluate_pairs(species, unsorted)
     outside = replace(pairs, pairs=np.array([[0, 1], [1, 7]]))
-    with pytest.raises(RuntimeError, match="neighbours must be below 2; found 7 at pair 1"):
+    with pytest.raises(StructureError, match="neighbours of pairs must be from 0 to 1; found 7 at"):
         model.evaluate_pairs(species, outside)

@@ -15,8 +15,8 @@ import systems
 from ekd.calculator import EKDCalculator
 from ekd.errors import ModelFileError
 from ekd.export import export_model
+from ekd.export.eager import evaluate
 from ekd.inference import ExportedModel, read_metadata, run_self_test
-from ekd.inference.evaluation import evaluate
 from ekd.neighbor_list import NeighborList, neighbor_list
 from models import (
     ELEMENTS,

@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from ekd.inference.evaluation import evaluate
+from ekd.export.eager import evaluate
 from ekd.models import UncertaintyHead
 from ekd.neighbor_list import neighbor_list
 from models import ELEMENTS, random_network

@@ -1,11 +1,9 @@
-#include "ekd/row_offsets.hpp"
+#include "row_offsets.hpp"
 
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <atomic>
-
-#include "ekd/network.hpp"
 
 namespace ekd {
 namespace {
@@ -28,12 +26,6 @@ void report(const char* caller, const std::int64_t* centers, const std::int64_t*
 }
 
 }  // namespace
-
-torch::Tensor AtomGraph::centers() const {
-  const torch::Tensor sizes = offsets.slice(0, 1) - offsets.slice(0, 0, -1);
-  return torch::repeat_interleave(torch::arange(n_centers(), offsets.options()), sizes, /*dim=*/0,
-                                  /*output_size=*/neighbors.size(0));
-}
 
 torch::Tensor row_offsets(const char* caller, const torch::Tensor& pairs, std::int64_t n_centers,
                           std::int64_t n_neighbors) {

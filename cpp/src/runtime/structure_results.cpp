@@ -1,0 +1,76 @@
+#include "ekd/structure_results.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "ekd/error.hpp"
+#include "ekd/forces.hpp"
+
+namespace ekd {
+namespace {
+
+double sum(const Buffer<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+// sqrt(mean over members of |F - mean F|² / 3), of every atom.
+Buffer<double> spread(const std::vector<Buffer<double>>& members, const Buffer<double>& mean) {
+  const std::size_t n_atoms = mean.size() / 3;
+  Buffer<double> result(n_atoms);
+  for (std::size_t i = 0; i < n_atoms; ++i) {
+    double squares = 0.0;
+    for (const Buffer<double>& of_member : members)
+      for (std::size_t d = 3 * i; d < 3 * i + 3; ++d)
+        squares += (of_member[d] - mean[d]) * (of_member[d] - mean[d]);
+    result[i] = std::sqrt(squares / (3.0 * static_cast<double>(members.size())));
+  }
+  return result;
+}
+
+}  // namespace
+
+StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph) {
+  graph.with_uncertainty = true;
+  StructureResults results;
+  std::vector<Buffer<double>> member_forces;
+  std::function<void(const Evaluation&)> each_member;
+  if (model.metadata().n_members > 1)
+    each_member = [&](const Evaluation& found) {
+      results.member_energies.push_back(sum(found.atomic_energies));
+      member_forces.push_back(forces(graph, found.pair_gradients.data()));
+    };
+  NoExchange nothing;
+  Evaluation mean = model.evaluate(graph, nothing, each_member);
+  results.forces = forces(graph, mean.pair_gradients.data());
+  results.virial = virial(graph, mean.pair_gradients.data());
+  results.atomic_energies = std::move(mean.atomic_energies);
+  results.uncertainty = std::move(mean.uncertainty);
+  if (member_forces.empty())
+    results.member_energies.push_back(sum(results.atomic_energies));
+  else
+    results.forces_std = spread(member_forces, results.forces);
+  return results;
+}
+
+std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int64_t* neighbors,
+                                     std::int64_t n_pairs, std::int64_t n_atoms) {
+  std::vector<std::int64_t> offsets(n_atoms + 1, n_pairs);
+  std::int64_t due = 0;  // atom whose pairs are next
+  for (std::int64_t p = 0; p < n_pairs; ++p) {
+    const std::int64_t i = centers[p];
+    if (i < due - 1 || i < 0 || i >= n_atoms)
+      throw StructureError("pairs must be sorted by centre, with centres from 0 to " +
+                           std::to_string(n_atoms - 1) + "; found centre " + std::to_string(i) +
+                           " at pair " + std::to_string(p));
+    if (neighbors[p] < 0 || neighbors[p] >= n_atoms)
+      throw StructureError("neighbours of pairs must be from 0 to " + std::to_string(n_atoms - 1) +
+                           "; found " + std::to_string(neighbors[p]) + " at pair " +
+                           std::to_string(p));
+    while (due <= i) offsets[due++] = p;
+  }
+  return offsets;
+}
+
+}  // namespace ekd

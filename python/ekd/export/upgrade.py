@@ -1,0 +1,74 @@
+"""Files of earlier formats, written anew in the format of today."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ekd import _native
+from ekd.errors import ModelFileError
+from ekd.export import archive
+from ekd.export.torchscript import check_written, header_records
+from ekd.export.weights import weight_records
+from ekd.files import atomic_write
+from ekd.inference import has_weights
+
+
+def upgrade_model(
+    path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> bool:
+    """Write an exported file anew, with its weights as plain numbers, which are read without torch.
+
+    The networks, the metadata and the results of the self-test stay as they are. The new file must
+    pass its self-test before it takes its place.
+
+    Args:
+        path: of the file.
+        output: of the new one; None: it takes the place of the old one.
+
+    Returns:
+        whether there was something to do: False, and nothing is written, where the file holds its
+        weights already.
+
+    Raises:
+        ModelFileError: the file cannot be used, or its network is not HIP-NN-TS.
+        BuildError: there is no torch, or not the one that ekd was built for.
+        EKDError: the new file cannot be written.
+    """
+    path = Path(path)
+    if has_weights(path):
+        return False
+    _native.load_ops()
+    document, _ = _native.core().read_model_file(os.fspath(path))
+    with archive.end_of_torchscript_ignored():
+        try:
+            script = torch.jit.load(str(path))
+        except RuntimeError:
+            raise ModelFileError(
+                f"'{path}' is truncated or damaged: its metadata is sound but the model does not "
+                "load; copy or export it again"
+            ) from None
+    members = [member for _, member in script.members.named_children()]
+    for member in members:
+        name = member._c._type().qualified_name().removeprefix("__torch__.")
+        if "ekd.models.hipnn." not in name:
+            raise ModelFileError(
+                f"the network of '{path}' is '{name}', not HIP-NN-TS: it has no other form than "
+                "its TorchScript, which needs torch"
+            )
+    records = header_records(_with_new_fields(json.loads(document))) | weight_records(members)
+    target = path if output is None else Path(output)
+    with atomic_write(target) as temporary:
+        archive.rewrite(path, temporary, records)
+        check_written(temporary, os.fspath(target))
+    return True
+
+
+def _with_new_fields(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of format 2 or 3 as those of format 4, which has all that format 3 has."""
+    frame = {"uncertainty": [], **metadata["self_test"]}
+    return {"uncertainty": False, **metadata, "self_test": frame}
