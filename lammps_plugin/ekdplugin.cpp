@@ -87,7 +87,8 @@ std::string check_version(void* lmp) {
   const int lammps = lammps_version == nullptr ? 0 : lammps_version(lmp);
   if (lammps == EKD_LAMMPS_VERSION) return {};
   return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
-         ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) + kMend;
+         ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
+         kMend;
 }
 
 void* create_pair(void* lmp) {

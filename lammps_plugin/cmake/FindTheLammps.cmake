@@ -2,6 +2,7 @@
 #
 #   ekd_lammps_headers   target: include directories and definitions, of MPI too
 #   LAMMPS_VERSION       as LAMMPS itself counts: 20250722
+#   EKD_LAMMPS_LIBRARY   liblammps, to link a program to; empty: there is none
 #
 # It is one of three:
 #   -D LAMMPS_SOURCE_DIR=...   a source tree. LAMMPS_SIZES (smallbig or bigbig) and LAMMPS_MPI
@@ -118,6 +119,15 @@ if(NOT EKD_LAMMPS_FROM_PYTHON)
     endif()
     target_include_directories(ekd_lammps_headers SYSTEM INTERFACE "${stubs}")
     set(ekd_lammps_mpi "none")
+  endif()
+endif()
+
+# The library, for the launcher. -D EKD_LAMMPS_LIBRARY=... names it where it lies elsewhere.
+if(LAMMPS_DIR AND NOT EKD_LAMMPS_LIBRARY)
+  find_library(EKD_LAMMPS_LIBRARY NAMES lammps NO_DEFAULT_PATH NO_CACHE
+    PATHS "${LAMMPS_DIR}" PATH_SUFFIXES lib lib64 lib/${CMAKE_LIBRARY_ARCHITECTURE} .)
+  if(NOT EKD_LAMMPS_LIBRARY)
+    set(EKD_LAMMPS_LIBRARY "")
   endif()
 endif()
 

@@ -17,7 +17,7 @@ from ekd.config import load_config
 from ekd.data import Dataset, split
 from ekd.inference import ExportedModel, run_self_test
 from ekd.lammps.logs import Table, read_thermo
-from ekd.lammps.run import environment, launcher
+from ekd.lammps.run import installed_program
 from ekd.lammps.structures import water_box
 from ekd.training import plan_members
 from models import random_committee, random_model
@@ -99,12 +99,12 @@ def run_example(examples: Path, folder: Path, name: str, **variables: object) ->
     given = {"model": "trial.pt", **variables}
     subprocess.run(
         [
-            *launcher(2),
+            *installed_program().command(2),
             *("-in", name),
             *(word for key, value in given.items() for word in ("-var", key, str(value))),
         ],
         cwd=folder,
-        env=environment(),
+        env=installed_program().environment(),
         check=True,
         capture_output=True,
     )

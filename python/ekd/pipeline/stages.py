@@ -37,7 +37,7 @@ from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.files import atomic_write
 from ekd.lammps import dynamics
-from ekd.lammps.run import launcher
+from ekd.lammps.run import installed_program
 from ekd.lammps.structures import molecule
 from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
@@ -676,7 +676,7 @@ class Pipeline:
         if asking & {stage for stage in stages if not self._is_done(stage)}:
             self._check_teachers()
         if "lammps" in stages and not self._is_done("lammps"):
-            launcher(self.config.lammps.mpi_ranks)
+            installed_program().command(self.config.lammps.mpi_ranks)
             molecule(self.config.lammps.nve.molecule)
 
     def _check_teachers(self) -> None:

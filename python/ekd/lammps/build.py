@@ -1,0 +1,277 @@
+"""``pair_style ekd`` for the LAMMPS of a site: built from the sources of ekd, and tried."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ekd.errors import BuildError
+from ekd.lammps.run import Program
+
+TOLERANCE = 1e-9
+"""What LAMMPS and ASE may differ by in the trial, eV/atom and eV/Å."""
+
+
+@dataclass(frozen=True)
+class SiteLammps:
+    """What ``lmp -h`` says.
+
+    Attributes:
+        program: path of ``lmp``.
+        version: such as ``22 Jul 2025``.
+        sizes: ``smallbig`` or ``bigbig``.
+        mpi: name and version of the MPI library, or ``none``.
+        compiler: that LAMMPS was built with.
+        has_plugins: whether it has the package PLUGIN.
+        directory: that it is installed in, with its headers; None: they were not found.
+    """
+
+    program: Path
+    version: str
+    sizes: str
+    mpi: str
+    compiler: str
+    has_plugins: bool
+    directory: Path | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built, and for which LAMMPS.
+
+    Attributes:
+        lammps: that it is for.
+        plugin: ``ekdplugin.so``.
+        launcher: ``lmp-ekd``; None: the headers came without the library of LAMMPS.
+    """
+
+    lammps: SiteLammps
+    plugin: Path
+    launcher: Path | None
+
+    @property
+    def program(self) -> Path:
+        """What to run: ``lmp`` with the plugin where it takes plugins, else ``lmp-ekd``.
+
+        Raises:
+            BuildError: neither is there.
+        """
+        if self.lammps.has_plugins:
+            return self.lammps.program
+        if self.launcher is None:
+            raise BuildError(
+                f"'{self.lammps.program}' has no package PLUGIN, and the library liblammps, to "
+                "build a program for it, was not found; name it with "
+                "-D EKD_LAMMPS_LIBRARY=/path/to/liblammps.so"
+            )
+        return self.launcher
+
+
+def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
+    """Ask a LAMMPS what it is.
+
+    Args:
+        program: name or path of ``lmp``.
+
+    Raises:
+        BuildError: there is no such program, or it does not say what LAMMPS says.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise BuildError(
+            f"there is no program '{os.fspath(program)}'; load the module of LAMMPS, or name the "
+            "program with --lmp"
+        )
+    done = subprocess.run(
+        [found, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    version = re.search(r"Simulator - (\d+ [A-Z][a-z]+ \d{4})", done.stdout)
+    if done.returncode != 0 or version is None:
+        raise BuildError(
+            f"'{found} -h' ended with status {done.returncode} and does not say which LAMMPS it "
+            "is: "
+            f"{(done.stderr or done.stdout).strip()[:500]}; set what it needs to run (modules, "
+            "LD_LIBRARY_PATH), or name another program with --lmp"
+        )
+    path = Path(found).resolve()
+    # Folders of the program and above: a build folder, or the prefix of an installation.
+    places = [path.parent, path.parent.parent]
+    headers = [p for p in places if any((p / h).is_file() for h in _HEADERS)]
+    return SiteLammps(
+        program=Path(found),
+        version=version[1],
+        sizes="bigbig" if re.search(r"sizeof\(tagint\):\s*64", done.stdout) else "smallbig",
+        mpi=_line(r"^MPI v[\d.]+: (.*)$", done.stdout),
+        compiler=_line(r"^Compiler: (.*)$", done.stdout),
+        has_plugins=re.search(r"\bPLUGIN\b", done.stdout) is not None,
+        directory=headers[0] if headers else None,
+    )
+
+
+_HEADERS = ("include/lammps/pair.h", "include/pair.h")
+
+
+def _line(pattern: str, text: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1].strip() if found else "unknown"
+
+
+def source_directory() -> Path:
+    """Where the C++ sources of ekd are.
+
+    Raises:
+        BuildError: this installation came without them.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "source", package.parents[1]):
+        if (folder / "lammps_plugin" / "CMakeLists.txt").is_file():
+            return folder
+    raise BuildError(
+        f"the C++ sources of ekd are not in '{package / 'source'}'; install ekd again, or run "
+        "cmake in a checkout of it"
+    )
+
+
+def build(
+    lammps: SiteLammps,
+    output: str | os.PathLike[str],
+    source: str | os.PathLike[str] | None = None,
+    definitions: Sequence[str] = (),
+    jobs: int = 0,
+) -> Built:
+    """Build the plugin, and where it can be linked the launcher, with CMake and a C++ compiler.
+
+    Args:
+        lammps: see :func:`inspect`.
+        output: folder for ``lib/ekdplugin.so``, ``bin/lmp-ekd`` and the folder of the build.
+        source: of that LAMMPS, where its headers are not installed.
+        definitions: for CMake, such as ``MPI_CXX_COMPILER=mpicxx``.
+        jobs: of the compilation at a time; 0: one for each core.
+
+    Raises:
+        BuildError: no CMake, no headers of LAMMPS, or the build fails.
+    """
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        raise BuildError(
+            "there is no cmake; load its module, or install it with 'pip install cmake'"
+        )
+    output = Path(output).resolve()
+    if source is not None:
+        where = [f"-DLAMMPS_SOURCE_DIR={Path(source).resolve()}"]
+        if lammps.directory is not None:
+            where.append(f"-DLAMMPS_DIR={lammps.directory}")
+    elif lammps.directory is not None:
+        where = [f"-DLAMMPS_DIR={lammps.directory}"]
+    elif any(text.startswith("LAMMPS_DIR=") for text in definitions):
+        where = []
+    else:
+        raise BuildError(
+            f"the headers of '{lammps.program}' are not beside it (include/lammps/pair.h); name "
+            "the source of that LAMMPS with --source, or where its headers are installed with "
+            "-D LAMMPS_DIR=FOLDER"
+        )
+    folder = output / "build"
+    _run(
+        [
+            cmake,
+            "-S",
+            str(source_directory()),
+            "-B",
+            str(folder),
+            "-DEKD_BUILD_PYTHON=OFF",
+            "-DEKD_BUILD_LIBRARY=OFF",
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DLAMMPS_EXECUTABLE={lammps.program}",
+            f"-DCMAKE_INSTALL_PREFIX={output}",
+            *where,
+            *(f"-D{text}" for text in definitions),
+        ],
+        output / "configure.log",
+    )
+    n_jobs = jobs or len(os.sched_getaffinity(0))
+    _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log")
+    _run([cmake, "--install", str(folder)], output / "install.log")
+    launcher = output / "bin" / "lmp-ekd"
+    return Built(lammps, output / "lib" / "ekdplugin.so", launcher if launcher.is_file() else None)
+
+
+def _run(command: list[str], log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    log.write_text(f"{shlex.join(command)}\n\n{done.stdout}{done.stderr}")
+    if done.returncode != 0:
+        text = done.stdout + done.stderr
+        errors = re.search(r"CMake Error.*?\n(.*?)\n\n", text, re.DOTALL)
+        lines = [line for line in text.splitlines() if re.search(r"\berror\b", line)]
+        reason = " ".join((errors[1] if errors else "\n".join(lines[:3])).split())
+        raise BuildError(f"the build failed: {reason or text[-300:]}; all of it is in '{log}'")
+
+
+def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -> float:
+    """Run the style in that LAMMPS and compare with ASE.
+
+    The model is a random network with two interactions, so that ranks exchange what they know; the
+    structure is a small periodic one. LAMMPS also runs the self-test of the model.
+
+    Args:
+        built: from :func:`build`.
+        ranks: numbers of MPI ranks to try.
+        mpirun: what starts several, options included.
+
+    Returns:
+        the largest difference found, eV/atom and eV/Å.
+
+    Raises:
+        LammpsError: LAMMPS fails.
+        BuildError: its results are not those of ASE.
+    """
+    from ase import Atoms
+
+    from ekd.lammps.comparison import compare_with_ase
+
+    water = [[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]
+    second = [[x + 2.8, y + 0.3, z + 0.4] for x, y, z in water]
+    atoms = Atoms("OH2OH2", positions=[*water, *second], cell=[7.0, 6.0, 6.5], pbc=True)
+    atoms *= (2, 2, 1)
+    # `lmp` takes the plugin from the folder that the environment names.
+    program = Program(
+        (str(built.program),), tuple(shlex.split(mpirun)), plugin_directory=built.plugin.parent
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="ekd-") as folder,
+        as_file(files("ekd.lammps") / "smoke_test.pt") as model,
+    ):
+        found = compare_with_ase(
+            Path(folder), "trial", atoms, model, ["O", "H"], ranks, program=program
+        )
+    largest = max(max(each.energy, each.force) for each in found)
+    if not largest <= TOLERANCE:
+        raise BuildError(
+            f"in '{built.program}' the style differs by {largest:.1e} eV/Å from ASE, expected "
+            f"below {TOLERANCE:.0e}; do not use it, and report this with the output of 'lmp -h'"
+        )
+    return largest
+
+
+def job_lines(built: Built) -> str:
+    """The lines for a job script, and the input, that use what was built."""
+    folder = built.plugin.parent
+    if built.lammps.has_plugins:
+        return (
+            f"export LAMMPS_PLUGIN_PATH={folder}\n"
+            f"mpirun {built.lammps.program} -in in.water\n\n"
+            f"# or, in the input, before pair_style:\n"
+            f"# plugin load {built.plugin}\n"
+        )
+    return f"mpirun {built.program} -in in.water\n"
