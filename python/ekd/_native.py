@@ -78,14 +78,12 @@ def load_ops() -> None:
         import torch
     except ImportError:
         raise BuildError(
-            f"torch is not installed; training, and files that hold TorchScript alone, need torch "
-            f"{build_info().TORCH_VERSION}: install it with \"pip install 'ekd[train]'\""
+            "torch is not installed; training, and files that hold TorchScript alone, need it: "
+            "install it with \"pip install 'ekd[train]'\""
         ) from None
 
-    built_for = build_info().TORCH_VERSION
-    check_torch_version(found=torch.__version__, built_for=built_for)
     try:
-        torch.ops.load_library(str(LIBRARY_DIRECTORY / "libekd_torch.so"))
+        torch.ops.load_library(str(torch_library(torch.__version__)))
     except OSError as error:
         raise BuildError(
             f"ekd's torch operators do not load ({error}); rebuild them with "
@@ -100,22 +98,35 @@ def script_opener() -> int:
         BuildError: as :func:`load_ops`.
     """
     load_ops()
-    library = ctypes.CDLL(str(LIBRARY_DIRECTORY / "libekd_torch.so"))
+    library = ctypes.CDLL(str(torch_library(sys.modules["torch"].__version__)))
     address = ctypes.cast(library.ekd_open_script, ctypes.c_void_p).value
     assert address is not None
     return address
 
 
-def check_torch_version(found: str, built_for: str) -> None:
-    """Compares versions without their local part: '2.13.0+cpu' runs what '2.13.0' was built for.
+def torch_library(version: str) -> Path:
+    """The library with the operators for a torch: of this build, or from ``ekd torch build``.
+
+    Args:
+        version: of torch. Its local part does not matter: '2.13.0+cpu' runs what was built for
+            '2.13.0'.
 
     Raises:
-        BuildError: they differ.
+        BuildError: there is none for this torch.
     """
-    if found.split("+")[0] != built_for:
-        raise BuildError(
-            f"ekd was built for torch {built_for}, but torch {found} is installed; install that "
-            f"torch with 'pip install torch=={built_for}', or rebuild ekd for this one with "
-            "'pip install --force-reinstall --no-deps --no-build-isolation .' in the source "
-            "directory"
-        )
+    release, built_for = version.split("+")[0], build_info().TORCH_VERSION
+    if release == built_for:
+        return LIBRARY_DIRECTORY / "libekd_torch.so"
+    library = library_for_torch(release)
+    if library.is_file():
+        return library
+    raise BuildError(
+        f"ekd was built for torch {built_for or '(none)'}, but torch {version} is installed; build "
+        "what training needs for this one with 'ekd torch build'"
+        + (f", or install that torch with 'pip install torch=={built_for}'" if built_for else "")
+    )
+
+
+def library_for_torch(release: str) -> Path:
+    """Where ``ekd torch build`` puts the library for a torch, such as ``2.14.1``."""
+    return LIBRARY_DIRECTORY / f"torch-{release}" / "libekd_torch.so"

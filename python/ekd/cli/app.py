@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from ekd.cli import committee, interop, model_file, prepare, quickstart, stability, stages
 from ekd.cli import lammps as lammps_verbs
+from ekd.cli import torch as torch_verbs
 from ekd.errors import EKDError
 
 ERROR_LOG = Path("error.log")
@@ -111,6 +112,7 @@ stability.register(app)
 committee.register(app)
 model_file.register(app)
 lammps_verbs.register(app)
+torch_verbs.register(app)
 quickstart.register(app)
 interop.register(app)
 

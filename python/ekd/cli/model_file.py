@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the program."""
     app.command("inspect")(inspect)
     app.command("check")(check)
+    app.command("upgrade")(upgrade)
 
 
 def inspect(
@@ -67,6 +68,35 @@ def check(model: ModelPath) -> None:
     console.print("[bold green]PASS[/]" if report.passed else "[bold red]FAIL[/]")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def upgrade(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Exported models, *.pt.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write, of one model; else in its place."),
+    ] = None,
+) -> None:
+    """Write exported models of earlier versions anew, so that they run without torch.
+
+    Networks, metadata and results stay as they are. Needs torch, this once.
+
+    **Examples**
+
+        ekd upgrade student.pt
+
+        ekd upgrade old.pt -o new.pt
+    """
+    from ekd.errors import ConfigError
+    from ekd.export import upgrade_model
+
+    if output is not None and len(models) > 1:
+        raise ConfigError(f"--output names one file, but there are {len(models)} models")
+    for model in models:
+        done = upgrade_model(model, output)
+        print(f"{output or model}: written" if done else f"{model}: holds its weights already")
 
 
 def _doubts(metadata: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from ekd.compilation import build_with_cmake
 from ekd.errors import BuildError
 from ekd.lammps.run import Program
 
@@ -124,22 +125,6 @@ def _line(pattern: str, text: str) -> str:
     return found[1].strip() if found else "unknown"
 
 
-def source_directory() -> Path:
-    """Where the C++ sources of ekd are.
-
-    Raises:
-        BuildError: this installation came without them.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "source", package.parents[1]):
-        if (folder / "lammps_plugin" / "CMakeLists.txt").is_file():
-            return folder
-    raise BuildError(
-        f"the C++ sources of ekd are not in '{package / 'source'}'; install ekd again, or run "
-        "cmake in a checkout of it"
-    )
-
-
 def build(
     lammps: SiteLammps,
     output: str | os.PathLike[str],
@@ -159,18 +144,13 @@ def build(
     Raises:
         BuildError: no CMake, no headers of LAMMPS, or the build fails.
     """
-    cmake = shutil.which("cmake")
-    if cmake is None:
-        raise BuildError(
-            "there is no cmake; load its module, or install it with 'pip install cmake'"
-        )
     output = Path(output).resolve()
     if source is not None:
-        where = [f"-DLAMMPS_SOURCE_DIR={Path(source).resolve()}"]
+        where = [f"LAMMPS_SOURCE_DIR={Path(source).resolve()}"]
         if lammps.directory is not None:
-            where.append(f"-DLAMMPS_DIR={lammps.directory}")
+            where.append(f"LAMMPS_DIR={lammps.directory}")
     elif lammps.directory is not None:
-        where = [f"-DLAMMPS_DIR={lammps.directory}"]
+        where = [f"LAMMPS_DIR={lammps.directory}"]
     elif any(text.startswith("LAMMPS_DIR=") for text in definitions):
         where = []
     else:
@@ -179,43 +159,19 @@ def build(
             "the source of that LAMMPS with --source, or where its headers are installed with "
             "-D LAMMPS_DIR=FOLDER"
         )
-    folder = output / "build"
-    _run(
+    build_with_cmake(
+        output,
         [
-            cmake,
-            "-S",
-            str(source_directory()),
-            "-B",
-            str(folder),
-            "-DEKD_BUILD_PYTHON=OFF",
-            "-DEKD_BUILD_LIBRARY=OFF",
-            "-DCMAKE_BUILD_TYPE=Release",
-            f"-DLAMMPS_EXECUTABLE={lammps.program}",
-            f"-DCMAKE_INSTALL_PREFIX={output}",
+            "EKD_BUILD_PYTHON=OFF",
+            "EKD_BUILD_LIBRARY=OFF",
+            f"LAMMPS_EXECUTABLE={lammps.program}",
             *where,
-            *(f"-D{text}" for text in definitions),
+            *definitions,
         ],
-        output / "configure.log",
+        jobs,
     )
-    n_jobs = jobs or len(os.sched_getaffinity(0))
-    _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log")
-    _run([cmake, "--install", str(folder)], output / "install.log")
     launcher = output / "bin" / "lmp-ekd"
     return Built(lammps, output / "lib" / "ekdplugin.so", launcher if launcher.is_file() else None)
-
-
-def _run(command: list[str], log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    log.write_text(f"{shlex.join(command)}\n\n{done.stdout}{done.stderr}")
-    if done.returncode != 0:
-        text = done.stdout + done.stderr
-        errors = re.search(r"CMake Error.*?\n(.*?)\n\n", text, re.DOTALL)
-        lines = [line for line in text.splitlines() if re.search(r"\berror\b", line)]
-        reason = " ".join((errors[1] if errors else "\n".join(lines[:3])).split())
-        raise BuildError(f"the build failed: {reason or text[-300:]}; all of it is in '{log}'")
 
 
 def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -> float:

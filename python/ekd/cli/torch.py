@@ -1,0 +1,77 @@
+"""The verb that builds what training needs for the torch that is installed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+program = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""
+What training needs of torch.
+
+ekd is built for one release of torch. For another one that is installed: `ekd torch build`.
+""",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.add_typer(program, name="torch")
+
+
+@program.callback()
+def _program() -> None:
+    pass
+
+
+@program.command()
+def build(
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Compilations at a time; 0: one for each core.")
+    ] = 0,
+) -> None:
+    """Build the operators of training for the torch of this Python environment.
+
+    It needs CMake and a C++20 compiler, and takes about two minutes. The library goes into the
+    folder of ekd, beside those for other releases. Dynamics with exported models need none.
+    """
+    import importlib.metadata
+
+    from ekd import _native
+    from ekd.compilation import build_with_cmake
+    from ekd.errors import BuildError
+
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        release = importlib.metadata.version("torch").split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        raise BuildError("torch is not installed; install it with 'pip install torch'") from None
+    target = _native.library_for_torch(release)
+    with (
+        tempfile.TemporaryDirectory(prefix="ekd-") as folder,
+        console.status(f"building for torch {release}"),
+    ):
+        build_with_cmake(
+            Path(folder),
+            [
+                "EKD_BUILD_PYTHON=OFF",
+                "EKD_BUILD_TORCH=ON",
+                "EKD_BUILD_LIBRARY=OFF",
+                "EKD_BUILD_LAMMPS_PLUGIN=OFF",
+                f"Python_EXECUTABLE={sys.executable}",
+            ],
+            jobs,
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (library,) = Path(folder).glob("**/ekd/lib/libekd_torch.so")
+        shutil.copy(library, target)
+    _native.load_ops()
+    console.print(f"built for torch {release}: {target}")
