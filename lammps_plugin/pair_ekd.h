@@ -1,5 +1,14 @@
 // pair_style ekd: molecular dynamics with an exported student. See docs/pair_ekd.md.
-#pragma once
+
+// Where the style is compiled into LAMMPS, its table of styles comes from this.
+#ifdef PAIR_CLASS
+// clang-format off
+PairStyle(ekd,PairEKD);
+// clang-format on
+#else
+
+#ifndef LMP_PAIR_EKD_H
+#define LMP_PAIR_EKD_H
 
 #include <array>
 #include <cstdio>
@@ -134,3 +143,6 @@ class PairEKD : public Pair, private ekd::GhostExchange {
 };
 
 }  // namespace LAMMPS_NS
+
+#endif
+#endif

@@ -126,7 +126,14 @@ def __getattr__(name: str) -> Any:
         return build_info().EKD_VERSION
     if name not in _PUBLIC:
         raise AttributeError(f"module 'ekd' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"ekd.{_PUBLIC[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"ekd.{_PUBLIC[name]}"), name)
+    except ModuleNotFoundError as error:
+        from ekd.extras import explained
+
+        if (missing := explained(error)) is not None:
+            raise missing from None
+        raise
 
 
 def __dir__() -> list[str]:

@@ -24,6 +24,10 @@ class BuildError(EKDError, ImportError):
     """The native libraries are missing, or were built for another torch or LAMMPS."""
 
 
+class MissingPackageError(EKDError, ImportError):
+    """A Python package is not installed that training needs, and running a student does not."""
+
+
 class ConfigError(EKDError):
     """A configuration file has an unknown key, a wrong type or an impossible value."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,26 @@ from ekd.errors import BuildError
 
 
 def test_local_versions_are_the_same_torch() -> None:
-    _native.check_torch_version(found="2.13.0+cpu", built_for="2.13.0")
+    built_for = _native.build_info().TORCH_VERSION
+    assert _native.torch_library(f"{built_for}+cpu") == _native.torch_library(built_for)
 
 
 def test_another_torch_is_refused_with_the_mend() -> None:
     with pytest.raises(BuildError) as caught:
-        _native.check_torch_version(found="2.12.1+cu130", built_for="2.13.0")
-    for part in ("2.12.1", "2.13.0", "pip install torch==2.13.0", "--no-build-isolation"):
+        _native.torch_library("2.12.1+cu130")
+    built_for = _native.build_info().TORCH_VERSION
+    for part in ("2.12.1", "ekd torch build", f"pip install torch=={built_for}"):
         assert part in str(caught.value)
+
+
+def test_another_torch_takes_the_library_that_was_built_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_native, "LIBRARY_DIRECTORY", tmp_path)
+    library = _native.library_for_torch("2.12.1")
+    library.parent.mkdir()
+    library.touch()
+    assert _native.torch_library("2.12.1+cu130") == library
 
 
 def test_missing_build_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

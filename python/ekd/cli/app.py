@@ -16,6 +16,7 @@ from ekd.cli import committee, interop, model_file, prepare, quickstart, stabili
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.errors import EKDError
+from ekd.extras import explained
 
 ERROR_LOG = Path("error.log")
 
@@ -33,6 +34,10 @@ class Program(TyperGroup):
             return super().invoke(ctx)
         except EKDError as error:
             _complain(error.for_command_line)
+            raise typer.Exit(1) from None
+        except ModuleNotFoundError as error:
+            missing = explained(error)
+            _complain(str(missing) if missing else f"{error}\n{_save_traceback()}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _complain("interrupted; --resume continues from here")

@@ -101,12 +101,15 @@ def upgrade(
 
 def _doubts(metadata: dict[str, Any]) -> list[str]:
     """What is doubtful about the reference energies of a model, each once."""
-    from ekd.data.reference_checks import of_values
     from ekd.elements import atomic_number
 
     entries = [entry.get("reference_warnings", []) for entry in metadata["provenance"]]
     doubts = list(dict.fromkeys(text for entry in entries for text in entry))
     energies = {atomic_number(s): e for s, e in metadata["energy_reference"].items()}
+    try:
+        from ekd.data.reference_checks import of_values
+    except ModuleNotFoundError:
+        return [*doubts, "reference energies were not checked: pip install 'ekd[train]' for that"]
     if not doubts and (impossible := of_values(energies)):
         doubts.append(impossible)
     return doubts

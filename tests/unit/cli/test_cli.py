@@ -22,7 +22,7 @@ from ekd.errors import CheckpointError
 from ekd.models import UncertaintyHead
 from ekd.pipeline.order import STAGES
 from ekd.training import Ensemble, TrainedModel, train_ensemble
-from models import random_model
+from models import random_model, without_weights
 
 VERBS = ["run", *STAGES]
 VERBS += ["stability", "committee", "inspect", "check", "quickstart", "prepare", "import-hippynn"]
@@ -213,6 +213,21 @@ def test_inspect_and_check(runner: CliRunner, tmp_path: Path) -> None:
     checked = runner.invoke(app, ["check", str(path)])
     assert checked.exit_code == 0
     assert "PASS" in checked.output
+
+
+def test_upgrade(runner: CliRunner, tmp_path: Path) -> None:
+    from ekd.inference import has_weights
+
+    path = without_weights(random_model(tmp_path / "model.pt"), tmp_path / "student.pt")
+    done = runner.invoke(app, ["upgrade", str(path), "-o", str(tmp_path / "new.pt")])
+    assert done.exit_code == 0, done.output
+    assert has_weights(tmp_path / "new.pt")
+    assert not has_weights(path)
+    again = runner.invoke(app, ["upgrade", str(tmp_path / "new.pt")])
+    assert "holds its weights already" in again.output.replace("\n", "")
+    two = runner.invoke(app, ["upgrade", str(path), str(path), "-o", "x.pt"])
+    assert two.exit_code == 1
+    assert "--output names one file, but there are 2 models" in two.output.replace("\n", " ")
 
 
 def test_check_fails_where_the_model_predicts_something_else(
