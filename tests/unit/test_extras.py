@@ -83,6 +83,8 @@ def test_a_student_needs_none_of_them(tmp_path: Path) -> None:
     path = random_model(tmp_path / "student.pt")
     assert "PASS" in verb("check", str(path)).stdout
     assert "cutoff" in verb("inspect", str(path)).stdout
+    done = run("import ekd.lammps.build, ekd.lammps.comparison, ekd.lammps.registration")
+    assert done.returncode == 0, done.stderr
     done = run(
         "from ase import Atoms; from ekd import EKDCalculator\n"
         f"print(Atoms('OH', [[0, 0, 0], [0, 0, 1.0]], calculator=EKDCalculator({str(path)!r}))"

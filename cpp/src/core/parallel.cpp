@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 
-#include <condition_variable>
 #include <memory>
 #include <system_error>
 #include <thread>
@@ -37,37 +36,27 @@ class Worker {
 
   void begin(const std::function<void(int)>& work) {
     work_ = &work;
-    is_busy_.store(true);
-    if (!is_asleep_.load()) return;
-    {
-      const std::lock_guard lock(mutex_);
-    }  // it has begun to wait, or looks once more
-    wake_.notify_one();
+    state_.store(kBusy, std::memory_order_release);
+    state_.notify_one();
   }
 
-  bool is_busy() const { return is_busy_.load(std::memory_order_acquire); }
+  bool is_busy() const { return state_.load(std::memory_order_acquire) == kBusy; }
 
  private:
+  enum State : int { kIdle, kBusy };
+
   [[noreturn]] void serve(int number) {
     is_inside = true;
     while (true) {
       for (int look = 0; look < kLooks && !is_busy(); ++look) pause_briefly();
-      if (!is_busy()) {
-        std::unique_lock lock(mutex_);
-        is_asleep_.store(true);
-        wake_.wait(lock, [this] { return is_busy_.load(); });
-        is_asleep_.store(false);
-      }
+      state_.wait(kIdle, std::memory_order_acquire);
       (*work_)(number);
-      is_busy_.store(false, std::memory_order_release);
+      state_.store(kIdle, std::memory_order_release);
     }
   }
 
   const std::function<void(int)>* work_ = nullptr;
-  std::atomic<bool> is_busy_{false};
-  std::atomic<bool> is_asleep_{false};
-  std::mutex mutex_;
-  std::condition_variable wake_;
+  std::atomic<int> state_{kIdle};
   std::thread thread_;  // last: it uses the others
 };
 

@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses
 
-from ekd.config import NVEConfig, WaterConfig
 from ekd.elements import atomic_number, symbol
 from ekd.errors import LammpsError, StructureError
 from ekd.files import atomic_write
+
+if TYPE_CHECKING:
+    from ekd.config import NVEConfig, WaterConfig
 
 N_SAMPLES = 1000
 """Lines of thermodynamic output that a run aims at."""
