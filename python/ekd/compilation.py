@@ -50,6 +50,8 @@ def build_with_cmake(output: Path, definitions: Sequence[str], jobs: int = 0) ->
         f"-D{text}"
         for text in ("CMAKE_BUILD_TYPE=Release", f"CMAKE_INSTALL_PREFIX={output}", *definitions)
     ]
+    if shutil.which("make") is None and shutil.which("ninja") is not None:
+        defined += ["-G", "Ninja"]  # CMake would look for make
     _run([cmake, "-S", str(source), "-B", str(folder), *defined], output / "configure.log")
     n_jobs = jobs or len(os.sched_getaffinity(0))
     _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log")
@@ -64,7 +66,7 @@ def _run(command: list[str], log: Path) -> None:
     log.write_text(f"{shlex.join(command)}\n\n{done.stdout}{done.stderr}")
     if done.returncode != 0:
         text = done.stdout + done.stderr
-        errors = re.search(r"CMake Error.*?\n(.*?)\n\n", text, re.DOTALL)
+        errors = re.search(r"CMake Error(?: at [^\n]*\(message\))?:(.*?)\n\n", text, re.DOTALL)
         lines = [line for line in text.splitlines() if re.search(r"\berror\b", line)]
         reason = " ".join((errors[1] if errors else "\n".join(lines[:3])).split())
         raise BuildError(f"the build failed: {reason or text[-300:]}; all of it is in '{log}'")
