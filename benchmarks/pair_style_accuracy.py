@@ -11,7 +11,9 @@ tested is the engine, and random weights are rougher than trained ones.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from common import machine
 from ekd.inference import ExportedModel
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import read_dump_frame, read_thermo
-from ekd.lammps.run import start
+from ekd.lammps.run import Program, start
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -120,7 +122,9 @@ CASES = [
 ]  # fmt: skip
 
 
-def differences(case: Case, model: ExportedModel, folder: Path) -> tuple[float, float, float]:
+def differences(
+    case: Case, model: ExportedModel, folder: Path, program: Program | None = None
+) -> tuple[float, float, float]:
     """Energy (eV/atom), forces (eV/Å), virial (eV/atom): largest differences to ASE."""
     atoms = (
         systems.water_box().repeat(2)
@@ -142,7 +146,7 @@ def differences(case: Case, model: ExportedModel, folder: Path) -> tuple[float, 
         )
     )
     run = Run(script, n_steps=0)
-    start(run, case.n_ranks, progress=False)
+    start(run, case.n_ranks, progress=False, program=program)
     frame = read_dump_frame(folder / "last.dump")
     types = frame["type"].astype(int)
     # With repeated types, type 4 is hydrogen.
@@ -181,8 +185,16 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="Markdown file for the table")
     parser.add_argument("--cases", nargs="+", default=[""], help="only cases with these words")
     parser.add_argument("--models", type=int, nargs="+", default=[1, 2, 3], help="interactions")
+    parser.add_argument("--lmp", help="command of another LAMMPS than that of this environment")
+    parser.add_argument("--mpirun", default="mpirun", help="command that starts ranks of it")
+    parser.add_argument("--plugin", type=Path, default=Path(), help="folder of its ekdplugin.so")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
     options = parser.parse_args()
     where = machine(["ekd", "torch", "lammps"]).splitlines()[1]
+    program = None
+    if options.lmp:
+        lmp, mpirun = tuple(shlex.split(options.lmp)), tuple(shlex.split(options.mpirun))
+        program = Program(lmp, mpirun, options.plugin.resolve())
     cases = [case for case in CASES if any(word in case.name for word in options.cases)]
     models = [model for model in MODELS if model[0] in options.models]
     worst = {case.name: np.zeros((4, 3)) for case in cases}
@@ -192,8 +204,11 @@ def main() -> None:
             path = random_model(folder / f"{n}-{l_max}.pt", n_interactions=n, l_max=l_max)
             model = ExportedModel(path)
             for k, case in enumerate(cases):
-                found = differences(case, model, folder / f"{n}-{l_max}-{k}")
+                found = differences(case, model, folder / f"{n}-{l_max}-{k}", program)
                 worst[case.name][n] = np.maximum(worst[case.name][n], found)
+    if options.json:
+        numbers = {name: values[options.models].tolist() for name, values in worst.items()}
+        options.json.write_text(json.dumps(numbers, indent=1) + "\n")
     lines = [
         "# pair_style ekd against ASE",
         "",

@@ -52,7 +52,10 @@ def build_with_cmake(output: Path, definitions: Sequence[str], jobs: int = 0) ->
     ]
     if shutil.which("make") is None and shutil.which("ninja") is not None:
         defined += ["-G", "Ninja"]  # CMake would look for make
-    _run([cmake, "-S", str(source), "-B", str(folder), *defined], output / "configure.log")
+    # Whatever an earlier attempt has left does not matter.
+    _run(
+        [cmake, "--fresh", "-S", str(source), "-B", str(folder), *defined], output / "configure.log"
+    )
     n_jobs = jobs or len(os.sched_getaffinity(0))
     _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log")
     _run([cmake, "--install", str(folder)], output / "install.log")
