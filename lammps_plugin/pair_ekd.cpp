@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "atom.h"
-#include "citeme.h"
 #include "comm.h"
 #include "ekd/error.hpp"
 #include "error.h"
@@ -17,6 +16,15 @@
 #include "torch_loader.h"
 #include "update.h"
 #include "utils.h"
+
+// Of the class in citeme.h, what is used here. An installed LAMMPS of 2026 has that header without
+// one that it includes.
+namespace LAMMPS_NS {
+class CiteMe {
+ public:
+  void add(const std::string&);
+};
+}  // namespace LAMMPS_NS
 
 using namespace LAMMPS_NS;
 
