@@ -13,6 +13,7 @@
 #include "force.h"
 #include "memory.h"
 #include "neighbor.h"
+#include "text.h"
 #include "torch_loader.h"
 #include "update.h"
 #include "utils.h"
@@ -79,18 +80,20 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
     const auto known = {"block",  "committee_every", "device",   "energy",
                         "ghosts", "precision",       "self_test"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
-      error->all(FLERR,
-                 "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
-                 "device, energy, ghosts, precision and self_test (the model file goes on "
-                 "pair_coeff)",
-                 keyword);
+      error->all(
+          FLERR,
+          ekd::format(
+              "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
+              "device, energy, ghosts, precision and self_test (the model file goes on "
+              "pair_coeff)",
+              keyword));
     if (k + 1 == words.size())
-      error->all(FLERR, "pair_style ekd keyword '{}' lacks its value", keyword);
+      error->all(FLERR, ekd::format("pair_style ekd keyword '{}' lacks its value", keyword));
     const std::string& value = words[k + 1];
     const auto one_of = [&](const std::string& first, const std::string& second) {
       if (value != first && value != second)
-        error->all(FLERR, "pair_style ekd {} is '{}', expected {} or {}", keyword, value, first,
-                   second);
+        error->all(FLERR, ekd::format("pair_style ekd {} is '{}', expected {} or {}", keyword,
+                                      value, first, second));
       return value == first;
     };
     if (keyword == "energy") {
@@ -105,13 +108,16 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
     } else if (keyword == "block") {
       settings.block = utils::inumeric(FLERR, value, false, lmp);
       if (settings.block < 0)
-        error->all(FLERR, "pair_style ekd block is {}, expected 0 (all atoms) or more", value);
+        error->all(FLERR, ekd::format("pair_style ekd block is {}, expected 0 (all atoms) or more",
+                                      value));
     } else if (keyword == "committee_every") {
       settings.committee_every = utils::inumeric(FLERR, value, false, lmp);
       if (settings.committee_every < 0)
-        error->all(FLERR,
-                   "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
-                   value);
+        error->all(
+            FLERR,
+            ekd::format(
+                "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
+                value));
     } else {
       settings.device = value == "auto" ? "cpu" : value;
     }
@@ -126,7 +132,7 @@ void PairEKD::settings(int narg, char** arg) {
   // The same style again, with other keywords: the model is to follow them.
   if (model_) {
     const std::string problem = set_up(settings, path_, names_);
-    if (!problem.empty()) error->all(FLERR, "pair_style ekd: {}", problem);
+    if (!problem.empty()) error->all(FLERR, ekd::format("pair_style ekd: {}", problem));
   }
   settings_ = settings;
   settings_are_known_ = true;
@@ -141,7 +147,7 @@ void PairEKD::coeff(int narg, char** arg) {
                "type 1> <element of type 2> ...");
   if (!allocated) allocate();
   const std::string problem = set_up(settings_, arg[2], {arg + 3, arg + narg});
-  if (!problem.empty()) error->all(FLERR, "pair_style ekd: {}", problem);
+  if (!problem.empty()) error->all(FLERR, ekd::format("pair_style ekd: {}", problem));
   coefficients_are_known_ = true;
   describe();
 }
@@ -217,7 +223,7 @@ std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::st
   std::string known;
   for (const auto& element : metadata.elements) known += (known.empty() ? "" : " ") + element;
   if (static_cast<int>(names.size()) != atom->ntypes)
-    return fmt::format(
+    return ekd::format(
         "pair_coeff names {} element(s), but there are {} atom types; name one element per type, "
         "of those in '{}': {}",
         names.size(), atom->ntypes, path, known);
@@ -227,7 +233,7 @@ std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::st
     if (name == "NULL") continue;
     species[type] = metadata.species_of(name);
     if (species[type] < 0)
-      return fmt::format(
+      return ekd::format(
           "pair_coeff gives atom type {} the element '{}', which is not in the model '{}'; it "
           "knows: {}",
           type, name, path, known);
@@ -241,13 +247,14 @@ void PairEKD::describe() {
   const auto& metadata = model_->metadata();
   std::string types;
   for (int type = 1; type <= atom->ntypes; ++type)
-    types += fmt::format(" {}={}", type, names_[type - 1]);
-  utils::logmesg(lmp,
-                 "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
-                 "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
-                 path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
-                 metadata.n_interactions, metadata.dtype, settings_.precision, settings_.device,
-                 comm->nprocs, comm->nthreads);
+    types += ekd::format(" {}={}", type, names_[type - 1]);
+  utils::logmesg(
+      lmp, ekd::format(
+               "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
+               "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
+               path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
+               metadata.n_interactions, metadata.dtype, settings_.precision, settings_.device,
+               comm->nprocs, comm->nthreads));
 }
 
 // Number of this rank among those of this replica on this computer, which share its GPUs.
@@ -263,7 +270,8 @@ int PairEKD::rank_on_computer() {
 void PairEKD::init_style() {
   const std::string units = update->unit_style;
   if (units != "metal" && units != "real")
-    error->all(FLERR, "pair_style ekd needs units metal or units real, found units {}", units);
+    error->all(FLERR, ekd::format("pair_style ekd needs units metal or units real, found units {}",
+                                  units));
   if (!settings_are_known_)
     error->all(FLERR,
                "The last pair_style ekd command failed, and its keywords are not in effect; repeat "
@@ -310,10 +318,11 @@ void PairEKD::tell_energy_of_free_atoms() {
   if (std::abs(energy - told_energy_) <= 1e-9 * std::abs(energy)) return;
   told_energy_ = energy;
   if (comm->me == 0)
-    utils::logmesg(lmp,
-                   "pair_style ekd: energies are relative to free atoms; their sum is {:.10g} {}, "
-                   "which 'pair_style ekd energy total' includes\n",
-                   energy, energy_unit_ == 1.0 ? "eV" : "kcal/mol");
+    utils::logmesg(
+        lmp,
+        ekd::format("pair_style ekd: energies are relative to free atoms; their sum is {:.10g} {}, "
+                    "which 'pair_style ekd energy total' includes\n",
+                    energy, energy_unit_ == 1.0 ? "eV" : "kcal/mol"));
 }
 
 // The lists are new: whether LAMMPS has left out pairs that the model needs.
@@ -322,9 +331,10 @@ void PairEKD::check_pairs_are_complete() {
   if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
     error->all(
         FLERR,
-        "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
-        "which this input or one of its fixes uses; use ghosts staged",
-        neighbor->exclude != 0 ? "exclude" : "include");
+        ekd::format(
+            "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
+            "which this input or one of its fixes uses; use ghosts staged",
+            neighbor->exclude != 0 ? "exclude" : "include"));
   // With wide ghosts the pairs come from a list of our own, which removes none.
   if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
 }
@@ -366,24 +376,26 @@ void PairEKD::check_special_pairs() {
     coul[k - 1] = flag[k] == 0 ? 1e-30 : force->special_coul[k];
   }
   const auto words = [](const std::array<double, 3>& f) {
-    return fmt::format("{:.6g} {:.6g} {:.6g}", f[0], f[1], f[2]);
+    return ekd::format("{:.6g} {:.6g} {:.6g}", f[0], f[1], f[2]);
   };
   const std::string advice = lj == coul ? "special_bonds lj/coul " + words(lj)
                                         : "special_bonds lj " + words(lj) + " coul " + words(coul);
   const std::string atoms =
-      partner == 0 ? std::string() : fmt::format(", such as {} and {}", first, partner);
-  error->all(FLERR,
-             "pair_style ekd needs all neighbors, but special_bonds removes pairs of bonded "
-             "atoms{}; use '{}', which keeps them in the list and changes no energy of other "
-             "styles",
-             atoms, advice);
+      partner == 0 ? std::string() : ekd::format(", such as {} and {}", first, partner);
+  error->all(
+      FLERR,
+      ekd::format("pair_style ekd needs all neighbors, but special_bonds removes pairs of bonded "
+                  "atoms{}; use '{}', which keeps them in the list and changes no energy of other "
+                  "styles",
+                  atoms, advice));
 }
 
 double PairEKD::init_one(int i, int j) {
   if (setflag[i][j] == 0)
-    error->all(FLERR,
-               "All pair coeffs are not set: pair_style ekd has no element for type {} or {}", i,
-               j);
+    error->all(
+        FLERR,
+        ekd::format("All pair coeffs are not set: pair_style ekd has no element for type {} or {}",
+                    i, j));
   return cutoff_;
 }
 
@@ -447,10 +459,11 @@ void PairEKD::read_restart_settings(FILE* file) {
   } else if (count >= 0 && count <= kMostWords && count % 2 == 0) {
     for (int k = 0; k < count; ++k) words.push_back(read_string(file, comm->me, world, error));
   } else {
-    error->all(FLERR,
-               "pair_style ekd: the restart file holds {} words of settings, expected an even "
-               "number up to {}; it is damaged, or of another version of ekd",
-               count, kMostWords);
+    error->all(
+        FLERR,
+        ekd::format("pair_style ekd: the restart file holds {} words of settings, expected an even "
+                    "number up to {}; it is damaged, or of another version of ekd",
+                    count, kMostWords));
   }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -474,7 +487,7 @@ void PairEKD::read_restart(FILE* file) {
   if (!allocated) allocate();
   std::string problem = set_up(settings_, path, names);
   if (problem.empty() && model_->metadata().identity != identity)
-    problem = fmt::format("'{}' is not the file that the restart was written with", path);
+    problem = ekd::format("'{}' is not the file that the restart was written with", path);
   coefficients_are_known_ = problem.empty();
   if (problem.empty()) {
     describe();
@@ -485,7 +498,8 @@ void PairEKD::read_restart(FILE* file) {
   for (int i = 1; i <= atom->ntypes; ++i)
     for (int j = i; j <= atom->ntypes; ++j) setflag[i][j] = 0;
   if (comm->me == 0)
-    error->warning(FLERR, "pair_style ekd: {}; name the model with pair_coeff", problem);
+    error->warning(FLERR,
+                   ekd::format("pair_style ekd: {}; name the model with pair_coeff", problem));
 }
 
 double PairEKD::memory_usage() {
@@ -515,23 +529,30 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
   const bool uncertainty = std::strcmp(name, "uncertainty") == 0;
   if (!uncertainty && std::strcmp(name, "forces_std") != 0) return nullptr;
   if (!model_)
-    error->all(FLERR, "pair_style ekd: {} needs the model; put pair_coeff before fix pair", name);
+    error->all(
+        FLERR,
+        ekd::format("pair_style ekd: {} needs the model; put pair_coeff before fix pair", name));
   if (uncertainty && !has_uncertainty())
     error->all(FLERR,
-               "pair_style ekd: '{}' has no uncertainty; distill the student from labels of at "
-               "least two teachers, with this version of ekd",
-               path_);
+               ekd::format(
+                   "pair_style ekd: '{}' has no uncertainty; distill the student from labels of at "
+                   "least two teachers, with this version of ekd",
+                   path_));
   if (!uncertainty && !is_committee())
-    error->all(FLERR,
-               "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
-               "write a committee with 'ekd committee'",
-               path_);
+    error->all(
+        FLERR,
+        ekd::format(
+            "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
+            "write a committee with 'ekd committee'",
+            path_));
   const bool running = update->whichflag != 0;
   if (running && !(uncertainty ? uncertainty_is_current_ : spread_is_current_))
-    error->all(FLERR,
-               "pair_style ekd: {} was not evaluated at step {}; use fix pair with '{} 1', which "
-               "asks for it at its own steps",
-               name, update->ntimestep, name);
+    error->all(
+        FLERR,
+        ekd::format(
+            "pair_style ekd: {} was not evaluated at step {}; use fix pair with '{} 1', which "
+            "asks for it at its own steps",
+            name, update->ntimestep, name));
   return uncertainty ? uncertainty_.data() : forces_std_.data();
 }
 
@@ -567,7 +588,8 @@ void PairEKD::compute(int eflag, int vflag) {
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
-    error->one(FLERR, "pair_style ekd: the model cannot be evaluated: {}", problem.what());
+    error->one(FLERR,
+               ekd::format("pair_style ekd: the model cannot be evaluated: {}", problem.what()));
   }
   tally_energies(result_.atomic_energies.data());
   tally_forces(result_.pair_gradients.data());

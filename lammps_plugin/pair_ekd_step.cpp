@@ -10,6 +10,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_ekd.h"
+#include "text.h"
 #include "update.h"
 
 using namespace LAMMPS_NS;
@@ -149,9 +150,10 @@ void PairEKD::report_overlap() {
       if (distance >= ekd::kOverlapDistance) continue;
       error->one(
           FLERR,
-          "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-          "other; use delete_atoms overlap, or check the box and its boundaries",
-          atom->tag[i], atom->tag[atoms_.neighbors[p]], distance);
+          ekd::format(
+              "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+              "other; use delete_atoms overlap, or check the box and its boundaries",
+              atom->tag[i], atom->tag[atoms_.neighbors[p]], distance));
     }
   }
 }
@@ -165,10 +167,12 @@ void PairEKD::tally_energies(const double* atomic_energies) {
     const bool is_free = settings_.relative_energy && atoms_.offsets[i] == atoms_.offsets[i + 1];
     const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
     if (!std::isfinite(energy))
-      error->one(FLERR,
-                 "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-                 "too close or moved too far: minimize first, or use a smaller timestep",
-                 atom->tag[i], update->ntimestep);
+      error->one(
+          FLERR,
+          ekd::format(
+              "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
+              "too close or moved too far: minimize first, or use a smaller timestep",
+              atom->tag[i], update->ntimestep));
     if (eflag_global) eng_vdwl += energy;
     if (eflag_atom) eatom[i] += energy;
   }
