@@ -31,12 +31,13 @@ Buffer<double> spread(const std::vector<Buffer<double>>& members, const Buffer<d
 
 }  // namespace
 
-StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph) {
-  graph.with_uncertainty = true;
+StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
+                                    const WantedResults& wanted) {
+  graph.with_uncertainty = wanted.uncertainty;
   StructureResults results;
   std::vector<Buffer<double>> member_forces;
   std::function<void(const Evaluation&)> each_member;
-  if (model.metadata().n_members > 1)
+  if (wanted.spread && model.metadata().n_members > 1)
     each_member = [&](const Evaluation& found) {
       results.member_energies.push_back(sum(found.atomic_energies));
       member_forces.push_back(forces(graph, found.pair_gradients.data()));
@@ -46,6 +47,7 @@ StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph) {
   results.forces = forces(graph, mean.pair_gradients.data());
   results.virial = virial(graph, mean.pair_gradients.data());
   results.atomic_energies = std::move(mean.atomic_energies);
+  results.pair_gradients = std::move(mean.pair_gradients);
   results.uncertainty = std::move(mean.uncertainty);
   if (member_forces.empty())
     results.member_energies.push_back(sum(results.atomic_energies));
