@@ -34,10 +34,4 @@ struct WantedResults {
 StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
                                     const WantedResults& wanted = {});
 
-// Where the pairs of each centre begin, [n_atoms + 1], of pairs sorted by centre, whose indices are
-// checked: memory is read by them.
-// Throws StructureError: they are out of order or range.
-std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int64_t* neighbors,
-                                     std::int64_t n_pairs, std::int64_t n_atoms);
-
 }  // namespace ekd
