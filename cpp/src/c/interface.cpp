@@ -62,9 +62,7 @@ int guarded(const Act& act) noexcept {
   }
 }
 
-void require(bool holds, const std::string& otherwise) {
-  if (!holds) throw ekd::ArgumentError(otherwise);
-}
+using ekd::require;
 
 // A struct of a caller, whose header may be older or newer than this one. When one of them grows,
 // what older programs send is shorter: this is to be the size of its first version then.
@@ -73,9 +71,10 @@ constexpr std::size_t kLeastSize = sizeof(Struct);
 
 template <class Struct>
 void check_size(std::size_t size, const char* name) {
-  require(size >= kLeastSize<Struct> && size <= kMostSize,
-          "the size of the " + std::string(name) + " is " + std::to_string(size) +
-              "; set all of it to zero, and its size to sizeof(" + name + ")");
+  require(size >= kLeastSize<Struct> && size <= kMostSize, [&] {
+    return "the size of the " + std::string(name) + " is " + std::to_string(size) +
+           "; set all of it to zero, and its size to sizeof(" + name + ")";
+  });
 }
 
 template <class Struct>
@@ -85,16 +84,17 @@ Struct read(const Struct& given, const char* name) {
   const std::size_t size = std::min(given.size, sizeof(Struct));
   std::memcpy(&known, &given, size);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(&given);
-  require(std::all_of(bytes + size, bytes + given.size, [](auto byte) { return byte == 0; }),
-          "the " + std::string(name) +
-              " asks for something that ekd " EKD_VERSION
-              " does not know; set all of it to zero first, or update ekd");
+  require(std::all_of(bytes + size, bytes + given.size, [](auto byte) { return byte == 0; }), [&] {
+    return "the " + std::string(name) +
+           " asks for something that ekd " EKD_VERSION
+           " does not know; set all of it to zero first, or update ekd";
+  });
   return known;
 }
 
 template <class Pointer>
 void require_given(const Pointer* pointer, const char* name) {
-  require(pointer != nullptr, std::string(name) + " is NULL");
+  require(pointer != nullptr, [&] { return std::string(name) + " is NULL"; });
 }
 
 }  // namespace

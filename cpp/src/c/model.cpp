@@ -16,9 +16,7 @@ constexpr int kMostThreads = 1024;
 // Rows that a thread takes at a time.
 constexpr std::int64_t kRows = 256;
 
-void require(bool holds, const std::string& otherwise) {
-  if (!holds) throw ekd::ArgumentError(otherwise);
-}
+using ekd::require;
 
 template <class Values>
 void copy(const Values& from, double* to) {
@@ -95,9 +93,10 @@ ekd_description ekd_model::description() const {
 void ekd_model::evaluate(std::int64_t n_atoms, const double* positions,
                          const std::int32_t* atomic_numbers, const double* cell, const int* pbc,
                          const ekd_results& to) {
-  require(n_atoms >= 0 && n_atoms <= kMostAtoms, "n_atoms is " + std::to_string(n_atoms) +
-                                                     "; give the number of atoms, which is 1 to " +
-                                                     std::to_string(kMostAtoms));
+  require(n_atoms >= 0 && n_atoms <= kMostAtoms, [&] {
+    return "n_atoms is " + std::to_string(n_atoms) + "; give the number of atoms, which is 1 to " +
+           std::to_string(kMostAtoms);
+  });
   if (n_atoms == 0) throw ekd::StructureError("no atoms; a structure needs at least one atom");
   require(positions != nullptr, "positions are NULL; give [n_atoms, 3] numbers");
   require(atomic_numbers != nullptr, "atomic_numbers are NULL; give [n_atoms] numbers");
@@ -133,19 +132,22 @@ void ekd_model::evaluate(std::int64_t n_atoms, const double* positions,
 }
 
 void ekd_model::evaluate(const ekd_rows& rows, const ekd_results& to) {
-  require(rows.n_atoms >= 0 && rows.n_atoms <= kMostAtoms,
-          "n_atoms is " + std::to_string(rows.n_atoms) + "; give the number of atoms, ghosts " +
-              "included, which is at most " + std::to_string(kMostAtoms));
-  require(rows.n_owned >= 0 && rows.n_owned <= rows.n_atoms,
-          "n_owned is " + std::to_string(rows.n_owned) + "; give the number of atoms that are " +
-              "evaluated, from 0 to n_atoms = " + std::to_string(rows.n_atoms));
+  require(rows.n_atoms >= 0 && rows.n_atoms <= kMostAtoms, [&] {
+    return "n_atoms is " + std::to_string(rows.n_atoms) + "; give the number of atoms, ghosts " +
+           "included, which is at most " + std::to_string(kMostAtoms);
+  });
+  require(rows.n_owned >= 0 && rows.n_owned <= rows.n_atoms, [&] {
+    return "n_owned is " + std::to_string(rows.n_owned) + "; give the number of atoms that are " +
+           "evaluated, from 0 to n_atoms = " + std::to_string(rows.n_atoms);
+  });
   require(rows.atomic_numbers != nullptr || rows.n_atoms == 0,
           "atomic_numbers are NULL; give [n_atoms] numbers");
   require(rows.offsets != nullptr, "offsets are NULL; give [n_owned + 1] numbers");
   for (std::int64_t i = 0; i <= rows.n_owned; ++i)
-    require(i == 0 ? rows.offsets[0] == 0 : rows.offsets[i] >= rows.offsets[i - 1],
-            "offsets must ascend from 0; number " + std::to_string(i) + " is " +
-                std::to_string(rows.offsets[i]));
+    require(i == 0 ? rows.offsets[0] == 0 : rows.offsets[i] >= rows.offsets[i - 1], [&] {
+      return "offsets must ascend from 0; number " + std::to_string(i) + " is " +
+             std::to_string(rows.offsets[i]);
+    });
   const std::int64_t n_pairs = rows.offsets[rows.n_owned];
   require(rows.neighbors != nullptr || n_pairs == 0, "neighbors are NULL; give [n_pairs] numbers");
   require(rows.pair_vectors != nullptr || n_pairs == 0,
@@ -225,16 +227,17 @@ ekd::AtomGraph ekd_model::within_cutoff(const ekd_rows& rows) {
             };
             if (!std::isfinite(square))
               throw ekd::StructureError("the pair vector " + name() +
-                                        ", is not finite; check the " +
-                                        "input or the simulation that made it");
-            require(
-                rows.neighbors[p] >= 0 && rows.neighbors[p] < rows.n_atoms,
-                "neighbors must be from 0 to n_atoms - 1 = " + std::to_string(rows.n_atoms - 1) +
-                    "; " + name() + ", is " + std::to_string(rows.neighbors[p]));
+                                        ", is not finite; check the input or the simulation "
+                                        "that made it");
+            require(rows.neighbors[p] >= 0 && rows.neighbors[p] < rows.n_atoms, [&] {
+              return "neighbors must be from 0 to n_atoms - 1 = " +
+                     std::to_string(rows.n_atoms - 1) + "; " + name() + ", is " +
+                     std::to_string(rows.neighbors[p]);
+            });
             if (square < overlap)
               throw ekd::StructureError(
                   "atoms " + std::to_string(i) + " and " + std::to_string(rows.neighbors[p]) +
-                  " are on top of each other; check the input or the " + "simulation that made it");
+                  " are on top of each other; check the input or the simulation that made it");
             offsets_[i + 1] += square < limit ? 1 : 0;
           }
       });

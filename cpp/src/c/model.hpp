@@ -5,6 +5,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "ekd.h"
@@ -22,6 +23,16 @@ struct ArgumentError : std::runtime_error {
 struct UnsupportedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+// Throws ArgumentError. `words` is the message, or a function that makes it, where that takes time.
+template <class Words>
+void require(bool holds, const Words& words) {
+  if (holds) return;
+  if constexpr (std::is_invocable_v<Words>)
+    throw ArgumentError(words());
+  else
+    throw ArgumentError(words);
+}
 
 }  // namespace ekd
 
