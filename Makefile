@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Everything that goes into the installed package; a change rebuilds it.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python examples -type f \
 	-not -name '*.pyc' -not -name '*.so' -not -path 'python/ekd/_build.py' \
+	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'examples/studies/*')
 
 .PHONY: help setup demo test lint format bench wheel sites clean
@@ -55,12 +56,12 @@ lint: $(VENV)/linters
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=python $(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.h')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.cpp' '*.hpp' '*.h')
 
 format: $(VENV)/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.h')
+	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.cpp' '*.hpp' '*.h')
 
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(BENCH)

@@ -25,6 +25,10 @@ water = molecule("H2O")
 water.calc = EKDCalculator("student.pt")
 print("forces", water.get_forces().shape)
 assert "torch" not in sys.modules
+import ctypes
+library = ctypes.CDLL(str(files("ekd") / "lib" / "libekd.so"))
+library.ekd_version.restype = ctypes.c_char_p
+print("libekd", library.ekd_version().decode())
 IN
 ekd --version
 ekd check student.pt

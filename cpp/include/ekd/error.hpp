@@ -19,4 +19,14 @@ struct ModelFileError : Error {
   using Error::Error;
 };
 
+// A sound file that torch alone can run, where torch is not.
+struct NeedsTorchError : ModelFileError {
+  using ModelFileError::ModelFileError;
+};
+
+// A file gives other results than it did where it was written.
+struct SelfTestError : ModelFileError {
+  using ModelFileError::ModelFileError;
+};
+
 }  // namespace ekd

@@ -33,12 +33,14 @@ bool needs_torch(const std::string& path, const std::string& device);
 class ExportedModel {
  public:
   // Reads and checks the metadata, then loads the model.
-  // Throws ModelFileError; Error if torch is needed and not there; std::exception if torch cannot
-  // use the device.
+  // Throws ModelFileError, which is a NeedsTorchError if the file needs torch and it is not there;
+  // Error if the device needs it; std::exception if torch cannot use the device.
   explicit ExportedModel(const std::string& path, const ModelOptions& options = {});
 
   const ModelMetadata& metadata() const { return metadata_; }
   const std::string& metadata_json() const { return json_; }
+  // Whether its networks compute in single precision.
+  bool is_single() const { return single_; }
 
   // What the model gives to an atom without neighbours, the mean over the members: [n_species] eV.
   // Throws std::exception if the model misbehaves.
@@ -56,7 +58,7 @@ class ExportedModel {
 
   // Evaluates the frame that the file carries and compares with the results beside it. It also
   // takes whatever is slow about a first evaluation.
-  // Throws ModelFileError if a difference exceeds the tolerance of the file.
+  // Throws SelfTestError if a difference exceeds the tolerance of the file.
   void self_test();
 
  private:

@@ -13,6 +13,7 @@ namespace ekd {
 struct StructureResults {
   Buffer<double> atomic_energies;       // [n_atoms], eV
   Buffer<double> forces;                // [n_atoms, 3], eV/Å
+  Buffer<double> pair_gradients;        // [n_pairs, 3], eV/Å, see Evaluation
   std::array<double, 9> virial{};       // [3, 3], eV
   std::vector<double> member_energies;  // [n_members], eV
   // Of a committee, population standard deviation of a component of the force, [n_atoms] eV/Å;
@@ -21,14 +22,16 @@ struct StructureResults {
   Buffer<double> uncertainty;  // [n_atoms], eV/Å; empty if the file has none
 };
 
-// graph: n_atoms = n_centers = n_owned. The uncertainty is there if the file has it.
-// Throws std::exception if the model misbehaves.
-StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph);
+// What takes time and is not always asked for.
+struct WantedResults {
+  bool spread = true;       // member_energies and forces_std of a committee
+  bool uncertainty = true;  // if the file has it
+};
 
-// Where the pairs of each centre begin, [n_atoms + 1], of pairs sorted by centre, whose indices are
-// checked: memory is read by them.
-// Throws StructureError: they are out of order or range.
-std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int64_t* neighbors,
-                                     std::int64_t n_pairs, std::int64_t n_atoms);
+// graph: n_centers = n_owned. They are n_atoms, unless the model has one interaction: then there
+// may be ghosts, of which the results have forces alone. Without the spread, member_energies holds
+// the mean. Throws std::exception if the model misbehaves.
+StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
+                                    const WantedResults& wanted = {});
 
 }  // namespace ekd

@@ -2,11 +2,38 @@
 
 #include <charconv>
 #include <cmath>
+#include <unordered_set>
 
 namespace ekd {
 namespace {
 
 constexpr int kDeepest = 64;
+
+// Whether all of the text is characters of Unicode (RFC 3629).
+bool is_utf8(std::string_view text) {
+  for (std::size_t k = 0; k < text.size();) {
+    const auto first = static_cast<unsigned char>(text[k]);
+    const std::size_t size = first < 0x80   ? 1
+                             : first < 0xc2 ? 0
+                             : first < 0xe0 ? 2
+                             : first < 0xf0 ? 3
+                             : first < 0xf5 ? 4
+                                            : 0;
+    if (size == 0 || size > text.size() - k) return false;
+    // What the second byte may be: nothing that needs fewer bytes, no half of a surrogate pair,
+    // nothing beyond the last character.
+    unsigned least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    unsigned most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    for (std::size_t next = 1; next < size; ++next) {
+      const auto byte = static_cast<unsigned char>(text[k + next]);
+      if (byte < least || byte > most) return false;
+      least = 0x80;
+      most = 0xbf;
+    }
+    k += size;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -86,10 +113,11 @@ class JsonParser {
     expect('{');
     skip_space();
     if (take('}')) return;
+    std::unordered_set<std::string> known;
     do {
       skip_space();
       std::string key = string();
-      if (found.find(key) != nullptr) fail("the key '" + key + "' is there twice");
+      if (!known.insert(key).second) fail("the key '" + key + "' is there twice");
       skip_space();
       expect(':');
       found.members_.emplace_back(std::move(key), value(depth + 1));
@@ -133,11 +161,14 @@ class JsonParser {
     }
     const char* const from = text_.data() + begin;
     const char* const to = text_.data() + place_;
-    found.type_ = is_integer ? Json::Type::kInteger : Json::Type::kFloat;
-    const auto result = is_integer ? std::from_chars(from, to, found.integer_)
-                                   : std::from_chars(from, to, found.number_);
-    if (result.ec != std::errc() || result.ptr != to) fail("a number is out of range");
-    if (is_integer) found.number_ = static_cast<double>(found.integer_);
+    if (is_integer && std::from_chars(from, to, found.integer_).ec == std::errc()) {
+      found.type_ = Json::Type::kInteger;
+      found.number_ = static_cast<double>(found.integer_);
+      return;
+    }
+    found.type_ = Json::Type::kFloat;
+    if (std::from_chars(from, to, found.number_).ec != std::errc())
+      fail("a number is out of range");
   }
 
   unsigned hexadecimal() {
@@ -216,6 +247,7 @@ class JsonParser {
 
   std::string string() {
     expect('"');
+    const std::size_t begin = place_;
     std::string found;
     while (!take('"')) {
       if (place_ == text_.size()) fail("a string has no end");
@@ -226,6 +258,7 @@ class JsonParser {
       else
         found.push_back(c);
     }
+    if (!is_utf8(text_.substr(begin, place_ - begin))) fail("a string is not UTF-8");
     return found;
   }
 

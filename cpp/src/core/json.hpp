@@ -19,8 +19,8 @@ class Json {
  public:
   enum class Type { kNull, kBoolean, kInteger, kFloat, kString, kArray, kObject };
 
-  // Throws JsonError: not JSON, nested more than 64 deep, or a key that is there twice. Numbers
-  // without fraction and exponent are integers; beyond 64 bits they are an error.
+  // Throws JsonError: not JSON or not UTF-8, nested more than 64 deep, a key that is there twice.
+  // Numbers without fraction and exponent are integers, if 64 bits hold them: seeds may be larger.
   static Json parse(std::string_view text);
 
   Type type() const { return type_; }

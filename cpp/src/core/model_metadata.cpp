@@ -29,6 +29,8 @@ constexpr Field kFields[] = {
     {"self_test", Json::Type::kObject},
 };
 
+constexpr std::int64_t kLastElement = 118;
+
 constexpr const char* kMend = "; export the model again with this version of ekd";
 
 bool has_type(const Json& value, Json::Type type) {
@@ -204,12 +206,18 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   reader.require(!metadata.elements.empty(), "there are no elements");
   reader.require(metadata.elements.size() == metadata.atomic_numbers.size(),
                  "elements and atomic_numbers differ in length");
+  for (auto number = metadata.atomic_numbers.begin(); number != metadata.atomic_numbers.end();
+       ++number) {
+    reader.require(*number >= 1 && *number <= kLastElement,
+                   "the atomic number " + std::to_string(*number) + " is no element");
+    reader.require(std::find(metadata.atomic_numbers.begin(), number, *number) == number,
+                   "the atomic number " + std::to_string(*number) + " is there twice");
+  }
   reader.require(std::isfinite(metadata.cutoff) && metadata.cutoff > 0.0,
                  "the cutoff is not a positive number");
   reader.require(metadata.n_interactions >= 1, "n_interactions is below 1");
-  reader.require(
-      static_cast<std::int64_t>(metadata.feature_widths.size()) == metadata.n_interactions + 1,
-      "feature_widths does not have n_interactions + 1 entries");
+  reader.require(std::ssize(metadata.feature_widths) - 1 == metadata.n_interactions,
+                 "feature_widths does not have n_interactions + 1 entries");
   reader.require(
       metadata.feature_widths.front() == static_cast<std::int64_t>(metadata.elements.size()),
       "the first of feature_widths is not the number of elements");

@@ -36,7 +36,9 @@ class Worker {
 
   void begin(const std::function<void(int)>& work) {
     work_ = &work;
-    state_.store(kBusy, std::memory_order_release);
+    // Sequentially consistent: notify_one of libstdc++ looks for threads that wait, and must not do
+    // so before the store is seen. One that is about to wait would sleep for good.
+    state_.store(kBusy);
     state_.notify_one();
   }
 

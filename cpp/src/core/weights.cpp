@@ -1,5 +1,6 @@
 #include "ekd/weights.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -106,7 +107,7 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
         nothing.fail("the weight '" + name + "' has more than 4 dimensions");
       std::int64_t size = 1;
       for (const std::int64_t extent : array.shape) {
-        if (extent < 0 || extent > kMostNumbers || size * extent > kMostNumbers)
+        if (extent < 0 || extent > kMostNumbers / std::max<std::int64_t>(size, 1))
           nothing.fail("the weight '" + name + "' has the shape " + text(array.shape));
         size *= extent;
       }

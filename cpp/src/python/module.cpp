@@ -18,6 +18,7 @@
 #include "ekd/hipnn_kernels.hpp"
 #include "ekd/model_file.hpp"
 #include "ekd/neighbor_list.hpp"
+#include "ekd/pair_offsets.hpp"
 #include "ekd/structure_results.hpp"
 
 namespace py = pybind11;

@@ -70,7 +70,7 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
     throw Error("device '" + options.device +
                 "' is used by torch, which is not here; use device cpu");
   if (options.open_script == nullptr)
-    throw ModelFileError(
+    throw NeedsTorchError(
         "'" + path +
         "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
         "upgrade', where torch is installed");
@@ -160,7 +160,7 @@ void ExportedModel::self_test() {
           << energy << " eV/atom and " << std::max(force, uncertainty) << " eV/Å, expected below "
           << tolerance
           << "; check the installation with 'ekd check', or switch the test off to look further";
-  throw ModelFileError(message.str());
+  throw SelfTestError(message.str());
 }
 
 }  // namespace ekd

@@ -1,11 +1,8 @@
 #include "ekd/structure_results.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <string>
 
-#include "ekd/error.hpp"
 #include "ekd/forces.hpp"
 
 namespace ekd {
@@ -31,12 +28,13 @@ Buffer<double> spread(const std::vector<Buffer<double>>& members, const Buffer<d
 
 }  // namespace
 
-StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph) {
-  graph.with_uncertainty = true;
+StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
+                                    const WantedResults& wanted) {
+  graph.with_uncertainty = wanted.uncertainty;
   StructureResults results;
   std::vector<Buffer<double>> member_forces;
   std::function<void(const Evaluation&)> each_member;
-  if (model.metadata().n_members > 1)
+  if (wanted.spread && model.metadata().n_members > 1)
     each_member = [&](const Evaluation& found) {
       results.member_energies.push_back(sum(found.atomic_energies));
       member_forces.push_back(forces(graph, found.pair_gradients.data()));
@@ -46,31 +44,13 @@ StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph) {
   results.forces = forces(graph, mean.pair_gradients.data());
   results.virial = virial(graph, mean.pair_gradients.data());
   results.atomic_energies = std::move(mean.atomic_energies);
+  results.pair_gradients = std::move(mean.pair_gradients);
   results.uncertainty = std::move(mean.uncertainty);
   if (member_forces.empty())
     results.member_energies.push_back(sum(results.atomic_energies));
   else
     results.forces_std = spread(member_forces, results.forces);
   return results;
-}
-
-std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int64_t* neighbors,
-                                     std::int64_t n_pairs, std::int64_t n_atoms) {
-  std::vector<std::int64_t> offsets(n_atoms + 1, n_pairs);
-  std::int64_t due = 0;  // atom whose pairs are next
-  for (std::int64_t p = 0; p < n_pairs; ++p) {
-    const std::int64_t i = centers[p];
-    if (i < due - 1 || i < 0 || i >= n_atoms)
-      throw StructureError("pairs must be sorted by centre, with centres from 0 to " +
-                           std::to_string(n_atoms - 1) + "; found centre " + std::to_string(i) +
-                           " at pair " + std::to_string(p));
-    if (neighbors[p] < 0 || neighbors[p] >= n_atoms)
-      throw StructureError("neighbours of pairs must be from 0 to " + std::to_string(n_atoms - 1) +
-                           "; found " + std::to_string(neighbors[p]) + " at pair " +
-                           std::to_string(p));
-    while (due <= i) offsets[due++] = p;
-  }
-  return offsets;
 }
 
 }  // namespace ekd

@@ -131,6 +131,9 @@ def test_newer_older_or_impossible_format(
         ({"elements": [1, 2]}, "'elements' in the metadata cannot be read"),
         ({"elements": ["H"]}, "elements and atomic_numbers differ in length"),
         ({"elements": [], "atomic_numbers": []}, "there are no elements"),
+        ({"atomic_numbers": [1, 6, 7, 0]}, "the atomic number 0 is no element"),
+        ({"atomic_numbers": [1, 6, 7, 2**40]}, "is no element"),
+        ({"atomic_numbers": [1, 6, 7, 6]}, "the atomic number 6 is there twice"),
         (
             {"units": {"length": "bohr", "energy": "Hartree"}},
             "units are 'length bohr, energy Hartree', expected length angstrom",
@@ -195,9 +198,15 @@ def test_device_that_is_not_there(exported: Path) -> None:
         ExportedModel(exported, device="warp")
 
 
-def test_metadata_that_is_no_json(exported: Path, tmp_path: Path) -> None:
+def test_seeds_may_be_large(exported: Path, tmp_path: Path) -> None:
+    path = with_metadata(exported, tmp_path / "seed.pt", provenance=[{"seed": 2**64 - 1}])
+    assert read_metadata(path).provenance == [{"seed": 2**64 - 1}]
+
+
+@pytest.mark.parametrize("found", [b"{", b'{"ekd_version": "\xff"}'])
+def test_metadata_that_is_no_json(exported: Path, tmp_path: Path, found: bytes) -> None:
     def edit(name: str, content: bytes) -> bytes:
-        return b"{" if name == "extra/ekd_metadata.json" else content
+        return found if name == "extra/ekd_metadata.json" else content
 
     with pytest.raises(ModelFileError, match="its metadata is not JSON"):
         read_metadata(rewritten(exported, tmp_path / "broken.pt", edit))
