@@ -26,6 +26,9 @@ PAGE = ROOT / "docs" / "pair_ekd_sites.md"
 TOLERANCE = 1e-9
 """eV/atom and eV/Å; see tests/tolerances.py."""
 
+PREFIX = "/opt/ekd"
+"""Of ekd in a folder of Debian; its Python builds the style for every LAMMPS there."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -106,10 +109,16 @@ def measure(site: Site, folder: Path, models: Sequence[int]) -> dict[str, object
     if site.source:
         console.print(f"{site.name}: LAMMPS from source, {site.source}")
         run([HERE / "lammps.sh", place, site.source], folder / f"{site.name}-lammps.log")
+    mpirun = "mpirun --oversubscribe"
+    if not (place / PREFIX.lstrip("/") / "python" / "bin" / "ekd").exists():
+        console.print(f"{site.name}: install.sh")
+        install = [ROOT / "examples" / "cluster" / "install.sh", ROOT, PREFIX, site.lmp, mpirun]
+        run([*enter, "bash", *install], folder / f"{site.name}-ekd.log")
     if not (place / site.output.lstrip("/") / "lammps" / "lib" / "ekdplugin.so").exists():
         console.print(f"{site.name}: ekd lammps build")
-        install = [ROOT / "examples" / "cluster" / "install.sh", ROOT, site.output, site.lmp]
-        run([*enter, "bash", *install, "mpirun --oversubscribe"], folder / f"{site.name}-ekd.log")
+        build = [f"{PREFIX}/python/bin/ekd", "lammps", "build", "--lmp", site.lmp]
+        build += ["--mpirun", mpirun, "--output", f"{site.output}/lammps"]
+        run([*enter, *build], folder / f"{site.name}-build.log")
     console.print(f"{site.name}: cases")
     built = f"{site.output}/lammps"
     program = site.lmp if site.source else f"{built}/bin/lmp-ekd"
@@ -118,7 +127,7 @@ def measure(site: Site, folder: Path, models: Sequence[int]) -> dict[str, object
         [
             *cases,
             *("--lmp", f"{in_site} {program}"),
-            *("--mpirun", f"{in_site} mpirun --oversubscribe"),
+            *("--mpirun", f"{in_site} {mpirun}"),
             *("--plugin", f"{built}/lib"),
         ],
         folder / f"{site.name}-cases.log",
