@@ -8,7 +8,8 @@
 set(EKD_SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}/../..")
 get_filename_component(EKD_SOURCE_DIR "${EKD_SOURCE_DIR}" ABSOLUTE)
 
-function(ekd_compile_into_lammps)
+# Core and runtime of ekd, as a static library.
+function(ekd_add_core)
   set(EKD_BUILD_PYTHON OFF)
   set(EKD_BUILD_TORCH OFF)
   set(EKD_BUILD_LIBRARY OFF)
@@ -17,12 +18,17 @@ function(ekd_compile_into_lammps)
   set(CMAKE_CXX_STANDARD 20)
   set(CMAKE_POSITION_INDEPENDENT_CODE ON)
   add_subdirectory("${EKD_SOURCE_DIR}/cpp" ekd)
+  message(STATUS "pair_style ekd ${EKD_VERSION} is compiled into LAMMPS")
+endfunction()
 
+function(ekd_compile_into_lammps)
   set(plugin "${EKD_SOURCE_DIR}/lammps_plugin")
-  target_sources(lammps PRIVATE "${plugin}/pair_ekd.cpp" "${plugin}/pair_ekd_step.cpp"
+  set(sources "${plugin}/pair_ekd.cpp" "${plugin}/pair_ekd_step.cpp"
     "${plugin}/committee_spread.cpp" "${plugin}/torch_loader.cpp")
+  target_sources(lammps PRIVATE ${sources})
+  # LAMMPS may be C++17.
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -std=c++20)
   target_include_directories(lammps PRIVATE "${plugin}")
-  target_compile_features(lammps PRIVATE cxx_std_20)
   target_link_libraries(lammps PRIVATE $<BUILD_INTERFACE:ekd_core> ${CMAKE_DL_LIBS})
   # LAMMPS has written the lists of its styles by now.
   set(styles "${LAMMPS_STYLE_HEADERS_DIR}/style_pair.h")
@@ -30,9 +36,9 @@ function(ekd_compile_into_lammps)
     message(FATAL_ERROR "the list of pair styles of LAMMPS is not in '${styles}'; pair_style ekd cannot be compiled into this version: use the plugin, or lmp-ekd")
   endif()
   file(APPEND "${styles}" "#include \"pair_ekd.h\"\n")
-  message(STATUS "pair_style ekd ${EKD_VERSION} is compiled into LAMMPS")
 endfunction()
 
-if(PROJECT_NAME STREQUAL "lammps")
+if(PROJECT_NAME STREQUAL "lammps" AND NOT TARGET ekd_core)
+  ekd_add_core()
   cmake_language(DEFER DIRECTORY "${CMAKE_SOURCE_DIR}" CALL ekd_compile_into_lammps)
 endif()
