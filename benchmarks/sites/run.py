@@ -41,7 +41,8 @@ class Site:
         way: in words.
         release: of Debian; empty: the Python environment that runs this.
         lmp: program within the site, before ekd.
-        source: whether LAMMPS is built there, from Debian's source: "", "smallbig" or "bigbig".
+        source: whether LAMMPS is built there, from Debian's source: "", "smallbig", "bigbig", or
+            "into", with the style compiled in.
         output: folder of `ekd lammps build` within the site.
     """
 
@@ -61,6 +62,7 @@ SITES = [
          "/opt/ekd-plugin"),
     Site("sid-plugin", "built from source, plugin", "sid", "/opt/lammps/bin/lmp", "smallbig",
          "/opt/ekd-plugin"),
+    Site("sid-into", "compiled into LAMMPS", "sid", "/opt/lammps-into/bin/lmp", "into"),
     Site("sid-bigbig", "built from source, plugin", "sid", "/opt/lammps-bigbig/bin/lmp", "bigbig",
          "/opt/ekd-bigbig"),
 ]  # fmt: skip
@@ -110,11 +112,13 @@ def measure(site: Site, folder: Path, models: Sequence[int]) -> dict[str, object
         console.print(f"{site.name}: LAMMPS from source, {site.source}")
         run([HERE / "lammps.sh", place, site.source], folder / f"{site.name}-lammps.log")
     mpirun = "mpirun --oversubscribe"
-    if not (place / PREFIX.lstrip("/") / "python" / "bin" / "ekd").exists():
+    into = site.source == "into"
+    if not into and not (place / PREFIX.lstrip("/") / "python" / "bin" / "ekd").exists():
         console.print(f"{site.name}: install.sh")
         install = [ROOT / "examples" / "cluster" / "install.sh", ROOT, PREFIX, site.lmp, mpirun]
         run([*enter, "bash", *install], folder / f"{site.name}-ekd.log")
-    if not (place / site.output.lstrip("/") / "lammps" / "lib" / "ekdplugin.so").exists():
+    plugin = place / site.output.lstrip("/") / "lammps" / "lib" / "ekdplugin.so"
+    if not into and not plugin.exists():
         console.print(f"{site.name}: ekd lammps build")
         build = [f"{PREFIX}/python/bin/ekd", "lammps", "build", "--lmp", site.lmp]
         build += ["--mpirun", mpirun, "--output", f"{site.output}/lammps"]
