@@ -22,7 +22,7 @@ mkdir -p /lammps && cd /lammps
   [ -e src/version.h ] || mv */* . 2>/dev/null || true
 }
 cmake -S cmake -B "/build-$SIZES" -G Ninja -D CMAKE_BUILD_TYPE=Release -D CMAKE_CXX_FLAGS_RELEASE=-O1 \
-  -D CMAKE_INSTALL_PREFIX="$PREFIX" -D LAMMPS_SIZES="$SIZES" -D BUILD_MPI=on -D BUILD_OMP=on \
+  -D CMAKE_INSTALL_PREFIX="$PREFIX" -D CMAKE_INSTALL_RPATH="$PREFIX/lib" -D LAMMPS_SIZES="$SIZES" -D BUILD_MPI=on -D BUILD_OMP=on \
   -D BUILD_SHARED_LIBS=on -D PKG_PLUGIN=on -D PKG_MOLECULE=on -D PKG_KSPACE=on \
   -D WITH_JPEG=off -D WITH_PNG=off -D WITH_CURL=off -D CMAKE_PROJECT_INCLUDE="$INCLUDE"
 ninja -C "/build-$SIZES"
