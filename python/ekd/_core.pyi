@@ -1,4 +1,4 @@
-"""The torch-free C++ core, ``cpp/src/python/module.cpp``."""
+"""Core and runtime in C++, without torch: ``cpp/src/python/module.cpp``."""
 
 from typing import TypeAlias
 
@@ -14,6 +14,17 @@ _Arrays: TypeAlias = tuple[
     NDArray[np.int64],
 ]
 
+# Energy, atomic energies, forces, virial, energies of the members, forces_std, uncertainty.
+_Results: TypeAlias = tuple[
+    float,
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]
+
 def neighbor_list(
     positions: ArrayLike,
     offsets: ArrayLike,
@@ -24,6 +35,7 @@ def neighbor_list(
 ) -> _Arrays: ...
 def instruction_set() -> str: ...
 def kept_bytes() -> int: ...
+def read_model_file(path: str) -> tuple[str, bool]: ...
 
 class VerletList:
     def __init__(self, cutoff: float, skin: float) -> None: ...
@@ -37,3 +49,24 @@ class VerletList:
     ) -> _Arrays: ...
     @property
     def n_rebuilds(self) -> int: ...
+
+class ExportedModel:
+    def __init__(self, path: str, device: str, block: int, open_script: int) -> None: ...
+    @property
+    def metadata_json(self) -> str: ...
+    def evaluate_pairs(
+        self,
+        species: ArrayLike,
+        pairs: ArrayLike,
+        pair_vectors: ArrayLike,
+        n_threads: int,
+    ) -> _Results: ...
+    def evaluate_structure(
+        self,
+        verlet: VerletList,
+        species: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None,
+        pbc: ArrayLike | None,
+        n_threads: int,
+    ) -> _Results: ...
