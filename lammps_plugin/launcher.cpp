@@ -41,8 +41,10 @@ int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
   int status = 0;
   try {
-    LAMMPS lmp(argc, argv, MPI_COMM_WORLD);
-    lmp.input->file();
+    auto* const lmp = new LAMMPS(argc, argv, MPI_COMM_WORLD);
+    enter(lmp);  // again, for a library that has not found the function above
+    lmp->input->file();
+    delete lmp;
   } catch (const LAMMPSAbortException& error) {
     MPI_Abort(error.get_universe(), 1);
   } catch (const LAMMPSException&) {

@@ -77,7 +77,8 @@ OpenScript load_torch() {
   const std::string found = torch_version(torch);
   // The library of this build, or one that `ekd torch build` has made for another torch.
   const std::string library =
-      own_directory() + (found == EKD_TORCH_VERSION ? "" : "/torch-" + found) + "/libekd_torch.so";
+      own_directory() + (found == EKD_TORCH_VERSION ? "" : "/torch-" + found + "-" EKD_SOURCES) +
+      "/libekd_torch.so";
   if (found.empty() || !std::ifstream(library).good())
     throw Error(
         "this model file or device needs torch " EKD_TORCH_VERSION ", but " +
@@ -91,7 +92,9 @@ OpenScript load_torch() {
     load(torch + "/lib/" + name,
          "; reinstall it with 'pip install --force-reinstall torch==" EKD_TORCH_VERSION "'");
   void* const handle = load(library, "; reinstall ekd");
-  return reinterpret_cast<OpenScript>(dlsym(handle, kOpenScript));
+  void* const opener = dlsym(handle, kOpenScript);
+  if (opener == nullptr) throw Error("'" + library + "' is of another ekd; reinstall ekd");
+  return reinterpret_cast<OpenScript>(opener);
 }
 
 #endif

@@ -126,9 +126,10 @@ endif()
 if(LAMMPS_DIR AND NOT EKD_LAMMPS_LIBRARY)
   find_library(EKD_LAMMPS_LIBRARY NAMES lammps NO_DEFAULT_PATH NO_CACHE
     PATHS "${LAMMPS_DIR}" PATH_SUFFIXES lib lib64 lib/${CMAKE_LIBRARY_ARCHITECTURE} .)
-  if(NOT EKD_LAMMPS_LIBRARY)
-    set(EKD_LAMMPS_LIBRARY "")
-  endif()
+endif()
+# Of a static library the launcher cannot replace a function.
+if(NOT EKD_LAMMPS_LIBRARY OR EKD_LAMMPS_LIBRARY MATCHES "\\.a$")
+  set(EKD_LAMMPS_LIBRARY "")
 endif()
 
 string(TOLOWER "${LAMMPS_SIZES}" LAMMPS_SIZES)

@@ -128,5 +128,9 @@ def torch_library(version: str) -> Path:
 
 
 def library_for_torch(release: str) -> Path:
-    """Where ``ekd torch build`` puts the library for a torch, such as ``2.14.1``."""
-    return LIBRARY_DIRECTORY / f"torch-{release}" / "libekd_torch.so"
+    """Where ``ekd torch build`` puts the library for a torch, such as ``2.14.1``.
+
+    It belongs to this build of ekd too: another one has other objects in memory.
+    """
+    folder = f"torch-{release}-{build_info().SOURCES}"
+    return LIBRARY_DIRECTORY / folder / "libekd_torch.so"

@@ -62,7 +62,10 @@ def build_with_cmake(output: Path, definitions: Sequence[str], jobs: int = 0) ->
 
 
 def _run(command: list[str], log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"'{log.parent}' cannot be made ({error}); name another folder") from None
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

@@ -238,6 +238,8 @@ class VerletList:
     ) -> tuple[Any, ...]:
         """Evaluate a compiled model with the pairs of :meth:`update`, which stay in C++.
 
+        The cutoff of the list must be that of the model.
+
         Args:
             runtime: ``ExportedModel`` of the compiled core.
             species: (n_atoms), index into the elements of the model.

@@ -316,3 +316,32 @@ def test_file_has_changed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ModelFileError, match="cannot be opened"):
         pickle.loads(pickled)
+
+
+def test_a_shallow_copy_does_not_change_what_the_original_knows(student: Path) -> None:
+    one, two = systems.methanol(), systems.methanol()
+    two.positions += np.random.default_rng(0).normal(scale=0.05, size=two.positions.shape)
+    expected = EKDCalculator(student).get_potential_energy(two)
+    calculator = EKDCalculator(student)
+    calculator.get_potential_energy(one)
+    other = copy.copy(calculator)
+    other.get_potential_energy(two)
+    assert calculator.get_potential_energy(two) == pytest.approx(expected, abs=1e-10)
+
+
+def test_structures_of_others_stay_where_they_are(student: Path) -> None:
+    """A calculator keeps copies: what it has calculated before does not move."""
+    calculator = EKDCalculator(student)
+    one = systems.methanol()
+    before = one.positions.copy()
+    calculator.atoms = one
+    calculator.calculate()
+    two = systems.methanol()
+    two.positions[0] += 0.1
+    kept = calculator.atoms
+    calculator.get_property("energy", two)
+    np.testing.assert_array_equal(one.positions, before)
+    np.testing.assert_array_equal(kept.positions, before)
+    np.testing.assert_array_equal(calculator.atoms.positions, two.positions)
+    two.positions[0] += 0.1  # and what it has calculated last does not follow
+    assert "positions" in calculator.check_state(two)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -85,20 +86,28 @@ py::tuple update(ekd::VerletList& verlet, const Array<double>& positions,
   return to_tuple(std::move(list));
 }
 
-std::unique_ptr<ekd::ExportedModel> open(const std::string& path, const std::string& device,
-                                         std::int64_t block, std::uintptr_t open_script) {
+// A model, evaluated by one thread of Python at a time: it has memory of its own.
+struct Model {
+  Model(const std::string& path, const ekd::ModelOptions& options) : model(path, options) {}
+
+  ekd::ExportedModel model;
+  std::mutex mutex;
+};
+
+std::unique_ptr<Model> open(const std::string& path, const std::string& device, std::int64_t block,
+                            std::uintptr_t open_script) {
   ekd::ModelOptions options;
   options.device = device;
   options.block = block;
   options.open_script = reinterpret_cast<ekd::OpenScript>(open_script);
   py::gil_scoped_release release;
-  return std::make_unique<ekd::ExportedModel>(path, options);
+  return std::make_unique<Model>(path, options);
 }
 
 // Of pairs whose offsets are sound.
-py::tuple evaluate(ekd::ExportedModel& model, const Array<std::int64_t>& species,
-                   const std::int64_t* offsets, const std::int64_t* neighbors,
-                   const double* pair_vectors, std::int64_t n_pairs, int n_threads) {
+py::tuple evaluate(Model& model, const Array<std::int64_t>& species, const std::int64_t* offsets,
+                   const std::int64_t* neighbors, const double* pair_vectors, std::int64_t n_pairs,
+                   int n_threads) {
   ekd::AtomGraph graph;
   graph.n_atoms = graph.n_centers = graph.n_owned = species.size();
   graph.species = species.data();
@@ -110,7 +119,8 @@ py::tuple evaluate(ekd::ExportedModel& model, const Array<std::int64_t>& species
   ekd::StructureResults found;
   {
     py::gil_scoped_release release;
-    found = ekd::evaluate_structure(model, graph);
+    const std::lock_guard lock(model.mutex);
+    found = ekd::evaluate_structure(model.model, graph);
   }
   const auto n = static_cast<py::ssize_t>(graph.n_atoms);
   const auto n_spread = std::ssize(found.forces_std);
@@ -132,18 +142,22 @@ void require(bool holds, const char* what) {
   if (!holds) throw ekd::StructureError(what);
 }
 
-py::tuple evaluate_pairs(ekd::ExportedModel& model, const Array<std::int64_t>& species,
+void require_species(const Model& model, const Array<std::int64_t>& species) {
+  const std::int64_t n_species = std::ssize(model.model.metadata().elements);
+  require(std::all_of(species.data(), species.data() + species.size(),
+                      [&](std::int64_t s) { return s >= 0 && s < n_species; }),
+          "a species is not the index of an element of the model");
+}
+
+py::tuple evaluate_pairs(Model& model, const Array<std::int64_t>& species,
                          const Array<std::int64_t>& pairs, const Array<double>& pair_vectors,
                          int n_threads) {
-  const std::int64_t n_species = std::ssize(model.metadata().elements);
   require(species.ndim() == 1 && pairs.ndim() == 2 && pairs.shape(0) == 2 &&
               pair_vectors.ndim() == 2 && pair_vectors.shape(0) == pairs.shape(1) &&
               pair_vectors.shape(1) == 3,
           "shapes do not fit: species are [n_atoms], pairs [2, n_pairs] and pair_vectors "
           "[n_pairs, 3]");
-  require(std::all_of(species.data(), species.data() + species.size(),
-                      [&](std::int64_t s) { return s >= 0 && s < n_species; }),
-          "a species is not the index of an element of the model");
+  require_species(model, species);
   const std::int64_t n_pairs = pairs.shape(1);
   const std::int64_t* const neighbors = pairs.data() + n_pairs;
   const std::vector<std::int64_t> offsets =
@@ -152,7 +166,7 @@ py::tuple evaluate_pairs(ekd::ExportedModel& model, const Array<std::int64_t>& s
                   n_threads);
 }
 
-py::tuple evaluate_structure(ekd::ExportedModel& model, ekd::VerletList& verlet,
+py::tuple evaluate_structure(Model& model, ekd::VerletList& verlet,
                              const Array<std::int64_t>& species, const Array<double>& positions,
                              const std::optional<Array<double>>& cell,
                              const std::optional<Array<std::uint8_t>>& pbc, int n_threads) {
@@ -161,6 +175,7 @@ py::tuple evaluate_structure(ekd::ExportedModel& model, ekd::VerletList& verlet,
           "shapes do not fit: species are [n_atoms] and positions [n_atoms, 3]");
   require((!cell || cell->size() == 9) && (!pbc || pbc->size() == 3),
           "shapes do not fit: a cell is [3, 3], pbc [3]");
+  require_species(model, species);
   const std::int64_t offsets[2] = {0, species.size()};
   ekd::StructureBatch structure;
   structure.n_structures = 1;
@@ -209,10 +224,11 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("path"),
       "The JSON metadata of an exported model, checked; and whether it holds plain weights.");
-  py::class_<ekd::ExportedModel>(module, "ExportedModel")
+  py::class_<Model>(module, "ExportedModel")
       .def(py::init(&open), py::arg("path"), py::arg("device"), py::arg("block"),
            py::arg("open_script"))
-      .def_property_readonly("metadata_json", &ekd::ExportedModel::metadata_json)
+      .def_property_readonly("metadata_json",
+                             [](const Model& model) { return model.model.metadata_json(); })
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
            py::arg("pair_vectors"), py::arg("n_threads"),
            "Energy, atomic energies, forces, virial, energies of the members, forces_std, "

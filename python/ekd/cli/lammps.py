@@ -44,7 +44,7 @@ def build(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Output folder.")
     ] = Path("ekd-lammps"),
     mpirun: Annotated[
         str,
@@ -96,7 +96,7 @@ def build(
         f"[bold green]it works[/]: {' and '.join(map(str, ranks))} rank(s) differ from ASE by "
         f"{difference:.1e} eV/Å; {time.monotonic() - started:.0f} s in all\n\nIn a job script:\n"
     )
-    console.print(escape(builder.job_lines(built)))
+    console.print(escape(builder.job_lines(built, mpirun)))
 
 
 @program.command()

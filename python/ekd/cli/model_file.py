@@ -97,6 +97,8 @@ def upgrade(
     for model in models:
         done = upgrade_model(model, output)
         print(f"{output or model}: written" if done else f"{model}: holds its weights already")
+        if not done and output is not None:
+            raise typer.Exit(1)  # somebody waits for that file
 
 
 def _doubts(metadata: dict[str, Any]) -> list[str]:

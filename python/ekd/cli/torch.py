@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -48,17 +49,24 @@ def build(
     from ekd import _native
     from ekd.compilation import build_with_cmake
     from ekd.errors import BuildError
+    from ekd.files import atomic_write
 
     console = Console(highlight=False, soft_wrap=True)
     try:
         release = importlib.metadata.version("torch").split("+")[0]
     except importlib.metadata.PackageNotFoundError:
         raise BuildError("torch is not installed; install it with 'pip install torch'") from None
+    if release == _native.build_info().TORCH_VERSION:
+        console.print(f"ekd was built for torch {release}: there is nothing to do")
+        return
     target = _native.library_for_torch(release)
-    with (
-        tempfile.TemporaryDirectory(prefix="ekd-") as folder,
-        console.status(f"building for torch {release}"),
-    ):
+    if not os.access(_native.LIBRARY_DIRECTORY, os.W_OK):
+        raise BuildError(
+            f"'{_native.LIBRARY_DIRECTORY}' cannot be written to; install ekd into an environment "
+            "of your own"
+        )
+    folder = tempfile.mkdtemp(prefix="ekd-")  # left where it fails: the logs are there
+    with console.status(f"building for torch {release}"):
         build_with_cmake(
             Path(folder),
             [
@@ -70,8 +78,9 @@ def build(
             ],
             jobs,
         )
-        target.parent.mkdir(parents=True, exist_ok=True)
         (library,) = Path(folder).glob("**/ekd/lib/libekd_torch.so")
-        shutil.copy(library, target)
+        with atomic_write(target) as temporary:  # other processes may have it in use
+            shutil.copy(library, temporary)
+    shutil.rmtree(folder)
     _native.load_ops()
     console.print(f"built for torch {release}: {target}")

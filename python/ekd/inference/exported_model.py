@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class ExportedModel:
     """An exported model, ready to predict.
 
-    It can be pickled and copied: a copy reads the file again, and refuses one that has changed.
+    Any thread may use it; threads take turns. It can be pickled and copied: a copy reads the file
+    again, and refuses one that has changed.
 
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
@@ -89,9 +90,8 @@ class ExportedModel:
         numbers = self.metadata.atomic_numbers
         self._species = np.full(max(numbers) + 2, -1, dtype=np.int64)
         self._species[numbers] = np.arange(len(numbers))
-        # Of the last structure: MD asks for the same again and again.
-        self._last_numbers: bytes | None = None
-        self._last_species = self._species[:0]
+        # Atomic numbers and species of the last structure: MD asks for the same again and again.
+        self._last: tuple[bytes, NDArray[np.int64]] | None = None
 
     @classmethod
     def from_content(
@@ -144,8 +144,11 @@ class ExportedModel:
             StructureError: the model lacks an element.
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
-        if (key := numbers.tobytes()) == self._last_numbers:
-            return self._last_species
+        if numbers.ndim != 1:
+            raise StructureError(f"atomic_numbers have shape {numbers.shape}, expected (n_atoms)")
+        key, known = numbers.tobytes(), self._last
+        if known is not None and known[0] == key:
+            return known[1]
         # The last place of the table stands for all numbers beyond it, and below zero.
         last = len(self._species) - 1
         species = self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
@@ -159,7 +162,7 @@ class ExportedModel:
                 "was trained on every element of the structure"
             )
         species.setflags(write=False)
-        self._last_numbers, self._last_species = key, species
+        self._last = key, species
         return species
 
     def evaluate(

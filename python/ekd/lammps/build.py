@@ -91,9 +91,13 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
             f"there is no program '{os.fspath(program)}'; load the module of LAMMPS, or name the "
             "program with --lmp"
         )
-    done = subprocess.run(
-        [found, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    found = str(Path(found).absolute())
+    try:
+        done = subprocess.run(
+            [found, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise BuildError(f"'{found}' cannot be run ({error}); name lmp with --lmp") from None
     version = re.search(r"Simulator - (\d+ [A-Z][a-z]+ \d{4})", done.stdout)
     if done.returncode != 0 or version is None:
         raise BuildError(
@@ -122,7 +126,7 @@ _HEADERS = ("include/lammps/pair.h", "include/pair.h")
 
 def _line(pattern: str, text: str) -> str:
     found = re.search(pattern, text, re.MULTILINE)
-    return found[1].strip() if found else "unknown"
+    return " ".join(found[1].split()) if found else "unknown"
 
 
 def build(
@@ -200,10 +204,14 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     second = [[x + 2.8, y + 0.3, z + 0.4] for x, y, z in water]
     atoms = Atoms("OH2OH2", positions=[*water, *second], cell=[7.0, 6.0, 6.5], pbc=True)
     atoms *= (2, 2, 1)
+    command = tuple(shlex.split(mpirun))
+    if max(ranks) > 1 and (not command or shutil.which(command[0]) is None):
+        raise BuildError(
+            f"there is no program '{mpirun}' to start several ranks; name it with --mpirun, or try "
+            "one rank alone with --mpirun ''"
+        )
     # `lmp` takes the plugin from the folder that the environment names.
-    program = Program(
-        (str(built.program),), tuple(shlex.split(mpirun)), plugin_directory=built.plugin.parent
-    )
+    program = Program((str(built.program),), command, plugin_directory=built.plugin.parent)
     with (
         tempfile.TemporaryDirectory(prefix="ekd-") as folder,
         as_file(files("ekd.lammps") / "smoke_test.pt") as model,
@@ -220,14 +228,15 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     return largest
 
 
-def job_lines(built: Built) -> str:
+def job_lines(built: Built, mpirun: str = "mpirun") -> str:
     """The lines for a job script, and the input, that use what was built."""
     folder = built.plugin.parent
+    mpirun = mpirun or "mpirun"
     if built.lammps.has_plugins:
         return (
-            f"export LAMMPS_PLUGIN_PATH={folder}\n"
-            f"mpirun {built.lammps.program} -in in.water\n\n"
+            f"export LAMMPS_PLUGIN_PATH={folder}:$LAMMPS_PLUGIN_PATH\n"
+            f"{mpirun} {built.lammps.program} -in in.water\n\n"
             f"# or, in the input, before pair_style:\n"
             f"# plugin load {built.plugin}\n"
         )
-    return f"mpirun {built.program} -in in.water\n"
+    return f"{mpirun} {built.program} -in in.water\n"

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from ekd.calculator import EKDCalculator
+from ekd.errors import LammpsError
 from ekd.lammps.inputs import lower_triangular, single_point
 from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import Program, start
@@ -62,6 +63,11 @@ def compare_with_ase(
     for n_ranks in ranks:
         run = single_point(folder, f"{name}-{n_ranks}", atoms, model, elements)
         start(run, n_ranks, progress=False, program=program)
+        if f", {n_ranks} MPI rank(s) x" not in run.log.read_text():
+            raise LammpsError(
+                f"LAMMPS was to run on {n_ranks} MPI rank(s) and has not, see '{run.log}'; use the "
+                "mpirun of the MPI that LAMMPS was built with"
+            )
         (thermo,) = read_thermo(run.log)
         frame = read_dump_frame(run.script.with_suffix(".forces"))
         found = np.column_stack([frame["fx"], frame["fy"], frame["fz"]])

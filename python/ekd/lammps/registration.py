@@ -30,7 +30,7 @@ def register(lmp: Any, library: str | os.PathLike[str] | None = None) -> None:
     Raises:
         BuildError: the library is missing, or was built for another LAMMPS.
     """
-    path = Path(library) if library else Path(plugin.directory()) / "libekd_pair.so"
+    path = Path(library).resolve() if library else Path(plugin.directory()) / "libekd_pair.so"
     try:
         # LAMMPS must be there first: the library takes its functions from it.
         loaded = ctypes.CDLL(str(path))

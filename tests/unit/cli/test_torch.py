@@ -24,13 +24,14 @@ def test_the_library_goes_where_it_is_looked_for(
         library.write_text("for 2.99.1")
 
     monkeypatch.setattr(compilation, "build_with_cmake", build)
+    (tmp_path / "lib").mkdir()
     monkeypatch.setattr(_native, "LIBRARY_DIRECTORY", tmp_path / "lib")
     monkeypatch.setattr(_native, "load_ops", lambda: None)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.99.1+cu130")
     done = CliRunner().invoke(app, ["torch", "build"])
     assert done.exit_code == 0, done.output
     assert "built for torch 2.99.1" in done.output
-    assert (tmp_path / "lib" / "torch-2.99.1" / "libekd_torch.so").read_text() == "for 2.99.1"
+    assert _native.library_for_torch("2.99.1").read_text() == "for 2.99.1"
     assert {"EKD_BUILD_TORCH=ON", "EKD_BUILD_PYTHON=OFF"} <= set(told)
 
 

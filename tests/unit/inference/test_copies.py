@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import systems
-from ekd.errors import EKDError, ModelFileError
+from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.files import sha256
 from ekd.inference import ExportedModel
 from models import random_model
@@ -64,3 +65,36 @@ def test_content_that_is_no_model() -> None:
 def test_negative_block(student: Path) -> None:
     with pytest.raises(EKDError, match="block is -1; give the number of atoms"):
         ExportedModel(student, block=-1)
+
+
+def test_threads_take_turns(tmp_path: Path) -> None:
+    model = ExportedModel(random_model(tmp_path / "model.pt", n_interactions=2))
+    structures = [systems.methanol(), systems.water_box(2)]
+    expected = [model.evaluate(a.numbers, a.positions, a.cell.array, a.pbc) for a in structures]
+
+    def repeat(k: int) -> bool:
+        atoms = structures[k % 2]
+        for _ in range(40):
+            found = model.evaluate(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+            if not np.array_equal(found.forces, expected[k % 2].forces):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(repeat, range(4)))
+
+
+def test_a_wrong_shape_is_not_remembered(student: Path) -> None:
+    model = ExportedModel(student)
+    numbers, positions = np.array([8, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    with pytest.raises(StructureError, match=r"atomic_numbers have shape \(1, 2\), expected"):
+        model.evaluate(numbers[None], positions)
+    assert model.evaluate(numbers, positions).forces.shape == (2, 3)
+
+
+def test_species_are_checked(student: Path) -> None:
+    model = ExportedModel(student)
+    with pytest.raises(StructureError, match="a species is not the index of an element"):
+        model.neighbors.evaluate(
+            model._runtime, np.array([50, 10**6]), [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+        )
