@@ -5,7 +5,7 @@
 #
 # SOURCE is a checkout of ekd. PREFIX gets a virtual environment and `pair_style ekd` for the LAMMPS
 # that is loaded. It needs Python 3.11, CMake 3.24, a C++20 compiler, and the MPI of that LAMMPS. For
-# training as well, install '.[train]' in place of '.'.
+# training as well: pip install '.[train]' into that environment, then `ekd torch build` in it.
 set -euo pipefail
 
 source=${1:?the source of ekd}

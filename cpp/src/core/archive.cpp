@@ -11,7 +11,7 @@
 namespace ekd {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "numbers are read as they lie");
+static_assert(std::endian::native == std::endian::little, "the file format is little-endian");
 
 // PKWARE, APPNOTE.TXT - .ZIP File Format Specification, 6.3.10, sections 4.3.7 to 4.3.16, 4.5.3.
 constexpr std::uint32_t kLocalHeader = 0x04034b50;

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ekd.cli import evaluate
 from ekd.cli.options import ConfigPath, Output, Overwrite, Quiet, Resume, existing, load
-from ekd.pipeline.order import STAGES
+from ekd.pipeline.order import STAGES, verb
 
 if TYPE_CHECKING:
     from ekd.config import Config
@@ -94,8 +94,6 @@ on it are shown beside those on the test set.
 """,
 }
 
-_VERBS = {"lammps": "md"}  # `ekd lammps` is about pair_style ekd itself
-
 _RUN_HELP = """
 Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, report.
 
@@ -121,8 +119,7 @@ def register(app: typer.Typer) -> None:
         if name == "evaluate":  # which does more than the stage: see ekd.cli.evaluate
             evaluate.register(app)
             continue
-        verb = _VERBS.get(name, name)
-        app.command(verb, help=_HELP[name])(own.get(name) or _command(name))
+        app.command(verb(name), help=_HELP[name])(own.get(name) or _command(name))
 
 
 def run(

@@ -55,3 +55,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Sections of the configuration that a stage reads. Its result depends on these and on those of the
 stages it needs."""
+
+
+def verb(stage: str) -> str:
+    """The verb of the program ``ekd`` for a stage: ``ekd lammps`` is about the pair style itself."""
+    return "md" if stage == "lammps" else stage

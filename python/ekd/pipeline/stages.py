@@ -42,7 +42,7 @@ from ekd.lammps.structures import molecule
 from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
 from ekd.pipeline.inputs import load_labelled
-from ekd.pipeline.order import LEAVES, NEEDS, OPTIONAL, SECTIONS, STAGES, UNFINISHED
+from ekd.pipeline.order import LEAVES, NEEDS, OPTIONAL, SECTIONS, STAGES, UNFINISHED, verb
 from ekd.pipeline.record import Existing, Record
 from ekd.pool import build_pool
 from ekd.training import (
@@ -576,7 +576,7 @@ class Pipeline:
                 self._adopt_teachers(stage)
             if not self.record.is_complete(needed):
                 raise EKDError(
-                    f"'{stage}' needs the results of '{needed}', which are not in "
+                    f"'{verb(stage)}' needs the results of '{needed}', which are not in "
                     f"'{self.folder}'; run 'ekd {needed}' with this configuration first"
                 )
             self._require_same_settings(needed)
