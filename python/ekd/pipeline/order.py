@@ -58,5 +58,5 @@ stages it needs."""
 
 
 def verb(stage: str) -> str:
-    """The verb of the program ``ekd`` for a stage: ``ekd lammps`` is about the pair style itself."""
+    """The verb of ``ekd`` for a stage: ``ekd lammps`` is about the pair style itself."""
     return "md" if stage == "lammps" else stage
