@@ -3,7 +3,8 @@
     python closeness.py RUN        # output folder of the quickstart
 
 Two geometries of one formula are close if their sorted distances differ by less than 0.02 Å, root
-mean square.
+mean square. How close two molecules of water come in the training set and among the MP2 geometries
+is printed too.
 """
 
 from __future__ import annotations
@@ -32,13 +33,33 @@ def close(test: ekd.Dataset, others: ekd.Dataset) -> NDArray[np.bool_]:
     return np.array(found)
 
 
+def contacts(data: ekd.Dataset) -> dict[str, float]:
+    """Shortest distance of two atoms that belong to different molecules of water, by elements."""
+    shortest = dict.fromkeys(("H H", "H O", "O O"), np.inf)
+    for k in np.flatnonzero(np.isin(data.formulas, ("H4O2", "H6O3"))):
+        atoms = data.atoms(k)
+        distances, symbols = atoms.get_all_distances(), np.array(atoms.get_chemical_symbols())
+        oxygens = np.flatnonzero(symbols == "O")
+        molecule = oxygens[distances[:, oxygens].argmin(axis=1)]  # an oxygen atom is its own
+        between = np.where(molecule[:, None] == molecule, np.inf, distances)
+        for pair in shortest:
+            first, second = pair.split()
+            part = between[np.ix_(symbols == first, symbols == second)]
+            shortest[pair] = min(shortest[pair], float(part.min()))
+    return shortest
+
+
 def main() -> None:
     """Print numbers of configurations, and errors of forces (meV/Å)."""
     run = Path(sys.argv[1])
     keys = {"energy": "ccsd(t)_ccpvdz.energy", "energy_unit": "Hartree"}
     training = ekd.load_dataset(DATA / "ccsdt_chno.h5", **keys)
     test = ekd.load_dataset(DATA / "ccsdt_chno_test.h5", forces="ccsd(t)_ccpvdz.forces", **keys)
-    near_mp2 = close(test, ekd.load_dataset(DATA / "mp2_chno.h5"))
+    mp2 = ekd.load_dataset(DATA / "mp2_chno.h5")
+    for name, data in (("training", training), ("MP2", mp2)):
+        found = ", ".join(f"{pair} {r:.2f} Å" for pair, r in contacts(data).items())
+        print(f"closest atoms of two molecules of water, {name}: {found}")
+    near_mp2 = close(test, mp2)
     n_training = close(test, training).sum()
     print(f"of {len(test)}: {near_mp2.sum()} close to MP2, {n_training} close to training")
     teachers = [m.predict(test).forces for m in ekd.load_ensemble(run / "teachers").members]
