@@ -72,3 +72,19 @@ def test_forces_are_those_of_neutral_systems_at_rest(name: str) -> None:
     arms = data.positions - centres[data.config_index]
     for quantity in (data.forces, np.cross(arms, data.forces)):
         assert np.abs(np.add.reduceat(quantity, data.offsets[:-1])).max() < 1e-3
+
+
+def test_the_close_mp2_set_has_molecules_that_are_pressed_together() -> None:
+    """It holds the other set, and clusters that keep the hydrogen atoms of a liquid apart."""
+    data = ekd.load_dataset(EXAMPLES / "data" / "mp2_chno_close.h5")
+    first = ekd.load_dataset(EXAMPLES / "data" / "mp2_chno.h5")
+    assert len(data) == len(first) + 248
+    np.testing.assert_array_equal(data.energies[: len(first)], first.energies)
+    waters = [data.atoms(k) for k in np.flatnonzero(data.formulas == "H4O2")]
+    assert len(waters) > 100
+    assert all(atoms.get_chemical_symbols() == ["O", "H", "H"] * 2 for atoms in waters)
+    between = np.array([atoms.get_all_distances()[:3, 3:] for atoms in waters])
+    hydrogens = between[:, 1:, 1:].min(axis=(1, 2))
+    bridges = np.minimum(between[:, 0, 1:].min(axis=1), between[:, 1:, 0].min(axis=1))
+    assert (hydrogens < 1.4).sum() > 10
+    assert (bridges < 1.5).sum() > 10
