@@ -125,3 +125,25 @@ def test_sources_are_there() -> None:
     folder = compilation.source_directory()
     assert (folder / "lammps_plugin" / "pair_ekd.cpp").is_file()
     assert os.access(folder / "CMakeLists.txt", os.R_OK)
+
+
+def test_a_relative_program_is_found_from_other_folders_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, HELP.format(plugin=""))
+    monkeypatch.chdir(tmp_path)
+    assert build.inspect("./lmp").program == tmp_path / "lmp"
+
+
+def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
+    program = fake(tmp_path, "")
+    program.write_bytes(b"\0\1\2")
+    with pytest.raises(BuildError, match=r"cannot be run .*; name lmp with --lmp"):
+        build.inspect(program)
+
+
+def test_no_mpirun(tmp_path: Path) -> None:
+    found = build.inspect(fake(tmp_path, HELP.format(plugin=" PLUGIN")))
+    built = build.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
+    with pytest.raises(BuildError, match="there is no program 'no-mpirun' to start several ranks"):
+        build.try_out(built, (1, 2), "no-mpirun")
