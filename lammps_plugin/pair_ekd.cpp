@@ -206,12 +206,10 @@ std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
   if (settings.precision == "single") options.precision = ekd::Precision::kSingle;
   if (settings.precision == "double") options.precision = ekd::Precision::kDouble;
   options.block = settings.block;
-  if (ekd::needs_torch(path, options.device)) {
-    options.open_script = ekd::load_torch();
-    // torch would otherwise take every core on every rank.
-    options.n_threads = comm->nthreads;
-    options.process = rank_on_computer();
-  }
+  options.find_torch = ekd::load_torch;
+  // torch would otherwise take every core on every rank.
+  options.n_threads = comm->nthreads;
+  options.process = rank_on_computer();
   auto model = std::make_unique<ekd::ExportedModel>(path, options);
   if (settings.self_test) model->self_test();
   return model;

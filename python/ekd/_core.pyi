@@ -1,5 +1,6 @@
 """Core and runtime in C++, without torch: ``cpp/src/python/module.cpp``."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -51,7 +52,9 @@ class VerletList:
     def n_rebuilds(self) -> int: ...
 
 class ExportedModel:
-    def __init__(self, path: str, device: str, block: int, open_script: int) -> None: ...
+    def __init__(
+        self, path: str, device: str, block: int, find_torch: Callable[[], int]
+    ) -> None: ...
     @property
     def metadata_json(self) -> str: ...
     def evaluate_pairs(

@@ -7,8 +7,12 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ekd.errors import BuildError
 
@@ -29,13 +33,19 @@ def source_directory() -> Path:
     )
 
 
-def build_with_cmake(output: Path, definitions: Sequence[str], jobs: int = 0) -> None:
+def build_with_cmake(
+    output: Path,
+    definitions: Sequence[str],
+    jobs: int = 0,
+    tell: Callable[[float], None] | None = None,
+) -> None:
     """Configure, compile and install.
 
     Args:
         output: the prefix; logs and the folder ``build`` go there too.
         definitions: for CMake, such as ``EKD_BUILD_PYTHON=OFF``.
         jobs: compilations at a time; 0: one for each core.
+        tell: called with the share that is compiled, 0 to 1.
 
     Raises:
         BuildError: no CMake, or the build fails.
@@ -57,22 +67,59 @@ def build_with_cmake(output: Path, definitions: Sequence[str], jobs: int = 0) ->
         [cmake, "--fresh", "-S", str(source), "-B", str(folder), *defined], output / "configure.log"
     )
     n_jobs = jobs or len(os.sched_getaffinity(0))
-    _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log")
+    _run([cmake, "--build", str(folder), "--parallel", str(n_jobs)], output / "build.log", tell)
     _run([cmake, "--install", str(folder)], output / "install.log")
 
 
-def _run(command: list[str], log: Path) -> None:
+def _run(command: list[str], log: Path, tell: Callable[[float], None] | None = None) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"'{log.parent}' cannot be made ({error}); name another folder") from None
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    log.write_text(f"{shlex.join(command)}\n\n{done.stdout}{done.stderr}")
-    if done.returncode != 0:
-        text = done.stdout + done.stderr
+    lines: list[str] = []
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        file.write(f"{shlex.join(command)}\n\n")
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            file.write(line)
+            if tell is not None and (share := _share(line)) is not None:
+                tell(share)
+    if process.returncode != 0:
+        text = "".join(lines)
         errors = re.search(r"CMake Error(?: at [^\n]*\(message\))?:(.*?)\n\n", text, re.DOTALL)
-        lines = [line for line in text.splitlines() if re.search(r"\berror\b", line)]
-        reason = " ".join((errors[1] if errors else "\n".join(lines[:3])).split())
+        wrong = [line for line in lines if re.search(r"\berror\b", line)]
+        reason = " ".join((errors[1] if errors else "".join(wrong[:3])).split())
         raise BuildError(f"the build failed: {reason or text[-300:]}; all of it is in '{log}'")
+
+
+def _share(line: str) -> float | None:
+    """How much is done, as make (``[ 23%] ...``) or Ninja (``[12/38] ...``) say."""
+    if (found := re.match(r"\[\s*(\d+)%\]", line)) is not None:
+        return int(found[1]) / 100
+    if (found := re.match(r"\[(\d+)/(\d+)\]", line)) is not None:
+        return int(found[1]) / int(found[2])
+    return None
+
+
+@contextmanager
+def compiling(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar; yields what :func:`build_with_cmake` tells.
+
+    Args:
+        console: where.
+        what: title.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -24,6 +24,8 @@ class Archive {
   std::vector<char> read(const std::string& name);
   std::string read_text(const std::string& name);
 
+  const std::string& path() const { return path_; }
+
  private:
   struct Entry {
     std::uint64_t place;  // of the local header

@@ -21,14 +21,10 @@ struct ModelOptions {
                            // as a workstation has room for
   int n_threads = 0;       // of torch, where it is used; 0: as it is set
   int process = 0;         // see ScriptRequest
-  // Where torch is needed: see needs_torch.
-  OpenScript open_script = nullptr;
+  // Called where torch is needed: the device is not the CPU, or the file does not hold its weights
+  // as plain numbers. Empty: torch is not here.
+  std::function<OpenScript()> find_torch;
 };
-
-// Whether a file can be evaluated on a device by torch alone: it is not the CPU, or the file does
-// not hold its weights as plain numbers.
-// Throws ModelFileError.
-bool needs_torch(const std::string& path, const std::string& device);
 
 class ExportedModel {
  public:

@@ -268,8 +268,8 @@ class JsonParser {
 
 Json Json::parse(std::string_view text) { return JsonParser(text).document(); }
 
-const char* Json::type_name() const {
-  switch (type_) {
+const char* Json::name_of(Type type) {
+  switch (type) {
     case Type::kNull:
       return "null";
     case Type::kBoolean:

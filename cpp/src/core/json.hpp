@@ -25,7 +25,8 @@ class Json {
 
   Type type() const { return type_; }
   // "null", "boolean", "number", "string", "array" or "object".
-  const char* type_name() const;
+  static const char* name_of(Type type);
+  const char* type_name() const { return name_of(type_); }
   bool is(Type type) const { return type_ == type; }
   bool is_number() const { return is(Type::kInteger) || is(Type::kFloat); }
 

@@ -37,21 +37,6 @@ bool has_type(const Json& value, Json::Type type) {
   return type == Json::Type::kFloat ? value.is_number() : value.is(type);
 }
 
-const char* name_of(Json::Type type) {
-  switch (type) {
-    case Json::Type::kObject:
-      return "object";
-    case Json::Type::kArray:
-      return "array";
-    case Json::Type::kString:
-      return "string";
-    case Json::Type::kBoolean:
-      return "boolean";
-    default:
-      return "number";
-  }
-}
-
 class Reader {
  public:
   Reader(const Json& document, const std::string& source) : document_(document), source_(source) {}
@@ -64,7 +49,7 @@ class Reader {
       if (found == nullptr) fail("the metadata lacks '" + std::string(field.name) + "'");
       if (!has_type(*found, field.type))
         fail("'" + std::string(field.name) + "' in the metadata has type " + found->type_name() +
-             ", expected " + name_of(field.type));
+             ", expected " + Json::name_of(field.type));
     }
     for (const auto& [key, value] : document_.members()) {
       const auto known = [&key = key, format](const Field& field) {

@@ -1,10 +1,12 @@
 // pybind11 front end of the torch-free core: array conversion, no logic.
+#include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -95,11 +97,11 @@ struct Model {
 };
 
 std::unique_ptr<Model> open(const std::string& path, const std::string& device, std::int64_t block,
-                            std::uintptr_t open_script) {
+                            const std::function<std::uintptr_t()>& find_torch) {
   ekd::ModelOptions options;
   options.device = device;
   options.block = block;
-  options.open_script = reinterpret_cast<ekd::OpenScript>(open_script);
+  options.find_torch = [&] { return reinterpret_cast<ekd::OpenScript>(find_torch()); };
   py::gil_scoped_release release;
   return std::make_unique<Model>(path, options);
 }
@@ -226,7 +228,7 @@ PYBIND11_MODULE(_core, module) {
       "The JSON metadata of an exported model, checked; and whether it holds plain weights.");
   py::class_<Model>(module, "ExportedModel")
       .def(py::init(&open), py::arg("path"), py::arg("device"), py::arg("block"),
-           py::arg("open_script"))
+           py::arg("find_torch"))
       .def_property_readonly("metadata_json",
                              [](const Model& model) { return model.model.metadata_json(); })
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),

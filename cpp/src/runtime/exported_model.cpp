@@ -16,10 +16,6 @@
 namespace ekd {
 namespace {
 
-bool needs_torch(const ModelFile& file, const std::string& device) {
-  return device != "cpu" || !file.has_weights;
-}
-
 // act(k) for every number of an array.
 template <class Act>
 void each_number(const Buffer<double>& array, int n_threads, const Act& act) {
@@ -51,31 +47,28 @@ double largest_difference(const Buffer<double>& found, const std::vector<double>
 
 }  // namespace
 
-bool needs_torch(const std::string& path, const std::string& device) {
-  return needs_torch(read_model_file(path), device);
-}
-
 ExportedModel::ExportedModel(const std::string& path, const ModelOptions& options) : path_(path) {
   ModelFile file = read_model_file(path);
-  metadata_ = std::move(file.metadata);
-  json_ = std::move(file.json);
+  metadata_ = file.metadata;
+  json_ = file.json;
   single_ = options.precision == Precision::kModel ? metadata_.dtype == "float32"
                                                    : options.precision == Precision::kSingle;
-  if (!needs_torch(file, options.device)) {
-    for (const HipnnWeights& weights : read_weights(path, metadata_))
+  if (options.device == "cpu" && file.has_weights) {
+    for (const HipnnWeights& weights : read_weights(file))
       members_.push_back(make_hipnn_network(weights, single_, options.block));
     return;
   }
-  if (options.open_script == nullptr && options.device != "cpu")
+  if (!options.find_torch && options.device != "cpu")
     throw Error("device '" + options.device +
                 "' is used by torch, which is not here; use device cpu");
-  if (options.open_script == nullptr)
+  if (!options.find_torch)
     throw NeedsTorchError(
         "'" + path +
         "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
         "upgrade', where torch is installed");
-  members_ = options.open_script({path, &metadata_, options.device, single_, options.block,
-                                  options.n_threads, options.process});
+  const OpenScript open_script = options.find_torch();
+  members_ = open_script({path, &metadata_, options.device, single_, options.block,
+                          options.n_threads, options.process});
 }
 
 std::int64_t ExportedModel::exchange_width() const {

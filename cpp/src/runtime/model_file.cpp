@@ -11,14 +11,14 @@ constexpr const char* kIdentityRecord = ".data/serialization_id";  // torch's ha
 }  // namespace
 
 ModelFile read_model_file(const std::string& path) {
-  Archive archive(path);
+  ModelFile file{Archive(path), {}, {}};
+  Archive& archive = file.archive;
   const std::string format_record = std::string("extra/") + kFormatRecord;
   const std::string metadata_record = std::string("extra/") + kMetadataRecord;
   if (!archive.has(format_record) || !archive.has(metadata_record))
     throw ModelFileError("'" + path +
                          "' is a torch archive but not an ekd model: it carries no ekd metadata; "
                          "write one with 'ekd export' or TrainedModel.export()");
-  ModelFile file;
   file.json = archive.read_text(metadata_record);
   file.metadata = parse_model_metadata(archive.read_text(format_record), file.json, path);
   if (archive.has(kIdentityRecord)) file.metadata.identity = archive.read_text(kIdentityRecord);
@@ -26,10 +26,11 @@ ModelFile read_model_file(const std::string& path) {
   return file;
 }
 
-std::vector<HipnnWeights> read_weights(const std::string& path, const ModelMetadata& metadata) {
-  Archive archive(path);
-  std::vector<HipnnWeights> members = parse_weights(archive.read_text(kWeightsRecord),
-                                                    archive.read(kNumbersRecord), metadata, path);
+std::vector<HipnnWeights> read_weights(ModelFile& file) {
+  const ModelMetadata& metadata = file.metadata;
+  const std::string& path = file.archive.path();
+  std::vector<HipnnWeights> members = parse_weights(
+      file.archive.read_text(kWeightsRecord), file.archive.read(kNumbersRecord), metadata, path);
   // The engine builds neighbour lists and sizes buffers by the metadata: the weights must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)

@@ -76,6 +76,7 @@ def build(
 
         ekd lammps build -D MPI_CXX_COMPILER=mpicxx --mpirun "srun --mpi=pmix"
     """
+    from ekd.compilation import compiling
     from ekd.lammps import build as builder
 
     console = Console(highlight=False, soft_wrap=True)
@@ -86,8 +87,8 @@ def build(
         f"LAMMPS {found.version} ({found.sizes}, MPI: {escape(found.mpi)}), {plugins} PLUGIN: "
         f"{found.program}"
     )
-    with console.status("building"):
-        built = builder.build(found, output, source, define or [], jobs)
+    with compiling(console, "building") as tell:
+        built = builder.build(found, output, source, define or [], jobs, tell)
     console.print(f"built: {built.plugin}" + (f", {built.launcher}" if built.launcher else ""))
     ranks = (1, 2) if mpirun else (1,)
     with console.status("trying it"):

@@ -47,7 +47,7 @@ def build(
     import importlib.metadata
 
     from ekd import _native
-    from ekd.compilation import build_with_cmake
+    from ekd.compilation import build_with_cmake, compiling
     from ekd.errors import BuildError
     from ekd.files import atomic_write
 
@@ -66,7 +66,7 @@ def build(
             "of your own"
         )
     folder = tempfile.mkdtemp(prefix="ekd-")  # left where it fails: the logs are there
-    with console.status(f"building for torch {release}"):
+    with compiling(console, f"building for torch {release}") as tell:
         build_with_cmake(
             Path(folder),
             [
@@ -77,6 +77,7 @@ def build(
                 f"Python_EXECUTABLE={sys.executable}",
             ],
             jobs,
+            tell,
         )
         (library,) = Path(folder).glob("**/ekd/lib/libekd_torch.so")
         with atomic_write(target) as temporary:  # other processes may have it in use

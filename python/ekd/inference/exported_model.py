@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.files import sha256 as sha256_of
-from ekd.inference.metadata import ModelMetadata, has_weights
+from ekd.inference.metadata import ModelMetadata
 from ekd.inference.results import Results
 from ekd.neighbor_list import NeighborList, VerletList
 from ekd.threads import default_threads
@@ -75,9 +75,9 @@ class ExportedModel:
                 "for as many as fit"
             )
         self.device = str(device)
-        needs_torch = self.device != "cpu" or not has_weights(path)
-        opener = _native.script_opener() if needs_torch else 0
-        self._runtime = _native.core().ExportedModel(self.path, self.device, self.block, opener)
+        self._runtime = _native.core().ExportedModel(
+            self.path, self.device, self.block, _native.script_opener
+        )
         self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
         self.sha256 = sha256_of(path)
         if sha256 not in (None, self.sha256):

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -135,6 +135,7 @@ def build(
     source: str | os.PathLike[str] | None = None,
     definitions: Sequence[str] = (),
     jobs: int = 0,
+    tell: Callable[[float], None] | None = None,
 ) -> Built:
     """Build the plugin, and where it can be linked the launcher, with CMake and a C++ compiler.
 
@@ -143,7 +144,8 @@ def build(
         output: folder for ``lib/ekdplugin.so``, ``bin/lmp-ekd`` and the folder of the build.
         source: of that LAMMPS, where its headers are not installed.
         definitions: for CMake, such as ``MPI_CXX_COMPILER=mpicxx``.
-        jobs: of the compilation at a time; 0: one for each core.
+        jobs: compilations at a time; 0: one for each core.
+        tell: called with the share that is compiled, 0 to 1.
 
     Raises:
         BuildError: no CMake, no headers of LAMMPS, or the build fails.
@@ -173,6 +175,7 @@ def build(
             *definitions,
         ],
         jobs,
+        tell,
     )
     launcher = output / "bin" / "lmp-ekd"
     return Built(lammps, output / "lib" / "ekdplugin.so", launcher if launcher.is_file() else None)

@@ -17,7 +17,7 @@ def test_the_library_goes_where_it_is_looked_for(
 ) -> None:
     told: list[str] = []
 
-    def build(output: Path, definitions: list[str], jobs: int = 0) -> None:
+    def build(output: Path, definitions: list[str], jobs: int = 0, tell: object = None) -> None:
         told.extend(definitions)
         library = output / "ekd" / "lib" / "libekd_torch.so"
         library.parent.mkdir(parents=True)

