@@ -6,11 +6,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from ase import Atoms
 
 from ekd.config import HIPNNConfig
 from ekd.export import export_model
 from ekd.models import HIPNN
+from ekd.neighbor_list import NeighborList, neighbor_list
 
 ELEMENTS = [1, 6, 7, 8]
 REFERENCE_ENERGIES = [-13.6, -1029.8, -1485.3, -2041.8]  # eV, about those of the free atoms
@@ -104,3 +107,9 @@ def other_format(source: Path, target: Path, number: str = "5") -> Path:
         return number.encode() if name == "extra/ekd_format" else content
 
     return rewritten(source, target, edit)
+
+
+def pairs_of(atoms: Atoms) -> tuple[np.ndarray, NeighborList]:
+    """Species and pairs, as the random networks count and reach."""
+    species = np.array([ELEMENTS.index(z) for z in atoms.numbers], dtype=np.int64)
+    return species, neighbor_list(atoms.positions, 4.0, atoms.cell.array, atoms.pbc)

@@ -50,3 +50,15 @@ def _distorted(atoms: Atoms, seed: int) -> Atoms:
     """Displace every atom, so that no symmetry hides an error."""
     atoms.positions += np.random.default_rng(seed).normal(scale=0.05, size=atoms.positions.shape)
     return atoms
+
+
+# What kernels depend on: periodic or not, images, atoms without neighbours.
+STRUCTURES = {
+    "molecule": methanol,
+    "liquid": lambda: water_box(3),
+    "crystal": triclinic_crystal,
+    "images of itself": tiny_cell,
+    "one atom": lambda: Atoms("O"),
+    "no pairs": lambda: Atoms("OH", positions=[[0, 0, 0], [0, 0, 9.0]]),
+    "one without neighbours": lambda: methanol() + Atoms("O", positions=[[30.0, 0, 0]]),
+}

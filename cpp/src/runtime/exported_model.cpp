@@ -11,6 +11,8 @@
 #include "ekd/model_file.hpp"
 #include "ekd/neighbor_list.hpp"
 #include "ekd/parallel.hpp"
+#include "../device/device.hpp"
+#include "device_network.hpp"
 #include "hipnn_network.hpp"
 
 namespace ekd {
@@ -56,6 +58,12 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
   if (options.device == "cpu" && file.has_weights) {
     for (const HipnnWeights& weights : read_weights(file))
       members_.push_back(make_hipnn_network(weights, single_, options.block));
+    return;
+  }
+  if (device::is_device(options.device) && file.has_weights) {
+    for (const HipnnWeights& weights : read_weights(file))
+      members_.push_back(make_device_network(weights, options.device, single_, options.block,
+                                             options.process));
     return;
   }
   if (!options.find_torch && options.device != "cpu")

@@ -13,117 +13,83 @@
 #include "ekd/hipnn_kernels.hpp"
 #include "ekd/parallel.hpp"
 #include "hipnn_weights.hpp"
+#include "interaction_weights.hpp"
 #include "uncertainty_head.hpp"
 #include "zbl.hpp"
 
 namespace ekd {
 namespace {
 
-// A file that says more is damaged.
-constexpr std::int64_t kMostSensitivities = 4096;
-constexpr std::int64_t kMostLayers = 1024;
-constexpr std::int64_t kMostFeatures = 65536;
-
 // ---- weights --------------------------------------------------------------------------------
 
-// The weights of one stage and the memory that they point into.
+// The weights of one stage as the kernels want them, and the memory that they point into.
 template <class T>
 class Stage {
  public:
-  // Interaction k of a network.
-  Stage(const HipnnWeights& network, std::size_t k, const HipnnKernels<T>& kernels)
+  Stage(const InteractionWeights<T>& from, const HipnnKernels<T>& kernels)
       : kernels_(kernels), kept_(kernels.panel) {
-    using Shape = std::vector<std::int64_t>;
-    const Weights& arrays = network.arrays;
-    const std::string prefix = "blocks." + std::to_string(k) + ".";
-    const auto weight = [&](const std::string& name, const Shape& shape) {
-      return arrays.get<T>(prefix + name, shape);
-    };
-    const bool first = k == 0;
-    const std::int64_t l_max = network.l_max;
-    const double cutoff = network.cutoff;
-    const std::int64_t F = network.feature_widths[k + 1];
-    const std::int64_t F_in = network.feature_widths[k];
-    const std::vector<T> outer = weight("outer.weight", {F, F});
-    const std::vector<T> center = weight("interaction.center.weight", {F, F_in});
+    const std::int64_t F = from.width;
+    const std::int64_t F_in = from.width_in;
     const std::int64_t W = padded_to(F, kernels.panel);
-    w.of_species = first;
+    w.of_species = from.of_species;
     w.width_in = F_in;
     w.width_out = F;
     w.padded = W;
-    w.n_components = (l_max + 1) * (l_max + 1);
-    w.cutoff = static_cast<T>(cutoff);
-    w.cusp = static_cast<T>(network.cusp[k]);
-    const Shape of_sensitivities = arrays.shape(prefix + "interaction.sensitivities.mu");
-    if (of_sensitivities.size() != 1 || of_sensitivities[0] < 1 ||
-        of_sensitivities[0] > kMostSensitivities)
-      arrays.fail("interaction " + std::to_string(k) + " has no sensitivities, or too many");
-    set_sensitivities(weight("interaction.sensitivities.mu", of_sensitivities),
-                      weight("interaction.sensitivities.sigma", of_sensitivities), cutoff);
+    w.n_components = (from.l_max + 1) * (from.l_max + 1);
+    w.cutoff = from.cutoff;
+    w.cusp = from.cusp;
+    set_sensitivities(from);
 
-    // V, its sensitivities in our order.
     const std::int64_t S = w.n_sensitivities;
-    const std::vector<T> V = weight("interaction.neighbors.weight", {F, S * F_in});
     const std::int64_t SP = w.padded_sensitivities;
-    const auto V_of = [&](std::int64_t f, std::int64_t s, std::int64_t f_in) {
-      return V[(f * S + order_[s]) * F_in + f_in];
-    };
-    if (first) {
+    if (from.of_species) {
       const auto at = [&](std::int64_t row, std::int64_t f) {
-        return f < F && row % SP < S ? V_of(f, row % SP, row / SP) : T(0);
+        return f < F && row % SP < S ? from.mix(f, row % SP, row / SP) : T(0);
       };
       w.mix = kept_.pack(F_in * SP, W, at);
       w.mix_transposed =
           kept_.pack(W, F_in * SP, [&](auto k, auto n) { return n < F_in * SP ? at(n, k) : T(0); });
     } else {
       const auto at = [&](std::int64_t f_in, std::int64_t column) {
-        return column % W < F ? V_of(column % W, column / W, f_in) : T(0);
+        return column % W < F ? from.mix(column % W, column / W, f_in) : T(0);
       };
       w.mix = kept_.pack(F_in, S * W, at);
       w.mix_transposed =
           kept_.pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
     }
 
-    w.tensor_scales = rows(weight("interaction.tensor_scales", {l_max, F}), l_max, F);
-    w.outer_bias = rows(weight("outer.bias", {F}), 1, F);
-    w.outer = linear(outer, F, F, false);
-    w.outer_transposed = linear(outer, F, F, true);
-    const bool skips = arrays.has(prefix + "skip.weight");
-    if (!skips && F_in != F) arrays.fail("there is no weight '" + prefix + "skip.weight'");
-    const std::vector<T> skip = skips ? weight("skip.weight", {F, F_in}) : std::vector<T>();
-    const std::vector<T> center_bias = weight("interaction.center.bias", {F});
-    if (first) {
+    w.tensor_scales = rows(from.tensor_scales, from.l_max, F);
+    w.outer_bias = rows(from.outer_bias, 1, F);
+    w.outer = linear(from.outer, F, F, false);
+    w.outer_transposed = linear(from.outer, F, F, true);
+    const bool skips = !from.skip.empty();
+    if (from.of_species) {
       // One-hot features pick a column.
       std::vector<T> center_rows(F_in * F), skip_rows(F_in * F, T(0));
       for (std::int64_t s = 0; s < F_in; ++s)
         for (std::int64_t f = 0; f < F; ++f) {
-          center_rows[s * F + f] = center[f * F_in + s] + center_bias[f];
-          skip_rows[s * F + f] = skips ? skip[f * F_in + s] : T(s == f);
+          center_rows[s * F + f] = from.center[f * F_in + s] + from.center_bias[f];
+          skip_rows[s * F + f] = skips ? from.skip[f * F_in + s] : T(s == f);
         }
       w.center_rows = rows(center_rows, F_in, F);
       w.skip_rows = rows(skip_rows, F_in, F);
     } else {
-      w.center_bias = rows(center_bias, 1, F);
-      w.center = linear(center, F, F_in, false, true);
-      w.center_transposed = linear(center, F, F_in, true, true);
+      w.center_bias = rows(from.center_bias, 1, F);
+      w.center = linear(from.center, F, F_in, false, true);
+      w.center_transposed = linear(from.center, F, F_in, true, true);
       if (skips) {
-        w.skip = linear(skip, F, F_in, false, true);
-        w.skip_transposed = linear(skip, F, F_in, true, true);
+        w.skip = linear(from.skip, F, F_in, false, true);
+        w.skip_transposed = linear(from.skip, F, F_in, true, true);
       }
     }
-    for (std::int64_t n = 0; n < network.n_atom_layers; ++n) {
-      const std::string layer = "atom_layers." + std::to_string(n) + ".";
-      const std::vector<T> inner = weight(layer + "inner.weight", {F, F});
-      const std::vector<T> outer_of_layer = weight(layer + "outer.weight", {F, F});
-      layers_.push_back({linear(inner, F, F, false), linear(inner, F, F, true),
-                         linear(outer_of_layer, F, F, false), linear(outer_of_layer, F, F, true),
-                         rows(weight(layer + "inner.bias", {F}), 1, F),
-                         rows(weight(layer + "outer.bias", {F}), 1, F)});
-    }
+    for (const auto& layer : from.layers)
+      layers_.push_back({linear(layer.inner, F, F, false), linear(layer.inner, F, F, true),
+                         linear(layer.outer, F, F, false), linear(layer.outer, F, F, true),
+                         rows(layer.inner_bias, 1, F), rows(layer.outer_bias, 1, F)});
     w.layers = layers_.data();
     w.n_layers = static_cast<std::int64_t>(layers_.size());
-    w.energy = rows(weight("energy.weight", {1, F}), 1, F);
-    w.energy_bias = weight("energy.bias", {1})[0];
+    w.energy = rows(from.energy, 1, F);
+    w.energy_bias = from.energy_bias;
   }
 
   Stage(const Stage&) = delete;
@@ -158,42 +124,14 @@ class Stage {
     return kept_.pack(in, w.padded, at);
   }
 
-  // Ascending in 1/mu, so that those which a distance excites are neighbours; and for bins of the
-  // distance, which they are.
-  void set_sensitivities(const std::vector<T>& mu, const std::vector<T>& sigma, double cutoff) {
-    const auto n = static_cast<std::int64_t>(mu.size());
-    order_.resize(n);
-    std::iota(order_.begin(), order_.end(), 0);
-    std::sort(order_.begin(), order_.end(),
-              [&](auto a, auto b) { return T(1) / mu[a] < T(1) / mu[b]; });
-    w.n_sensitivities = n;
-    w.padded_sensitivities = padded_to(n, kernels_.lanes);
-    std::vector<T> inverse(w.padded_sensitivities, T(0)), width(w.padded_sensitivities, T(0));
-    for (std::int64_t s = 0; s < n; ++s) {
-      inverse[s] = T(1) / mu[order_[s]];
-      width[s] = sigma[order_[s]];
-    }
-    // Where exp(-x²/2) is below a quarter of the rounding error of one.
-    const double limit =
-        std::sqrt(-2.0 * std::log(0.25 * static_cast<double>(std::numeric_limits<T>::epsilon())));
-    window_begin_.assign(kWindowBins, static_cast<std::int16_t>(n));
-    window_end_.assign(kWindowBins, 0);
-    for (std::int64_t bin = 0; bin < kWindowBins; ++bin) {
-      // A little wider than the bin: its index is rounded in precision T.
-      const double near = cutoff * (bin - 0.01) / kWindowBins;
-      const double far = cutoff * (bin + 1.01) / kWindowBins;
-      for (std::int64_t s = 0; s < n; ++s) {
-        const double reach = limit / std::max(std::abs(static_cast<double>(width[s])), 1e-300);
-        const double center = static_cast<double>(inverse[s]);
-        const bool too_far = 1.0 / far > center + reach;
-        const bool too_near = near > 0.0 && 1.0 / near < center - reach;
-        if (too_far || too_near) continue;
-        window_begin_[bin] =
-            std::min<std::int16_t>(window_begin_[bin], static_cast<std::int16_t>(s));
-        window_end_[bin] = static_cast<std::int16_t>(s + 1);
-      }
-      if (window_end_[bin] == 0) window_begin_[bin] = 0;
-    }
+  void set_sensitivities(const InteractionWeights<T>& from) {
+    w.n_sensitivities = from.n_sensitivities();
+    w.padded_sensitivities = padded_to(w.n_sensitivities, kernels_.lanes);
+    std::vector<T> inverse = from.inverse_mu, width = from.sigma;
+    inverse.resize(w.padded_sensitivities, T(0));
+    width.resize(w.padded_sensitivities, T(0));
+    window_begin_ = from.window_begin;
+    window_end_ = from.window_end;
     reach_ = window_end_;
     for (std::int64_t bin = kWindowBins - 1; bin-- > 0;)
       reach_[bin] = std::max(reach_[bin], reach_[bin + 1]);
@@ -204,7 +142,6 @@ class Stage {
   }
 
   const HipnnKernels<T>& kernels_;
-  std::vector<std::int64_t> order_;
   std::vector<std::int16_t> window_begin_, window_end_, reach_;
   std::vector<AtomLayerWeights<T>> layers_;
   PackedWeights<T> kept_;
@@ -246,7 +183,7 @@ class HipnnNetwork : public Network {
       : kernels_(hipnn_kernels<T>()), block_(block) {
     const std::size_t n_interactions = weights.feature_widths.size() - 1;
     for (std::size_t k = 0; k < n_interactions; ++k)
-      stages_.push_back(std::make_unique<Stage<T>>(weights, k, kernels_));
+      stages_.push_back(std::make_unique<Stage<T>>(InteractionWeights<T>(weights, k), kernels_));
     mixed_.resize(stages_.size());
     features_.resize(stages_.size() + 1);
     feature_gradients_.resize(stages_.size());
@@ -580,18 +517,7 @@ class HipnnNetwork : public Network {
 
 std::unique_ptr<Network> make_hipnn_network(const HipnnWeights& weights, bool single,
                                             std::int64_t block) {
-  const auto require = [&](bool holds, const char* what) {
-    if (!holds) weights.arrays.fail(what);
-  };
-  require(weights.l_max >= 0 && weights.l_max <= 2, "l_max is not 0, 1 or 2");
-  require(weights.cusp.size() + 1 == weights.feature_widths.size(),
-          "there is not one cusp for each interaction");
-  for (const double cusp : weights.cusp)
-    require(std::isfinite(cusp) && cusp >= 0.0, "a cusp is not a number of 0 or more");
-  require(weights.n_atom_layers >= 0 && weights.n_atom_layers <= kMostLayers,
-          "the number of atom layers is negative, or too large");
-  for (const std::int64_t width : weights.feature_widths)
-    require(width >= 1 && width <= kMostFeatures, "a feature width is below 1, or too large");
+  check_network(weights);
   if (single) return std::make_unique<HipnnNetwork<float>>(weights, block);
   return std::make_unique<HipnnNetwork<double>>(weights, block);
 }

@@ -14,26 +14,10 @@ from ekd.errors import StructureError
 from ekd.export import export_model
 from ekd.export.eager import evaluate
 from ekd.inference import ExportedModel
-from ekd.neighbor_list import NeighborList, neighbor_list
-from models import ELEMENTS, random_model, random_network
-from systems import methanol, tiny_cell, triclinic_crystal, water_box
+from ekd.neighbor_list import neighbor_list
+from models import pairs_of, random_model, random_network
+from systems import STRUCTURES, water_box
 from tolerances import tolerance
-
-STRUCTURES = {
-    "molecule": methanol,
-    "liquid": lambda: water_box(3),
-    "crystal": triclinic_crystal,
-    "images of itself": tiny_cell,
-    "one atom": lambda: Atoms("O"),
-    "no pairs": lambda: Atoms("OH", positions=[[0, 0, 0], [0, 0, 9.0]]),
-    "one without neighbours": lambda: methanol() + Atoms("O", positions=[[30.0, 0, 0]]),
-}
-
-
-def pairs_of(atoms: Atoms) -> tuple[np.ndarray, NeighborList]:
-    """Species and pairs, as the random networks count and reach."""
-    species = np.array([ELEMENTS.index(z) for z in atoms.numbers], dtype=np.int64)
-    return species, neighbor_list(atoms.positions, 4.0, atoms.cell.array, atoms.pbc)
 
 
 def by_tape(atoms: Atoms, dtype: str, **settings: object) -> tuple[np.ndarray, np.ndarray]:
