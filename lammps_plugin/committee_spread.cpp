@@ -25,6 +25,14 @@ void CommitteeSpread::add(const Neighborhood& atoms, double energy, const double
   }
 }
 
+void CommitteeSpread::add(double energy, const double* forces) {
+  const std::size_t column = 3 * energies_.size();
+  energies_.push_back(energy);
+  const std::size_t n_all = forces_.size() / width();
+  for (std::size_t i = 0; i < n_all; ++i)
+    for (int d = 0; d < 3; ++d) forces_[i * width() + column + d] = forces[3 * i + d];
+}
+
 double CommitteeSpread::forces_std(std::size_t atom) const {
   const double* row = &forces_[atom * width()];
   double squares = 0.0;

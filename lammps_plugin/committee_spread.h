@@ -14,6 +14,9 @@ class CommitteeSpread {
   // The next member: its energy on this process (eV), and its forces from the pair gradients.
   void add(const Neighborhood& atoms, double energy, const double* pair_gradients);
 
+  // The next member, by its forces: [n_all, 3], eV/Å.
+  void add(double energy, const double* forces);
+
   // One row of `width()` forces per atom, eV/Å. What the rows of ghosts hold belongs to their
   // owners; the sum over processes is the caller's to make, of the energies as well.
   std::vector<double>& forces() { return forces_; }

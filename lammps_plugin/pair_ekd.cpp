@@ -169,6 +169,8 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   const std::string problem = map_types(metadata, path, names, species);
   if (!problem.empty()) return problem;
 
+  on_device_.reset();
+  lists_are_there_ = false;
   model_ = std::move(model);
   free_atom_energies_ = std::move(free_atom_energies);
   path_ = path;
@@ -279,6 +281,7 @@ void PairEKD::init_style() {
                "All pair coeffs are not set: pair_style ekd has no model, or its last pair_coeff "
                "command failed; give a pair_coeff command that succeeds before the run");
   owners_known_ = false;
+  lists_are_there_ = false;
   energy_unit_ =
       units == "metal" ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
   energy_zero_.assign(atom->ntypes + 1, 0.0);
@@ -492,6 +495,7 @@ void PairEKD::read_restart(FILE* file) {
     return;
   }
   // Not the end: a pair_coeff command can name the model.
+  on_device_.reset();
   model_.reset();
   for (int i = 1; i <= atom->ntypes; ++i)
     for (int j = i; j <= atom->ntypes; ++j) setflag[i][j] = 0;
@@ -556,39 +560,53 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
 
 // ---- a step ---------------------------------------------------------------------------------
 
+// Calls `step`, whose errors become LAMMPS's.
+template <class Step>
+void PairEKD::run_model(const Step& step) {
+  try {
+    step();
+  } catch (const LAMMPSException&) {  // it has been reported
+    throw;
+  } catch (const std::exception& problem) {
+    if (is_on_device()) gather_pairs();  // says which atoms, if two lie on top of each other
+    error->one(FLERR,
+               ekd::format("pair_style ekd: the model cannot be evaluated: {}", problem.what()));
+  }
+}
+
 void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (neighbor->ago == 0) check_pairs_are_complete();
-  std::function<void(const ekd::Evaluation&)> each_member;
   spread_is_current_ = spread_is_due();
+  // Where LAMMPS asks for the energy, compute pair may ask for this.
+  uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
+  if (is_on_device())
+    run_model([this] { compute_on_device(); });
+  else
+    run_model([this] { compute_from_pairs(); });
+}
+
+void PairEKD::compute_from_pairs() {
+  std::function<void(const ekd::Evaluation&)> each_member;
   if (spread_is_current_)
     each_member = [this](const ekd::Evaluation& found) {
       spread_.add(atoms_, sum_of_energies(found.atomic_energies.data()),
                   found.pair_gradients.data());
     };
-  // Where LAMMPS asks for the energy, compute pair may ask for this.
-  uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
-  try {
-    gather_species();
-    if (settings_.wide_ghosts)
-      gather_pairs_of_ghosts_too();
-    else
-      gather_pairs();
-    if (spread_is_current_)
-      spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
-    ekd::AtomGraph graph = atoms_.graph();
-    graph.with_uncertainty = uncertainty_is_current_;
-    graph.n_threads = comm->nthreads;
-    result_ = {};  // its memory serves what comes
-    ekd::NoExchange nothing;
-    result_ = atoms_.complete ? model_->evaluate(graph, nothing, each_member)
-                              : model_->evaluate(graph, *this, each_member);
-  } catch (const LAMMPSException&) {  // it has been reported
-    throw;
-  } catch (const std::exception& problem) {
-    error->one(FLERR,
-               ekd::format("pair_style ekd: the model cannot be evaluated: {}", problem.what()));
-  }
+  gather_species();
+  if (settings_.wide_ghosts)
+    gather_pairs_of_ghosts_too();
+  else
+    gather_pairs();
+  if (spread_is_current_)
+    spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
+  ekd::AtomGraph graph = atoms_.graph();
+  graph.with_uncertainty = uncertainty_is_current_;
+  graph.n_threads = comm->nthreads;
+  result_ = {};  // its memory serves what comes
+  ekd::NoExchange nothing;
+  result_ = atoms_.complete ? model_->evaluate(graph, nothing, each_member)
+                            : model_->evaluate(graph, *this, each_member);
   tally_energies(result_.atomic_energies.data());
   tally_forces(result_.pair_gradients.data());
   if (spread_is_current_) tally_spread();

@@ -18,6 +18,7 @@ PairStyle(ekd,PairEKD);
 
 #include "committee_spread.h"
 #include "ekd/exported_model.hpp"
+#include "ekd/host_rows.hpp"
 #include "neighborhood.h"
 #include "pair.h"
 
@@ -92,6 +93,11 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   void tally_energies(const double* atomic_energies);
   void tally_forces(const double* pair_gradients);
   void add_forces(const double* pair_gradients);
+  void bring_home(int width);
+  bool is_on_device() const;
+  void send_lists();
+  void compute_on_device();
+  void tally_results(const ekd::HostResults& found);
   bool is_committee() const;
   bool spread_is_due() const;
   double sum_of_energies(const double* atomic_energies) const;
@@ -100,6 +106,9 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   void tally_uncertainty(const double* uncertainty);
   std::array<double, 2> largest_and_mean(const std::vector<double>& of_atoms) const;
   void report_overlap();
+  template <class Step>
+  void run_model(const Step& step);
+  void compute_from_pairs();
 
   Settings settings_;
   // False after a command that failed. Nothing has changed then, but no run may follow as if it
@@ -121,6 +130,9 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   ekd::Evaluation result_;            // of the last step, for the same reason
   std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself
   bool owners_known_ = false;
+  // Where the model runs on a device; there when it was first needed.
+  std::unique_ptr<ekd::HostRowsEvaluator> on_device_;
+  bool lists_are_there_ = false;    // those of LAMMPS
   std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
   // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
   ekd::CommitteeSpread spread_;

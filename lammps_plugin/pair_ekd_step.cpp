@@ -164,7 +164,8 @@ void PairEKD::tally_energies(const double* atomic_energies) {
     const int type = atom->type[i];
     if (species_of_type_[type] < 0) continue;
     // Without neighbors it is a free atom, whatever is lost in rounding.
-    const bool is_free = settings_.relative_energy && atoms_.offsets[i] == atoms_.offsets[i + 1];
+    const bool is_free = settings_.relative_energy && !atoms_.offsets.empty() &&
+                         atoms_.offsets[i] == atoms_.offsets[i + 1];
     const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
     if (!std::isfinite(energy))
       error->one(
@@ -236,10 +237,15 @@ void PairEKD::tally_forces(const double* pair_gradients) {
     for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) tally(i, p);
 
   if (!own_rows) return;
+  bring_home(width);
+}
+
+// Adds to owned atoms what their ghosts have gathered.
+void PairEKD::bring_home(int width) {
   add_from_ghosts({ghost_rows_.data(), width});
-  for (int i = 0; i < n_local; ++i) {
+  for (int i = 0; i < atom->nlocal; ++i) {
     const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
-    for (int d = 0; d < 3; ++d) f[i][d] += row[d];
+    for (int d = 0; d < 3; ++d) atom->f[i][d] += row[d];
     if (vflag_atom)
       for (int c = 0; c < 6; ++c) vatom[i][c] += row[kVirialColumn + c];
     if (cvflag_atom)
@@ -247,7 +253,7 @@ void PairEKD::tally_forces(const double* pair_gradients) {
   }
 }
 
-// The same where forces alone are asked for, as on most steps.
+// tally_forces where forces alone are asked for, as on most steps.
 void PairEKD::add_forces(const double* pair_gradients) {
   if (atoms_.n_pairs == 0) return;
   double* const f = atom->f[0];

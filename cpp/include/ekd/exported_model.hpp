@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ekd/device_rows.hpp"
 #include "ekd/model_metadata.hpp"
 #include "ekd/network.hpp"
 #include "ekd/script_opener.hpp"
@@ -15,12 +16,15 @@ namespace ekd {
 enum class Precision { kModel, kSingle, kDouble };
 
 struct ModelOptions {
-  std::string device = "cpu";  // "cpu", or a torch device
+  // "cpu"; "cuda" or "cuda:N"; "emulated", which runs the kernels of devices on the CPU, for tests;
+  // or a device of torch.
+  std::string device = "cpu";
   Precision precision = Precision::kModel;
   std::int64_t block = 0;  // bounds the memory: so many centres are evaluated at a time; 0: as many
                            // as a workstation has room for
   int n_threads = 0;       // of torch, where it is used; 0: as it is set
-  int process = 0;         // see ScriptRequest
+  int process = 0;         // number among those of a computer, which share its GPUs: "cuda" without
+                           // a number is theirs in turn
   // Called where torch is needed: the device is not the CPU, or the file does not hold its weights
   // as plain numbers. Empty: torch is not here.
   std::function<OpenScript()> find_torch;
@@ -52,6 +56,11 @@ class ExportedModel {
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange,
                       const std::function<void(const Evaluation&)>& each_member = {});
 
+  // Its members as networks of a device; none if it runs elsewhere.
+  std::vector<DeviceRows*> on_device();
+  const std::string& device() const { return device_; }
+  int process() const { return process_; }
+
   // Evaluates the frame that the file carries and compares with the results beside it. It also
   // takes whatever is slow about a first evaluation.
   // Throws SelfTestError if a difference exceeds the tolerance of the file.
@@ -62,6 +71,8 @@ class ExportedModel {
   ModelMetadata metadata_;
   std::string json_;
   bool single_ = false;
+  std::string device_;
+  int process_ = 0;
   std::vector<std::unique_ptr<Network>> members_;
 };
 

@@ -71,6 +71,9 @@ class Network {
 
   // Numbers in the widest row that it exchanges; 0: it never does.
   virtual std::int64_t exchange_width() const = 0;
+
+  // The same network as engines use it that bring no pairs; null: it does not run on a device.
+  virtual class DeviceRows* on_device() { return nullptr; }
 };
 
 }  // namespace ekd

@@ -29,8 +29,8 @@ template <class T>
 struct Interaction {
   int of_species;  // the first: one-hot species enter
   int n_species;
-  int in_width;         // of the features that enter
-  int out_width;        // of those that leave, and of all inside
+  int in_width;   // of the features that enter
+  int out_width;  // of those that leave, and of all inside
   int n_layers;
   int n_sensitivities;
   int sensitivity_width;  // padded
@@ -46,8 +46,8 @@ struct Interaction {
   Matrix<T> mix, mix_transposed;
   Matrix<T> center, center_transposed, skip, skip_transposed;  // not of species; data 0: identity
   const T* center_bias;
-  const T* center_rows;  // of species: [n_species, F], bias included
-  const T* skip_rows;    // of species: [n_species, F]
+  const T* center_rows;    // of species: [n_species, F], bias included
+  const T* skip_rows;      // of species: [n_species, F]
   const T* tensor_scales;  // [l_max, F]
   Matrix<T> outer, outer_transposed;
   const T* outer_bias;
@@ -93,22 +93,22 @@ constexpr double kLargestFixed = 131072.0;
 
 // What the kernels add to. Any pointer may be null: then it is not asked for.
 struct Results {
-  double* energies;         // [n_owned]
-  double* forces;           // [n_atoms, 3]
-  Int64* fixed_forces;      // [n_atoms, 3], instead of forces
-  double* virial;           // [n_blocks, 6]: of each block xx, yy, zz, xy, xz, yz
-  double* atomic_virials;   // [n_atoms, 6]: half of a pair's to each atom
-  double* centroid_virials; // [n_atoms, 9]: xx, yy, zz, xy, xz, yz, yx, zx, zy, of the neighbour
-  double* pair_gradients;   // [n_pairs, 3], of pairs that were given
+  double* energies;          // [n_owned]
+  double* forces;            // [n_atoms, 3]
+  Int64* fixed_forces;       // [n_atoms, 3], instead of forces
+  double* virial;            // [n_blocks, 6]: of each block xx, yy, zz, xy, xz, yz
+  double* atomic_virials;    // [n_atoms, 6]: half of a pair's to each atom
+  double* centroid_virials;  // [n_atoms, 9]: xx, yy, zz, xy, xz, yz, yx, zx, zy, of the neighbour
+  double* pair_gradients;    // [n_pairs, 3], of pairs that were given
   unsigned* status;
-  double scale;             // of all of it: energy units, and the part of a member in a mean
+  double scale;  // of all of it: energy units, and the part of a member in a mean
 };
 
 template <class T>
 struct Arguments {
   // Atoms. Species below 0: the atom is not the model's.
   int n_atoms, n_owned;
-  int first, n_centers;     // the centres first .. first + n_centers - 1 are evaluated by a launch
+  int first, n_centers;  // the centres first .. first + n_centers - 1 are evaluated by a launch
   const int* species;
   const double* positions;  // [n_atoms, 3]
 
@@ -117,7 +117,7 @@ struct Arguments {
   const int* counts;
   const int* neighbors;
   Int64 row_stride, column_stride;
-  const int* owners;        // [n_atoms]: the atom in whose place one stands; null: itself
+  const int* owners;  // [n_atoms]: the atom in whose place one stands; null: itself
   double cutoff_squared, overlap_squared;
 
   // The pairs of a launch: of its centre c, pairs[c * pairs_stride + k], k < n_pairs[c]; or, if
@@ -132,12 +132,12 @@ struct Arguments {
   int centers_per_block;
 
   // Of all atoms, for networks of several interactions.
-  const T* features_in;     // [n_atoms, F_in]
-  T* features_out;          // [n_atoms, F]; null: not wanted
-  T* sums;                  // [n_atoms, C, F]: A, then dE/dA
-  const T* gradient_out;    // [n_atoms, F]: dE/d(features that leave); null: none
-  T* gradient_in;           // [n_atoms, F_in]; null: not wanted
-  T* q;                     // [n_atoms, n_sensitivities, slice]: then dE/dq
+  const T* features_in;          // [n_atoms, F_in]
+  T* features_out;               // [n_atoms, F]; null: not wanted
+  T* sums;                       // [n_atoms, C, F]: A, then dE/dA
+  const T* gradient_out;         // [n_atoms, F]: dE/d(features that leave); null: none
+  T* gradient_in;                // [n_atoms, F_in]; null: not wanted
+  T* q;                          // [n_atoms, n_sensitivities, slice]: then dE/dq
   int slice_first, slice_width;  // features of q
 
   Results results;
@@ -183,10 +183,10 @@ struct UncertaintyArguments {
 // The screened repulsion of python/ekd/models/zbl.py.
 struct RepulsionArguments {
   int n_species, n_terms;
-  const double* strength;        // [n_species, n_species]
+  const double* strength;  // [n_species, n_species]
   const double* inverse_length;
   const double* range;
-  const double* coefficients;    // [n_terms]
+  const double* coefficients;  // [n_terms]
   const double* decays;
 };
 

@@ -58,13 +58,12 @@ class CudaProgram final : public Program {
     if (launch.n_blocks == 0) return;
     const Current current(cuda_, context_);
     void* arguments[] = {const_cast<void*>(argument)};
-    cuda_.check(
-        cuda_.cuLaunchKernel(functions_[static_cast<std::size_t>(kernel)],
-                             static_cast<unsigned>(launch.n_blocks), 1, 1,
-                             static_cast<unsigned>(launch.n_threads), 1, 1,
-                             static_cast<unsigned>(launch.shared_bytes), nullptr, arguments,
-                             nullptr),
-        device_);
+    cuda_.check(cuda_.cuLaunchKernel(functions_[static_cast<std::size_t>(kernel)],
+                                     static_cast<unsigned>(launch.n_blocks), 1, 1,
+                                     static_cast<unsigned>(launch.n_threads), 1, 1,
+                                     static_cast<unsigned>(launch.shared_bytes), nullptr, arguments,
+                                     nullptr),
+                device_);
   }
 
  private:
@@ -125,8 +124,8 @@ class CudaDevice final : public Device {
   }
   void clear(void* memory, std::size_t bytes) override {
     const Current current(cuda_, context_);
-    cuda_.check(
-        cuda_.cuMemsetD8Async(reinterpret_cast<Cuda::Pointer>(memory), 0, bytes, nullptr), name_);
+    cuda_.check(cuda_.cuMemsetD8Async(reinterpret_cast<Cuda::Pointer>(memory), 0, bytes, nullptr),
+                name_);
   }
 
   std::unique_ptr<Program> compile(const ProgramKey& key) override {

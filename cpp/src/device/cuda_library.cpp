@@ -25,8 +25,7 @@ std::vector<std::string> places_of_nvrtc() {
   if (dladdr(reinterpret_cast<const void*>(&places_of_nvrtc), &here) != 0 &&
       here.dli_fname != nullptr) {
     std::error_code ignored;
-    std::filesystem::path folder =
-        std::filesystem::absolute(here.dli_fname, ignored).parent_path();
+    std::filesystem::path folder = std::filesystem::absolute(here.dli_fname, ignored).parent_path();
     // site-packages/ekd, or site-packages/ekd/lib
     for (int level = 0; level < 3 && folder.has_parent_path(); ++level) {
       folders.push_back((folder / "nvidia/cu13/lib").string());
@@ -35,7 +34,8 @@ std::vector<std::string> places_of_nvrtc() {
     }
   }
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* toolkit = std::getenv(variable)) folders.push_back(std::string(toolkit) + "/lib64");
+    if (const char* toolkit = std::getenv(variable))
+      folders.push_back(std::string(toolkit) + "/lib64");
   folders.push_back("/usr/local/cuda/lib64");
   for (const std::string& folder : folders)
     for (const std::string& name : names) places.push_back(folder + "/" + name);
@@ -147,9 +147,9 @@ void CudaDriver::check(Result result, const std::string& what) const {
 std::string compile_for_cuda(int architecture, const std::string& real, int components, int width,
                              int sensitivities, int sensitivity_width) {
   const Nvrtc& nvrtc = Nvrtc::get();
-  std::vector<std::string> options{
-      "--gpu-architecture=sm_" + std::to_string(architecture), "--std=c++17",
-      "-DEKD_REAL=" + real, "-DEKD_COMPONENTS=" + std::to_string(components)};
+  std::vector<std::string> options{"--gpu-architecture=sm_" + std::to_string(architecture),
+                                   "--std=c++17", "-DEKD_REAL=" + real,
+                                   "-DEKD_COMPONENTS=" + std::to_string(components)};
   if (width > 0) options.push_back("-DEKD_WIDTH=" + std::to_string(width));
   if (sensitivities > 0) {
     options.push_back("-DEKD_SENSITIVITIES=" + std::to_string(sensitivities));

@@ -40,9 +40,9 @@ struct CudaDriver {
 
   // Numbers of its enumerations.
   static constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
-  static constexpr int kSharedMemory = 97;  // ..._MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-  static constexpr int kDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-  static constexpr int kOutOfMemory = 2;    // CUDA_ERROR_OUT_OF_MEMORY
+  static constexpr int kSharedMemory = 97;        // ..._MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+  static constexpr int kDynamicShared = 8;        // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+  static constexpr int kOutOfMemory = 2;          // CUDA_ERROR_OUT_OF_MEMORY
 
   // Loaded once. Throws Error: there is no driver.
   static const CudaDriver& get();

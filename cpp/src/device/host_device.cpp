@@ -15,19 +15,18 @@ class HostProgram final : public Program {
     // Of 16 bytes each: aligned as on a device.
     shared_.resize((launch.shared_bytes + sizeof(Four<float>) - 1) / sizeof(Four<float>));
     for (int index = 0; index < launch.n_blocks; ++index) {
-      const Block block{index, launch.n_threads,
-                        reinterpret_cast<unsigned char*>(shared_.data())};
+      const Block block{index, launch.n_threads, reinterpret_cast<unsigned char*>(shared_.data())};
       run(kernel, block, argument);
     }
   }
 
  private:
   static void run(Kernel kernel, const Block& block, const void* argument) {
-#define EKD_RUN(name, Argument, call)                     \
-  case Kernel::name: {                                    \
+#define EKD_RUN(name, Argument, call)                        \
+  case Kernel::name: {                                       \
     const auto& a = *static_cast<const Argument*>(argument); \
-    call;                                                 \
-    return;                                               \
+    call;                                                    \
+    return;                                                  \
   }
     switch (kernel) { EKD_EACH_KERNEL(EKD_RUN) }
 #undef EKD_RUN

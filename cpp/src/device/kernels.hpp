@@ -30,6 +30,7 @@ struct PairsAndRepulsion {
   K(product, ProductArguments<T>, (product(block, a)))                                     \
   K(repel, PairsAndRepulsion<T>, (repel(block, a.pairs, a.repulsion)))                     \
   K(read_uncertainty, UncertaintyArguments<T>, (read_uncertainty(block, a)))               \
+  K(add_virials, VirialArguments, (add_virials(block, a)))                                 \
   K(convert_forces, FixedPointArguments, (convert_forces(block, a)))
 // clang-format on
 

@@ -17,12 +17,12 @@ constexpr int kPairsTogether = 8;  // of an atom, between two barriers
 // Of the atoms of a block: what it needs to know of some pairs of each.
 template <class T, int C>
 struct PairMemory {
-  T* tensors;     // [n, kPairsTogether, C]
-  T* s;           // [n, kPairsTogether, S]
-  T* slopes;      // the same, where they are asked for
-  int* windows;   // [n, kPairsTogether, 2]
-  int* neighbors; // [n, kPairsTogether]
-  T* vectors;     // [n, kPairsTogether, 4]: x, y, z, 1/r; where slopes are asked for
+  T* tensors;      // [n, kPairsTogether, C]
+  T* s;            // [n, kPairsTogether, S]
+  T* slopes;       // the same, where they are asked for
+  int* windows;    // [n, kPairsTogether, 2]
+  int* neighbors;  // [n, kPairsTogether]
+  T* vectors;      // [n, kPairsTogether, 4]: x, y, z, 1/r; where slopes are asked for
 
   EKD_DEVICE PairMemory(Carver& carver, const Interaction<T>& w, int n, bool with_slopes) {
     const Int64 size = static_cast<Int64>(n) * kPairsTogether;
@@ -117,10 +117,9 @@ EKD_DEVICE void mix_features(const Block& block, const Arguments<T>& a) {
       if (n > kPairsTogether) n = kPairsTogether;
       for (int k = 0; k < n; ++k) {
         const int item = row * kPairsTogether + k;
-        const T* const q = a.q +
-                           static_cast<Int64>(memory.neighbors[item]) * w.sensitivities() *
-                               a.slice_width +
-                           f;
+        const T* const q =
+            a.q + static_cast<Int64>(memory.neighbors[item]) * w.sensitivities() * a.slice_width +
+            f;
         T t[4] = {T(0), T(0), T(0), T(0)};
         for (int v = memory.windows[2 * item]; v < memory.windows[2 * item + 1]; ++v) {
           const Four<T> values = load(q + static_cast<Int64>(v) * a.slice_width);
@@ -164,16 +163,15 @@ EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a
   Carver carver(block.shared);
   const PairMemory<T, C> memory(carver, w, n, true);
   // Of each atom: dE/dq, then the parts that threads have of dE/dr and of dE/d(tensor).
-  T* const q_gradients =
-      carver.take<T>(static_cast<Int64>(n) * w.sensitivities() * a.slice_width);
+  T* const q_gradients = carver.take<T>(static_cast<Int64>(n) * w.sensitivities() * a.slice_width);
   T* const parts = carver.take<T>(static_cast<Int64>(n) * kPairsTogether * C * (lanes + 1));
-  T* const sums = carver.take<T>(static_cast<Int64>(n) * kPairsTogether * kSums);
+  double* const sums = carver.take<double>(static_cast<Int64>(n) * kPairsTogether * kSums);
   T* const totals = carver.take<T>(static_cast<Int64>(n) * kPairsTogether * C);
   const int most = most_pairs(a, first, rows);
   block.each_thread([&](int thread) {
     for (int k = thread; k < n * w.sensitivities() * a.slice_width; k += block.n_threads)
       q_gradients[k] = T(0);
-    for (int k = thread; k < n * kPairsTogether * kSums; k += block.n_threads) sums[k] = T(0);
+    for (int k = thread; k < n * kPairsTogether * kSums; k += block.n_threads) sums[k] = 0.0;
   });
   for (int done = 0; done < most; done += kPairsTogether) {
     block.each_thread([&](int thread) {
@@ -203,9 +201,9 @@ EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a
             t_slope[e] += slope * values.of[e];
           }
         }
-        const T* const gradient =
-            a.sums + static_cast<Int64>(memory.neighbors[item]) * C * w.width() + a.slice_first +
-            4 * lane;
+        const T* const gradient = a.sums +
+                                  static_cast<Int64>(memory.neighbors[item]) * C * w.width() +
+                                  a.slice_first + 4 * lane;
         Four<T> u = load(gradient);
         T* const part = parts + static_cast<Int64>(item) * C * (lanes + 1) + lane;
         EKD_UNROLL

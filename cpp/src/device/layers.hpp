@@ -183,8 +183,7 @@ EKD_DEVICE void layers_backward(const Block& block, const Arguments<T>& a, int f
                            });
     });
   }
-  block.each_thread(
-      [&](int thread) { scaled_product(thread, w.outer_transposed, memory.slopes); });
+  block.each_thread([&](int thread) { scaled_product(thread, w.outer_transposed, memory.slopes); });
   block.each_thread([&](int thread) {
     for (int k = thread; k < n * F; k += block.n_threads) {
       T* const tensor = A + (static_cast<Int64>(k / F) * C) * F + k % F;

@@ -17,8 +17,7 @@ int number_of(const std::string& name) {
   const bool is_number = !digits.empty() && digits.size() <= 4 &&
                          std::all_of(digits.begin(), digits.end(),
                                      [](unsigned char c) { return std::isdigit(c) != 0; });
-  if (!is_number)
-    throw Error("device '" + name + "' is not one of cuda, cuda:0, cuda:1, ...");
+  if (!is_number) throw Error("device '" + name + "' is not one of cuda, cuda:0, cuda:1, ...");
   return std::stoi(digits);
 }
 

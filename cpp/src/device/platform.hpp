@@ -28,9 +28,9 @@ using Int64 = long long;
 
 // The threads that work together.
 struct Block {
-  int index;                // among the blocks of the launch
+  int index;  // among the blocks of the launch
   int n_threads;
-  unsigned char* shared;    // memory of the block, aligned to 16 bytes
+  unsigned char* shared;  // memory of the block, aligned to 16 bytes
 
   template <class Phase>
   EKD_DEVICE void each_thread(const Phase& phase) const {

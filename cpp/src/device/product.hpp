@@ -44,8 +44,8 @@ template <class T>
 EKD_DEVICE void product(const Block& block, const ProductArguments<T>& a) {
   const Int64 row = static_cast<Int64>(block.index) * kProductRows;
   block.each_thread([&](int thread) {
-    multiply<4>(thread, block.n_threads, kProductRows, a.from + row * a.from_stride,
-                a.from_stride, a.matrix, [&](int r, int column, const Four<T>& values) {
+    multiply<4>(thread, block.n_threads, kProductRows, a.from + row * a.from_stride, a.from_stride,
+                a.matrix, [&](int r, int column, const Four<T>& values) {
                   T* const to = a.to + (row + r) * a.to_stride + column;
                   Four<T> sums = values;
                   if (a.adds) {

@@ -8,13 +8,13 @@ namespace ekd::device {
 // One thread for each centre.
 template <class T>
 EKD_DEVICE void repel(const Block& block, const Arguments<T>& a, const RepulsionArguments& z) {
-  T* const sums = reinterpret_cast<T*>(block.shared);  // [n_threads, kSums]
+  double* const sums = reinterpret_cast<double*>(block.shared);  // [n_threads, kSums]
   const int begin = block.index * block.n_threads;
   const int rows = a.n_centers - begin < block.n_threads ? a.n_centers - begin : block.n_threads;
   const int first = a.first + begin;
   block.each_thread([&](int thread) {
-    T* const mine = sums + thread * kSums;
-    for (int c = 0; c < kSums; ++c) mine[c] = T(0);
+    double* const mine = sums + thread * kSums;
+    for (int c = 0; c < kSums; ++c) mine[c] = 0.0;
     if (thread >= rows) return;
     const int i = first + thread;
     const Int64 start = a.first_pair(i);

@@ -61,7 +61,7 @@ EKD_DEVICE void mix_messages(const Block& block, const Arguments<T>& a, const T*
 // From dE/dA to forces. sums: [n_threads, kSums], shared; may lie where A is.
 template <class T, int C>
 EKD_DEVICE void differentiate_messages(const Block& block, const Arguments<T>& a, int first,
-                                       int rows, const T* A, T* messages, T* sums) {
+                                       int rows, const T* A, T* messages, double* sums) {
   const Interaction<T>& w = a.interaction;
   const int stride = message_stride(w);
   const int S = w.padded_sensitivities();
@@ -73,9 +73,9 @@ EKD_DEVICE void differentiate_messages(const Block& block, const Arguments<T>& a
                 });
   });
   block.each_thread([&](int thread) {
-    T* const mine = sums + thread * kSums;
+    double* const mine = sums + thread * kSums;
     EKD_UNROLL
-    for (int c = 0; c < kSums; ++c) mine[c] = T(0);
+    for (int c = 0; c < kSums; ++c) mine[c] = 0.0;
     const int row = thread / lanes;
     if (row >= rows) return;
     const Int64 first_pair = a.first_pair(first + row);
@@ -122,9 +122,10 @@ struct SpeciesMemory {
   Int64 bytes;
 
   EKD_DEVICE SpeciesMemory(Carver& carver, const Interaction<T>& w, int n, int n_threads) {
-    const Int64 sums = static_cast<Int64>(n_threads) * kSums;
-    const Int64 tensors = static_cast<Int64>(n) * C * w.width();
-    A = carver.take<T>(tensors > sums ? tensors : sums);
+    const Int64 sums_bytes = static_cast<Int64>(n_threads) * kSums * sizeof(double);
+    const Int64 A_bytes = static_cast<Int64>(n) * C * w.width() * sizeof(T);
+    A = reinterpret_cast<T*>(
+        carver.take<unsigned char>(A_bytes > sums_bytes ? A_bytes : sums_bytes));
     messages_begin = carver.used();
     messages = carver.take<T>(static_cast<Int64>(n) * C * message_stride(w));
     const Int64 after_messages = carver.used();
@@ -151,7 +152,8 @@ EKD_DEVICE void evaluate_alone(const Block& block, const Arguments<T>& a) {
   layers_forward<T, C>(block, a, first, rows, memory.A, layers);
   layers_out(block, a, first, rows, layers, true);
   layers_backward<T, C>(block, a, first, rows, memory.A, layers);
-  differentiate_messages<T, C>(block, a, first, rows, memory.A, memory.messages, memory.A);
+  differentiate_messages<T, C>(block, a, first, rows, memory.A, memory.messages,
+                               reinterpret_cast<double*>(memory.A));
 }
 
 // The first of several interactions, up to the sums over neighbours.
@@ -188,7 +190,8 @@ EKD_DEVICE void differentiate_species(const Block& block, const Arguments<T>& a)
     for (Int64 k = thread; k < n * size; k += block.n_threads)
       memory.A[k] = k < rows * size ? a.sums[first * size + k] : T(0);
   });
-  differentiate_messages<T, C>(block, a, first, rows, memory.A, memory.messages, memory.A);
+  differentiate_messages<T, C>(block, a, first, rows, memory.A, memory.messages,
+                               reinterpret_cast<double*>(memory.A));
 }
 
 // From the sums over neighbours of an interaction to features and energies.
@@ -212,8 +215,7 @@ EKD_DEVICE void activate(const Block& block, const Arguments<T>& a, bool back) {
   if (!back) return;
   layers_backward<T, C>(block, a, first, rows, A, layers);
   block.each_thread([&](int thread) {
-    for (Int64 k = thread; k < rows * size; k += block.n_threads)
-      a.sums[first * size + k] = A[k];
+    for (Int64 k = thread; k < rows * size; k += block.n_threads) a.sums[first * size + k] = A[k];
   });
 }
 

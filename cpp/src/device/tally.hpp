@@ -38,10 +38,8 @@ EKD_DEVICE void add_force(const Results& results, int atom, double x, double y, 
 // pair, where pairs were given.
 template <class T>
 EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pair, const T* g,
-                           T* sums) {
-  sums[0] += g[0];
-  sums[1] += g[1];
-  sums[2] += g[2];
+                           double* sums) {
+  for (int c = 0; c < 3; ++c) sums[c] += static_cast<double>(g[c]);
   const double scale = results.scale;
   if (results.pair_gradients != nullptr) {
     for (int d = 0; d < 3; ++d)
@@ -60,7 +58,7 @@ EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pa
                   T(-0.5) * (d[0] * g[2] + d[2] * g[0]),
                   T(-0.5) * (d[1] * g[2] + d[2] * g[1])};
   EKD_UNROLL
-  for (int c = 0; c < 6; ++c) sums[3 + c] += v[c];
+  for (int c = 0; c < 6; ++c) sums[3 + c] += static_cast<double>(v[c]);
   if (results.atomic_virials != nullptr) {
     for (int c = 0; c < 6; ++c)
       add_together(results.atomic_virials + 6 * static_cast<Int64>(pair.neighbor) + c,
@@ -77,30 +75,53 @@ EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pa
 
 // Adds up what the threads of each atom have found: `lanes` threads of each of n atoms, the first
 // of which is number `first`. sums: [n_threads, kSums], shared. The same in every run.
-template <class T>
 EKD_DEVICE void tally_centers(const Block& block, const Results& results, int first, int n,
-                              int lanes, T* sums) {
+                              int lanes, double* sums) {
   if (results.pair_gradients != nullptr) return;
   const double scale = results.scale;
   block.each_thread([&](int thread) {
     if (thread >= n) return;
-    T* const mine = sums + static_cast<Int64>(thread) * lanes * kSums;
+    double* const mine = sums + static_cast<Int64>(thread) * lanes * kSums;
     for (int lane = 1; lane < lanes; ++lane)
       for (int c = 0; c < kSums; ++c) mine[c] += mine[lane * kSums + c];
     add_force(results, first + thread, scale * mine[0], scale * mine[1], scale * mine[2]);
     if (results.atomic_virials != nullptr) {
       for (int c = 0; c < 6; ++c)
         add_together(results.atomic_virials + 6 * static_cast<Int64>(first + thread) + c,
-                     0.5 * scale * static_cast<double>(mine[3 + c]));
+                     0.5 * scale * mine[3 + c]);
     }
   });
   if (results.virial == nullptr) return;
   block.each_thread([&](int thread) {
+    for (int c = thread; c < 6; c += block.n_threads) {
+      double total = 0.0;
+      for (int b = 0; b < n; ++b) total += sums[static_cast<Int64>(b) * lanes * kSums + 3 + c];
+      results.virial[6 * static_cast<Int64>(block.index) + c] += scale * total;
+    }
+  });
+}
+
+// The sum of the rows of Results::virial, by one block, in an order that does not change.
+struct VirialArguments {
+  Int64 n_rows;
+  const double* rows;  // [n_rows, 6]
+  double* virial;      // [6], added to
+};
+
+EKD_DEVICE void add_virials(const Block& block, const VirialArguments& a) {
+  double* const parts = reinterpret_cast<double*>(block.shared);  // [n_threads]
+  const int n_parts = block.n_threads / 6;
+  block.each_thread([&](int thread) {
+    double sum = 0.0;
+    for (Int64 row = thread / 6; row < a.n_rows && thread / 6 < n_parts; row += n_parts)
+      sum += a.rows[6 * row + thread % 6];
+    parts[thread] = sum;
+  });
+  block.each_thread([&](int thread) {
     if (thread >= 6) return;
-    double total = 0.0;
-    for (int b = 0; b < n; ++b)
-      total += static_cast<double>(sums[static_cast<Int64>(b) * lanes * kSums + 3 + thread]);
-    results.virial[6 * static_cast<Int64>(block.index) + thread] += scale * total;
+    double sum = 0.0;
+    for (int part = 0; part < n_parts; ++part) sum += parts[6 * part + thread];
+    a.virial[thread] += sum;
   });
 }
 

@@ -60,19 +60,13 @@ template <class T>
 struct DeviceEngine<T>::Parts {
   Parts(const HipnnWeights& weights, std::shared_ptr<device::Device> the_device,
         std::int64_t the_block)
-      : on(std::move(the_device)),
-        kept(on),
-        block(the_block),
-        pairs(on),
-        n_pairs(on),
-        q(on) {
+      : on(std::move(the_device)), kept(on), block(the_block), pairs(on), n_pairs(on), q(on) {
     check_network(weights);
     components = static_cast<int>((weights.l_max + 1) * (weights.l_max + 1));
     cutoff = weights.cutoff;
     const std::size_t n = weights.feature_widths.size() - 1;
     for (std::size_t k = 0; k < n; ++k) {
-      interactions.push_back(
-          to_device(InteractionWeights<T>(weights, k), kWidestSlice, kept));
+      interactions.push_back(to_device(InteractionWeights<T>(weights, k), kWidestSlice, kept));
       sums.push_back(std::make_unique<device::Array<T>>(on));
       features.push_back(std::make_unique<device::Array<T>>(on));
       gradients.push_back(std::make_unique<device::Array<T>>(on));
@@ -119,9 +113,8 @@ struct DeviceEngine<T>::Parts {
     std::int64_t start = 0;
     for (int level = 0; level < a.n_levels; ++level) {
       const std::int64_t width = network.feature_widths[level + 1];
-      a.first_layer[level] = kept.matrix<T>(width, H, [&](auto from, auto to) {
-        return first[to * F + start + from];
-      });
+      a.first_layer[level] = kept.matrix<T>(
+          width, H, [&](auto from, auto to) { return first[to * F + start + from]; });
       start += width;
     }
     a.second_layer =
@@ -166,7 +159,7 @@ struct DeviceEngine<T>::Parts {
       const device::PairMemory<T, c()> memory(carver, w, tile.centers, true);
       carver.take<T>(n * w.n_sensitivities * slice);
       carver.take<T>(n * device::kPairsTogether * c() * (slice / 4 + 1));
-      carver.take<T>(n * device::kPairsTogether * device::kSums);
+      carver.take<double>(n * device::kPairsTogether * device::kSums);
       carver.take<T>(n * device::kPairsTogether * c());
       return carver.used();
     });
@@ -193,17 +186,15 @@ struct DeviceEngine<T>::Parts {
     if (bytes <= static_cast<std::int64_t>(on->shared_memory())) return;
     throw Error("the network is too wide for " + on->name() + ": " + what + " needs " +
                 std::to_string(bytes) + " bytes of shared memory, and a block has " +
-                std::to_string(on->shared_memory()) +
-                "; use precision single, or device cpu");
+                std::to_string(on->shared_memory()) + "; use precision single, or device cpu");
   }
 
   // Of the kernels whose threads have four features of an atom each.
   Tile pair_tile(std::size_t k, int slice) const {
     const int lanes = slice / 4;
     int centers = std::max(1, (on->is_parallel() ? 64 : 2 * lanes) / lanes);
-    while (centers > 1 &&
-           differentiate_bytes(k, {centers, centers * lanes}, slice) >
-               static_cast<std::int64_t>(on->shared_memory() / 4))
+    while (centers > 1 && differentiate_bytes(k, {centers, centers * lanes}, slice) >
+                              static_cast<std::int64_t>(on->shared_memory() / 4))
       --centers;
     return {centers, std::max(centers * lanes, centers)};
   }
@@ -284,7 +275,7 @@ struct DeviceEngine<T>::Parts {
     const int threads = on->is_parallel() ? 128 : 4;
     const device::PairsAndRepulsion<T> both{arguments, *repulsion};
     run(Kernel::repel,
-        {ceiling(arguments.n_centers, threads), threads, threads * device::kSums * sizeof(T)},
+        {ceiling(arguments.n_centers, threads), threads, threads * device::kSums * sizeof(double)},
         both);
   }
 
@@ -303,15 +294,15 @@ struct DeviceEngine<T>::Parts {
   void multiply(int n_rows, const T* from, std::int64_t from_stride,
                 const device::Matrix<T>& matrix, T* to, std::int64_t to_stride, bool adds) {
     const device::ProductArguments<T> a{n_rows, from, from_stride, matrix, to, to_stride, adds};
-    run(Kernel::product,
-        {ceiling(n_rows, device::kProductRows), on->is_parallel() ? 128 : 3, 0}, a);
+    run(Kernel::product, {ceiling(n_rows, device::kProductRows), on->is_parallel() ? 128 : 3, 0},
+        a);
   }
 
   void project(std::size_t k, const DeviceSlice<T>& slice) {
     const auto& w = interactions[k].weights;
     const std::int64_t size = static_cast<std::int64_t>(w.n_sensitivities) * slice.width;
-    arguments.q = q.reserve(up_to_blocks(atoms.n_atoms) * size);
-    multiply(atoms.n_atoms, features[k]->data(), w.in_width, slice.mix, arguments.q, size, false);
+    arguments.q = q.reserve(up_to_blocks(n_featured) * size);
+    multiply(n_featured, features[k]->data(), w.in_width, slice.mix, arguments.q, size, false);
   }
 
   void set_interaction(std::size_t k) {
@@ -327,6 +318,8 @@ struct DeviceEngine<T>::Parts {
                 DeviceExchange& exchange, const device::Results& results, double* uncertainty) {
     atoms = the_atoms;
     given = the_pairs;
+    // Others have no features of their own where every atom is evaluated here.
+    n_featured = exchange.is_needed() ? atoms.n_atoms : atoms.n_centers;
     found = false;
     arguments = {};
     arguments.n_atoms = atoms.n_atoms;
@@ -344,8 +337,7 @@ struct DeviceEngine<T>::Parts {
     const bool with_uncertainty = uncertainty != nullptr && head;
     const std::size_t last = interactions.size() - 1;
     const auto feature_rows = [&](std::size_t k) {  // that leave interaction k - 1
-      return features[k]->reserve(up_to_blocks(atoms.n_atoms) *
-                                  interactions[k - 1].weights.out_width);
+      return features[k]->reserve(up_to_blocks(n_featured) * interactions[k - 1].weights.out_width);
     };
     set_interaction(0);
     arguments.reference_energies = reference;
@@ -367,9 +359,8 @@ struct DeviceEngine<T>::Parts {
     const std::int64_t C = components;
     for (std::size_t k = 0; k <= last; ++k) {
       const auto& w = interactions[k].weights;
-      sums[k]->reserve(std::max(1, atoms.n_atoms) * C * w.out_width);
-      if (k > 0)
-        exchange.copy_to_ghosts(features[k]->data(), w.in_width, sizeof(T) == 4);
+      sums[k]->reserve(std::max(1, n_featured) * C * w.out_width);
+      if (k > 0) exchange.copy_to_ghosts(features[k]->data(), w.in_width, sizeof(T) == 4);
       set_interaction(k);
       if (k == 0) {
         each_chunk([&] {
@@ -456,6 +447,7 @@ struct DeviceEngine<T>::Parts {
   // Of the evaluation that is under way.
   DeviceAtoms atoms;
   const DevicePairs<T>* given = nullptr;
+  int n_featured = 0;  // atoms that have features
   device::Arguments<T> arguments{};
   bool found = false;  // all pairs are in memory
 
@@ -503,6 +495,11 @@ std::int64_t DeviceEngine<T>::bytes() const {
   for (const auto* arrays : {&parts_->sums, &parts_->features, &parts_->gradients})
     for (const auto& array : *arrays) bytes += array->bytes();
   return static_cast<std::int64_t>(bytes);
+}
+
+template <class T>
+device::Program& DeviceEngine<T>::program() const {
+  return *parts_->program;
 }
 
 template class DeviceEngine<float>;

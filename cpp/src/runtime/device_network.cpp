@@ -7,37 +7,13 @@
 
 #include "device_engine.hpp"
 #include "ekd/error.hpp"
+#include "host_exchange.hpp"
 
 namespace ekd {
 namespace {
 
-// Rows of the device by way of the host.
 template <class T>
-class HostExchange final : public DeviceExchange {
- public:
-  HostExchange(device::Device& device, GhostExchange& exchange, std::int64_t n_atoms,
-               std::vector<T>& rows)
-      : device_(device), exchange_(exchange), n_atoms_(n_atoms), rows_(rows) {}
-
-  bool is_needed() const override { return exchange_.is_needed(); }
-  void copy_to_ghosts(void* rows, std::int64_t width, bool) override {
-    if (!exchange_.is_needed()) return;
-    const std::size_t size = static_cast<std::size_t>(n_atoms_ * width);
-    rows_.resize(std::max<std::size_t>(1, size));
-    if (size > 0) device_.read(rows_.data(), rows, size * sizeof(T));
-    exchange_.copy_to_ghosts({rows_.data(), width});
-    if (size > 0) device_.write(rows, rows_.data(), size * sizeof(T));
-  }
-
- private:
-  device::Device& device_;
-  GhostExchange& exchange_;
-  std::int64_t n_atoms_;
-  std::vector<T>& rows_;
-};
-
-template <class T>
-class DeviceNetwork final : public Network {
+class DeviceNetwork final : public Network, public DeviceRows {
  public:
   DeviceNetwork(const HipnnWeights& weights, std::shared_ptr<device::Device> device,
                 std::int64_t block)
@@ -50,7 +26,9 @@ class DeviceNetwork final : public Network {
         energies_(device_),
         gradients_(device_),
         uncertainty_(device_),
-        status_(device_) {}
+        status_(device_),
+        virials_(device_),
+        fixed_(device_) {}
 
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
     if (graph.n_atoms > std::numeric_limits<int>::max())
@@ -78,7 +56,7 @@ class DeviceNetwork final : public Network {
     results.scale = 1.0;
     const bool asked = graph.with_uncertainty && has_uncertainty_;
     double* const uncertainty = asked ? uncertainty_.reserve_cleared(graph.n_owned) : nullptr;
-    HostExchange<T> by_host(*device_, exchange, graph.n_atoms, rows_);
+    HostExchange by_host(*device_, exchange, graph.n_atoms, rows_);
     engine_.evaluate(atoms, &pairs, by_host, results, uncertainty);
 
     Evaluation found;
@@ -93,9 +71,55 @@ class DeviceNetwork final : public Network {
     return found;
   }
 
+  void evaluate_rows(const DeviceAtoms& atoms, DeviceExchange& exchange,
+                     const DeviceResults& asked) override {
+    device::Results results{};
+    results.energies = asked.energies;
+    results.atomic_virials = asked.atomic_virials;
+    results.centroid_virials = asked.centroid_virials;
+    results.scale = asked.scale;
+    results.status = status_.reserve_cleared(1);
+    const std::int64_t n_forces = 3 * static_cast<std::int64_t>(atoms.n_atoms);
+    const bool fixed = asked.forces != nullptr && asked.reproducible;
+    if (fixed)
+      results.fixed_forces = fixed_.reserve_cleared(n_forces);
+    else
+      results.forces = asked.forces;
+    const std::int64_t n_virials = engine_.n_virials(atoms);
+    if (asked.virial != nullptr) results.virial = virials_.reserve_cleared(6 * n_virials);
+    engine_.evaluate(atoms, nullptr, exchange, results,
+                     has_uncertainty_ ? asked.uncertainty : nullptr);
+    const int threads = device_->is_parallel() ? 192 : 14;
+    if (asked.virial != nullptr) {
+      const device::VirialArguments a{n_virials, results.virial, asked.virial};
+      engine_.program().launch(device::Kernel::add_virials, {1, threads, threads * sizeof(double)},
+                               &a);
+    }
+    if (fixed) {
+      const device::FixedPointArguments a{n_forces, results.fixed_forces, asked.forces};
+      engine_.program().launch(device::Kernel::convert_forces,
+                               {static_cast<int>((n_forces + threads - 1) / threads), threads, 0},
+                               &a);
+    }
+    check_status();
+  }
+
   std::int64_t exchange_width() const override { return engine_.exchange_width(); }
+  DeviceRows* on_device() override { return this; }
 
  private:
+  // Waits for the device.
+  void check_status() const {
+    unsigned status = 0;
+    status_.get(&status, 1);
+    if ((status & device::kOverlap) != 0)
+      throw StructureError("two atoms lie on top of each other");
+    if ((status & device::kTooLarge) != 0)
+      throw StructureError(
+          "a force is larger than 10^5 eV/Angstrom, or not a number: atoms have come too close to "
+          "each other");
+  }
+
   std::shared_ptr<device::Device> device_;
   DeviceEngine<T> engine_;
   bool has_uncertainty_;
@@ -104,10 +128,12 @@ class DeviceNetwork final : public Network {
   device::Array<device::Pair<T>> pairs_;
   device::Array<double> energies_, gradients_, uncertainty_;
   device::Array<unsigned> status_;
+  device::Array<double> virials_;
+  device::Array<device::Int64> fixed_;
   std::vector<int> host_species_;
   std::vector<device::Pair<T>> host_pairs_;
   std::vector<long long> host_starts_;
-  std::vector<T> rows_;
+  std::vector<double> rows_;
 };
 
 }  // namespace

@@ -28,8 +28,7 @@ class DeviceWeights {
   const V* keep(const std::vector<V>& values) {
     const std::size_t bytes = std::max<std::size_t>(1, values.size()) * sizeof(V);
     kept_.push_back(device_->allocate(bytes));
-    if (!values.empty())
-      device_->write(kept_.back(), values.data(), values.size() * sizeof(V));
+    if (!values.empty()) device_->write(kept_.back(), values.data(), values.size() * sizeof(V));
     return static_cast<const V*>(kept_.back());
   }
 
@@ -140,9 +139,9 @@ DeviceInteraction<T> to_device(const InteractionWeights<T>& from, int widest_sli
       const std::int64_t f = first + column % width;
       return f < F ? from.mix(f, column / width, f_in) : T(0);
     };
-    to.slices.push_back(
-        {first, width, kept.matrix<T>(F_in, S * width, at),
-         kept.matrix<T>(S * width, F_in, [&](auto column, auto f_in) { return at(f_in, column); })});
+    to.slices.push_back({first, width, kept.matrix<T>(F_in, S * width, at),
+                         kept.matrix<T>(S * width, F_in,
+                                        [&](auto column, auto f_in) { return at(f_in, column); })});
   }
   return to;
 }

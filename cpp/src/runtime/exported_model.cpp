@@ -6,13 +6,13 @@
 #include <numeric>
 #include <sstream>
 
+#include "../device/device.hpp"
+#include "device_network.hpp"
 #include "ekd/error.hpp"
 #include "ekd/forces.hpp"
 #include "ekd/model_file.hpp"
 #include "ekd/neighbor_list.hpp"
 #include "ekd/parallel.hpp"
-#include "../device/device.hpp"
-#include "device_network.hpp"
 #include "hipnn_network.hpp"
 
 namespace ekd {
@@ -55,6 +55,8 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
   json_ = file.json;
   single_ = options.precision == Precision::kModel ? metadata_.dtype == "float32"
                                                    : options.precision == Precision::kSingle;
+  device_ = options.device;
+  process_ = options.process;
   if (options.device == "cpu" && file.has_weights) {
     for (const HipnnWeights& weights : read_weights(file))
       members_.push_back(make_hipnn_network(weights, single_, options.block));
@@ -62,10 +64,13 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
   }
   if (device::is_device(options.device) && file.has_weights) {
     for (const HipnnWeights& weights : read_weights(file))
-      members_.push_back(make_device_network(weights, options.device, single_, options.block,
-                                             options.process));
+      members_.push_back(
+          make_device_network(weights, options.device, single_, options.block, options.process));
     return;
   }
+  if (options.device == "emulated")
+    throw NeedsTorchError("device 'emulated' runs networks whose weights are plain numbers, and '" +
+                          path + "' has none; write it anew with 'ekd upgrade'");
   if (!options.find_torch && options.device != "cpu")
     throw Error("device '" + options.device +
                 "' is used by torch, which is not here; use device cpu");
@@ -83,6 +88,13 @@ std::int64_t ExportedModel::exchange_width() const {
   std::int64_t widest = 0;
   for (const auto& member : members_) widest = std::max(widest, member->exchange_width());
   return widest;
+}
+
+std::vector<DeviceRows*> ExportedModel::on_device() {
+  std::vector<DeviceRows*> found;
+  for (const auto& member : members_)
+    if (DeviceRows* const rows = member->on_device(); rows != nullptr) found.push_back(rows);
+  return found;
 }
 
 Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchange,

@@ -1,5 +1,5 @@
-// The weights of one interaction of HIP-NN-TS and of the atom layers behind it, read and checked, in
-// the order in which a network uses them. How they lie in memory is for the network to say.
+// The weights of one interaction of HIP-NN-TS and of the atom layers behind it, read and checked,
+// in the order in which a network uses them. How they lie in memory is for the network to say.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,22 @@ from models import random_model
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
+# EKD_TEST_DEVICE=cuda (or emulated) runs these tests there.
+DEVICE = os.environ.get("EKD_TEST_DEVICE", "")
+
+
+def on_device(script: str) -> str:
+    """The script with ``pair_style ekd`` on the device that is asked for, if one is."""
+    if not DEVICE:
+        return script
+    return re.sub(
+        r"^(pair_style\s(?:.*\s)?ekd)(?!\S)(?!.*device)",
+        rf"\1 device {DEVICE}",
+        script,
+        flags=re.MULTILINE,
+    )
+
+
 @pytest.fixture
 def run_lammps(tmp_path: Path) -> RunLammps:
     """``run_lammps(script, n_ranks=1, environment=None, arguments=())``, in a folder of its own."""
@@ -26,7 +43,7 @@ def run_lammps(tmp_path: Path) -> RunLammps:
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> LammpsRun:
-        (tmp_path / "in.test").write_text(script)
+        (tmp_path / "in.test").write_text(on_device(script))
         command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite", *arguments]
         if n_ranks > 1:
             command = [str(SCRIPTS / "mpirun"), "-np", str(n_ranks), *command]
