@@ -43,6 +43,7 @@ PARTS: dict[str, Part] = {
     "forces": Part("bench_forces"),
     "md": Part("bench_md"),
     "training": Part("bench_training"),
+    "molecules": Part("bench_molecules"),
     "memory": Part("bench_memory", every_thread_count=False),
 }
 """In the order in which they are measured."""
