@@ -1,6 +1,6 @@
 """The benchmark suite: ekd and its peers in one run, on one input.
 
-python benchmarks/run.py [--quick] [--only neighbor_list forces md training memory]
+python benchmarks/run.py [--quick] [--only neighbor_list forces md training molecules memory]
 """
 
 from __future__ import annotations

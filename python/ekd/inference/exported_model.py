@@ -201,7 +201,7 @@ class ExportedModel:
     ) -> BatchResults:
         """As :meth:`evaluate`, for many structures in one call.
 
-        >>> for results in model.evaluate_batch([water, ice]):  # doctest: +SKIP
+        >>> for results in model.evaluate_batch([water, crystal]):  # doctest: +SKIP
         ...     print(results.energy)
 
         A call costs about as much as the model itself does for a small molecule; here many

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -241,6 +242,37 @@ def test_a_structure_that_is_wrong_is_named(
 def test_a_batch_of_one_is_numbered_too(model: ExportedModel) -> None:
     with pytest.raises(StructureError, match="atoms 0 and 1 of structure 0 are 0 Å apart"):
         model.evaluate_batch([Atoms("OH")])
+
+
+class StopError(Exception):
+    pass
+
+
+def test_can_be_interrupted(model: ExportedModel) -> None:
+    """Handlers of signals run between two evaluations, not only after the last."""
+    water, n = systems.water(), 30_000
+    given = (
+        np.tile(water.numbers, n),
+        np.tile(water.positions, (n, 1)),
+        3 * np.arange(n + 1),
+    )
+    calls = 0
+
+    def handler(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 20:  # more than there are before the arrays are in C++, and after
+            raise StopError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+    try:
+        with pytest.raises(StopError):
+            model.evaluate_arrays(*given, max_atoms=3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert_same(model.evaluate_batch([water])[0], alone(model, water))
 
 
 def test_arguments_that_are_wrong(model: ExportedModel) -> None:
