@@ -1,6 +1,6 @@
 """The benchmark suite: ekd and its peers in one run, on one input.
 
-python benchmarks/run.py [--quick] [--only neighbor_list forces md training memory]
+python benchmarks/run.py [--quick] [--only neighbor_list forces md training molecules memory]
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ PARTS: dict[str, Part] = {
     "forces": Part("bench_forces"),
     "md": Part("bench_md"),
     "training": Part("bench_training"),
+    "molecules": Part("bench_molecules"),
     "memory": Part("bench_memory", every_thread_count=False),
 }
 """In the order in which they are measured."""

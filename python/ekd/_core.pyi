@@ -26,6 +26,17 @@ _Results: TypeAlias = tuple[
     NDArray[np.float64],
 ]
 
+# The same of every structure of a batch.
+_BatchResults: TypeAlias = tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]
+
 def neighbor_list(
     positions: ArrayLike,
     offsets: ArrayLike,
@@ -73,3 +84,13 @@ class ExportedModel:
         pbc: ArrayLike | None,
         n_threads: int,
     ) -> _Results: ...
+    def evaluate_batch(
+        self,
+        species: ArrayLike,
+        positions: ArrayLike,
+        offsets: ArrayLike,
+        cells: ArrayLike | None,
+        pbc: ArrayLike | None,
+        max_atoms: int,
+        n_threads: int,
+    ) -> _BatchResults: ...

@@ -101,7 +101,7 @@ def neighbor_list(
             are not finite, a periodic direction without a cell vector, a degenerate cell, a cutoff
             that is not positive, or arrays of the wrong shape.
     """
-    structure = _Structures.single(positions, cell, pbc)
+    structure = Structures.single(positions, cell, pbc)
     found = _native.core().neighbor_list(
         structure.positions,
         structure.offsets,
@@ -153,7 +153,7 @@ def batched_neighbor_list(
         StructureError: as for :func:`neighbor_list`, naming the structure; or arrays whose shapes
             do not fit together.
     """
-    batch = _Structures.batch(positions, offsets, cells, pbc)
+    batch = Structures.batch(positions, offsets, cells, pbc)
     found = _native.core().neighbor_list(
         batch.positions, batch.offsets, cutoff, batch.cells, batch.pbc, _threads(n_threads)
     )
@@ -217,7 +217,7 @@ class VerletList:
         pbc: TensorLike | bool = False,
     ) -> NeighborList | TensorNeighborList:
         """The pairs within the cutoff; arguments and errors as for :func:`neighbor_list`."""
-        structure = _Structures.single(positions, cell, pbc)
+        structure = Structures.single(positions, cell, pbc)
         found = self._native.update(
             structure.positions,
             structure.offsets,
@@ -251,7 +251,7 @@ class VerletList:
             energy, atomic energies, forces, virial, energies of the members, forces_std,
             uncertainty.
         """
-        structure = _Structures.single(positions, cell, pbc)
+        structure = Structures.single(positions, cell, pbc)
         found: tuple[Any, ...] = runtime.evaluate_structure(
             self._native,
             species,
@@ -268,7 +268,7 @@ class VerletList:
 
 
 @dataclass(frozen=True)
-class _Structures:
+class Structures:
     """Contiguous arrays of the right types and shapes, which C++ takes as they are."""
 
     positions: NDArray[np.float64]
@@ -279,12 +279,13 @@ class _Structures:
     @classmethod
     def single(
         cls, positions: TensorLike, cell: TensorLike | None, pbc: TensorLike | bool
-    ) -> _Structures:
-        array = _array(positions, np.float64)
-        flags = _array(pbc, np.bool_)
+    ) -> Structures:
+        """One structure; arguments and errors as for :func:`neighbor_list`."""
+        array = as_array(positions, np.float64)
+        flags = as_array(pbc, np.bool_)
         if flags.shape not in ((), (1,), (3,)):
             raise StructureError(f"pbc has shape {flags.shape}, expected one flag or three")
-        lattice = None if cell is None else _array(cell, np.float64)
+        lattice = None if cell is None else as_array(cell, np.float64)
         is_sound = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
         if is_sound and flags.shape == (3,) and (lattice is None or lattice.shape == (3, 3)):
             # As most structures are; the checks below take longer than a small molecule.
@@ -308,19 +309,30 @@ class _Structures:
         offsets: TensorLike,
         cells: TensorLike | None,
         pbc: TensorLike | None,
-    ) -> _Structures:
-        positions = _array(positions, np.float64)
-        offsets = _array(offsets, np.int64).reshape(-1)
-        if positions.size == 0:
+        *,
+        may_be_empty: bool = False,
+    ) -> Structures:
+        """Several; arguments and errors as for :func:`batched_neighbor_list`.
+
+        Args:
+            positions: as there, as the following.
+            offsets: as there.
+            cells: as there.
+            pbc: as there.
+            may_be_empty: whether there may be no structures at all.
+        """
+        positions = as_array(positions, np.float64)
+        offsets = as_array(offsets, np.int64).reshape(-1)
+        if positions.size == 0 and not (may_be_empty and len(offsets) == 1):
             raise StructureError("no atoms; a structure needs at least one atom")
         n_structures = len(offsets) - 1
         if cells is not None:
-            cells = _shaped("cells", _array(cells, np.float64), (n_structures, 3, 3))
+            cells = _shaped("cells", as_array(cells, np.float64), (n_structures, 3, 3))
         if pbc is not None:
-            pbc = _shaped("pbc", _array(pbc, np.bool_), (n_structures, 3)).view(np.uint8)
+            pbc = _shaped("pbc", as_array(pbc, np.bool_), (n_structures, 3)).view(np.uint8)
         if positions.ndim != 2 or positions.shape[1] != 3:
             raise StructureError(f"positions have shape {positions.shape}, expected (n_atoms, 3)")
-        if n_structures < 1 or offsets[0] != 0 or offsets[-1] != len(positions):
+        if n_structures < 0 or offsets[0] != 0 or offsets[-1] != len(positions):
             raise StructureError(
                 f"offsets run from {offsets[:1]} to {offsets[-1:]}, expected 0 to "
                 f"{len(positions)}, the number of atoms"
@@ -333,8 +345,8 @@ class _Structures:
         return cls(positions, offsets, cells, pbc)
 
 
-def _array(values: TensorLike | bool, dtype: type[np.generic]) -> NDArray[Any]:
-    """A contiguous array; the memory of ``values`` itself where that is possible."""
+def as_array(values: TensorLike | bool, dtype: type[np.generic]) -> NDArray[Any]:
+    """A contiguous array in the memory of the CPU; that of ``values`` itself where it is one."""
     if _is_tensor(values):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype=dtype, order="C")

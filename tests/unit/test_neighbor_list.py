@@ -320,13 +320,13 @@ def test_tensors_in_tensors_out() -> None:
 
 def test_contiguous_input_is_not_copied() -> None:
     """Neither arrays nor tensors: C++ reads the memory that they lie in."""
-    from ekd.neighbor_list import _Structures
+    from ekd.neighbor_list import Structures
 
     array, cell = np.zeros((4, 3)), np.eye(3)
-    assert _Structures.single(array, cell, True).positions is array
-    assert np.shares_memory(_Structures.single(array, cell, True).cells, cell)
+    assert Structures.single(array, cell, True).positions is array
+    assert np.shares_memory(Structures.single(array, cell, True).cells, cell)
     tensor = torch.zeros((4, 3), dtype=torch.float64)
-    assert _Structures.single(tensor, None, False).positions.ctypes.data == tensor.data_ptr()
+    assert Structures.single(tensor, None, False).positions.ctypes.data == tensor.data_ptr()
 
 
 @pytest.mark.parametrize("batched", [False, True])

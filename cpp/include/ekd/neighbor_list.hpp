@@ -20,6 +20,9 @@ struct StructureBatch {
   const double* positions = nullptr;      // [n_atoms, 3], Å
   const double* cells = nullptr;          // [n_structures, 3, 3], rows are lattice vectors; or null
   const std::uint8_t* pbc = nullptr;      // [n_structures, 3]; null: nothing is periodic
+  // How errors count the structures: the first is this one. -1: from 0, and one alone has no
+  // number.
+  std::int64_t first_number = -1;
 };
 
 // A full list (i -> j and j -> i), sorted by centre, of all pairs with distance < cutoff.

@@ -35,7 +35,10 @@ StructureView view(const StructureBatch& batch, std::int64_t structure) {
   if (batch.cells != nullptr) view.cell = batch.cells + 9 * structure;
   for (int d = 0; d < 3; ++d)
     view.periodic[d] = batch.pbc != nullptr && batch.pbc[3 * structure + d] != 0;
-  if (batch.n_structures > 1) view.number = structure;
+  if (batch.first_number >= 0)
+    view.number = batch.first_number + structure;
+  else if (batch.n_structures > 1)
+    view.number = structure;
   return view;
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "ekd/batch_results.hpp"
 #include "ekd/buffer.hpp"
 #include "ekd/error.hpp"
 #include "ekd/exported_model.hpp"
@@ -194,6 +195,54 @@ py::tuple evaluate_structure(Model& model, ekd::VerletList& verlet,
                   list.pair_vectors.data(), static_cast<std::int64_t>(list.n_pairs()), n_threads);
 }
 
+// Ctrl-C between two evaluations.
+void raise_if_interrupted() {
+  const py::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+py::tuple evaluate_batch(Model& model, const Array<std::int64_t>& species,
+                         const Array<double>& positions, const Array<std::int64_t>& offsets,
+                         const std::optional<Array<double>>& cells,
+                         const std::optional<Array<std::uint8_t>>& pbc, std::int64_t max_atoms,
+                         int n_threads) {
+  require(offsets.ndim() == 1 && offsets.size() > 0 && species.ndim() == 1 &&
+              positions.ndim() == 2 && positions.shape(1) == 3 &&
+              species.size() == positions.shape(0),
+          "shapes do not fit: species are [n_atoms], positions [n_atoms, 3] and offsets "
+          "[n_structures + 1]");
+  const ekd::StructureBatch batch = make_batch(positions, offsets, cells, pbc);
+  const auto n = static_cast<py::ssize_t>(batch.n_structures);
+  const std::int64_t* const end = offsets.data() + offsets.size();
+  require(
+      offsets.data()[0] == 0 && end[-1] == species.size() && std::is_sorted(offsets.data(), end),
+      "offsets do not ascend from 0 to the number of atoms");
+  require((!cells || cells->size() == 9 * n) && (!pbc || pbc->size() == 3 * n),
+          "shapes do not fit: cells are [n_structures, 3, 3], pbc [n_structures, 3]");
+  require_species(model, species);
+  ekd::BatchOptions options;
+  options.max_atoms = max_atoms;
+  options.n_threads = n_threads;
+  options.before_each = raise_if_interrupted;
+  ekd::BatchResults found;
+  {
+    py::gil_scoped_release release;
+    const std::lock_guard lock(model.mutex);
+    found = ekd::evaluate_batch(model.model, batch, species.data(), options);
+  }
+  const auto n_atoms = static_cast<py::ssize_t>(species.size());
+  const auto n_members = n > 0 ? std::ssize(found.member_energies) / n : 1;
+  const auto n_spread = std::ssize(found.forces_std);
+  const auto n_uncertain = std::ssize(found.uncertainty);
+  return py::make_tuple(to_numpy(std::move(found.energies), {n}),
+                        to_numpy(std::move(found.atomic_energies), {n_atoms}),
+                        to_numpy(std::move(found.forces), {n_atoms, 3}),
+                        to_numpy(std::move(found.virials), {n, 3, 3}),
+                        to_numpy(std::move(found.member_energies), {n, n_members}),
+                        to_numpy(std::move(found.forces_std), {n_spread}),
+                        to_numpy(std::move(found.uncertainty), {n_uncertain}));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -237,7 +286,12 @@ PYBIND11_MODULE(_core, module) {
            "uncertainty.")
       .def("evaluate_structure", &evaluate_structure, py::arg("verlet"), py::arg("species"),
            py::arg("positions"), py::arg("cell"), py::arg("pbc"), py::arg("n_threads"),
-           "As evaluate_pairs.");
+           "As evaluate_pairs.")
+      .def("evaluate_batch", &evaluate_batch, py::arg("species"), py::arg("positions"),
+           py::arg("offsets"), py::arg("cells"), py::arg("pbc"), py::arg("max_atoms"),
+           py::arg("n_threads"),
+           "As evaluate_pairs, of every structure: energies, virials and energies of the members "
+           "are arrays of structures.");
   module.def(
       "instruction_set", [] { return ekd::hipnn_kernels<float>().instruction_set; },
       "Name of the instruction set whose kernels this process runs: avx512, avx2 or portable.");

@@ -1,6 +1,5 @@
 #include "ekd/structure_results.hpp"
 
-#include <cmath>
 #include <numeric>
 
 #include "ekd/forces.hpp"
@@ -10,20 +9,6 @@ namespace {
 
 double sum(const Buffer<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
-}
-
-// sqrt(mean over members of |F - mean F|² / 3), of every atom.
-Buffer<double> spread(const std::vector<Buffer<double>>& members, const Buffer<double>& mean) {
-  const std::size_t n_atoms = mean.size() / 3;
-  Buffer<double> result(n_atoms);
-  for (std::size_t i = 0; i < n_atoms; ++i) {
-    double squares = 0.0;
-    for (const Buffer<double>& of_member : members)
-      for (std::size_t d = 3 * i; d < 3 * i + 3; ++d)
-        squares += (of_member[d] - mean[d]) * (of_member[d] - mean[d]);
-    result[i] = std::sqrt(squares / (3.0 * static_cast<double>(members.size())));
-  }
-  return result;
 }
 
 }  // namespace
@@ -49,7 +34,7 @@ StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
   if (member_forces.empty())
     results.member_energies.push_back(sum(results.atomic_energies));
   else
-    results.forces_std = spread(member_forces, results.forces);
+    results.forces_std = forces_spread(member_forces, results.forces);
   return results;
 }
 

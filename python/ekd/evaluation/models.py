@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,9 @@ from ekd.elements import symbol
 from ekd.errors import StructureError
 from ekd.files import sha256
 from ekd.inference import ExportedModel, ModelMetadata, read_metadata
-from ekd.neighbor_list import NeighborList, batched_neighbor_list
 from ekd.training.ensemble import mean_uncertainty
 
 Array = NDArray[np.float64]
-
-_PAIRS_PER_CALL = 50_000  # enough work to hide the cost of a call, some tens of MB
 
 
 @dataclass(frozen=True)
@@ -240,51 +237,14 @@ class FileModel:
             )
 
     def predict(self, data: Dataset, first: int = 0) -> ModelPredictions:
-        """Evaluate many configurations in one call, as one structure without pairs in between."""
-        model = ExportedModel(self.path)
-        species = model.species(data.atomic_numbers)
-        found = batched_neighbor_list(
-            data.positions, data.offsets, model.metadata.cutoff, data.cells, data.pbc
+        """Evaluate all configurations in one call."""
+        found = ExportedModel(self.path).evaluate_arrays(
+            data.atomic_numbers, data.positions, data.offsets, data.cells, data.pbc
         )
-        energies = np.empty(len(data))
-        forces = np.empty((data.n_atoms, 3))
-        several = self.n_members > 1
-        energies_std = np.empty(len(data)) if several else None
-        forces_std = np.empty(data.n_atoms) if several else None
-        uncertainty = np.empty(data.n_atoms) if model.metadata.uncertainty else None
-        # The spread of the energy is one number per call: a committee takes one at a time.
-        for start, stop in _calls(found.pair_offsets, 0 if several else _PAIRS_PER_CALL):
-            atoms = slice(data.offsets[start], data.offsets[stop])
-            results = model.evaluate_pairs(species[atoms], _part(found, data, start, stop))
-            bounds = data.offsets[start:stop] - data.offsets[start]
-            energies[start:stop] = np.add.reduceat(results.atomic_energies, bounds)
-            forces[atoms] = results.forces
-            if energies_std is not None:
-                energies_std[start] = results.energy_std
-            if forces_std is not None:
-                forces_std[atoms] = results.forces_std
-            if uncertainty is not None:
-                uncertainty[atoms] = results.uncertainty
-        return ModelPredictions(energies, forces, energies_std, forces_std, uncertainty=uncertainty)
-
-
-def _calls(pair_offsets: NDArray[np.int64], n_pairs: int) -> Iterator[tuple[int, int]]:
-    """Ranges of configurations with at most so many pairs, or one with more."""
-    start, n_configs = 0, len(pair_offsets) - 1
-    while start < n_configs:
-        stop = int(np.searchsorted(pair_offsets, pair_offsets[start] + n_pairs, "right")) - 1
-        stop = min(max(stop, start + 1), n_configs) if n_pairs else start + 1
-        yield start, stop
-        start = stop
-
-
-def _part(found: NeighborList, data: Dataset, start: int, stop: int) -> NeighborList:
-    pairs = slice(found.pair_offsets[start], found.pair_offsets[stop])
-    first_atom, last_atom = data.offsets[start], data.offsets[stop]
-    return NeighborList(
-        pairs=np.ascontiguousarray(found.pairs[:, pairs] - first_atom),
-        cell_shifts=found.cell_shifts[pairs],
-        pair_vectors=found.pair_vectors[pairs],
-        pair_offsets=found.pair_offsets[start : stop + 1] - found.pair_offsets[start],
-        center_offsets=found.center_offsets[first_atom : last_atom + 1] - found.pair_offsets[start],
-    )
+        return ModelPredictions(
+            found.energies,
+            found.forces,
+            found.energies_std,
+            found.forces_std,
+            uncertainty=found.uncertainty,
+        )

@@ -6,10 +6,11 @@ torch, but for files and devices that nothing else can use.
 
 from ekd.inference.exported_model import ExportedModel
 from ekd.inference.metadata import ModelMetadata, has_weights, read_metadata
-from ekd.inference.results import Results
+from ekd.inference.results import BatchResults, Results
 from ekd.inference.self_test import SelfTestReport, compare_with_frame, run_self_test
 
 __all__ = [
+    "BatchResults",
     "ExportedModel",
     "ModelMetadata",
     "Results",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,9 @@ from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.files import sha256 as sha256_of
 from ekd.inference.metadata import ModelMetadata
-from ekd.inference.results import Results
-from ekd.neighbor_list import NeighborList, VerletList
+from ekd.inference.results import BatchResults, Results
+from ekd.inference.structures import StructureLike, as_arrays
+from ekd.neighbor_list import NeighborList, Structures, VerletList, as_array
 from ekd.threads import default_threads
 
 if TYPE_CHECKING:
@@ -149,21 +150,27 @@ class ExportedModel:
         key, known = numbers.tobytes(), self._last
         if known is not None and known[0] == key:
             return known[1]
-        # The last place of the table stands for all numbers beyond it, and below zero.
-        last = len(self._species) - 1
-        species = self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
+        species = self._look_up(numbers)
         if (species < 0).any():
-            from ekd.elements import symbol
-
-            missing = sorted(set(numbers[species < 0].tolist()))
-            raise StructureError(
-                f"the structure contains {', '.join(symbol(z) for z in missing)}, but the model "
-                f"'{self.path}' knows only {', '.join(self.metadata.elements)}; use a model that "
-                "was trained on every element of the structure"
-            )
+            self._refuse_elements("the structure", numbers[species < 0])
         species.setflags(write=False)
         self._last = key, species
         return species
+
+    def _look_up(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Species of atomic numbers; -1: not in the model."""
+        # The last place of the table stands for all numbers beyond it, and below zero.
+        last = len(self._species) - 1
+        return self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
+
+    def _refuse_elements(self, structure: str, numbers: NDArray[np.int64]) -> NoReturn:
+        from ekd.elements import symbol
+
+        raise StructureError(
+            f"{structure} contains {', '.join(symbol(z) for z in sorted(set(numbers.tolist())))}, "
+            f"but the model '{self.path}' knows only {', '.join(self.metadata.elements)}; use a "
+            "model that was trained on every element of the structure"
+        )
 
     def evaluate(
         self,
@@ -188,6 +195,100 @@ class ExportedModel:
         """
         species = self.species(atomic_numbers)
         return self._results(self.neighbors.evaluate(self._runtime, species, positions, cell, pbc))
+
+    def evaluate_batch(
+        self, structures: Iterable[StructureLike], max_atoms: int | None = None
+    ) -> BatchResults:
+        """As :meth:`evaluate`, for many structures in one call.
+
+        >>> for results in model.evaluate_batch([water, crystal]):  # doctest: +SKIP
+        ...     print(results.energy)
+
+        A call costs about as much as the model itself does for a small molecule; here many
+        structures share one. Each gets what :meth:`evaluate` gives it: to the last bit with the
+        kernels of ekd and no skin, otherwise to rounding.
+
+        Args:
+            structures: :class:`ase.Atoms`, or tuples of the arguments of :meth:`evaluate`:
+                ``(atomic_numbers, positions)``, ``(atomic_numbers, positions, cell, pbc)``.
+                Periodic and open ones, of any elements of the model, in any order; there may be
+                none.
+            max_atoms: structures with no more atoms than this together are evaluated at once, a
+                larger one alone. It bounds the memory and does not change the results. By default
+                512, or 2048 for each of several threads.
+
+        Raises:
+            StructureError: as for :meth:`evaluate`, or arrays of a wrong shape: the message names
+                the structure by its place, from 0. No structure has results then.
+            EKDError: ``max_atoms`` is not positive.
+        """
+        found = as_arrays(structures)
+        return self.evaluate_arrays(
+            found.atomic_numbers, found.positions, found.offsets, found.cells, found.pbc, max_atoms
+        )
+
+    def evaluate_arrays(
+        self,
+        atomic_numbers: ArrayLike,
+        positions: ArrayLike,
+        offsets: ArrayLike,
+        cells: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        max_atoms: int | None = None,
+    ) -> BatchResults:
+        """As :meth:`evaluate_batch`, of structures that lie in one set of arrays.
+
+        Args:
+            atomic_numbers: (n_atoms), one structure after the other.
+            positions: (n_atoms, 3), Å.
+            offsets: (n_structures + 1); structure s owns atoms ``offsets[s]:offsets[s + 1]``.
+            cells: (n_structures, 3, 3), Å; None where nothing is periodic.
+            pbc: (n_structures, 3); None where nothing is periodic.
+            max_atoms: as for :meth:`evaluate_batch`.
+
+        Raises:
+            StructureError: as for :meth:`evaluate_batch`, or arrays that do not fit together.
+            EKDError: as for :meth:`evaluate_batch`.
+        """
+        if max_atoms is not None and max_atoms < 1:
+            raise EKDError(
+                f"max_atoms is {max_atoms}; give the number of atoms that are evaluated at a time, "
+                "1 or more"
+            )
+        batch = Structures.batch(positions, offsets, cells, pbc, may_be_empty=True)
+        numbers = as_array(atomic_numbers, np.int64)
+        if numbers.shape != (len(batch.positions),):
+            raise StructureError(
+                f"atomic_numbers have shape {numbers.shape}, expected ({len(batch.positions)}), "
+                "one for each row of positions"
+            )
+        species = self._look_up(numbers)
+        if (unknown := np.flatnonzero(species < 0)).size:
+            place = int(np.searchsorted(batch.offsets, unknown[0], "right")) - 1
+            last = int(np.searchsorted(unknown, batch.offsets[place + 1]))
+            self._refuse_elements(f"structure {place}", numbers[unknown[:last]])
+        found = self._runtime.evaluate_batch(
+            species,
+            batch.positions,
+            batch.offsets,
+            batch.cells,
+            batch.pbc,
+            0 if max_atoms is None else max_atoms,
+            default_threads(),
+        )
+        energies, atomic_energies, forces, virials, member_energies, forces_std, uncertainty = found
+        several = self.metadata.n_members > 1
+        return BatchResults(
+            offsets=batch.offsets,
+            energies=energies,
+            atomic_energies=atomic_energies,
+            forces=forces,
+            virials=virials,
+            member_energies=member_energies if several else None,
+            forces_std=forces_std if several else None,
+            energies_std=member_energies.std(axis=1) if several else None,
+            uncertainty=uncertainty if self.metadata.uncertainty else None,
+        )
 
     def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
         """As :meth:`evaluate`, where the pairs are known.

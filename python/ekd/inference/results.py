@@ -1,8 +1,10 @@
-"""What a model predicts for one structure."""
+"""What a model predicts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +35,58 @@ class Results:
     forces_std: NDArray[np.float64] | None = None
     energy_std: float | None = None
     uncertainty: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResults(Sequence[Results]):
+    """What a model predicts for many structures: a sequence of :class:`Results`.
+
+    >>> forces = [results.forces for results in model.evaluate_batch(structures)]  # doctest: +SKIP
+
+    The arrays of a :class:`Results` are parts of those below, which hold the atoms of all
+    structures one after the other; units and meaning are the same.
+
+    Attributes:
+        offsets: (n_structures + 1); structure s owns atoms ``offsets[s]:offsets[s + 1]``.
+        energies: (n_structures).
+        atomic_energies: (n_atoms).
+        forces: (n_atoms, 3).
+        virials: (n_structures, 3, 3).
+        member_energies: of a committee, the energy by each member, (n_structures, n_members) eV;
+            or None.
+        forces_std: of a committee, (n_atoms); or None.
+        energies_std: of a committee, (n_structures); or None.
+        uncertainty: of students that have learned it, (n_atoms); or None.
+    """
+
+    offsets: NDArray[np.int64]
+    energies: NDArray[np.float64]
+    atomic_energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    virials: NDArray[np.float64]
+    member_energies: NDArray[np.float64] | None = None
+    forces_std: NDArray[np.float64] | None = None
+    energies_std: NDArray[np.float64] | None = None
+    uncertainty: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+    @overload
+    def __getitem__(self, index: int) -> Results: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Results]: ...
+    def __getitem__(self, index: int | slice) -> Results | list[Results]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = range(len(self))[index]
+        atoms = slice(self.offsets[k], self.offsets[k + 1])
+        return Results(
+            energy=float(self.energies[k]),
+            atomic_energies=self.atomic_energies[atoms],
+            forces=self.forces[atoms],
+            virial=self.virials[k],
+            forces_std=None if self.forces_std is None else self.forces_std[atoms],
+            energy_std=None if self.energies_std is None else float(self.energies_std[k]),
+            uncertainty=None if self.uncertainty is None else self.uncertainty[atoms],
+        )
