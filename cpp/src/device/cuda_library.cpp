@@ -42,6 +42,18 @@ std::vector<std::string> places_of_nvrtc() {
   return places;
 }
 
+// NVRTC opens libnvrtc-builtins.so by its name alone when it compiles, and does not look in the
+// folder that it lies in itself. What is loaded already it finds.
+void load_builtins(const std::filesystem::path& nvrtc) {
+  if (!nvrtc.has_parent_path()) return;  // the linker finds both
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(nvrtc.parent_path(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("libnvrtc-builtins.so.", 0) == 0)
+      dlopen(entry.path().c_str(), RTLD_NOW | RTLD_GLOBAL);
+  }
+}
+
 struct Nvrtc {
   using Program = struct NvrtcProgram*;
   int (*nvrtcVersion)(int*, int*);
@@ -73,6 +85,7 @@ const Nvrtc& Nvrtc::get() {
     void* library = nullptr;
     Nvrtc found{};
     for (const std::string& place : places_of_nvrtc()) {
+      load_builtins(place);
       library = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
       if (library == nullptr) continue;
       found.place = place;

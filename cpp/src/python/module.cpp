@@ -17,6 +17,7 @@
 
 #include "ekd/batch_results.hpp"
 #include "ekd/buffer.hpp"
+#include "ekd/device_check.hpp"
 #include "ekd/error.hpp"
 #include "ekd/exported_model.hpp"
 #include "ekd/hipnn_kernels.hpp"
@@ -292,6 +293,15 @@ PYBIND11_MODULE(_core, module) {
            py::arg("n_threads"),
            "As evaluate_pairs, of every structure: energies, virials and energies of the members "
            "are arrays of structures.");
+  module.def("check_device", &ekd::check_device, py::arg("device"),
+             py::call_guard<py::gil_scoped_release>(),
+             "Run some kernels on a device, against the host; its name.");
+  module.def("count_cuda_devices", &ekd::count_cuda_devices, "GPUs that the NVIDIA driver finds.");
+  module.def("nvrtc_version", &ekd::nvrtc_version, "Version and place of CUDA's compiler.");
+  module.def("compile_kernels", &ekd::compile_kernels, py::arg("architecture"), py::arg("single"),
+             py::arg("components"), py::arg("width") = 0, py::arg("sensitivities") = 0,
+             py::call_guard<py::gil_scoped_release>(),
+             "Compile the kernels for an architecture of CUDA, 90 for sm_90; their size in bytes.");
   module.def(
       "instruction_set", [] { return ekd::hipnn_kernels<float>().instruction_set; },
       "Name of the instruction set whose kernels this process runs: avx512, avx2 or portable.");
