@@ -4,9 +4,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "ekd/error.hpp"
+#include "kernel_cache.hpp"
 #include "sources.hpp"
 
 namespace ekd::device {
@@ -168,6 +170,12 @@ std::string compile_for_cuda(int architecture, const std::string& real, int comp
     options.push_back("-DEKD_SENSITIVITIES=" + std::to_string(sensitivities));
     options.push_back("-DEKD_SENSITIVITY_WIDTH=" + std::to_string(sensitivity_width));
   }
+  // What the result depends on.
+  std::string key = nvrtc_version();
+  for (const std::string& option : options) key += " " + option;
+  for (const Source& source : kHeaders) key += source.text;
+  key += kProgram.text;
+  if (std::optional<std::string> kept = find_kept_program(key)) return *kept;
   std::vector<const char*> words;
   for (const std::string& option : options) words.push_back(option.c_str());
   std::vector<const char*> texts, names;
@@ -200,6 +208,7 @@ std::string compile_for_cuda(int architecture, const std::string& real, int comp
   check(nvrtc, nvrtc.nvrtcGetCUBINSize(program, &size), "the kernels of ekd");
   std::string binary(size, '\0');
   check(nvrtc, nvrtc.nvrtcGetCUBIN(program, binary.data()), "the kernels of ekd");
+  keep_program(key, binary);
   return binary;
 }
 

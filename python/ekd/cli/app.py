@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import committee, interop, model_file, prepare, quickstart, stability, stages
+from ekd.cli import committee, doctor, interop, model_file, prepare, quickstart, stability, stages
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.errors import EKDError
@@ -86,6 +86,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd lammps build                pair_style ekd for the LAMMPS of a cluster
 
+    ekd doctor                      what works on this computer: versions, GPUs
+
 In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 """,
 )
@@ -116,6 +118,7 @@ stages.register(app)
 stability.register(app)
 committee.register(app)
 model_file.register(app)
+doctor.register(app)
 lammps_verbs.register(app)
 torch_verbs.register(app)
 quickstart.register(app)
