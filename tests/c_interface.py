@@ -43,6 +43,7 @@ class Options(_Sized):
         ("skin", ctypes.c_double),
         ("no_self_test", ctypes.c_int),
         ("reserved", ctypes.c_int),
+        ("device", ctypes.c_char_p),
     )
 
 

@@ -42,7 +42,7 @@ enum ekd_code {
    * each other, a position that is not finite, an impossible cell. */
   EKD_ERROR_STRUCTURE = 5,
   /* This model cannot do what is asked: ghosts with several interactions, a spread without a
-   * committee, an uncertainty that it was not taught. */
+   * committee, an uncertainty that it was not taught. Or the device is not here. */
   EKD_ERROR_UNSUPPORTED = 6,
   /* There is not enough memory. */
   EKD_ERROR_MEMORY = 7,
@@ -79,6 +79,9 @@ typedef struct ekd_options {
   /* 1: leave out the test of the file, which takes some milliseconds. */
   int no_self_test;
   int reserved; /* 0 */
+  /* Where the network is evaluated: "cpu", or null; "cuda" or "cuda:N". All arrays are the host's in
+   * any case. */
+  const char* device;
 } ekd_options;
 
 /* What a file says about itself. Pointers are valid until ekd_close. */
@@ -154,7 +157,7 @@ typedef struct ekd_rows {
 
 /* Opens a file and runs its self-test. `path`: of the file. `options`: NULL for the defaults.
  * `model`: becomes NULL on error. Close it with ekd_close.
- * EKD_ERROR_ARGUMENT, _FILE, _NEEDS_TORCH, _SELF_TEST, _MEMORY. */
+ * EKD_ERROR_ARGUMENT, _FILE, _NEEDS_TORCH, _SELF_TEST, _UNSUPPORTED, _MEMORY. */
 EKD_API int ekd_open(const char* path, const ekd_options* options, ekd_model** model);
 
 /* Fills `description`, whose `size` is set. EKD_ERROR_ARGUMENT. */

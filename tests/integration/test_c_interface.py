@@ -414,6 +414,22 @@ def test_options_out_of_range(several: Path, options: dict[str, float], words: s
     assert words in error.message
 
 
+def test_a_device(several: Path, local: Path) -> None:
+    for path in (several, local):
+        expected = Program(path).evaluate(*WATER)
+        found = Program(path, device=b"emulated").evaluate(*WATER)
+        assert_allclose(
+            found["forces"], expected["forces"], **tolerance("runtime", "float64").bounds
+        )
+
+
+@pytest.mark.parametrize("device", [b"cuda:7777", b"gpu"])
+def test_a_device_that_is_not_here(local: Path, device: bytes) -> None:
+    error = failure(lambda: Program(local, device=device))
+    assert error.code == c_interface.UNSUPPORTED
+    assert "device" in error.message
+
+
 def damaged(source: Path, target: Path) -> Path:
     target.write_bytes(source.read_bytes()[:-100])
     return target
@@ -596,6 +612,13 @@ def test_sizes_of_structs(several: Path) -> None:
         pointer = ctypes.cast(ctypes.byref(options), ctypes.POINTER(Options))
         assert library.ekd_open(str(several).encode(), pointer, ctypes.byref(model)) == code
         library.ekd_close(model)
+
+    # Of a program that was compiled before there were devices.
+    older = Options()
+    older.size = Options.device.offset
+    model = ctypes.c_void_p()
+    assert library.ekd_open(str(several).encode(), older, ctypes.byref(model)) == c_interface.OK
+    library.ekd_close(model)
 
     class NewerDescription(ctypes.Structure):
         _fields_ = (("known", c_interface.Description), ("new", ctypes.c_int64))

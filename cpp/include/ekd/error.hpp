@@ -29,4 +29,9 @@ struct SelfTestError : ModelFileError {
   using ModelFileError::ModelFileError;
 };
 
+// A device is not here, or cannot do what is asked.
+struct DeviceError : Error {
+  using Error::Error;
+};
+
 }  // namespace ekd

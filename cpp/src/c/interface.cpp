@@ -1,5 +1,6 @@
 // The functions of ekd.h: what comes in is checked, and no exception leaves.
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -44,6 +45,8 @@ int guarded(const Act& act) noexcept {
     return failed(EKD_ERROR_ARGUMENT, error.what());
   } catch (const ekd::UnsupportedError& error) {
     return failed(EKD_ERROR_UNSUPPORTED, error.what());
+  } catch (const ekd::DeviceError& error) {
+    return failed(EKD_ERROR_UNSUPPORTED, error.what());
   } catch (const ekd::NeedsTorchError& error) {
     return failed(EKD_ERROR_NEEDS_TORCH, error.what());
   } catch (const ekd::SelfTestError& error) {
@@ -68,6 +71,8 @@ using ekd::require;
 // what older programs send is shorter: this is to be the size of its first version then.
 template <class Struct>
 constexpr std::size_t kLeastSize = sizeof(Struct);
+template <>
+constexpr std::size_t kLeastSize<ekd_options> = offsetof(ekd_options, device);
 
 template <class Struct>
 void check_size(std::size_t size, const char* name) {

@@ -56,6 +56,7 @@ ekd::ModelOptions model_options(const ekd_options& options) {
   ekd::ModelOptions found;
   found.precision = kPrecisions[checked(options).precision];
   found.block = options.block;
+  if (options.device != nullptr) found.device = options.device;
   return found;
 }
 

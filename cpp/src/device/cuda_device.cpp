@@ -103,8 +103,8 @@ class CudaDevice final : public Device {
     Cuda::Pointer pointer = 0;
     const int result = cuda_.cuMemAlloc_v2(&pointer, bytes);
     if (result == Cuda::kOutOfMemory)
-      throw Error(name_ + " has no room for " + std::to_string(bytes >> 20) +
-                  " MiB more; use a smaller 'block', or more GPUs");
+      throw DeviceError(name_ + " has no room for " + std::to_string(bytes >> 20) +
+                        " MiB more; use a smaller 'block', or more GPUs");
     cuda_.check(result, name_);
     return reinterpret_cast<void*>(pointer);
   }

@@ -77,8 +77,8 @@ template <class Function>
 void find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
   if (function == nullptr)
-    throw Error(std::string("a library of CUDA has no function ") + name +
-                ": it is too old; ekd needs CUDA 12 or newer");
+    throw DeviceError(std::string("a library of CUDA has no function ") + name +
+                      ": it is too old; ekd needs CUDA 12 or newer");
 }
 #define EKD_FIND(name) find(library, #name, found.name)
 
@@ -94,7 +94,7 @@ const Nvrtc& Nvrtc::get() {
       break;
     }
     if (library == nullptr)
-      throw Error(
+      throw DeviceError(
           "NVRTC, the compiler of CUDA at run time, was not found: install a CUDA toolkit or 'pip "
           "install nvidia-cuda-nvrtc', or name libnvrtc.so in the environment variable EKD_NVRTC");
     EKD_FIND(nvrtcVersion);
@@ -113,7 +113,8 @@ const Nvrtc& Nvrtc::get() {
 
 void check(const Nvrtc& nvrtc, int result, const char* what) {
   if (result != 0)
-    throw Error(std::string(what) + ": NVRTC says '" + nvrtc.nvrtcGetErrorString(result) + "'");
+    throw DeviceError(std::string(what) + ": NVRTC says '" + nvrtc.nvrtcGetErrorString(result) +
+                      "'");
 }
 
 }  // namespace
@@ -122,7 +123,7 @@ const CudaDriver& CudaDriver::get() {
   static const CudaDriver driver = [] {
     void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (library == nullptr)
-      throw Error(
+      throw DeviceError(
           "device cuda: there is no NVIDIA driver here (libcuda.so.1 was not found); use device "
           "cpu, or a computer with a GPU");
     CudaDriver found{};
@@ -155,8 +156,8 @@ void CudaDriver::check(Result result, const std::string& what) const {
   if (result == 0) return;
   const char* words = nullptr;
   cuGetErrorString(result, &words);
-  throw Error(what + ": CUDA says '" + (words == nullptr ? "unknown error" : words) + "' (error " +
-              std::to_string(result) + ")");
+  throw DeviceError(what + ": CUDA says '" + (words == nullptr ? "unknown error" : words) +
+                    "' (error " + std::to_string(result) + ")");
 }
 
 std::string compile_for_cuda(int architecture, const std::string& real, int components, int width,
@@ -200,9 +201,9 @@ std::string compile_for_cuda(int architecture, const std::string& real, int comp
     nvrtc.nvrtcGetProgramLogSize(program, &size);
     std::string log(size, '\0');
     if (size > 0) nvrtc.nvrtcGetProgramLog(program, log.data());
-    throw Error("the kernels of ekd do not compile for sm_" + std::to_string(architecture) +
-                " with NVRTC " + nvrtc_version() + " ('" + nvrtc.nvrtcGetErrorString(result) +
-                "'): " + log);
+    throw DeviceError("the kernels of ekd do not compile for sm_" + std::to_string(architecture) +
+                      " with NVRTC " + nvrtc_version() + " ('" + nvrtc.nvrtcGetErrorString(result) +
+                      "'): " + log);
   }
   std::size_t size = 0;
   check(nvrtc, nvrtc.nvrtcGetCUBINSize(program, &size), "the kernels of ekd");

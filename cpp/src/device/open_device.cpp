@@ -17,7 +17,8 @@ int number_of(const std::string& name) {
   const bool is_number = !digits.empty() && digits.size() <= 4 &&
                          std::all_of(digits.begin(), digits.end(),
                                      [](unsigned char c) { return std::isdigit(c) != 0; });
-  if (!is_number) throw Error("device '" + name + "' is not one of cuda, cuda:0, cuda:1, ...");
+  if (!is_number)
+    throw DeviceError("device '" + name + "' is not one of cuda, cuda:0, cuda:1, ...");
   return std::stoi(digits);
 }
 
@@ -39,11 +40,11 @@ std::shared_ptr<Device> open_device(const std::string& name, int process) {
   const int wanted = number_of(name);
   const int count = cuda_device_count();
   if (count == 0)
-    throw Error("device '" + name +
-                "': the NVIDIA driver finds no GPU here (is CUDA_VISIBLE_DEVICES empty?)");
+    throw DeviceError("device '" + name +
+                      "': the NVIDIA driver finds no GPU here (is CUDA_VISIBLE_DEVICES empty?)");
   if (wanted >= count)
-    throw Error("device '" + name + "' is not here: there are " + std::to_string(count) +
-                ", counted from cuda:0");
+    throw DeviceError("device '" + name + "' is not here: there are " + std::to_string(count) +
+                      ", counted from cuda:0");
   const int number = wanted >= 0 ? wanted : process % count;
   auto& device = opened["cuda:" + std::to_string(number)];
   if (device == nullptr) device = open_cuda_device(number);

@@ -13,6 +13,8 @@ namespace {
 // What the caches of a core hold. Several threads get more, because they wait for each other some
 // times in every evaluation.
 std::int64_t default_atoms(int n_threads) { return n_threads == 1 ? 512 : 2048 * n_threads; }
+// What keeps all of a GPU busy.
+constexpr std::int64_t kAtomsOfDevice = 65536;
 
 // Structures of a batch that are evaluated together: atoms first_atom and following.
 struct Group {
@@ -105,8 +107,9 @@ BatchResults evaluate_batch(ExportedModel& model, const StructureBatch& batch,
   const std::int64_t n_atoms = batch.offsets[n_structures];
   const bool with_spread = options.wanted.spread && model.metadata().n_members > 1;
   const bool with_uncertainty = options.wanted.uncertainty && model.metadata().uncertainty;
-  const std::int64_t max_atoms =
-      options.max_atoms > 0 ? options.max_atoms : default_atoms(options.n_threads);
+  const std::int64_t usual =
+      model.device() == "cpu" ? default_atoms(options.n_threads) : kAtomsOfDevice;
+  const std::int64_t max_atoms = options.max_atoms > 0 ? options.max_atoms : usual;
   BatchResults results;
   results.energies = Buffer<double>(n_structures);
   results.atomic_energies = Buffer<double>(n_atoms);

@@ -103,7 +103,7 @@ struct DeviceEngine<T>::Parts {
     std::int64_t F = 0;  // of all levels side by side
     for (std::size_t k = 1; k < network.feature_widths.size(); ++k) F += network.feature_widths[k];
     if (interactions.size() > static_cast<std::size_t>(device::kMostLevels))
-      throw Error("a network of " + std::to_string(interactions.size()) +
+      throw DeviceError("a network of " + std::to_string(interactions.size()) +
                   " interactions with an uncertainty does not run on " + on->name() + ": " +
                   std::to_string(device::kMostLevels) + " are the most");
     const std::vector<T> first = weights.get<T>(name + "first.weight", {H, F});
@@ -184,7 +184,7 @@ struct DeviceEngine<T>::Parts {
 
   void require_room(std::int64_t bytes, const std::string& what) const {
     if (bytes <= static_cast<std::int64_t>(on->shared_memory())) return;
-    throw Error("the network is too wide for " + on->name() + ": " + what + " needs " +
+    throw DeviceError("the network is too wide for " + on->name() + ": " + what + " needs " +
                 std::to_string(bytes) + " bytes of shared memory, and a block has " +
                 std::to_string(on->shared_memory()) + "; use precision single, or device cpu");
   }

@@ -72,8 +72,8 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
     throw NeedsTorchError("device 'emulated' runs networks whose weights are plain numbers, and '" +
                           path + "' has none; write it anew with 'ekd upgrade'");
   if (!options.find_torch && options.device != "cpu")
-    throw Error("device '" + options.device +
-                "' is used by torch, which is not here; use device cpu");
+    throw DeviceError("device '" + options.device +
+                      "' is used by torch, which is not here; use device cpu");
   if (!options.find_torch)
     throw NeedsTorchError(
         "'" + path +

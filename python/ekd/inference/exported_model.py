@@ -215,7 +215,7 @@ class ExportedModel:
                 none.
             max_atoms: structures with no more atoms than this together are evaluated at once, a
                 larger one alone. It bounds the memory and does not change the results. By default
-                512, or 2048 for each of several threads.
+                512, or 2048 for each of several threads; 65,536 on a GPU.
 
         Raises:
             StructureError: as for :meth:`evaluate`, or arrays of a wrong shape: the message names

@@ -17,24 +17,37 @@ from models import random_model
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
-# EKD_TEST_DEVICE=cuda (or emulated) runs these tests there.
+# EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
+# host twin of the devices in any case.
 DEVICE = os.environ.get("EKD_TEST_DEVICE", "")
 
 
-def on_device(script: str) -> str:
-    """The script with ``pair_style ekd`` on the device that is asked for, if one is."""
-    if not DEVICE:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests with the mark run twice."""
+    if metafunc.definition.get_closest_marker("on_devices") and not DEVICE:
+        metafunc.parametrize("device", ["cpu", "emulated"], indirect=True)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """The device of the run; empty: as the script says."""
+    return str(getattr(request, "param", DEVICE))
+
+
+def on_device(script: str, device: str) -> str:
+    """The script with ``pair_style ekd`` on a device, where it does not name one itself."""
+    if not device:
         return script
     return re.sub(
         r"^(pair_style\s(?:.*\s)?ekd)(?!\S)(?!.*device)",
-        rf"\1 device {DEVICE}",
+        rf"\1 device {device}",
         script,
         flags=re.MULTILINE,
     )
 
 
 @pytest.fixture
-def run_lammps(tmp_path: Path) -> RunLammps:
+def run_lammps(tmp_path: Path, device: str) -> RunLammps:
     """``run_lammps(script, n_ranks=1, environment=None, arguments=())``, in a folder of its own."""
 
     def run(
@@ -43,7 +56,7 @@ def run_lammps(tmp_path: Path) -> RunLammps:
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> LammpsRun:
-        (tmp_path / "in.test").write_text(on_device(script))
+        (tmp_path / "in.test").write_text(on_device(script, device))
         command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite", *arguments]
         if n_ranks > 1:
             command = [str(SCRIPTS / "mpirun"), "-np", str(n_ranks), *command]

@@ -70,6 +70,7 @@ $(c_sa_sum[5]/v_v:%22.16g) $(c_sa_sum[6]/v_v:%22.16g)"
     return "".join(blocks)
 
 
+@pytest.mark.on_devices
 @pytest.mark.parametrize("n_ranks", [1, 2, 4])
 @pytest.mark.parametrize(
     ("model", "units"),

@@ -92,6 +92,7 @@ def prepared(folder: Path, name: str) -> tuple[Atoms, str]:
     return atoms, write_data(folder / "box.data", atoms)
 
 
+@pytest.mark.on_devices
 @pytest.mark.parametrize("n_ranks", [1, 2, 4])
 @pytest.mark.parametrize(
     ("name", "ghosts", "newton"),

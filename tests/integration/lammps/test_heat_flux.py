@@ -154,6 +154,7 @@ def assert_equal(found: np.ndarray, expected: np.ndarray, scale: float) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=limit * scale)
 
 
+@pytest.mark.on_devices
 @pytest.mark.parametrize("newton", ["on", "off"])
 @pytest.mark.parametrize("n_ranks", [1, 2])
 @pytest.mark.parametrize("name", ["water_box", "triclinic_crystal"])

@@ -102,6 +102,7 @@ def assert_same(found: np.ndarray, expected: np.ndarray, rtol: float = 1e-9) -> 
     np.testing.assert_allclose(found[1:], expected[1:], rtol=0, atol=rtol * scale)
 
 
+@pytest.mark.on_devices
 @pytest.mark.usefixtures("box")
 @pytest.mark.parametrize(
     ("options", "n_ranks"),

@@ -60,6 +60,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(path, n_hidden=5, n_interactions=2, l_max=1)
 
 
+@pytest.mark.on_devices
 @pytest.mark.parametrize(
     ("changes", "n_ranks", "unit"),
     [

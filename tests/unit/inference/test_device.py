@@ -60,3 +60,14 @@ def test_committee(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     random_committee(path, n_interactions=2, l_max=2, n_hidden=6, zbl=True)
     assert_same(path, "crystal", "float64")
+
+
+def test_batch(tmp_path: Path) -> None:
+    path = random_model(tmp_path / "model.pt", n_interactions=2, l_max=2)
+    structures = [make() for make in STRUCTURES.values()]
+    expected = ExportedModel(path).evaluate_batch(structures)
+    found = ExportedModel(path, device="emulated").evaluate_batch(structures)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(
+            one.forces, other.forces, **tolerance("runtime", "float64").bounds
+        )

@@ -1,0 +1,88 @@
+// Large arrays that C++ fills and others (numpy, torch) keep. No torch, Python or LAMMPS here.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace ekd {
+
+// Memory for large arrays. Blocks lie on huge pages where the system grants them, and a few that
+// are freed are kept for the next request: it takes the system longer to map and clear 70 MB of
+// fresh pages than it takes to fill them with a neighbour list. Safe to use from any thread.
+class BlockPool {
+ public:
+  // `limit`: bytes that are kept at most.
+  explicit BlockPool(std::size_t limit) : limit_(limit) {}
+  ~BlockPool();
+  BlockPool(const BlockPool&) = delete;
+
+  // The one for all that does not name another; it keeps 256 MiB.
+  static const std::shared_ptr<BlockPool>& common();
+
+  // Aligned to 64 bytes; `capacity`, at least `bytes`, is to be given back with the block.
+  void* allocate(std::size_t bytes, std::size_t& capacity);
+  void free(void* data, std::size_t capacity) noexcept;
+
+  void set_limit(std::size_t limit) noexcept;
+  std::size_t kept() const noexcept;
+
+ private:
+  struct Block {
+    void* data;
+    std::size_t capacity;
+  };
+  void drop_oldest() noexcept;
+
+  mutable std::mutex mutex_;
+  std::size_t limit_;
+  std::size_t kept_ = 0;
+  std::vector<Block> blocks_;  // the oldest first
+};
+
+// A fixed number of values, uninitialised at first. Can be moved, not copied.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t size, std::shared_ptr<BlockPool> pool = BlockPool::common())
+      : pool_(std::move(pool)),
+        data_(static_cast<T*>(pool_->allocate(size * sizeof(T), capacity_))),
+        size_(size) {}
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Buffer() {
+    if (data_ != nullptr) pool_->free(data_, capacity_);
+  }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t capacity_in_bytes() const { return capacity_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
+  T& operator[](std::size_t index) { return data_[index]; }
+  const T& operator[](std::size_t index) const { return data_[index]; }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(capacity_, other.capacity_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+
+  std::shared_ptr<BlockPool> pool_;
+  std::size_t capacity_ = 0;  // bytes
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace ekd

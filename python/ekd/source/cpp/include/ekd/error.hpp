@@ -1,0 +1,37 @@
+// Errors a user can cause. Each message says what was found, what was expected and what to do.
+#pragma once
+
+#include <stdexcept>
+
+namespace ekd {
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A structure cannot be evaluated: no atoms, atoms on top of each other, a degenerate cell.
+struct StructureError : Error {
+  using Error::Error;
+};
+
+// A file is not an exported model, is damaged, or comes from a newer format.
+struct ModelFileError : Error {
+  using Error::Error;
+};
+
+// A sound file that torch alone can run, where torch is not.
+struct NeedsTorchError : ModelFileError {
+  using ModelFileError::ModelFileError;
+};
+
+// A file gives other results than it did where it was written.
+struct SelfTestError : ModelFileError {
+  using ModelFileError::ModelFileError;
+};
+
+// A device is not here, or cannot do what is asked.
+struct DeviceError : Error {
+  using Error::Error;
+};
+
+}  // namespace ekd

@@ -1,0 +1,221 @@
+#include "ekd/model_metadata.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ekd/error.hpp"
+#include "json.hpp"
+
+namespace ekd {
+namespace {
+
+// One key of the document. The format knows these and no others.
+struct Field {
+  const char* name;
+  Json::Type type;
+  int since = kOldestModelFormat;  // the first format that has it
+};
+
+constexpr Field kFields[] = {
+    {"ekd_version", Json::Type::kString},     {"torch_version", Json::Type::kString},
+    {"created_utc", Json::Type::kString},     {"model", Json::Type::kObject},
+    {"units", Json::Type::kObject},           {"dtype", Json::Type::kString},
+    {"elements", Json::Type::kArray},         {"atomic_numbers", Json::Type::kArray},
+    {"cutoff", Json::Type::kFloat},           {"interaction_range", Json::Type::kFloat},
+    {"n_interactions", Json::Type::kInteger}, {"feature_widths", Json::Type::kArray},
+    {"n_members", Json::Type::kInteger},      {"uncertainty", Json::Type::kBoolean, 3},
+    {"strictly_local", Json::Type::kBoolean}, {"energy_reference", Json::Type::kObject},
+    {"provenance", Json::Type::kArray},       {"required_ops", Json::Type::kArray},
+    {"self_test", Json::Type::kObject},
+};
+
+constexpr std::int64_t kLastElement = 118;
+
+constexpr const char* kMend = "; export the model again with this version of ekd";
+
+bool has_type(const Json& value, Json::Type type) {
+  return type == Json::Type::kFloat ? value.is_number() : value.is(type);
+}
+
+class Reader {
+ public:
+  Reader(const Json& document, const std::string& source) : document_(document), source_(source) {}
+
+  void check_keys(int format) const {
+    if (!document_.is(Json::Type::kObject)) fail("the metadata is not a JSON object");
+    for (const Field& field : kFields) {
+      if (field.since > format) continue;
+      const Json* const found = document_.find(field.name);
+      if (found == nullptr) fail("the metadata lacks '" + std::string(field.name) + "'");
+      if (!has_type(*found, field.type))
+        fail("'" + std::string(field.name) + "' in the metadata has type " + found->type_name() +
+             ", expected " + Json::name_of(field.type));
+    }
+    for (const auto& [key, value] : document_.members()) {
+      const auto known = [&key = key, format](const Field& field) {
+        return key == field.name && field.since <= format;
+      };
+      if (std::none_of(std::begin(kFields), std::end(kFields), known))
+        fail("the metadata has the unknown key '" + key + "'");
+    }
+  }
+
+  // read(value) of a field.
+  template <class Read>
+  auto get(const char* name, const Read& read) const {
+    try {
+      return read(document_.at(name));
+    } catch (const JsonError& error) {
+      fail("'" + std::string(name) + "' in the metadata cannot be read (" + error.what() + ")");
+    }
+  }
+
+  void require(bool condition, const std::string& message) const {
+    if (!condition) fail(message);
+  }
+
+  [[noreturn]] void fail(const std::string& message) const {
+    throw ModelFileError("'" + source_ + "' is damaged: " + message + kMend);
+  }
+
+ private:
+  const Json& document_;
+  const std::string& source_;
+};
+
+int parse_format(const std::string& text, const std::string& source) {
+  try {
+    std::size_t used = 0;
+    const int format = std::stoi(text, &used);
+    if (used == text.size() && format > 0) return format;
+  } catch (const std::exception&) {  // reported below, with the text that was found
+  }
+  throw ModelFileError("'" + source + "' has the format number '" + text +
+                       "', expected a positive integer" + kMend);
+}
+
+std::vector<double> flattened(const Json& rows) {
+  std::vector<double> values;
+  for (const Json& row : rows.items())
+    for (const Json& value : row.items()) values.push_back(value.number());
+  return values;
+}
+
+SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const Reader& reader) {
+  SelfTest test;
+  std::vector<double> cell;
+  std::vector<bool> pbc;
+  try {
+    for (const Json& number : frame.at("atomic_numbers").items()) {
+      const auto& known = metadata.atomic_numbers;
+      const auto found = std::find(known.begin(), known.end(), number.integer());
+      reader.require(found != known.end(), "the self-test has an element the model lacks");
+      test.species.push_back(found - known.begin());
+    }
+    test.positions = flattened(frame.at("positions"));
+    test.forces = flattened(frame.at("forces"));
+    if (metadata.uncertainty) test.uncertainty = frame.at("uncertainty").numbers();
+    cell = flattened(frame.at("cell"));
+    pbc = frame.at("pbc").booleans();
+    test.energy = frame.at("energy").number();
+    test.tolerance = frame.at("tolerance").number();
+  } catch (const JsonError& error) {
+    reader.fail(std::string("'self_test' in the metadata cannot be read (") + error.what() + ")");
+  }
+  const std::size_t n = 3 * test.species.size();
+  const std::size_t n_uncertain = metadata.uncertainty ? test.species.size() : 0;
+  reader.require(n > 0 && test.positions.size() == n && test.forces.size() == n &&
+                     test.uncertainty.size() == n_uncertain && cell.size() == 9 && pbc.size() == 3,
+                 "the arrays of 'self_test' in the metadata do not fit together");
+  std::copy(cell.begin(), cell.end(), test.cell.begin());
+  std::copy(pbc.begin(), pbc.end(), test.pbc.begin());
+  return test;
+}
+
+}  // namespace
+
+std::int64_t ModelMetadata::species_of(const std::string& element) const {
+  const auto found = std::find(elements.begin(), elements.end(), element);
+  return found == elements.end() ? -1 : found - elements.begin();
+}
+
+ModelMetadata parse_model_metadata(const std::string& format_text, const std::string& text,
+                                   const std::string& source) {
+  const int format = parse_format(format_text, source);
+  if (format > kModelFormat)
+    throw ModelFileError(
+        "'" + source + "' has model format " + std::to_string(format) +
+        ", but ekd " EKD_VERSION " reads formats " + std::to_string(kOldestModelFormat) + " to " +
+        std::to_string(kModelFormat) + "; update ekd, or export the model with this version");
+  if (format < kOldestModelFormat)
+    throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
+                         ", which ekd " EKD_VERSION " no longer reads" + kMend);
+  Json document;
+  try {
+    document = Json::parse(text);
+  } catch (const JsonError& error) {
+    throw ModelFileError("'" + source + "' is damaged: its metadata is not JSON (" + error.what() +
+                         ")" + kMend);
+  }
+  const Reader reader(document, source);
+  reader.check_keys(format);
+
+  const auto string = [](const Json& value) { return value.string(); };
+  const auto strings = [](const Json& value) { return value.strings(); };
+  const auto number = [](const Json& value) { return value.number(); };
+  const auto integer = [](const Json& value) { return value.integer(); };
+  const auto boolean = [](const Json& value) { return value.boolean(); };
+  const auto integers = [](const Json& value) { return value.integers(); };
+  ModelMetadata metadata;
+  metadata.ekd_version = reader.get("ekd_version", string);
+  metadata.torch_version = reader.get("torch_version", string);
+  metadata.dtype = reader.get("dtype", string);
+  metadata.elements = reader.get("elements", strings);
+  metadata.atomic_numbers = reader.get("atomic_numbers", integers);
+  metadata.cutoff = reader.get("cutoff", number);
+  metadata.interaction_range = reader.get("interaction_range", number);
+  metadata.n_interactions = reader.get("n_interactions", integer);
+  metadata.feature_widths = reader.get("feature_widths", integers);
+  metadata.n_members = reader.get("n_members", integer);
+  metadata.uncertainty = format >= 3 && reader.get("uncertainty", boolean);
+  metadata.required_ops = reader.get("required_ops", strings);
+
+  std::string units;
+  for (const auto& [name, unit] : document.at("units").members())
+    units += (units.empty() ? "" : ", ") + name + " " +
+             (unit.is(Json::Type::kString) ? unit.string() : unit.type_name());
+  reader.require(units == "length angstrom, energy eV" || units == "energy eV, length angstrom",
+                 "units are '" + units + "', expected length angstrom, energy eV");
+  reader.require(metadata.dtype == "float32" || metadata.dtype == "float64",
+                 "dtype is '" + metadata.dtype + "', expected 'float32' or 'float64'");
+  reader.require(!metadata.elements.empty(), "there are no elements");
+  reader.require(metadata.elements.size() == metadata.atomic_numbers.size(),
+                 "elements and atomic_numbers differ in length");
+  for (auto number = metadata.atomic_numbers.begin(); number != metadata.atomic_numbers.end();
+       ++number) {
+    reader.require(*number >= 1 && *number <= kLastElement,
+                   "the atomic number " + std::to_string(*number) + " is no element");
+    reader.require(std::find(metadata.atomic_numbers.begin(), number, *number) == number,
+                   "the atomic number " + std::to_string(*number) + " is there twice");
+  }
+  reader.require(std::isfinite(metadata.cutoff) && metadata.cutoff > 0.0,
+                 "the cutoff is not a positive number");
+  reader.require(metadata.n_interactions >= 1, "n_interactions is below 1");
+  reader.require(std::ssize(metadata.feature_widths) - 1 == metadata.n_interactions,
+                 "feature_widths does not have n_interactions + 1 entries");
+  reader.require(
+      metadata.feature_widths.front() == static_cast<std::int64_t>(metadata.elements.size()),
+      "the first of feature_widths is not the number of elements");
+  reader.require(metadata.n_members >= 1, "n_members is below 1");
+  reader.require(std::ssize(document.at("provenance").items()) == metadata.n_members,
+                 "provenance does not have n_members entries");
+  reader.require(document.at("strictly_local").boolean() == (metadata.n_interactions == 1),
+                 "strictly_local contradicts n_interactions");
+  const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);
+  reader.require(std::abs(metadata.interaction_range - reach) < 1e-9 * reach,
+                 "interaction_range is not n_interactions times the cutoff");
+  metadata.self_test = parse_self_test(document.at("self_test"), metadata, reader);
+  return metadata;
+}
+
+}  // namespace ekd

@@ -1,0 +1,193 @@
+// What a kernel is told: plain numbers and pointers into the memory of the device, by value.
+#pragma once
+
+#include "platform.hpp"
+
+namespace ekd::device {
+
+// A matrix, row-major, that rows of numbers are multiplied by from the right. Both widths are
+// multiples of four, what is beyond the matrix is zero.
+template <class T>
+struct Matrix {
+  const T* data;
+  int rows, columns;
+};
+
+template <class T>
+struct AtomLayer {
+  Matrix<T> inner, inner_transposed, outer, outer_transposed;
+  const T* inner_bias;
+  const T* outer_bias;
+};
+
+// One interaction and the atom layers behind it. All widths of features are padded to multiples of
+// four. The order of the sensitivities is ascending in 1/mu.
+//
+// A width that is the same in all interactions of a network can be a constant of the program, which
+// the compiler then unrolls loops by.
+template <class T>
+struct Interaction {
+  int of_species;  // the first: one-hot species enter
+  int n_species;
+  int in_width;   // of the features that enter
+  int out_width;  // of those that leave, and of all inside
+  int n_layers;
+  int n_sensitivities;
+  int sensitivity_width;  // padded
+
+  const T* inverse_mu;
+  const T* sigma;
+  T cutoff, cusp;
+  const short* window_begin;  // [kWindowBins], bins of r / cutoff: sensitivities that are felt
+  const short* window_end;
+
+  // V. Of species: rows (species, sensitivity). Else: rows F_in, columns (sensitivity, feature) of
+  // one slice of the features after the other.
+  Matrix<T> mix, mix_transposed;
+  Matrix<T> center, center_transposed, skip, skip_transposed;  // not of species; data 0: identity
+  const T* center_bias;
+  const T* center_rows;    // of species: [n_species, F], bias included
+  const T* skip_rows;      // of species: [n_species, F]
+  const T* tensor_scales;  // [l_max, F]
+  Matrix<T> outer, outer_transposed;
+  const T* outer_bias;
+  const AtomLayer<T>* layers;
+  const T* energy;
+  T energy_bias;
+
+#ifdef EKD_WIDTH
+  EKD_DEVICE int width() const { return EKD_WIDTH; }
+#else
+  EKD_DEVICE int width() const { return out_width; }
+#endif
+#ifdef EKD_SENSITIVITIES
+  EKD_DEVICE int sensitivities() const { return EKD_SENSITIVITIES; }
+#else
+  EKD_DEVICE int sensitivities() const { return n_sensitivities; }
+#endif
+#ifdef EKD_SENSITIVITY_WIDTH
+  EKD_DEVICE int padded_sensitivities() const { return EKD_SENSITIVITY_WIDTH; }
+#else
+  EKD_DEVICE int padded_sensitivities() const { return sensitivity_width; }
+#endif
+  // Numbers of a tensor component in the messages of an atom: the rows of V, of species.
+  EKD_DEVICE int depth() const { return n_species * padded_sensitivities(); }
+};
+
+constexpr int kWindowBins = 1024;
+
+// An atom within the cutoff of another one.
+template <class T>
+struct alignas(16) Pair {
+  T x, y, z;     // Å, from the centre to it
+  int neighbor;  // the atom in whose place it stands
+};
+
+// Bits of Results::status.
+constexpr unsigned kOverlap = 1;   // two atoms lie on top of each other
+constexpr unsigned kTooLarge = 2;  // a force does not fit into fixed-point numbers
+
+// Forces in fixed-point numbers are the same in any order of the additions: 2^-44 of the unit.
+constexpr double kFixedPoint = 17592186044416.0;
+constexpr double kLargestFixed = 131072.0;
+
+// What the kernels add to. Any pointer may be null: then it is not asked for.
+struct Results {
+  double* energies;          // [n_owned]
+  double* forces;            // [n_atoms, 3]
+  Int64* fixed_forces;       // [n_atoms, 3], instead of forces
+  double* virial;            // [n_blocks, 6]: of each block xx, yy, zz, xy, xz, yz
+  double* atomic_virials;    // [n_atoms, 6]: half of a pair's to each atom
+  double* centroid_virials;  // [n_atoms, 9]: xx, yy, zz, xy, xz, yz, yx, zx, zy, of the neighbour
+  double* pair_gradients;    // [n_pairs, 3], of pairs that were given
+  unsigned* status;
+  double scale;  // of all of it: energy units, and the part of a member in a mean
+};
+
+template <class T>
+struct Arguments {
+  // Atoms. Species below 0: the atom is not the model's.
+  int n_atoms, n_owned;
+  int first, n_centers;  // the centres first .. first + n_centers - 1 are evaluated by a launch
+  const int* species;
+  const double* positions;  // [n_atoms, 3]
+
+  // The neighbours of atom i: neighbors[i * row_stride + k * column_stride], k < counts[i], with
+  // what LAMMPS notes in the two highest bits.
+  const int* counts;
+  const int* neighbors;
+  Int64 row_stride, column_stride;
+  const int* owners;  // [n_atoms]: the atom in whose place one stands; null: itself
+  double cutoff_squared, overlap_squared;
+
+  // The pairs of a launch: of its centre c, pairs[c * pairs_stride + k], k < n_pairs[c]; or, if
+  // there are starts, pairs[starts[i] + k] up to starts[i + 1] for the atom i.
+  Pair<T>* pairs;
+  int* n_pairs;
+  int pairs_stride;
+  const Int64* starts;
+
+  Interaction<T> interaction;
+  const double* reference_energies;  // [n_species]; null: they are counted elsewhere
+  int centers_per_block;
+
+  // Of all atoms, for networks of several interactions.
+  const T* features_in;          // [n_atoms, F_in]
+  T* features_out;               // [n_atoms, F]; null: not wanted
+  T* sums;                       // [n_atoms, C, F]: A, then dE/dA
+  const T* gradient_out;         // [n_atoms, F]: dE/d(features that leave); null: none
+  T* gradient_in;                // [n_atoms, F_in]; null: not wanted
+  T* q;                          // [n_atoms, n_sensitivities, slice]: then dE/dq
+  int slice_first, slice_width;  // features of q
+
+  Results results;
+
+  EKD_DEVICE Int64 first_pair(int center) const {
+    return starts != nullptr ? starts[center] : static_cast<Int64>(center - first) * pairs_stride;
+  }
+  EKD_DEVICE int pairs_of(int center) const {
+    return starts != nullptr ? static_cast<int>(starts[center + 1] - starts[center])
+                             : n_pairs[center - first];
+  }
+};
+
+// to [n_rows, columns] = or += from [n_rows, rows] matrix.
+template <class T>
+struct ProductArguments {
+  int n_rows;
+  const T* from;
+  Int64 from_stride;
+  Matrix<T> matrix;
+  T* to;
+  Int64 to_stride;
+  int adds;
+};
+
+constexpr int kMostLevels = 16;
+
+// The head that reads the uncertainty of the forces.
+template <class T>
+struct UncertaintyArguments {
+  int first, n_centers, centers_per_block, n_levels;
+  const T* features[kMostLevels];  // [n_atoms, F] that leave each interaction
+  Matrix<T> first_layer[kMostLevels];
+  Matrix<T> second_layer;
+  const T* first_bias;
+  const T* second_bias;
+  const T* readout;
+  T readout_bias;
+  double* uncertainty;  // [n_owned], added to
+  double scale;
+};
+
+// The screened repulsion of python/ekd/models/zbl.py.
+struct RepulsionArguments {
+  int n_species, n_terms;
+  const double* strength;  // [n_species, n_species]
+  const double* inverse_length;
+  const double* range;
+  const double* coefficients;  // [n_terms]
+  const double* decays;
+};
+
+}  // namespace ekd::device

@@ -1,0 +1,62 @@
+// The two libraries of NVIDIA that are needed, found at run time: the driver, and NVRTC, which
+// compiles. Nothing of CUDA is needed to build ekd.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace ekd::device {
+
+// What is used of the driver API (libcuda.so.1), declared as its documentation does.
+struct CudaDriver {
+  using Result = int;
+  using Device = int;
+  using Context = struct CUctx_st*;
+  using Module = struct CUmod_st*;
+  using Function = struct CUfunc_st*;
+  using Stream = struct CUstream_st*;
+  using Pointer = unsigned long long;
+
+  Result (*cuInit)(unsigned);
+  Result (*cuDeviceGetCount)(int*);
+  Result (*cuDeviceGet)(Device*, int);
+  Result (*cuDeviceGetName)(char*, int, Device);
+  Result (*cuDeviceGetAttribute)(int*, int, Device);
+  Result (*cuDevicePrimaryCtxRetain)(Context*, Device);
+  Result (*cuCtxPushCurrent_v2)(Context);
+  Result (*cuCtxPopCurrent_v2)(Context*);
+  Result (*cuMemAlloc_v2)(Pointer*, std::size_t);
+  Result (*cuMemFree_v2)(Pointer);
+  Result (*cuMemcpyHtoD_v2)(Pointer, const void*, std::size_t);
+  Result (*cuMemcpyDtoH_v2)(void*, Pointer, std::size_t);
+  Result (*cuMemsetD8Async)(Pointer, unsigned char, std::size_t, Stream);
+  Result (*cuModuleLoadData)(Module*, const void*);
+  Result (*cuModuleUnload)(Module);
+  Result (*cuModuleGetFunction)(Function*, Module, const char*);
+  Result (*cuFuncSetAttribute)(Function, int, int);
+  Result (*cuLaunchKernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                           unsigned, Stream, void**, void**);
+  Result (*cuGetErrorString)(Result, const char**);
+
+  // Numbers of its enumerations.
+  static constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+  static constexpr int kSharedMemory = 97;        // ..._MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+  static constexpr int kDynamicShared = 8;        // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+  static constexpr int kOutOfMemory = 2;          // CUDA_ERROR_OUT_OF_MEMORY
+
+  // Loaded once. Throws Error: there is no driver.
+  static const CudaDriver& get();
+  // Throws Error with the driver's words if the result is not success.
+  void check(Result result, const std::string& what) const;
+};
+
+// Compiles the kernels of ekd. options: of NVRTC, such as "-DEKD_REAL=float".
+// architecture: 90 of sm_90. Returns what cuModuleLoadData takes.
+// Throws Error: NVRTC is not here, or it refuses, with its log.
+std::string compile_for_cuda(int architecture, const std::string& real, int components, int width,
+                             int sensitivities, int sensitivity_width);
+
+// The version of NVRTC, such as "13.0", and where it was found. Throws Error: it is not here.
+std::string nvrtc_version();
+
+}  // namespace ekd::device

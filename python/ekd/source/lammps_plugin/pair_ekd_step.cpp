@@ -1,0 +1,273 @@
+// What a step of pair_style ekd takes from LAMMPS, and what it gives back.
+#include <algorithm>
+#include <cmath>
+
+#include "atom.h"
+#include "comm.h"
+#include "ekd/neighbor_list.hpp"
+#include "error.h"
+#include "force.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "pair_ekd.h"
+#include "text.h"
+#include "update.h"
+
+using namespace LAMMPS_NS;
+
+namespace {
+constexpr int kGroupAll = 1;  // bit of the group with all atoms
+}
+
+// On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
+// interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
+bool PairEKD::shows_ghosts() const {
+  return comm->nprocs > 1 || settings_.wide_ghosts || !has_features();
+}
+
+// Whether more than its element has to be known of a neighbour.
+bool PairEKD::has_features() const { return model_->metadata().n_interactions > 1; }
+
+// The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
+// the features of its owner, and what the image feels its owner feels. Which atom it is changes
+// when LAMMPS makes new ghosts, with its lists.
+void PairEKD::find_owners() {
+  if (neighbor->ago != 0 && owners_known_) return;
+  owners_known_ = true;
+  const int n_all = atom->nlocal + atom->nghost;
+  std::vector<double> owner(2 * static_cast<std::size_t>(n_all));  // rank, and index there
+  for (int i = 0; i < atom->nlocal; ++i) {
+    owner[2 * i] = comm->me;
+    owner[2 * i + 1] = i;
+  }
+  copy_to_ghosts({owner.data(), 2});
+  owners_.resize(n_all);
+  for (int i = 0; i < n_all; ++i)
+    owners_[i] = owner[2 * i] == comm->me ? static_cast<std::int64_t>(owner[2 * i + 1]) : i;
+}
+
+void PairEKD::gather_species() {
+  const int n_all = atom->nlocal + (shows_ghosts() ? atom->nghost : 0);
+  atoms_.n_owned = atom->nlocal;
+  atoms_.complete = settings_.wide_ghosts || !shows_ghosts();
+  atoms_.species.resize(n_all);
+  // A type without an element takes part in no pair, so its species is never looked at.
+  for (int i = 0; i < n_all; ++i)
+    atoms_.species[i] = std::max<std::int64_t>(0, species_of_type_[atom->type[i]]);
+}
+
+// Of the n neighbors of an atom, those that have an element stay. Returns their number.
+std::int64_t PairEKD::drop_unknown(std::int64_t* neighbors, double* vectors, std::int64_t n) const {
+  std::int64_t kept = 0;
+  for (std::int64_t k = 0; k < n; ++k) {
+    if (species_of_type_[atom->type[neighbors[k]]] < 0) continue;
+    neighbors[kept] = neighbors[k];
+    std::copy_n(vectors + 3 * k, 3, vectors + 3 * kept);
+    ++kept;
+  }
+  return kept;
+}
+
+// The pairs of owned atoms within the cutoff, ascending by centre.
+void PairEKD::gather_pairs() {
+  const bool has_owners = has_features();
+  if (has_owners) find_owners();
+  std::size_t most = 0;  // one more than there can be: see below
+  for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
+  atoms_.reserve_pairs(most + 1);
+  const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
+  const bool all_known = std::all_of(species_of_type_.begin() + 1, species_of_type_.end(),
+                                     [](auto s) { return s >= 0; });
+  const double cut_squared = cutoff_ * cutoff_;
+  double nearest = cut_squared;
+  std::int64_t n = 0;
+  int next = 0;  // atom whose pairs are due
+  atoms_.offsets.resize(atom->nlocal + 1);
+  for (int ii = 0; ii < list->inum; ++ii) {
+    const int i = list->ilist[ii];
+    if (i < next) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
+    if (species_of_type_[atom->type[i]] < 0) continue;
+    while (next <= i) atoms_.offsets[next++] = n;
+    // Fixes that try a deletion (fix gcmc) take the atoms out of group all and exclude their pairs
+    // with it. LAMMPS leaves the pairs that these atoms have among themselves.
+    if (neighbor->exclude != 0 && (atom->mask[i] & kGroupAll) == 0) continue;
+    const int* const neighbors = list->firstneigh[i];
+    const int n_neighbors = list->numneigh[i];
+    const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
+    // Locals: the compiler cannot know that what is written below is not the members themselves.
+    std::int64_t* const row = atoms_.neighbors.data() + n;
+    double* const vectors = atoms_.pair_vectors.data() + 3 * n;
+    std::int64_t found = 0;
+    for (int jj = 0; jj < n_neighbors; ++jj) {
+      const int j = neighbors[jj] & NEIGHMASK;
+      const double* const xj = x + 3 * static_cast<std::size_t>(j);
+      const double rx = xj[0] - xi, ry = xj[1] - yi, rz = xj[2] - zi;
+      const double squared = rx * rx + ry * ry + rz * rz;
+      // Written in any case, and kept if it counts: which ones do is hard to predict.
+      row[found] = j;
+      vectors[3 * found] = rx;
+      vectors[3 * found + 1] = ry;
+      vectors[3 * found + 2] = rz;
+      nearest = std::min(nearest, squared);
+      found += static_cast<std::int64_t>(squared < cut_squared);
+    }
+    if (!all_known) found = drop_unknown(row, vectors, found);
+    if (has_owners)
+      for (std::int64_t k = 0; k < found; ++k) row[k] = owners_[row[k]];
+    n += found;
+  }
+  while (next <= atom->nlocal) atoms_.offsets[next++] = n;
+  atoms_.n_pairs = n;
+  if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
+}
+
+// With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
+// some that ignore what was said about exclusions. Owned atoms and ghosts are a cluster of their
+// own here, in which the outermost ghosts lack neighbors, but are too far away to matter.
+void PairEKD::gather_pairs_of_ghosts_too() {
+  const std::int64_t n_all = atom->nlocal + atom->nghost;
+  const std::int64_t offsets[2] = {0, n_all};
+  atoms_.n_pairs = 0;
+  atoms_.offsets.assign(1, 0);
+  if (n_all == 0) return;
+  ekd::StructureBatch cluster;
+  cluster.n_structures = 1;
+  cluster.offsets = offsets;
+  cluster.positions = &atom->x[0][0];
+  const ekd::NeighborList found = ekd::build_neighbor_list(cluster, cutoff_);
+  atoms_.n_pairs = static_cast<std::int64_t>(found.n_pairs());
+  atoms_.reserve_pairs(found.n_pairs());
+  atoms_.offsets = found.center_offsets;
+  std::copy(found.neighbors().begin(), found.neighbors().end(), atoms_.neighbors.begin());
+  std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
+}
+
+void PairEKD::report_overlap() {
+  for (std::size_t i = 0; i + 1 < atoms_.offsets.size(); ++i) {
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
+      const double* const r = &atoms_.pair_vectors[3 * p];
+      const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+      if (distance >= ekd::kOverlapDistance) continue;
+      error->one(
+          FLERR,
+          ekd::format(
+              "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+              "other; use delete_atoms overlap, or check the box and its boundaries",
+              atom->tag[i], atom->tag[atoms_.neighbors[p]], distance));
+    }
+  }
+}
+
+void PairEKD::tally_energies(const double* atomic_energies) {
+  for (int ii = 0; ii < list->inum; ++ii) {
+    const int i = list->ilist[ii];
+    const int type = atom->type[i];
+    if (species_of_type_[type] < 0) continue;
+    // Without neighbors it is a free atom, whatever is lost in rounding.
+    const bool is_free = settings_.relative_energy && !atoms_.offsets.empty() &&
+                         atoms_.offsets[i] == atoms_.offsets[i + 1];
+    const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
+    if (!std::isfinite(energy))
+      error->one(
+          FLERR,
+          ekd::format(
+              "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
+              "too close or moved too far: minimize first, or use a smaller timestep",
+              atom->tag[i], update->ntimestep));
+    if (eflag_global) eng_vdwl += energy;
+    if (eflag_atom) eatom[i] += energy;
+  }
+}
+
+// With r = r_j - r_i and g = dE/dr:  f_i += g,  f_j -= g,  virial = -r g.
+//
+// Half of a pair's virial goes to each atom. The centroid virial goes to the neighbour alone: it
+// is (r_j - r_i) F_j, where F_j = -g is what the energy of i, which sits at r_i, does to j.
+// Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22; Surblys et al., Phys. Rev. E 99, 051301
+// (2019).
+void PairEKD::tally_forces(const double* pair_gradients) {
+  const int n_local = atom->nlocal;
+  double** f = atom->f;
+  // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
+  const bool own_rows = force->newton_pair == 0;
+  const int width = cvflag_atom ? kGhostRow : kCentroidColumn;
+  if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
+
+  if (!own_rows && !vflag_either && !cvflag_atom) return add_forces(pair_gradients);
+  const auto tally = [&](std::int64_t i, std::int64_t p) {
+    const auto j = atoms_.neighbors[p];
+    const double* r = &atoms_.pair_vectors[3 * p];
+    const double g[3] = {energy_unit_ * pair_gradients[3 * p],
+                         energy_unit_ * pair_gradients[3 * p + 1],
+                         energy_unit_ * pair_gradients[3 * p + 2]};
+    double* row_i = own_rows && i >= n_local ? &ghost_rows_[i * width] : nullptr;
+    double* row_j = own_rows && j >= n_local ? &ghost_rows_[j * width] : nullptr;
+    double* force_i = row_i ? row_i : f[i];
+    double* force_j = row_j ? row_j : f[j];
+    for (int d = 0; d < 3; ++d) {
+      force_i[d] += g[d];
+      force_j[d] -= g[d];
+    }
+    if (!vflag_either && !cvflag_atom) return;
+    const double v[6] = {-r[0] * g[0],
+                         -r[1] * g[1],
+                         -r[2] * g[2],
+                         -0.5 * (r[0] * g[1] + r[1] * g[0]),
+                         -0.5 * (r[0] * g[2] + r[2] * g[0]),
+                         -0.5 * (r[1] * g[2] + r[2] * g[1])};
+    if (vflag_global)
+      for (int c = 0; c < 6; ++c) virial[c] += v[c];
+    if (vflag_atom) {
+      double* virial_i = row_i ? row_i + kVirialColumn : vatom[i];
+      double* virial_j = row_j ? row_j + kVirialColumn : vatom[j];
+      for (int c = 0; c < 6; ++c) {
+        virial_i[c] += 0.5 * v[c];
+        virial_j[c] += 0.5 * v[c];
+      }
+    }
+    if (cvflag_atom) {
+      static constexpr int kFirst[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
+      static constexpr int kSecond[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
+      double* centroid_j = row_j ? row_j + kCentroidColumn : cvatom[j];
+      for (int c = 0; c < 9; ++c) centroid_j[c] -= r[kFirst[c]] * g[kSecond[c]];
+    }
+  };
+  const auto n_centers = static_cast<std::int64_t>(atoms_.offsets.size()) - 1;
+  for (std::int64_t i = 0; i < n_centers; ++i)
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) tally(i, p);
+
+  if (!own_rows) return;
+  bring_home(width);
+}
+
+// Adds to owned atoms what their ghosts have gathered.
+void PairEKD::bring_home(int width) {
+  add_from_ghosts({ghost_rows_.data(), width});
+  for (int i = 0; i < atom->nlocal; ++i) {
+    const double* row = &ghost_rows_[static_cast<std::size_t>(i) * width];
+    for (int d = 0; d < 3; ++d) atom->f[i][d] += row[d];
+    if (vflag_atom)
+      for (int c = 0; c < 6; ++c) vatom[i][c] += row[kVirialColumn + c];
+    if (cvflag_atom)
+      for (int c = 0; c < 9; ++c) cvatom[i][c] += row[kCentroidColumn + c];
+  }
+}
+
+// tally_forces where forces alone are asked for, as on most steps.
+void PairEKD::add_forces(const double* pair_gradients) {
+  if (atoms_.n_pairs == 0) return;
+  double* const f = atom->f[0];
+  const std::int64_t* const neighbors = atoms_.neighbors.data();
+  for (std::size_t i = 0; i + 1 < atoms_.offsets.size(); ++i) {
+    double sum[3] = {0.0, 0.0, 0.0};
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
+      double* const force_j = f + 3 * neighbors[p];
+      for (int d = 0; d < 3; ++d) {
+        const double g = energy_unit_ * pair_gradients[3 * p + d];
+        sum[d] += g;
+        force_j[d] -= g;
+      }
+    }
+    for (int d = 0; d < 3; ++d) f[3 * i + d] += sum[d];
+  }
+}
