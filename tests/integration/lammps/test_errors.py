@@ -165,10 +165,8 @@ def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> 
     """It is missed where it is needed, and only there."""
     model = model_folder / "1-float64.pt"
     without = {"EKD_TORCH_DIR": f"{tmp_path}/none"}
-    for needy in (
-        script(without_weights(model, tmp_path / "script.pt")),
-        script(model, settings="device cuda"),
-    ):
+    portable = without_weights(model, tmp_path / "script.pt")
+    for needy in (script(portable), script(portable, settings="device cuda")):
         assert "no torch was found at" in run_lammps(needy, environment=without).error
     assert run_lammps(script(model), environment=without).returncode == 0
 
