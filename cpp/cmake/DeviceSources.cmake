@@ -1,19 +1,21 @@
-# write_device_sources(FROM TO PROGRAM HEADER...): TO/sources.hpp with the text of these files, for
-# the compiler that is called at run time.
-function(write_device_sources from to program)
+# write_device_sources(FROM TO): TO/sources.hpp with the text of the programs and headers for devices
+# that lie in FROM, for the compiler that is called at run time.
+function(write_device_sources from to)
   set(content "// Written by cmake/DeviceSources.cmake.\n#pragma once\n\nnamespace ekd::device {\n")
   string(APPEND content "struct Source {\n  const char* name;\n  const char* text;\n};\n")
   set(headers "inline constexpr Source kHeaders[] = {\n")
-  foreach(name ${ARGN} ${program})
+  foreach(name ${EKD_DEVICE_HEADERS} program.cu training.cu)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${from}/${name}")
     file(READ "${from}/${name}" text)
     set(entry "{\"${name}\", R\"EKD(${text})EKD\"}")
-    if(name STREQUAL program)
-      set(last "inline constexpr Source kProgram = ${entry};\n")
+    if(name STREQUAL program.cu)
+      set(programs "inline constexpr Source kProgram = ${entry};\n")
+    elseif(name STREQUAL training.cu)
+      string(APPEND programs "inline constexpr Source kTrainingProgram = ${entry};\n")
     else()
       string(APPEND headers "${entry},\n")
     endif()
   endforeach()
-  string(APPEND content "${headers}};\n${last}}  // namespace ekd::device\n")
+  string(APPEND content "${headers}};\n${programs}}  // namespace ekd::device\n")
   file(CONFIGURE OUTPUT "${to}/sources.hpp" CONTENT "@content@" @ONLY)
 endfunction()

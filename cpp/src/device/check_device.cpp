@@ -56,9 +56,14 @@ std::string nvrtc_version() { return device::nvrtc_version(); }
 
 std::size_t compile_kernels(int architecture, bool single, int components, int width,
                             int sensitivities) {
-  return device::compile_for_cuda(architecture, single ? "float" : "double", components, width,
-                                  sensitivities, (sensitivities + 3) / 4 * 4)
-      .size();
+  device::ProgramKey key;
+  key.single = single;
+  key.training = components == 0;
+  key.components = components;
+  key.width = width;
+  key.sensitivities = sensitivities;
+  key.sensitivity_width = (sensitivities + 3) / 4 * 4;
+  return device::compile_for_cuda(architecture, key).size();
 }
 
 }  // namespace ekd

@@ -1,8 +1,6 @@
 // Cards of NVIDIA, by the driver API, in the primary context that torch and KOKKOS use too.
-#include <array>
 #include <cstring>
-#include <map>
-#include <mutex>
+#include <vector>
 
 #include "cuda_library.hpp"
 #include "device.hpp"
@@ -32,14 +30,17 @@ class Current {
 class CudaProgram final : public Program {
  public:
   CudaProgram(const Cuda& cuda, Cuda::Context context, const std::string& device,
-              const std::string& binary, std::size_t shared_memory)
+              const std::string& binary, std::size_t shared_memory, bool training)
       : cuda_(cuda), context_(context), device_(device) {
     const Current current(cuda, context);
     cuda.check(cuda.cuModuleLoadData(&module_, binary.data()), device + ": loading the kernels");
 #define EKD_FUNCTION_NAME(name, Argument, call) "ekd_" #name,
-    const std::array<const char*, kKernels> names{EKD_EACH_KERNEL(EKD_FUNCTION_NAME)};
+    const std::vector<const char*> of_inference{EKD_EACH_KERNEL(EKD_FUNCTION_NAME)};
+    const std::vector<const char*> of_training{EKD_EACH_TRAINING_KERNEL(EKD_FUNCTION_NAME)};
 #undef EKD_FUNCTION_NAME
-    for (std::size_t k = 0; k < kKernels; ++k) {
+    const std::vector<const char*>& names = training ? of_training : of_inference;
+    functions_.resize(names.size());
+    for (std::size_t k = 0; k < names.size(); ++k) {
       cuda.check(cuda.cuModuleGetFunction(&functions_[k], module_, names[k]),
                  device + ": loading the kernel " + names[k]);
       cuda.check(cuda.cuFuncSetAttribute(functions_[k], Cuda::kDynamicShared,
@@ -54,24 +55,23 @@ class CudaProgram final : public Program {
     cuda_.cuCtxPopCurrent_v2(&ignored);
   }
 
-  void launch(Kernel kernel, const Launch& launch, const void* argument) override {
+ private:
+  void launch_number(std::size_t kernel, const Launch& launch, const void* argument) override {
     if (launch.n_blocks == 0) return;
     const Current current(cuda_, context_);
     void* arguments[] = {const_cast<void*>(argument)};
-    cuda_.check(cuda_.cuLaunchKernel(functions_[static_cast<std::size_t>(kernel)],
-                                     static_cast<unsigned>(launch.n_blocks), 1, 1,
-                                     static_cast<unsigned>(launch.n_threads), 1, 1,
+    cuda_.check(cuda_.cuLaunchKernel(functions_[kernel], static_cast<unsigned>(launch.n_blocks), 1,
+                                     1, static_cast<unsigned>(launch.n_threads), 1, 1,
                                      static_cast<unsigned>(launch.shared_bytes), nullptr, arguments,
                                      nullptr),
                 device_);
   }
 
- private:
   const Cuda& cuda_;
   Cuda::Context context_;
   std::string device_;
   Cuda::Module module_ = nullptr;
-  std::array<Cuda::Function, kKernels> functions_{};
+  std::vector<Cuda::Function> functions_;
 };
 
 class CudaDevice final : public Device {
@@ -129,10 +129,9 @@ class CudaDevice final : public Device {
   }
 
   std::unique_ptr<Program> compile(const ProgramKey& key) override {
-    const std::string binary =
-        compile_for_cuda(architecture_, key.single ? "float" : "double", key.components, key.width,
-                         key.sensitivities, key.sensitivity_width);
-    return std::make_unique<CudaProgram>(cuda_, context_, name_, binary, shared_memory_);
+    const std::string binary = compile_for_cuda(architecture_, key);
+    return std::make_unique<CudaProgram>(cuda_, context_, name_, binary, shared_memory_,
+                                         key.training);
   }
 
  private:

@@ -160,23 +160,27 @@ void CudaDriver::check(Result result, const std::string& what) const {
                     "' (error " + std::to_string(result) + ")");
 }
 
-std::string compile_for_cuda(int architecture, const std::string& real, int components, int width,
-                             int sensitivities, int sensitivity_width) {
+std::string compile_for_cuda(int architecture, const ProgramKey& key) {
   const Nvrtc& nvrtc = Nvrtc::get();
+  const Source& main = key.training ? kTrainingProgram : kProgram;
   std::vector<std::string> options{"--gpu-architecture=sm_" + std::to_string(architecture),
-                                   "--std=c++17", "-DEKD_REAL=" + real,
-                                   "-DEKD_COMPONENTS=" + std::to_string(components)};
-  if (width > 0) options.push_back("-DEKD_WIDTH=" + std::to_string(width));
-  if (sensitivities > 0) {
-    options.push_back("-DEKD_SENSITIVITIES=" + std::to_string(sensitivities));
-    options.push_back("-DEKD_SENSITIVITY_WIDTH=" + std::to_string(sensitivity_width));
+                                   "--std=c++17",
+                                   std::string("-DEKD_REAL=") + (key.single ? "float" : "double")};
+  const auto define = [&](const char* name, int value) {
+    if (value > 0) options.push_back("-D" + std::string(name) + "=" + std::to_string(value));
+  };
+  if (!key.training) {
+    define("EKD_COMPONENTS", key.components);
+    define("EKD_WIDTH", key.width);
+    define("EKD_SENSITIVITIES", key.sensitivities);
+    define("EKD_SENSITIVITY_WIDTH", key.sensitivity_width);
   }
   // What the result depends on.
-  std::string key = nvrtc_version();
-  for (const std::string& option : options) key += " " + option;
-  for (const Source& source : kHeaders) key += source.text;
-  key += kProgram.text;
-  if (std::optional<std::string> kept = find_kept_program(key)) return *kept;
+  std::string inputs = nvrtc_version();
+  for (const std::string& option : options) inputs += " " + option;
+  for (const Source& source : kHeaders) inputs += source.text;
+  inputs += main.text;
+  if (std::optional<std::string> kept = find_kept_program(inputs)) return *kept;
   std::vector<const char*> words;
   for (const std::string& option : options) words.push_back(option.c_str());
   std::vector<const char*> texts, names;
@@ -186,8 +190,8 @@ std::string compile_for_cuda(int architecture, const std::string& real, int comp
   }
   Nvrtc::Program program = nullptr;
   check(nvrtc,
-        nvrtc.nvrtcCreateProgram(&program, kProgram.text, kProgram.name,
-                                 static_cast<int>(texts.size()), texts.data(), names.data()),
+        nvrtc.nvrtcCreateProgram(&program, main.text, main.name, static_cast<int>(texts.size()),
+                                 texts.data(), names.data()),
         "the kernels of ekd");
   const struct Closing {
     const Nvrtc& nvrtc;
@@ -209,7 +213,7 @@ std::string compile_for_cuda(int architecture, const std::string& real, int comp
   check(nvrtc, nvrtc.nvrtcGetCUBINSize(program, &size), "the kernels of ekd");
   std::string binary(size, '\0');
   check(nvrtc, nvrtc.nvrtcGetCUBIN(program, binary.data()), "the kernels of ekd");
-  keep_program(key, binary);
+  keep_program(inputs, binary);
   return binary;
 }
 

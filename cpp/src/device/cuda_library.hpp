@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string>
 
+#include "device.hpp"
+
 namespace ekd::device {
 
 // What is used of the driver API (libcuda.so.1), declared as its documentation does.
@@ -50,11 +52,9 @@ struct CudaDriver {
   void check(Result result, const std::string& what) const;
 };
 
-// Compiles the kernels of ekd. options: of NVRTC, such as "-DEKD_REAL=float".
-// architecture: 90 of sm_90. Returns what cuModuleLoadData takes.
-// Throws Error: NVRTC is not here, or it refuses, with its log.
-std::string compile_for_cuda(int architecture, const std::string& real, int components, int width,
-                             int sensitivities, int sensitivity_width);
+// Compiles kernels of ekd. architecture: 90 of sm_90. Returns what cuModuleLoadData takes.
+// Throws DeviceError: NVRTC is not here, or it refuses, with its log.
+std::string compile_for_cuda(int architecture, const ProgramKey& key);
 
 // The version of NVRTC, such as "13.0", and where it was found. Throws Error: it is not here.
 std::string nvrtc_version();

@@ -10,19 +10,20 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "training.hpp"
 
 namespace ekd::device {
 
 #define EKD_KERNEL_NAME(name, Argument, call) name,
 enum class Kernel : std::size_t { EKD_EACH_KERNEL(EKD_KERNEL_NAME) };
+enum class TrainingKernel : std::size_t { EKD_EACH_TRAINING_KERNEL(EKD_KERNEL_NAME) };
 #undef EKD_KERNEL_NAME
-#define EKD_KERNEL_COUNT(name, Argument, call) +1
-inline constexpr std::size_t kKernels = 0 EKD_EACH_KERNEL(EKD_KERNEL_COUNT);
-#undef EKD_KERNEL_COUNT
 
-// What a program is compiled for. Widths of 0 may be any.
+// What a program is compiled for. Widths of 0 may be any. The program of training has its own
+// kernels, for any components and widths.
 struct ProgramKey {
   bool single = false;
+  bool training = false;
   int components = 1;
   int width = 0;
   int sensitivities = 0;
@@ -41,7 +42,15 @@ class Program {
 
   // `argument` is what the kernel takes. Returns before it has run. Nothing happens without blocks.
   // Throws Error: the device cannot run it.
-  virtual void launch(Kernel kernel, const Launch& launch, const void* argument) = 0;
+  void launch(Kernel kernel, const Launch& launch, const void* argument) {
+    launch_number(static_cast<std::size_t>(kernel), launch, argument);
+  }
+  void launch(TrainingKernel kernel, const Launch& launch, const void* argument) {
+    launch_number(static_cast<std::size_t>(kernel), launch, argument);
+  }
+
+ private:
+  virtual void launch_number(std::size_t kernel, const Launch& launch, const void* argument) = 0;
 };
 
 // Everything happens in the order of the calls, on one stream. An error of the device may come to

@@ -8,10 +8,8 @@
 namespace ekd::device {
 namespace {
 
-template <class T, int C>
-class HostProgram final : public Program {
- public:
-  void launch(Kernel kernel, const Launch& launch, const void* argument) override {
+class HostProgram : public Program {
+  void launch_number(std::size_t kernel, const Launch& launch, const void* argument) override {
     // Of 16 bytes each: aligned as on a device.
     shared_.resize((launch.shared_bytes + sizeof(Four<float>) - 1) / sizeof(Four<float>));
     for (int index = 0; index < launch.n_blocks; ++index) {
@@ -20,20 +18,34 @@ class HostProgram final : public Program {
     }
   }
 
- private:
-  static void run(Kernel kernel, const Block& block, const void* argument) {
+  virtual void run(std::size_t kernel, const Block& block, const void* argument) const = 0;
+
+  std::vector<Four<float>> shared_;
+};
+
 #define EKD_RUN(name, Argument, call)                        \
-  case Kernel::name: {                                       \
+  case Kernels::name: {                                      \
     const auto& a = *static_cast<const Argument*>(argument); \
     call;                                                    \
     return;                                                  \
   }
-    switch (kernel) { EKD_EACH_KERNEL(EKD_RUN) }
-#undef EKD_RUN
-  }
 
-  std::vector<Four<float>> shared_;
+template <class T, int C>
+class InferenceProgram final : public HostProgram {
+  using Kernels = Kernel;
+  void run(std::size_t kernel, const Block& block, const void* argument) const override {
+    switch (static_cast<Kernel>(kernel)) { EKD_EACH_KERNEL(EKD_RUN) }
+  }
 };
+
+template <class T>
+class TrainingProgram final : public HostProgram {
+  using Kernels = TrainingKernel;
+  void run(std::size_t kernel, const Block& block, const void* argument) const override {
+    switch (static_cast<TrainingKernel>(kernel)) { EKD_EACH_TRAINING_KERNEL(EKD_RUN) }
+  }
+};
+#undef EKD_RUN
 
 class HostDevice final : public Device {
  public:
@@ -63,9 +75,10 @@ class HostDevice final : public Device {
  private:
   template <class T>
   static std::unique_ptr<Program> compile_for(const ProgramKey& key) {
-    if (key.components == 1) return std::make_unique<HostProgram<T, 1>>();
-    if (key.components == 4) return std::make_unique<HostProgram<T, 4>>();
-    return std::make_unique<HostProgram<T, 9>>();
+    if (key.training) return std::make_unique<TrainingProgram<T>>();
+    if (key.components == 1) return std::make_unique<InferenceProgram<T, 1>>();
+    if (key.components == 4) return std::make_unique<InferenceProgram<T, 4>>();
+    return std::make_unique<InferenceProgram<T, 9>>();
   }
 
   std::string name_ = "the host (emulated)";

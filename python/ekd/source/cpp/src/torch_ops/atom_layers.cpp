@@ -1,5 +1,5 @@
-// torch.ops.ekd.atom_layers: schema, CPU implementation with first and second derivatives, and the
-// formula in torch operations for every other device.
+// torch.ops.ekd.atom_layers: schema, implementation with first and second derivatives for CPUs and
+// GPUs, and the formula in torch operations for every other device.
 //
 //     p_k = softplus(a_k)      x_(k+1) = x_k + B_k p_k + b_k      a_(k+1) = A_(k+1) x_(k+1) +
 //     c_(k+1)
@@ -7,6 +7,7 @@
 // with a_0 = inner, x_0 = base; the weights are B_0, b_0, A_1, c_1, B_1, b_1, A_2, ...
 #include <torch/library.h>
 
+#include "device_ops.hpp"
 #include "ekd/atom_kernels.hpp"
 #include "gradients.hpp"
 
@@ -44,6 +45,11 @@ void check(const Tensor& inner, const Tensor& base, at::TensorList weights) {
 constexpr std::int64_t kNumbersPerTask = 1 << 14;
 
 void softplus_of(const Tensor& x, Tensor& value, Tensor& slope) {
+  if (has_device_kernels(x)) {
+    value = at::softplus(x);
+    slope = at::where(x > 20, at::ones_like(x), at::sigmoid(x));  // as softplus has it
+    return;
+  }
   value = at::empty_like(x);
   slope = at::empty_like(x);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "ekd::atom_layers", [&] {
@@ -243,6 +249,7 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
     if (!t_x_in.defined()) return t_up.defined() ? t_up * slope : Tensor();
     const Tensor t_x = t_x_in.contiguous();
     const Tensor rise = dense(t_up, up);
+    if (has_device_kernels(up)) return slope * (rise + up * (1 - slope) * t_x);
     Tensor out = at::empty_like(up);
     AT_DISPATCH_FLOATING_TYPES(up.scalar_type(), "ekd::atom_layers", [&] {
       at::parallel_for(0, up.numel(), kNumbersPerTask, [&](std::int64_t begin, std::int64_t end) {
@@ -296,7 +303,8 @@ Tensor atom_layers_generic(const Tensor& inner, const Tensor& base, at::TensorLi
 }
 
 Tensor atom_layers_autograd(const Tensor& inner, const Tensor& base, at::TensorList weights) {
-  if (!inner.is_cpu()) return atom_layers_generic(inner, base, weights);
+  if (!inner.is_cpu() && !has_device_kernels(inner))
+    return atom_layers_generic(inner, base, weights);
   return AtomLayersFunction::apply(inner, base, weights);
 }
 

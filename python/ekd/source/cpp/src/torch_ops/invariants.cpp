@@ -1,7 +1,8 @@
-// torch.ops.ekd.invariants: schema, CPU kernel with first and second derivatives, and the formula
-// in torch operations for every other device.
+// torch.ops.ekd.invariants: schema, kernels of CPUs and GPUs with first and second derivatives, and
+// the formula in torch operations for every other device.
 #include <torch/library.h>
 
+#include "device_ops.hpp"
 #include "ekd/atom_kernels.hpp"
 #include "gradients.hpp"
 
@@ -31,12 +32,29 @@ Invariants form_of(const Tensor& mixed, double cusp) {
   return {mixed.size(1), mixed.size(2), cusp};
 }
 
-Tensor invariants_cpu(const Tensor& mixed_in, const Tensor& scales_in, const Tensor& base_in,
-                      double cusp) {
+Tensor invariants_generic(const Tensor& mixed, const Tensor& scales, const Tensor& base,
+                          double cusp) {
+  check(mixed, scales, base);
+  Tensor out = base + mixed.select(1, 0);
+  if (mixed.size(1) >= 4)
+    out = out + scales[0] * (mixed.narrow(1, 1, 3).square().sum(1) + cusp).sqrt();
+  if (mixed.size(1) >= 9) {
+    const Tensor t = mixed.narrow(1, 4, 5);
+    const Tensor square = 2 * (t.square().sum(1) + t.select(1, 0) * t.select(1, 3));
+    out = out + scales[1] * (square + cusp).sqrt();
+  }
+  return out;
+}
+
+Tensor invariants_native(const Tensor& mixed_in, const Tensor& scales_in, const Tensor& base_in,
+                         double cusp) {
+  if (!mixed_in.is_cpu() && !has_device_kernels(mixed_in))
+    return invariants_generic(mixed_in, scales_in, base_in, cusp);
   check(mixed_in, scales_in, base_in);
   const Tensor mixed = mixed_in.contiguous();
   const Tensor scales = scales_in.contiguous();
   const Tensor base = base_in.contiguous();
+  if (has_device_kernels(mixed)) return device_invariants(mixed, scales, base, cusp);
   const Invariants form = form_of(mixed, cusp);
   Tensor out = at::empty_like(base);
   AT_DISPATCH_FLOATING_TYPES(mixed.scalar_type(), "ekd::invariants", [&] {
@@ -47,6 +65,30 @@ Tensor invariants_cpu(const Tensor& mixed_in, const Tensor& scales_in, const Ten
     });
   });
   return out;
+}
+
+// By gradient, mixed and scales, along the changes of the latter two.
+variable_list second_gradient(const Tensor& gradient, const Tensor& mixed, const Tensor& scales,
+                              double cusp, const Tensor& t_mixed, const Tensor& t_scales) {
+  if (has_device_kernels(mixed))
+    return device_invariants_second_gradient(gradient, mixed, scales, cusp, {t_mixed, t_scales});
+  const Invariants form = form_of(mixed, cusp);
+  Tensor d_gradient = at::empty_like(gradient);
+  Tensor d_mixed = at::empty_like(mixed);
+  Tensor d_scales;
+  AT_DISPATCH_FLOATING_TYPES(mixed.scalar_type(), "ekd::invariants", [&] {
+    d_scales =
+        sum_of_chunks(mixed.size(0), kAtomsPerTask, scales.sizes(), scales.options(),
+                      [&](std::int64_t begin, std::int64_t end, const Tensor& row) {
+                        invariants_second_gradient<scalar_t>(
+                            form, gradient.const_data_ptr<scalar_t>(),
+                            mixed.const_data_ptr<scalar_t>(), scales.const_data_ptr<scalar_t>(),
+                            t_mixed.const_data_ptr<scalar_t>(), t_scales.const_data_ptr<scalar_t>(),
+                            begin, end, d_gradient.mutable_data_ptr<scalar_t>(),
+                            d_mixed.mutable_data_ptr<scalar_t>(), row.mutable_data_ptr<scalar_t>());
+                      });
+  });
+  return {d_gradient, d_mixed, d_scales};
 }
 
 struct InvariantsGradient : torch::autograd::Function<InvariantsGradient> {
@@ -60,6 +102,7 @@ struct InvariantsGradient : torch::autograd::Function<InvariantsGradient> {
     const Tensor gradient = gradient_in.contiguous();
     const Tensor mixed = mixed_in.contiguous();
     const Tensor scales = scales_in.contiguous();
+    if (has_device_kernels(mixed)) return device_invariants_gradient(gradient, mixed, scales, cusp);
     const Invariants form = form_of(mixed, cusp);
     Tensor d_mixed = at::empty_like(mixed);
     Tensor d_scales;
@@ -77,30 +120,16 @@ struct InvariantsGradient : torch::autograd::Function<InvariantsGradient> {
   }
   static variable_list backward(AutogradContext* context, const variable_list& changes) {
     const auto saved = context->get_saved_variables();
-    variable_list out(4);
+    variable_list out;
     {
       at::AutoDispatchBelowADInplaceOrView guard;
-      const Tensor gradient = saved[0].contiguous();
       const Tensor mixed = saved[1].contiguous();
       const Tensor scales = saved[2].contiguous();
-      const Tensor t_mixed = dense(changes[0], mixed);
-      const Tensor t_scales = dense(changes[1], scales);
-      const Invariants form = form_of(mixed, context->saved_data["cusp"].toDouble());
-      out[0] = at::empty_like(gradient);
-      out[1] = at::empty_like(mixed);
-      AT_DISPATCH_FLOATING_TYPES(mixed.scalar_type(), "ekd::invariants", [&] {
-        out[2] = sum_of_chunks(
-            mixed.size(0), kAtomsPerTask, scales.sizes(), scales.options(),
-            [&](std::int64_t begin, std::int64_t end, const Tensor& row) {
-              invariants_second_gradient<scalar_t>(
-                  form, gradient.const_data_ptr<scalar_t>(), mixed.const_data_ptr<scalar_t>(),
-                  scales.const_data_ptr<scalar_t>(), t_mixed.const_data_ptr<scalar_t>(),
-                  t_scales.const_data_ptr<scalar_t>(), begin, end,
-                  out[0].mutable_data_ptr<scalar_t>(), out[1].mutable_data_ptr<scalar_t>(),
-                  row.mutable_data_ptr<scalar_t>());
-            });
-      });
+      out = second_gradient(saved[0].contiguous(), mixed, scales,
+                            context->saved_data["cusp"].toDouble(), dense(changes[0], mixed),
+                            dense(changes[1], scales));
     }
+    out.resize(4);
     return end_of_derivatives("invariants", std::move(out), saved, changes);
   }
 };
@@ -111,7 +140,7 @@ struct InvariantsFunction : torch::autograd::Function<InvariantsFunction> {
     at::AutoDispatchBelowADInplaceOrView guard;
     context->save_for_backward({mixed, scales});
     context->saved_data["cusp"] = cusp;
-    return invariants_cpu(mixed, scales, base, cusp);
+    return invariants_native(mixed, scales, base, cusp);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
@@ -121,23 +150,10 @@ struct InvariantsFunction : torch::autograd::Function<InvariantsFunction> {
   }
 };
 
-Tensor invariants_generic(const Tensor& mixed, const Tensor& scales, const Tensor& base,
-                          double cusp) {
-  check(mixed, scales, base);
-  Tensor out = base + mixed.select(1, 0);
-  if (mixed.size(1) >= 4)
-    out = out + scales[0] * (mixed.narrow(1, 1, 3).square().sum(1) + cusp).sqrt();
-  if (mixed.size(1) >= 9) {
-    const Tensor t = mixed.narrow(1, 4, 5);
-    const Tensor square = 2 * (t.square().sum(1) + t.select(1, 0) * t.select(1, 3));
-    out = out + scales[1] * (square + cusp).sqrt();
-  }
-  return out;
-}
-
 Tensor invariants_autograd(const Tensor& mixed, const Tensor& scales, const Tensor& base,
                            double cusp) {
-  if (!mixed.is_cpu()) return invariants_generic(mixed, scales, base, cusp);
+  if (!mixed.is_cpu() && !has_device_kernels(mixed))
+    return invariants_generic(mixed, scales, base, cusp);
   return InvariantsFunction::apply(mixed, scales, base, cusp);
 }
 
@@ -148,7 +164,9 @@ TORCH_LIBRARY_FRAGMENT(ekd, m) {
   m.def("invariants(Tensor mixed, Tensor scales, Tensor base, float cusp) -> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(ekd, CPU, m) { m.impl("invariants", &ekd::invariants_cpu); }
+TORCH_LIBRARY_IMPL(ekd, CPU, m) { m.impl("invariants", &ekd::invariants_native); }
+
+TORCH_LIBRARY_IMPL(ekd, CUDA, m) { m.impl("invariants", &ekd::invariants_native); }
 
 TORCH_LIBRARY_IMPL(ekd, CompositeExplicitAutograd, m) {
   m.impl("invariants", &ekd::invariants_generic);

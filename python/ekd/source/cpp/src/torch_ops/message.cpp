@@ -4,6 +4,7 @@
 #include <torch/library.h>
 #include <torch/torch.h>
 
+#include "device_ops.hpp"
 #include "ekd/message_kernels.hpp"
 #include "row_offsets.hpp"
 
@@ -75,6 +76,7 @@ Tensor message_cpu(const Tensor& weights_in, const Tensor& features_in, const Te
   const Tensor weights = weights_in.contiguous();
   const Tensor features = features_in.contiguous();
   const Tensor offsets = row_offsets("ekd::message", pairs, n_centers, features.size(0));
+  if (has_device_kernels(weights)) return device_message(weights, features, pairs, n_centers);
   PairRows rows{n_centers, offsets.const_data_ptr<std::int64_t>(),
                 pairs.const_data_ptr<std::int64_t>() + n_pairs, weights.size(1), features.size(1)};
   Tensor out = at::empty({n_centers, rows.n_weights, rows.n_features}, weights.options());
@@ -100,6 +102,7 @@ Tensor message_weight_cpu(const Tensor& gradient_in, const Tensor& features_in,
   const Tensor gradient = gradient_in.contiguous();
   const Tensor features = features_in.contiguous();
   const Tensor offsets = row_offsets("ekd::message", pairs, gradient.size(0), features.size(0));
+  if (has_device_kernels(gradient)) return device_message_weight(gradient, features, pairs);
   PairRows rows{gradient.size(0), offsets.const_data_ptr<std::int64_t>(),
                 pairs.const_data_ptr<std::int64_t>() + n_pairs, gradient.size(1), gradient.size(2)};
   Tensor out = at::empty({n_pairs, rows.n_weights}, gradient.options());
@@ -128,6 +131,8 @@ Tensor message_feature_cpu(const Tensor& gradient_in, const Tensor& weights_in,
   const std::int64_t* centers = pairs.const_data_ptr<std::int64_t>();
   const std::int64_t* neighbors = centers + n_pairs;
   const Tensor offsets = row_offsets("ekd::message", pairs, gradient.size(0), n_neighbors);
+  if (has_device_kernels(gradient))
+    return device_message_feature(gradient, weights, pairs, n_neighbors);
   const PairRows rows{gradient.size(0), offsets.const_data_ptr<std::int64_t>(), neighbors,
                       gradient.size(1), gradient.size(2)};
   Tensor out = at::zeros({n_neighbors, rows.n_features}, gradient.options());
@@ -183,6 +188,39 @@ Tensor message_feature_generic(const Tensor& gradient, const Tensor& weights, co
   const Tensor rows = at::bmm(weights.unsqueeze(1), gradient.index_select(0, pairs[0])).squeeze(1);
   return at::zeros({n_neighbors, gradient.size(2)}, gradient.options())
       .index_add_(0, pairs[1], rows);
+}
+
+// ---- GPUs -------------------------------------------------------------------------------------
+//
+// Indices are not checked there, which would wait for the device: they are those of the lists that
+// ekd makes.
+
+Tensor message_cuda(const Tensor& weights, const Tensor& features, const Tensor& pairs,
+                    std::int64_t n_centers) {
+  if (!has_device_kernels(weights)) return message_generic(weights, features, pairs, n_centers);
+  check_pairs(pairs);
+  check_rows("weights", weights, 2, pairs.size(1));
+  check_rows("features", features, 2, -1);
+  return device_message(weights.contiguous(), features.contiguous(), pairs.contiguous(), n_centers);
+}
+
+Tensor message_weight_cuda(const Tensor& gradient, const Tensor& features, const Tensor& pairs) {
+  if (!has_device_kernels(gradient)) return message_weight_generic(gradient, features, pairs);
+  check_pairs(pairs);
+  check_rows("gradient", gradient, 3, -1);
+  check_rows("features", features, 2, -1);
+  return device_message_weight(gradient.contiguous(), features.contiguous(), pairs.contiguous());
+}
+
+Tensor message_feature_cuda(const Tensor& gradient, const Tensor& weights, const Tensor& pairs,
+                            std::int64_t n_neighbors) {
+  if (!has_device_kernels(gradient))
+    return message_feature_generic(gradient, weights, pairs, n_neighbors);
+  check_pairs(pairs);
+  check_rows("gradient", gradient, 3, -1);
+  check_rows("weights", weights, 2, pairs.size(1));
+  return device_message_feature(gradient.contiguous(), weights.contiguous(), pairs.contiguous(),
+                                n_neighbors);
 }
 
 // ---- derivatives: see the trilinear form in message_kernels.hpp -----------------------------
@@ -277,6 +315,12 @@ TORCH_LIBRARY_IMPL(ekd, CPU, m) {
   m.impl("message", &ekd::message_cpu);
   m.impl("message_weight", &ekd::message_weight_cpu);
   m.impl("message_feature", &ekd::message_feature_cpu);
+}
+
+TORCH_LIBRARY_IMPL(ekd, CUDA, m) {
+  m.impl("message", &ekd::message_cuda);
+  m.impl("message_weight", &ekd::message_weight_cuda);
+  m.impl("message_feature", &ekd::message_feature_cuda);
 }
 
 TORCH_LIBRARY_IMPL(ekd, CompositeExplicitAutograd, m) {

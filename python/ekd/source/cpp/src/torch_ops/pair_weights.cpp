@@ -1,9 +1,10 @@
-// torch.ops.ekd.pair_weights: schema, CPU kernel with first and second derivatives, and the formula
-// in torch operations for every other device.
+// torch.ops.ekd.pair_weights: schema, kernels of CPUs and GPUs with first and second derivatives,
+// and the formula in torch operations for every other device.
 #include "ekd/pair_weights.hpp"
 
 #include <torch/library.h>
 
+#include "device_ops.hpp"
 #include "gradients.hpp"
 
 namespace ekd {
@@ -29,14 +30,36 @@ PairWeights form_of(const Tensor& mu, double cutoff, std::int64_t l_max) {
   return {mu.size(0), (l_max + 1) * (l_max + 1), cutoff};
 }
 
-// ---- CPU ------------------------------------------------------------------------------------
+// ---- every other device ---------------------------------------------------------------------
 
-Tensor pair_weights_cpu(const Tensor& vectors_in, const Tensor& mu_in, const Tensor& sigma_in,
-                        double cutoff, std::int64_t l_max) {
+Tensor pair_weights_generic(const Tensor& vectors, const Tensor& mu, const Tensor& sigma,
+                            double cutoff, std::int64_t l_max) {
+  check(vectors, mu, sigma, l_max);
+  const Tensor r = vectors.square().sum(1).sqrt().unsqueeze(1);
+  const Tensor unit = vectors / r;
+  const Tensor bell = (((r.reciprocal() - mu.reciprocal()) * sigma).square() * -0.5).exp();
+  const Tensor radial = bell * (r * (0.5 * M_PI / cutoff)).cos().square() * (r < cutoff);
+  variable_list tensors{at::ones_like(r)};
+  if (l_max >= 1) tensors.push_back(unit);
+  if (l_max >= 2) {
+    const auto u = unit.unbind(1);
+    tensors.push_back(at::stack(
+        {u[0] * u[0] - 1.0 / 3, u[0] * u[1], u[0] * u[2], u[1] * u[1] - 1.0 / 3, u[1] * u[2]}, 1));
+  }
+  return (at::cat(tensors, 1).unsqueeze(2) * radial.unsqueeze(1)).flatten(1);
+}
+
+// ---- CPUs and GPUs --------------------------------------------------------------------------
+
+Tensor pair_weights_native(const Tensor& vectors_in, const Tensor& mu_in, const Tensor& sigma_in,
+                           double cutoff, std::int64_t l_max) {
+  if (!vectors_in.is_cpu() && !has_device_kernels(vectors_in))
+    return pair_weights_generic(vectors_in, mu_in, sigma_in, cutoff, l_max);
   check(vectors_in, mu_in, sigma_in, l_max);
   const Tensor vectors = vectors_in.contiguous();
   const Tensor mu = mu_in.contiguous();
   const Tensor sigma = sigma_in.contiguous();
+  if (has_device_kernels(vectors)) return device_pair_weights(vectors, mu, sigma, cutoff, l_max);
   const PairWeights form = form_of(mu, cutoff, l_max);
   const std::int64_t n_pairs = vectors.size(0);
   Tensor out = at::empty({n_pairs, form.n_components * form.n_sensitivities}, vectors.options());
@@ -58,6 +81,8 @@ variable_list first_gradient(const Tensor& gradient_in, const Tensor& vectors_in
   const Tensor vectors = vectors_in.contiguous();
   const Tensor mu = mu_in.contiguous();
   const Tensor sigma = sigma_in.contiguous();
+  if (has_device_kernels(vectors))
+    return device_pair_weights_gradient(gradient, vectors, mu, sigma, cutoff, l_max);
   const PairWeights form = form_of(mu, cutoff, l_max);
   Tensor d_vectors = at::empty_like(vectors);
   Tensor sums;
@@ -86,6 +111,9 @@ variable_list second_gradient(const Tensor& gradient_in, const Tensor& vectors_i
   const Tensor t_vectors = dense(t[0], vectors);
   const Tensor t_mu = dense(t[1], mu);
   const Tensor t_sigma = dense(t[2], sigma);
+  if (has_device_kernels(vectors))
+    return device_pair_weights_second_gradient(gradient, vectors, mu, sigma, cutoff, l_max,
+                                               {t_vectors, t_mu, t_sigma});
   const PairWeights form = form_of(mu, cutoff, l_max);
   Tensor d_gradient = at::empty_like(gradient);
   Tensor d_vectors = at::empty_like(vectors);
@@ -141,7 +169,7 @@ struct PairWeightsFunction : torch::autograd::Function<PairWeightsFunction> {
     context->save_for_backward({vectors, mu, sigma});
     context->saved_data["cutoff"] = cutoff;
     context->saved_data["l_max"] = l_max;
-    return pair_weights_cpu(vectors, mu, sigma, cutoff, l_max);
+    return pair_weights_native(vectors, mu, sigma, cutoff, l_max);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
@@ -153,28 +181,10 @@ struct PairWeightsFunction : torch::autograd::Function<PairWeightsFunction> {
   }
 };
 
-// ---- every other device ---------------------------------------------------------------------
-
-Tensor pair_weights_generic(const Tensor& vectors, const Tensor& mu, const Tensor& sigma,
-                            double cutoff, std::int64_t l_max) {
-  check(vectors, mu, sigma, l_max);
-  const Tensor r = vectors.square().sum(1).sqrt().unsqueeze(1);
-  const Tensor unit = vectors / r;
-  const Tensor bell = (((r.reciprocal() - mu.reciprocal()) * sigma).square() * -0.5).exp();
-  const Tensor radial = bell * (r * (0.5 * M_PI / cutoff)).cos().square() * (r < cutoff);
-  variable_list tensors{at::ones_like(r)};
-  if (l_max >= 1) tensors.push_back(unit);
-  if (l_max >= 2) {
-    const auto u = unit.unbind(1);
-    tensors.push_back(at::stack(
-        {u[0] * u[0] - 1.0 / 3, u[0] * u[1], u[0] * u[2], u[1] * u[1] - 1.0 / 3, u[1] * u[2]}, 1));
-  }
-  return (at::cat(tensors, 1).unsqueeze(2) * radial.unsqueeze(1)).flatten(1);
-}
-
 Tensor pair_weights_autograd(const Tensor& vectors, const Tensor& mu, const Tensor& sigma,
                              double cutoff, std::int64_t l_max) {
-  if (!vectors.is_cpu()) return pair_weights_generic(vectors, mu, sigma, cutoff, l_max);
+  if (!vectors.is_cpu() && !has_device_kernels(vectors))
+    return pair_weights_generic(vectors, mu, sigma, cutoff, l_max);
   check(vectors, mu, sigma, l_max);
   return PairWeightsFunction::apply(vectors, mu, sigma, cutoff, l_max);
 }
@@ -188,7 +198,9 @@ TORCH_LIBRARY_FRAGMENT(ekd, m) {
       "Tensor");
 }
 
-TORCH_LIBRARY_IMPL(ekd, CPU, m) { m.impl("pair_weights", &ekd::pair_weights_cpu); }
+TORCH_LIBRARY_IMPL(ekd, CPU, m) { m.impl("pair_weights", &ekd::pair_weights_native); }
+
+TORCH_LIBRARY_IMPL(ekd, CUDA, m) { m.impl("pair_weights", &ekd::pair_weights_native); }
 
 TORCH_LIBRARY_IMPL(ekd, CompositeExplicitAutograd, m) {
   m.impl("pair_weights", &ekd::pair_weights_generic);

@@ -1,0 +1,86 @@
+// Dual numbers: a number and its derivative along some direction. A first derivative that is
+// written for both kinds of numbers gives second derivatives too.
+#pragma once
+
+#include "platform.hpp"
+
+namespace ekd::device {
+
+template <class T>
+struct Dual {
+  T value, slope;
+};
+
+// The kind of the real numbers that S is made of.
+template <class S>
+struct RealOf {
+  using type = S;
+};
+template <class T>
+struct RealOf<Dual<T>> {
+  using type = T;
+};
+template <class S>
+using Real = typename RealOf<S>::type;
+
+template <class T>
+EKD_DEVICE Dual<T> operator+(Dual<T> a, Dual<T> b) {
+  return {a.value + b.value, a.slope + b.slope};
+}
+template <class T>
+EKD_DEVICE Dual<T> operator-(Dual<T> a, Dual<T> b) {
+  return {a.value - b.value, a.slope - b.slope};
+}
+template <class T>
+EKD_DEVICE Dual<T> operator*(Dual<T> a, Dual<T> b) {
+  return {a.value * b.value, a.value * b.slope + a.slope * b.value};
+}
+template <class T>
+EKD_DEVICE Dual<T> operator/(Dual<T> a, Dual<T> b) {
+  const T ratio = a.value / b.value;
+  return {ratio, (a.slope - ratio * b.slope) / b.value};
+}
+template <class T>
+EKD_DEVICE Dual<T> square_root(Dual<T> x) {
+  const T value = square_root(x.value);
+  return {value, x.slope / (T(2) * value)};
+}
+template <class T>
+EKD_DEVICE Dual<T> exponential(Dual<T> x) {
+  const T value = exponential(x.value);
+  return {value, value * x.slope};
+}
+
+// A constant among numbers of the kind S.
+template <class S>
+EKD_DEVICE S constant(double value) {
+  if constexpr (sizeof(S) == sizeof(Real<S>))
+    return static_cast<S>(value);
+  else
+    return S{static_cast<Real<S>>(value), Real<S>(0)};
+}
+
+// What a caller asks for: a number itself, and the derivative of a dual one.
+template <class T>
+EKD_DEVICE T result(T x) {
+  return x;
+}
+template <class T>
+EKD_DEVICE T result(Dual<T> x) {
+  return x.slope;
+}
+
+// An array of numbers, or of dual numbers with values and slopes apart.
+template <class S>
+struct Numbers {
+  const S* values;
+  EKD_DEVICE S operator[](Int64 k) const { return values[k]; }
+};
+template <class T>
+struct Numbers<Dual<T>> {
+  const T* values;
+  const T* slopes;
+  EKD_DEVICE Dual<T> operator[](Int64 k) const { return {values[k], slopes[k]}; }
+};
+
+}  // namespace ekd::device
