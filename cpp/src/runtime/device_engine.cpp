@@ -1,6 +1,7 @@
 #include "device_engine.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -23,9 +24,28 @@ struct Tile {
   int centers, threads;
 };
 
-// `preferred` bytes of shared memory leave room for a second block on a multiprocessor.
+constexpr int kMostThreads = 256;  // of a block, see program.cu
+
+// EKD_TILE=16x256 in the environment asks for blocks of 16 centres and 256 threads: for tuning.
+std::optional<Tile> tile_asked_for() {
+  const char* const text = std::getenv("EKD_TILE");
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  Tile tile{};
+  int length = 0;
+  if (std::sscanf(text, "%dx%d%n", &tile.centers, &tile.threads, &length) != 2 ||
+      text[length] != '\0' || tile.centers < 4 || tile.centers % 4 != 0 ||
+      tile.threads < tile.centers || tile.threads > kMostThreads)
+    throw Error("EKD_TILE is '" + std::string(text) +
+                "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
+                "no fewer than those and at most " +
+                std::to_string(kMostThreads));
+  return tile;
+}
+
+// Half of the shared memory leaves room for a second block on a multiprocessor.
 template <class Bytes>
 Tile choose_tile(const device::Device& on, const Bytes& bytes) {
+  if (const std::optional<Tile> asked = tile_asked_for()) return *asked;
   const auto fits = [&](const Tile& tile, std::size_t most) {
     return static_cast<std::size_t>(bytes(tile)) <= most;
   };
