@@ -124,10 +124,12 @@ def core_units(level: str = "-O3") -> list[Unit]:
                 units.append(Unit(source, (*options, *_OF_FILES.get(source.name, ()))))
     for name, (size, machine) in _SETS.items():
         if is_x86 or name == "portable":
-            defined = (f"-DEKD_ISA={name}", f"-DEKD_VECTOR_BYTES={size}", "-Wno-maybe-uninitialized")
-            units.append(
-                Unit(_KERNELS, (*_COMMON, level, *defined, *_CONTRACTED, *machine))
+            defined = (
+                f"-DEKD_ISA={name}",
+                f"-DEKD_VECTOR_BYTES={size}",
+                "-Wno-maybe-uninitialized",
             )
+            units.append(Unit(_KERNELS, (*_COMMON, level, *defined, *_CONTRACTED, *machine)))
     return units
 
 
@@ -275,4 +277,3 @@ def _write_if_changed(path: Path, text: str) -> None:
 def jobs() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
-

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from models import ENTRIES, MOLECULES, path_of
+from kit_models import ENTRIES, path_of
 from paths import KIT, ROOT, CannotError
 
 LIMIT_MIB = 60
@@ -47,10 +47,9 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
 def fill_models() -> None:
     """Exported models, their twins of hippynn, and structures."""
     sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
-    from systems import STRUCTURES
-
     from ekd.export import export_model
     from ekd.lammps.structures import water_box
+    from systems import STRUCTURES
 
     for folder in ("models", "hippynn", "structures"):
         shutil.rmtree(KIT / folder, ignore_errors=True)
@@ -184,7 +183,9 @@ def fill_headers() -> None:
     ]
     found = next((place for place in places if (place / "Python.h").exists()), None)
     if found is None:
-        raise CannotError(f"no headers of Python {PYTHON} are here: the other machine needs its own")
+        raise CannotError(
+            f"no headers of Python {PYTHON} are here: the other machine needs its own"
+        )
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(found, Path(folder) / name)
         _pack(Path(folder), "headers")

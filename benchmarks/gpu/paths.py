@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BENCH = Path(__file__).resolve().parent
 CPP = ROOT / "cpp"
 STYLE = ROOT / "lammps_plugin"
 
