@@ -180,6 +180,7 @@ def main() -> int:
         print(json.dumps({"kind": "build", **record}), flush=True)
 
     start = time.monotonic()
+    shutil.rmtree(BUILD / "cache", ignore_errors=True)
     if options.only == [NAMES[0]]:  # the rest is that of this Python
         link_programs()
     else:

@@ -130,7 +130,8 @@ def run_part(part: Part, settings: Settings, seconds: float) -> dict[str, Any]:
 
 def run_step(step: Step, seconds: float, found: dict[str, Any]) -> tuple[str, str]:
     """Run a command, add its records; how it ended and why."""
-    environment = {**os.environ, **step.environment}
+    # Kernels that are compiled once serve all that comes after: of this run, and of no other one.
+    environment = {**os.environ, "EKD_CACHE": str(BUILD / "cache"), **step.environment}
     if (nvrtc := nvrtc_of_python()) and "EKD_NVRTC" not in environment:
         environment["EKD_NVRTC"] = nvrtc
     try:
