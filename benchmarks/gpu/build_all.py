@@ -118,9 +118,12 @@ def link_programs() -> None:
     folder, scripts = BUILD / "bin", Path(sysconfig.get_path("scripts"))
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("lmp", "mpirun"):
-        (folder / name).unlink(missing_ok=True)
+        path = folder / name
+        path.unlink(missing_ok=True)
         if (scripts / name).exists():
-            (folder / name).symlink_to(scripts / name)
+            # No link: mpirun looks for its helpers where it is called.
+            path.write_text(f"#!/bin/sh\nexec '{scripts / name}' \"$@\"\n")
+            path.chmod(0o755)
 
 
 def write_programs() -> None:

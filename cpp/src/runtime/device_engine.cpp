@@ -45,10 +45,15 @@ std::optional<Tile> tile_asked_for() {
 // Half of the shared memory leaves room for a second block on a multiprocessor.
 template <class Bytes>
 Tile choose_tile(const device::Device& on, const Bytes& bytes) {
-  if (const std::optional<Tile> asked = tile_asked_for()) return *asked;
   const auto fits = [&](const Tile& tile, std::size_t most) {
     return static_cast<std::size_t>(bytes(tile)) <= most;
   };
+  if (const std::optional<Tile> asked = tile_asked_for()) {
+    if (fits(*asked, on.shared_memory())) return *asked;
+    throw Error("EKD_TILE: such blocks need " + std::to_string(bytes(*asked)) +
+                " bytes of shared memory, and one of " + on.name() + " has " +
+                std::to_string(on.shared_memory()) + "; ask for fewer centres");
+  }
   if (!on.is_parallel()) {
     const Tile small{8, 16};
     return fits(small, on.shared_memory()) ? small : Tile{4, 12};
@@ -124,8 +129,8 @@ struct DeviceEngine<T>::Parts {
     for (std::size_t k = 1; k < network.feature_widths.size(); ++k) F += network.feature_widths[k];
     if (interactions.size() > static_cast<std::size_t>(device::kMostLevels))
       throw DeviceError("a network of " + std::to_string(interactions.size()) +
-                  " interactions with an uncertainty does not run on " + on->name() + ": " +
-                  std::to_string(device::kMostLevels) + " are the most");
+                        " interactions with an uncertainty does not run on " + on->name() + ": " +
+                        std::to_string(device::kMostLevels) + " are the most");
     const std::vector<T> first = weights.get<T>(name + "first.weight", {H, F});
     const std::vector<T> second = weights.get<T>(name + "second.weight", {H, H});
     device::UncertaintyArguments<T> a{};
@@ -205,8 +210,9 @@ struct DeviceEngine<T>::Parts {
   void require_room(std::int64_t bytes, const std::string& what) const {
     if (bytes <= static_cast<std::int64_t>(on->shared_memory())) return;
     throw DeviceError("the network is too wide for " + on->name() + ": " + what + " needs " +
-                std::to_string(bytes) + " bytes of shared memory, and a block has " +
-                std::to_string(on->shared_memory()) + "; use precision single, or device cpu");
+                      std::to_string(bytes) + " bytes of shared memory, and a block has " +
+                      std::to_string(on->shared_memory()) +
+                      "; use precision single, or device cpu");
   }
 
   // Of the kernels whose threads have four features of an atom each.
