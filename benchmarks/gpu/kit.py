@@ -38,7 +38,16 @@ PACKAGES = (
     *("hippynn==0.1.3", "tqdm", "ase", "pybind11"),
     *("pydantic", "annotated-types", "typing-inspection", "typing-extensions"),
     *("tomli_w", "rich", "typer", "click", "shellingham", "markdown-it-py", "mdurl", "pygments"),
-    *("annotated-doc", "pytest", "pytest-xdist", "execnet", "iniconfig", "pluggy", "packaging"),
+    *(
+        "h5py",
+        "annotated-doc",
+        "pytest",
+        "pytest-xdist",
+        "execnet",
+        "iniconfig",
+        "pluggy",
+        "packaging",
+    ),
 )
 
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")

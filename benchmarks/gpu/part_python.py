@@ -6,6 +6,7 @@ python benchmarks/gpu/part_python.py --device cuda
 from __future__ import annotations
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -94,13 +95,14 @@ def measure_calculator(device: str, repeats: int, seconds: float) -> None:
         )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--repeats", type=int, default=2, help="of 375 atoms, along each axis")
     parser.add_argument("--structures", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
+    failed = []
     for measure, size in (
         (measure_model, options.repeats),
         (measure_batch, options.structures),
@@ -109,8 +111,12 @@ def main() -> None:
         try:
             measure(options.device, size, options.seconds)
         except (EKDError, ImportError) as error:
-            tell("python", call=measure.__name__, error=str(error).splitlines()[0])
+            reason = str(error).splitlines()[0]
+            tell("python", call=measure.__name__, error=reason)
+            failed.append(reason)
+    print(*failed[:1])
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

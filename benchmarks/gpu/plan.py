@@ -208,7 +208,8 @@ def _in_python(settings: Settings) -> list[Step]:
 
 
 def _sanitizer(settings: Settings) -> list[Step]:
-    tool = _on_a_card(settings, "compute-sanitizer")
+    _require_card(settings)
+    tool = _tool("compute-sanitizer")
     steps = []
     common = {"structures": _structure("crystal"), "repeats": 1}
     for name in ("memcheck", "racecheck", "initcheck", "synccheck"):
@@ -221,15 +222,14 @@ def _sanitizer(settings: Settings) -> list[Step]:
 
 
 def _torchscript(settings: Settings) -> list[Step]:
-    if settings.device == "emulated":
-        raise CannotError("for a GPU alone: torch has no device 'emulated'")
+    _require_card(settings)
     if not settings.installed:
         _require(SITE / "ekd" / "lib" / "libekd_torch.so")
     return [_python(settings, "part_torchscript.py")]
 
 
 def _style_tests(settings: Settings) -> list[Step]:
-    _on_a_card(settings, "nvidia-smi")
+    _require_card(settings)
     _require_style(settings)
     words = [sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "loadfile"]
     environment = {
@@ -243,7 +243,8 @@ def _style_tests(settings: Settings) -> list[Step]:
 
 
 def _profile(settings: Settings) -> list[Step]:
-    tool = _on_a_card(settings, "ncu")
+    _require_card(settings)
+    tool = _tool("ncu")
     bench = _bench(
         settings,
         "rate",
@@ -275,9 +276,12 @@ def _require_style(settings: Settings) -> None:
         _require(SITE / "ekd" / "lib" / "libekd_pair.so")
 
 
-def _on_a_card(settings: Settings, tool: str) -> str:
+def _require_card(settings: Settings) -> None:
     if settings.device == "emulated":
         raise CannotError("for a GPU alone")
+
+
+def _tool(tool: str) -> str:
     found = shutil.which(tool) or shutil.which(tool, path="/usr/local/cuda/bin")
     if found is None:
         raise CannotError(f"{tool} was not found; it comes with the CUDA toolkit")

@@ -90,8 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--level", default="-O3", help="of optimization of the build")
     parser.add_argument("--core", default="", help="libekd_core.a of this source, if there is one")
     parser.add_argument("--jobs", type=int, default=0, help="of the compiler; default: all cores")
-    options = parser.parse_args()
-    return options
+    return parser.parse_args()
 
 
 def run_part(part: Part, settings: Settings, seconds: float) -> dict[str, Any]:
