@@ -231,7 +231,8 @@ def _torchscript(settings: Settings) -> list[Step]:
 def _style_tests(settings: Settings) -> list[Step]:
     _require_card(settings)
     _require_style(settings)
-    words = [sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "loadfile"]
+    # Other packages than those of the tests may warn of each other.
+    words = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-n", "4", "--dist", "loadfile"]
     environment = {
         **_environment(settings),
         "EKD_TEST_DEVICE": settings.device,
