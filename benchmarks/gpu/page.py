@@ -77,7 +77,7 @@ def _wide(results: Results) -> str:
 
 
 def _wheel(results: Results) -> str:
-    found = [r for r in records(results, "lammps rate") if r["atoms"] > 50_000]
+    found = [r for r in records(results, "lammps rate") if r.get("atoms", 0) > 50_000]
     card = _best(r for r in found if r["device"] != "cpu" and r["ranks"] == 1)
     host = _best(r for r in found if r["device"] == "cpu")
     if card is None or host is None:

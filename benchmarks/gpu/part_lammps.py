@@ -9,6 +9,7 @@ import argparse
 import itertools
 import re
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,7 +166,7 @@ def rate(device: str, ranks: int, repeat: int, n_steps: int, seconds: float) -> 
     )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--ranks", type=int, default=16, help="of MD on the CPU")
@@ -173,15 +174,25 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="to try this without a GPU")
     parser.add_argument("--only", choices=("compare", "rates"))
     options = parser.parse_args()
+    failed: CannotError | None = None
     if options.only != "rates":
-        compare(options.device, [2] if options.tiny else [1, 2, 4], options.tiny)
+        try:
+            compare(options.device, [2] if options.tiny else [1, 2, 4], options.tiny)
+        except CannotError as error:
+            failed = error
     if options.only != "compare":
         steps = _REBUILD if options.tiny else 200
-        rate(options.device, 1, options.repeat, steps, 100)
-        rate("cpu", options.ranks, options.repeat, steps, 100)
-        if not options.tiny:
-            rate(options.device, 4, options.repeat, steps, 100)
+        runs = [(options.device, 1), ("cpu", options.ranks)]
+        for device, ranks in runs if options.tiny else [*runs, (options.device, 4)]:
+            try:
+                rate(device, ranks, options.repeat, steps, 60)
+            except CannotError as error:
+                tell("lammps rate", device=device, ranks=ranks, error=str(error))
+                failed = error
+    if failed is not None:
+        print(failed)
+    return 0 if failed is None else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -54,7 +54,7 @@ def main() -> int:
         "machine": machine(),
         "parts": [],
     }
-    path = Path()
+    path: Path | None = None
     for part in PARTS:
         if part.name not in options.only:
             continue
@@ -66,8 +66,11 @@ def main() -> int:
             if record["kind"] == "device":
                 results["device"] = record["name"]
         print(summary(found, results["seconds"]), flush=True)
-        path = save(results, options)
-    if path.parent == RESULTS:
+        now = save(results, options)
+        if path is not None and path != now:
+            path.unlink()  # it was written before the card had a name
+        path = now
+    if path is not None and path.parent == RESULTS:
         write_page(RESULTS, PAGE)
     bad = [part["name"] for part in results["parts"] if part["status"] != "done"]
     print(f"results: {path}" + (f"; not done: {', '.join(bad)}" if bad else ""))

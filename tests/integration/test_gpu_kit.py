@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "gpu"
 CPP = ROOT / "cpp"
 
+CORE = ("core", "device", "kernels", "runtime")
+"""Folders of what is in libekd_core.a."""
+
 LEFT_OUT = {"sanitizer", "torchscript", "profile", "tests of the style"}
 """Parts that need a card."""
 
@@ -38,12 +41,12 @@ def built_core() -> list[str]:
 
     Without it the test compiles all of the core, which takes minutes.
     """
-    sources = [*CPP.rglob("*.cpp"), *CPP.rglob("*.hpp"), *CPP.rglob("*.cu")]
-    newest = max(file.stat().st_mtime for file in sources)
+    folders = [CPP / "include", *(CPP / "src" / name for name in CORE)]
+    newest = max(file.stat().st_mtime for folder in folders for file in folder.rglob("*.*"))
     named = os.environ.get("EKD_TEST_CORE")
     found = [Path(named)] if named else sorted((ROOT / "build").glob("*/cpp/libekd_core.a"))
     fresh = [file for file in found if file.stat().st_mtime > newest]
-    return ["--core", str(fresh[0])] if fresh else ["--level", "-O0"]
+    return ["--core", str(fresh[0])] if fresh else ["--level=-O0"]
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +134,8 @@ def test_page_is_that_of_the_results() -> None:
     text = page_of([json.loads(file.read_text()) for file in files])
     assert (ROOT / "docs" / "performance_gpu.md").read_text() == text
     if not files:
-        assert not re.search(r"\| \d.* \|$", text, re.MULTILINE)
-        assert text.count("not measured") == 8
+        rows = [line.split(" | ")[-1] for line in text.splitlines() if line.startswith("| ")]
+        assert rows[1:] == ["not measured |"] * 8
 
 
 def test_build_compiles_what_cmake_compiles() -> None:
