@@ -169,6 +169,15 @@ def section(results: Results) -> str:
             text += f"| {r['model']} | {r['structure'].split('-')[0]} | {r['precision']} "
             text += f"| {r['atoms']:,} | {1e3 * r['seconds']:.3g} "
             text += f"| {r['atom_steps_per_s'] / 1e6:.3g} |\n"
+    tiles = [r for r in records(results, "rate") if "seconds" in r and r["tile"] != "default"]
+    if tiles:
+        text += (
+            "\nOther blocks than ekd takes (`EKD_TILE`):\n\n| Network | Atoms | Centres x threads "
+        )
+        text += "| million atom-steps/s |\n|---|---:|---|---:|\n"
+        for r in tiles:
+            text += f"| {r['model']} | {r['atoms']:,} | {r['tile']} "
+            text += f"| {r['atom_steps_per_s'] / 1e6:.3g} |\n"
     kernels = records(results, "kernel")
     if kernels:
         text += (

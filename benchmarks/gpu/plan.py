@@ -15,7 +15,18 @@ from compiling import PROGRAM
 from kit_models import names, path_of
 from paths import BENCH, BUILD, KIT, ROOT, SITE, CannotError
 
-TILES = ("32x256", "32x128", "16x256", "16x128", "8x256", "8x128", "8x64", "4x128", "4x64")
+TILES = (
+    "default",
+    "32x256",
+    "32x128",
+    "16x256",
+    "16x128",
+    "8x256",
+    "8x128",
+    "8x64",
+    "4x128",
+    "4x64",
+)
 """Centres x threads that are tried; those that a card has no shared memory for are records too."""
 
 
@@ -159,9 +170,10 @@ def _silver(settings: Settings) -> list[Step]:
 
 
 def _tiles(settings: Settings) -> list[Step]:
-    tiles, sizes, seconds = TILES, [1_000_000], 0.5
+    tiles: tuple[str, ...] = TILES
+    sizes, seconds = [1_000_000], 0.5
     if settings.tiny:
-        tiles, sizes, seconds = ("8x16", "4x12"), [192], 0.05
+        tiles, sizes, seconds = ("default", "8x16", "4x12"), [192], 0.05
     common = {"structure": _structure("water-192"), "seconds": seconds, "tiles": tiles}
     steps = [_bench(settings, "rate", model=path_of(KIT, "student"), sizes=sizes, **common)]
     if not settings.tiny:

@@ -252,6 +252,12 @@ def summary(part: dict[str, Any], total: float) -> str:
     if rates:
         best = max(rates, key=lambda r: r["atom_steps_per_s"])
         text += f"; up to {best['atom_steps_per_s'] / 1e6:.3g} million atom-steps/s"
+    if part["name"] == "tiles":
+        for model in sorted({r["model"] for r in rates}):
+            own = {r["tile"]: r["atom_steps_per_s"] / 1e6 for r in rates if r["model"] == model}
+            tile = max(own, key=lambda tile: own[tile])
+            text += f"; {model}: {tile} is the fastest, {own[tile]:.3g}"
+            text += f" (default: {own['default']:.3g})" if "default" in own else ""
     return text + (f": {part['reason']}" if "reason" in part else "")
 
 

@@ -96,7 +96,7 @@ def test_rates_are_measured(results: dict[str, Any]) -> None:
             assert record["passed"]
             assert record["atom_steps_per_s"] > 0
     tiles = [record["tile"] for record in part(results, "tiles")["records"]]
-    assert tiles == ["8x16", "4x12"]
+    assert tiles == ["default", "8x16", "4x12"]
 
 
 def test_lammps_hippynn_and_python_agree(results: dict[str, Any]) -> None:

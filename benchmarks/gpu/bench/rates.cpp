@@ -166,8 +166,10 @@ void add_rate(Record& record, const Times& times, std::int64_t n_atoms) {
       .add("atom_steps_per_s", static_cast<double>(n_atoms) / times.median);
 }
 
+constexpr const char* kDefaultTile = "default";
+
 void choose_tile(const std::string& tile) {
-  if (tile.empty())
+  if (tile.empty() || tile == kDefaultTile)
     unsetenv("EKD_TILE");
   else
     setenv("EKD_TILE", tile.c_str(), 1);
@@ -204,7 +206,7 @@ int measure_rates(const RatePlan& plan) {
       record.add("atoms", cell->n_owned())
           .add("ghosts", cell->n_atoms() - cell->n_owned())
           .add("neighbors", cell->mean_neighbors())
-          .add("tile", tile.empty() ? "default" : tile)
+          .add("tile", tile.empty() ? kDefaultTile : tile)
           .add("setup_seconds", setup);
       try {
         ekd::ExportedModel model(plan.model, options_of(plan, plan.device));

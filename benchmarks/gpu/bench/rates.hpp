@@ -11,7 +11,7 @@ struct RatePlan {
   std::string device, model, structure;
   std::string precision = "float32";
   std::vector<std::int64_t> sizes;  // atoms, about
-  std::vector<std::string> tiles;   // values of EKD_TILE; empty: the tile that ekd takes
+  std::vector<std::string> tiles;   // values of EKD_TILE, or "default"; none: as it is set
   double seconds = 1.0;             // that each is timed
   double skin = 1.0;                // Å, of the rows
   int n_threads = 1;
