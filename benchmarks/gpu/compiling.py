@@ -25,6 +25,7 @@ BENCH = Path(__file__).parent
 PROGRAM = BUILD / "device_bench"
 
 _DEVICE = CPP / "src" / "device"
+_KERNEL_PROGRAMS = {"program.cu": "kProgram", "training.cu": "kTrainingProgram"}
 _COMMON = (
     "-std=c++20",
     "-fPIC",
@@ -93,9 +94,8 @@ def sources_checksum() -> str:
 
 def write_kernel_texts() -> None:
     """`sources.hpp`, the text of the kernels, as `cpp/cmake/DeviceSources.cmake` writes it."""
-    program = _DEVICE / "program.cu"
     found: dict[str, str] = {}
-    waiting = [program.name]
+    waiting = list(_KERNEL_PROGRAMS)
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -103,12 +103,17 @@ def write_kernel_texts() -> None:
         found[name] = (_DEVICE / name).read_text()
         waiting += re.findall(r'^#include "(\w+\.hpp)"', found[name], flags=re.MULTILINE)
     entries = {name: f'{{"{name}", R"EKD({text})EKD"}}' for name, text in found.items()}
-    last = entries.pop(program.name)
+    programs = [
+        f"inline constexpr Source {constant} = {entries.pop(name)};\n"
+        for name, constant in _KERNEL_PROGRAMS.items()
+    ]
     text = (
         "#pragma once\n\nnamespace ekd::device {\nstruct Source {\n  const char* name;\n"
         "  const char* text;\n};\ninline constexpr Source kHeaders[] = {\n"
         + ",\n".join(entries.values())
-        + f"}};\ninline constexpr Source kProgram = {last};\n}}  // namespace ekd::device\n"
+        + "};\n"
+        + "".join(programs)
+        + "}  // namespace ekd::device\n"
     )
     _write_if_changed(BUILD / "generated" / "sources.hpp", text)
 

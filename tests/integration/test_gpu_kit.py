@@ -141,7 +141,7 @@ def test_page_is_that_of_the_results() -> None:
 def test_build_compiles_what_cmake_compiles() -> None:
     listed = (CPP / "CMakeLists.txt").read_text()
     core = re.search(r"add_library\(ekd_core STATIC(.*?)\)", listed, re.DOTALL)
-    texts = re.search(r"set\(EKD_DEVICE_TEXTS(.*?)\)", listed, re.DOTALL)
+    texts = re.search(r"set\(EKD_DEVICE_HEADERS(.*?)\)", listed, re.DOTALL)
     assert core is not None
     assert texts is not None
     code = (

@@ -281,8 +281,10 @@ class TimedProgram final : public ekd::device::Program {
                const void* memory, Totals& totals)
       : program_(std::move(program)), on_(on), memory_(memory), totals_(totals) {}
 
-  void launch(ekd::device::Kernel kernel, const ekd::device::Launch& launch,
-              const void* argument) override {
+ private:
+  void launch_number(std::size_t number, const ekd::device::Launch& launch,
+                     const void* argument) override {
+    const auto kernel = static_cast<ekd::device::Kernel>(number);
     wait();
     const Clock::time_point start = Clock::now();
     program_->launch(kernel, launch, argument);
@@ -292,7 +294,6 @@ class TimedProgram final : public ekd::device::Program {
     seconds += since(start);
   }
 
- private:
   void wait() {
     int ignored = 0;
     on_.read(&ignored, memory_, sizeof(ignored));
