@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test lint format bench wheel sites clean
+.PHONY: help setup demo test lint format bench wheel sites gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
@@ -19,6 +19,8 @@ help:
 	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
 	@echo 'make wheel  a wheel that installs without a compiler, into dist/'
 	@echo 'make sites  pair_style ekd in the LAMMPS of others: Debian in folders; as root, an hour'
+	@echo 'make gpu    on a machine with a GPU: build, check, measure; see benchmarks/gpu'
+	@echo 'make gpu-kit  what that machine lacks, to be carried there'
 	@echo 'make clean  remove what these commands made, but for demo/'
 
 # torch and LAMMPS first, at the versions that pyproject.toml pins for the build; then ekd is
@@ -80,6 +82,14 @@ wheel: $(VENV)/build-requirements
 SITES ?= /tmp/ekd-sites
 sites: setup
 	$(BIN)/python benchmarks/sites/run.py --folder $(SITES)
+
+# What a machine with a GPU lacks; it may have no network.
+gpu-kit: setup
+	$(BIN)/python benchmarks/gpu/kit.py
+
+# There. Nothing is installed: the Python that has torch is the one that runs this.
+gpu:
+	$(PYTHON) benchmarks/gpu/run.py $(GPU)
 
 clean:
 	rm -rf build dist $(VENV)

@@ -1,6 +1,7 @@
 #include "device_engine.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -23,12 +24,36 @@ struct Tile {
   int centers, threads;
 };
 
-// `preferred` bytes of shared memory leave room for a second block on a multiprocessor.
+constexpr int kMostThreads = 256;  // of a block, see program.cu
+
+// EKD_TILE=16x256 in the environment asks for blocks of 16 centres and 256 threads: for tuning.
+std::optional<Tile> tile_asked_for() {
+  const char* const text = std::getenv("EKD_TILE");
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  Tile tile{};
+  int length = 0;
+  if (std::sscanf(text, "%dx%d%n", &tile.centers, &tile.threads, &length) != 2 ||
+      text[length] != '\0' || tile.centers < 4 || tile.centers % 4 != 0 ||
+      tile.threads < tile.centers || tile.threads > kMostThreads)
+    throw Error("EKD_TILE is '" + std::string(text) +
+                "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
+                "no fewer than those and at most " +
+                std::to_string(kMostThreads));
+  return tile;
+}
+
+// Half of the shared memory leaves room for a second block on a multiprocessor.
 template <class Bytes>
 Tile choose_tile(const device::Device& on, const Bytes& bytes) {
   const auto fits = [&](const Tile& tile, std::size_t most) {
     return static_cast<std::size_t>(bytes(tile)) <= most;
   };
+  if (const std::optional<Tile> asked = tile_asked_for()) {
+    if (fits(*asked, on.shared_memory())) return *asked;
+    throw Error("EKD_TILE: such blocks need " + std::to_string(bytes(*asked)) +
+                " bytes of shared memory, and one of " + on.name() + " has " +
+                std::to_string(on.shared_memory()) + "; ask for fewer centres");
+  }
   if (!on.is_parallel()) {
     const Tile small{8, 16};
     return fits(small, on.shared_memory()) ? small : Tile{4, 12};
@@ -104,8 +129,8 @@ struct DeviceEngine<T>::Parts {
     for (std::size_t k = 1; k < network.feature_widths.size(); ++k) F += network.feature_widths[k];
     if (interactions.size() > static_cast<std::size_t>(device::kMostLevels))
       throw DeviceError("a network of " + std::to_string(interactions.size()) +
-                  " interactions with an uncertainty does not run on " + on->name() + ": " +
-                  std::to_string(device::kMostLevels) + " are the most");
+                        " interactions with an uncertainty does not run on " + on->name() + ": " +
+                        std::to_string(device::kMostLevels) + " are the most");
     const std::vector<T> first = weights.get<T>(name + "first.weight", {H, F});
     const std::vector<T> second = weights.get<T>(name + "second.weight", {H, H});
     device::UncertaintyArguments<T> a{};
@@ -185,8 +210,9 @@ struct DeviceEngine<T>::Parts {
   void require_room(std::int64_t bytes, const std::string& what) const {
     if (bytes <= static_cast<std::int64_t>(on->shared_memory())) return;
     throw DeviceError("the network is too wide for " + on->name() + ": " + what + " needs " +
-                std::to_string(bytes) + " bytes of shared memory, and a block has " +
-                std::to_string(on->shared_memory()) + "; use precision single, or device cpu");
+                      std::to_string(bytes) + " bytes of shared memory, and a block has " +
+                      std::to_string(on->shared_memory()) +
+                      "; use precision single, or device cpu");
   }
 
   // Of the kernels whose threads have four features of an atom each.

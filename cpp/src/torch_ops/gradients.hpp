@@ -8,7 +8,9 @@
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,13 +20,24 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// A node of torch's graph in the kind of pointer that this torch holds it by: shared_ptr up
+// to 2.11.
+template <class Node, class... Arguments>
+auto make_node(Arguments&&... arguments) {
+  using Held = decltype(torch::autograd::Edge::function);
+  if constexpr (std::is_same_v<Held, std::shared_ptr<torch::autograd::Node>>)
+    return std::make_shared<Node>(std::forward<Arguments>(arguments)...);
+  else
+    return c10::make_intrusive<Node>(std::forward<Arguments>(arguments)...);
+}
+
 // Second derivatives end here: whoever differentiates them by what they depend on is told, not
 // given a wrong number.
 inline variable_list end_of_derivatives(const char* name, variable_list results,
                                         const variable_list& arguments,
                                         const variable_list& changes) {
   if (!at::GradMode::is_enabled()) return results;
-  const auto error = c10::make_intrusive<torch::autograd::Error>(
+  const auto error = make_node<torch::autograd::Error>(
       std::string("ekd::") + name + " has derivatives of first and second order only",
       torch::autograd::collect_next_edges(arguments, changes));
   for (Tensor& result : results)

