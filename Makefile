@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python examples -type f \
 	-not -name '*.pyc' -not -name '*.so' -not -path 'python/ekd/_build.py' \
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
-	-not -path 'python/ekd/quickstart/*' -not -path 'examples/studies/*')
+	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
 .PHONY: help setup demo test lint format bench wheel sites gpu gpu-kit clean
 

@@ -11,7 +11,9 @@ import pytest
 
 from ekd import _native
 
-SOURCE = Path(__file__).parents[2] / "cpp" / "src" / "device" / "program.cu"
+FOLDER = Path(__file__).parents[2] / "cpp" / "src" / "device"
+PROGRAMS = {"program.cu": "kernels.hpp", "training.cu": "training.hpp"}
+"""And the file that lists the kernels of each."""
 ARCHITECTURES = (80, 90, 120)
 
 # The default student.
@@ -32,13 +34,14 @@ ENTRY = re.compile(
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc, of a CUDA toolkit, is not here")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_nvcc_finds_registers_enough(architecture: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_nvcc_finds_registers_enough(program: str, architecture: int, tmp_path: Path) -> None:
     defined = {"REAL": "float", "COMPONENTS": 9, **WIDTHS}
     done = subprocess.run(
         [
             *("nvcc", f"-arch=sm_{architecture}", "-std=c++17", "-cubin", "-Xptxas", "-v"),
             *(f"-DEKD_{name}={value}" for name, value in defined.items()),
-            *("-o", str(tmp_path / "program.cubin"), str(SOURCE)),
+            *("-o", str(tmp_path / "program.cubin"), str(FOLDER / program)),
         ],
         capture_output=True,
         text=True,
@@ -50,7 +53,8 @@ def test_nvcc_finds_registers_enough(architecture: int, tmp_path: Path) -> None:
     found = {
         name: (int(stores), int(loads), int(n)) for name, stores, loads, n in ENTRY.findall(said)
     }
-    kernels = set(re.findall(r"^  K\((\w+),", SOURCE.with_name("kernels.hpp").read_text(), re.M))
+    listed = (FOLDER / PROGRAMS[program]).read_text()
+    kernels = set(re.findall(r"^  K\((\w+),", listed, re.M))
     assert {name.removeprefix("ekd_") for name in found} == kernels
     for name, (stores, loads, registers) in found.items():
         assert stores <= SPILLS, f"{name}: {stores} bytes of spills"
@@ -75,6 +79,14 @@ def test_nvrtc_compiles_what_travels_in_the_library(architecture: int, single: b
     size = _native.core().compile_kernels(
         architecture=architecture, single=single, components=9, width=48, sensitivities=8
     )
+    assert size > 10_000
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_nvrtc_compiles_the_kernels_of_training(single: bool) -> None:
+    if reason := nvrtc():
+        pytest.skip(reason)
+    size = _native.core().compile_kernels(architecture=90, single=single, components=0)
     assert size > 10_000
 
 
