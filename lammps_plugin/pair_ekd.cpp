@@ -13,6 +13,7 @@
 #include "force.h"
 #include "memory.h"
 #include "neighbor.h"
+#include "register.h"
 #include "text.h"
 #include "torch_loader.h"
 #include "update.h"
@@ -748,6 +749,6 @@ void PairEKD::unpack_reverse_comm(int n, int* list, double* buffer) {
   }
 }
 
-extern "C" __attribute__((visibility("default"))) void* ekd_create_pair(void* lmp) {
-  return new PairEKD(static_cast<LAMMPS*>(lmp));
+void* ekd_create_pair(void* lmp) {
+  return static_cast<Pair*>(new PairEKD(static_cast<LAMMPS*>(lmp)));
 }

@@ -12,6 +12,7 @@
 #include "neigh_list_kokkos.h"
 #include "neigh_request.h"
 #include "neighbor.h"
+#include "register.h"
 
 using namespace LAMMPS_NS;
 namespace kk = ekd::kokkos;
@@ -74,11 +75,11 @@ void PairEKDKokkos<DeviceType>::init_style() {
 
 template <class DeviceType>
 double PairEKDKokkos<DeviceType>::memory_usage() {
-  const double there =
-      positions_.bytes() + species_.bytes() + counts_.bytes() + owners_there_.bytes() +
-      names_there_.bytes() + energies_.bytes() + forces_.bytes() + atomic_virials_.bytes() +
-      centroid_virials_.bytes() + uncertainty_there_.bytes() + member_energies_.bytes() +
-      member_forces_.bytes();
+  const double there = positions_.bytes() + species_.bytes() + counts_.bytes() +
+                       owners_there_.bytes() + names_there_.bytes() + energies_.bytes() +
+                       forces_.bytes() + atomic_virials_.bytes() + centroid_virials_.bytes() +
+                       uncertainty_there_.bytes() + member_energies_.bytes() +
+                       member_forces_.bytes();
   return PairEKD::memory_usage() + there + static_cast<double>(host_rows_.capacity());
 }
 
@@ -251,8 +252,7 @@ template <class DeviceType>
 void PairEKDKokkos<DeviceType>::look_for_overlap() {
   atomKK->sync(Host, X_MASK | TYPE_MASK | TAG_MASK);
   const auto& rows = *static_cast<const NeighListKokkos<DeviceType>*>(list);
-  const auto neighbors =
-      Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), rows.d_neighbors);
+  const auto neighbors = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), rows.d_neighbors);
   std::vector<int> counts(atom->nlocal);
   kk::to_host<DeviceType>(counts.data(), counts_.data(), counts.size() * sizeof(int));
   for (int i = 0; i < atom->nlocal; ++i) {
@@ -423,8 +423,7 @@ void PairEKDKokkos<DeviceType>::unpack_reverse_comm_kokkos(int n, DAT::tdual_int
   const int* const atoms = list.view<DeviceType>().data();
   with_type(rows_, buffer.template view<DeviceType>().data(), [&](auto* rows, auto* from) {
     using T = std::remove_pointer_t<decltype(rows)>;
-    kk::unpack_sums<DeviceType>(n, atoms, from, stride<T>(), rows,
-                                static_cast<int>(rows_.width));
+    kk::unpack_sums<DeviceType>(n, atoms, from, stride<T>(), rows, static_cast<int>(rows_.width));
   });
 }
 
@@ -460,10 +459,8 @@ template class PairEKDKokkos<LMPHostType>;
 #endif
 }  // namespace LAMMPS_NS
 
-// where: "", "device" or "host", the end of the name of the style.
-extern "C" __attribute__((visibility("default"))) void* ekd_create_pair_kokkos(void* lmp,
-                                                                               int on_host) {
+void* ekd_create_pair_kokkos(void* lmp, bool on_host) {
   auto* const of = static_cast<LAMMPS*>(lmp);
-  if (on_host != 0) return new PairEKDKokkos<LMPHostType>(of);
-  return new PairEKDKokkos<LMPDeviceType>(of);
+  if (on_host) return static_cast<Pair*>(new PairEKDKokkos<LMPHostType>(of));
+  return static_cast<Pair*>(new PairEKDKokkos<LMPDeviceType>(of));
 }

@@ -165,10 +165,9 @@ void PairEKD::report_overlap(int i, int j, double distance) {
 void PairEKD::report_energy(int i) {
   error->one(
       FLERR,
-      ekd::format(
-          "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-          "too close or moved too far: minimize first, or use a smaller timestep",
-          atom->tag[i], update->ntimestep));
+      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
+                  "too close or moved too far: minimize first, or use a smaller timestep",
+                  atom->tag[i], update->ntimestep));
 }
 
 void PairEKD::tally_energies(const double* atomic_energies) {
