@@ -46,8 +46,8 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   int pack_reverse_comm_kokkos(int, int, CommBufferKokkos&) override;
   void unpack_reverse_comm_kokkos(int, DAT::tdual_int_1d, CommBufferKokkos&) override;
 
-  // Where LAMMPS communicates by way of the host: with comm_style tiled, with 'package kokkos comm
-  // host', and in ekd/kk/host.
+  // Where LAMMPS communicates by way of the host: with comm_style tiled, with 'package kokkos
+  // comm/pair/forward host', and in ekd/kk/host.
   int pack_forward_comm(int, int*, double*, int, int*) override;
   void unpack_forward_comm(int, int, double*) override;
   int pack_reverse_comm(int, int, double*) override;
