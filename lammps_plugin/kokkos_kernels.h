@@ -153,22 +153,24 @@ struct EnergyFound {
   int not_finite = -1;  // an atom whose energy is no number
 };
 
-// The energies of atoms become those that LAMMPS gets: from the zero of their type, and nothing
-// for types that have no species.
+// Of the n atoms of a list, as LAMMPS counts energies: from the zero of their type, and nothing for
+// types that have no species. of_atoms gets those of each atom, if it is not null.
 template <class DeviceType>
-EnergyFound count_energies(int n, const int* types, const int* species, const int* counts,
-                           const double* zero_of_type, bool is_relative, double* energies) {
+EnergyFound count_energies(int n, const int* atoms, const int* types, const int* species,
+                           const int* counts, const double* zero_of_type, bool is_relative,
+                           const double* energies, double* of_atoms) {
   EnergyFound found;
   Kokkos::parallel_reduce(
       "ekd: energies", Range<DeviceType>(0, n),
-      KOKKOS_LAMBDA(const std::int64_t i, double& sum, int& not_finite) {
-        double energy = 0.0;
+      KOKKOS_LAMBDA(const std::int64_t k, double& sum, int& not_finite) {
+        const int i = atoms[k];
         // Without neighbors it is a free atom, whatever is lost in rounding.
         const bool is_free = is_relative && counts[i] == 0;
-        if (species[i] >= 0 && !is_free) energy = energies[i] - zero_of_type[types[i]];
-        energies[i] = energy;
+        if (species[i] < 0 || is_free) return;
+        const double energy = energies[i] - zero_of_type[types[i]];
         sum += energy;
-        if (!Kokkos::isfinite(energy)) not_finite = static_cast<int>(i);
+        if (of_atoms != nullptr) of_atoms[i] = energy;
+        if (!Kokkos::isfinite(energy)) not_finite = i;
       },
       Kokkos::Sum<double>(found.sum), Kokkos::Max<int>(found.not_finite));
   if (n == 0) found = {};

@@ -21,19 +21,18 @@ namespace {
 
 constexpr int kGroupAll = 1;  // bit of the group with all atoms
 
-// Has the pair style say for a while where its numbers are: by this LAMMPS decides how to send.
-class Stated {
+// Gives a variable another value for a while.
+template <class T>
+class Meanwhile {
  public:
-  Stated(ExecutionSpace& of_pair, ExecutionSpace now) : of_pair_(of_pair), usual_(of_pair) {
-    of_pair = now;
-  }
-  ~Stated() { of_pair_ = usual_; }
-  Stated(const Stated&) = delete;
-  Stated& operator=(const Stated&) = delete;
+  Meanwhile(T& variable, T value) : variable_(variable), usual_(variable) { variable = value; }
+  ~Meanwhile() { variable_ = usual_; }
+  Meanwhile(const Meanwhile&) = delete;
+  Meanwhile& operator=(const Meanwhile&) = delete;
 
  private:
-  ExecutionSpace& of_pair_;
-  const ExecutionSpace usual_;
+  T& variable_;
+  const T usual_;
 };
 
 }  // namespace
@@ -94,7 +93,9 @@ void PairEKDKokkos<DeviceType>::compute(int eflag, int vflag) {
     return;
   }
   // Ghosts that are evaluated here have pairs that LAMMPS has not: those are found on the host.
-  static_cast<NeighListKokkos<DeviceType>*>(list)->k_ilist.sync_host();
+  auto& atoms = static_cast<NeighListKokkos<DeviceType>*>(list)->k_ilist;
+  atoms.sync_host();
+  const Meanwhile ilist(list->ilist, atoms.view_host().data());
   atomKK->sync(Host, X_MASK | F_MASK | TYPE_MASK | TAG_MASK | MASK_MASK);
   PairEKD::compute(eflag, vflag);
   atomKK->modified(Host, F_MASK);
@@ -271,20 +272,22 @@ void PairEKDKokkos<DeviceType>::look_for_overlap() {
 // ---- what LAMMPS gets -----------------------------------------------------------------------
 
 template <class DeviceType>
-void PairEKDKokkos<DeviceType>::tally_energies_on_device(double* energies) {
+void PairEKDKokkos<DeviceType>::tally_energies_on_device(const double* energies) {
   const int n_local = atom->nlocal;
   const int* const types = atomKK->k_type.template view<DeviceType>().data();
-  const kk::EnergyFound found =
-      kk::count_energies<DeviceType>(n_local, types, species_.data(), counts_.data(),
-                                     zero_of_type_.data(), settings_.relative_energy, energies);
+  const int* const atoms = static_cast<const NeighListKokkos<DeviceType>*>(list)->d_ilist.data();
+  double* const of_atoms = eflag_atom ? atomic_energies_.reserve_cleared(n_local) : nullptr;
+  const kk::EnergyFound found = kk::count_energies<DeviceType>(
+      list->inum, atoms, types, species_.data(), counts_.data(), zero_of_type_.data(),
+      settings_.relative_energy, energies, of_atoms);
   if (found.not_finite >= 0) {
     atomKK->sync(Host, TAG_MASK);
     report_energy(found.not_finite);
   }
   if (eflag_global) eng_vdwl += found.sum;
-  if (!eflag_atom) return;
+  if (of_atoms == nullptr) return;
   host_energies_.resize(n_local);
-  kk::to_host<DeviceType>(host_energies_.data(), energies, n_local * sizeof(double));
+  kk::to_host<DeviceType>(host_energies_.data(), of_atoms, n_local * sizeof(double));
   for (int i = 0; i < n_local; ++i) eatom[i] += host_energies_[i];
 }
 
@@ -329,7 +332,8 @@ void PairEKDKokkos<DeviceType>::exchange(Direction direction, void* rows, std::i
   host_has_rows_ = false;
   {
     constexpr bool is_default = std::is_same_v<DeviceType, LMPDeviceType>;
-    const Stated stated(execution_space, is_default ? Device : Host);
+    // By this LAMMPS decides how to send.
+    const Meanwhile where(execution_space, is_default ? Device : Host);
     Kokkos::fence("ekd: rows to exchange");  // the model has a stream of its own
     if (direction == Direction::kToGhosts)
       comm->forward_comm(this, room_);
@@ -356,13 +360,13 @@ void PairEKDKokkos<DeviceType>::show_rows_to_host() {
 
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::copy_to_ghosts(ekd::AtomRows rows) {
-  const Stated stated(execution_space, Host);
+  const Meanwhile where(execution_space, Host);
   PairEKD::copy_to_ghosts(rows);
 }
 
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::add_from_ghosts(ekd::AtomRows rows) {
-  const Stated stated(execution_space, Host);
+  const Meanwhile where(execution_space, Host);
   PairEKD::add_from_ghosts(rows);
 }
 

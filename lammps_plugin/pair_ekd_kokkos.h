@@ -88,7 +88,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   void find_owners_on_device();
   void evaluate(const ekd::DeviceAtoms& atoms, ekd::DeviceResults results);
   void tell_spread(double scale);
-  void tally_energies_on_device(double* energies);
+  void tally_energies_on_device(const double* energies);
   void tally_forces_on_device(double* forces);
   void tally_virial(const double* virial);
   void tally_atomic_virials(double* virials, int width, double** to);
@@ -103,6 +103,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   Array<int> species_, counts_, owners_there_;
   Array<double> names_there_;  // of owners, on their way to ghosts
   Array<double> energies_, forces_, virial_, atomic_virials_, centroid_virials_, uncertainty_there_;
+  Array<double> atomic_energies_;                  // as LAMMPS counts them
   Array<double> member_energies_, member_forces_;  // of one member, where the spread is asked for
   std::vector<double> host_energies_, host_forces_, host_virials_;
 
