@@ -18,6 +18,7 @@ packages=
 if [ "$kind" = kokkos ]; then
   build=/build-kokkos
   packages="-D PKG_KOKKOS=on -D EXTERNAL_KOKKOS=on -D Kokkos_ENABLE_OPENMP=on -D CMAKE_CXX_STANDARD=20"
+  packages="$packages -D PKG_MC=on -D PKG_EXTRA-FIX=on" # for the tests of the style
 fi
 [ ! -e "$folder$prefix/bin/lmp" ] || exit 0
 chroot "$folder" env SIZES="$sizes" PREFIX="$prefix" INCLUDE="$include" BUILD="$build" PACKAGES="$packages" \
