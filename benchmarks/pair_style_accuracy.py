@@ -121,6 +121,13 @@ CASES = [
          "rerun t.dump dump x y z\n"),
 ]  # fmt: skip
 
+CROSSED = [
+    Case(f"{comm}, newton {newton}, {n} rank(s)", n_ranks=n, newton=newton,
+         before=f"comm_style {comm}", body=MOVE)
+    for comm in ("brick", "tiled") for newton in ("on", "off") for n in (1, 2, 4)
+]  # fmt: skip
+"""With ``--crossed``, in place of the cases above."""
+
 
 def differences(
     case: Case, model: ExportedModel, folder: Path, program: Program | None = None
@@ -188,6 +195,7 @@ def main() -> None:
     parser.add_argument("--lmp", help="command of another LAMMPS than that of this environment")
     parser.add_argument("--mpirun", default="mpirun", help="command that starts ranks of it")
     parser.add_argument("--plugin", type=Path, default=Path(), help="folder of its ekdplugin.so")
+    parser.add_argument("--crossed", action="store_true", help="communication, newton and ranks")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     options = parser.parse_args()
     where = machine(["ekd", "torch", "lammps"]).splitlines()[1]
@@ -195,7 +203,8 @@ def main() -> None:
     if options.lmp:
         lmp, mpirun = tuple(shlex.split(options.lmp)), tuple(shlex.split(options.mpirun))
         program = Program(lmp, mpirun, options.plugin.resolve())
-    cases = [case for case in CASES if any(word in case.name for word in options.cases)]
+    every = CROSSED if options.crossed else CASES
+    cases = [case for case in every if any(word in case.name for word in options.cases)]
     models = [model for model in MODELS if model[0] in options.models]
     worst = {case.name: np.zeros((4, 3)) for case in cases}
     with tempfile.TemporaryDirectory(prefix="ekd-") as name:

@@ -1,5 +1,5 @@
-// The file LAMMPS loads. It registers pair_style ekd, and when the style is first used checks the
-// version of LAMMPS.
+// The file LAMMPS loads. It registers pair_style ekd (and ekd/kk, where that was built), and when
+// the style is first used checks the version of LAMMPS.
 //
 // LAMMPS does not check: a plugin built for another version has other class layouts. So this file
 // uses only the C library interface of LAMMPS, whose ABI is stable. In a wheel it then loads the
@@ -11,7 +11,7 @@
 #include <string>
 
 #ifdef EKD_ONE_FILE
-extern "C" void* ekd_create_pair(void* lmp);
+#include "register.h"
 #endif
 
 namespace {
@@ -114,6 +114,16 @@ void* create_pair(void* lmp) {
 #endif
 }
 
+#ifdef EKD_KOKKOS
+template <bool kOnHost>
+void* create_pair_kokkos(void* lmp) {
+  const std::string mismatch = check_version(lmp);
+  if (mismatch.empty()) return ekd_create_pair_kokkos(lmp, kOnHost);
+  raise_error(lmp, mismatch);
+  return nullptr;
+}
+#endif
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lmp, void* handle,
@@ -122,10 +132,19 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* l
   Plugin plugin{};
   plugin.version = version.c_str();
   plugin.style = "pair";
-  plugin.name = "ekd";
   plugin.info = "Distilled coupled-cluster potentials";
   plugin.author = "the ekd developers";
-  plugin.creator.v1 = &create_pair;
   plugin.handle = handle;
-  reinterpret_cast<RegisterFunction>(register_function)(&plugin, lmp);
+  const auto enter = [&](const char* name, void* (*create)(void*)) {
+    plugin.name = name;
+    plugin.creator.v1 = create;
+    reinterpret_cast<RegisterFunction>(register_function)(&plugin, lmp);
+  };
+  enter("ekd", &create_pair);
+#ifdef EKD_KOKKOS
+  // LAMMPS takes the first of them for 'pair_style ekd' where it was started with '-sf kk'.
+  enter("ekd/kk", &create_pair_kokkos<false>);
+  enter("ekd/kk/device", &create_pair_kokkos<false>);
+  enter("ekd/kk/host", &create_pair_kokkos<true>);
+#endif
 }

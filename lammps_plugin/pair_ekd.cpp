@@ -13,6 +13,7 @@
 #include "force.h"
 #include "memory.h"
 #include "neighbor.h"
+#include "register.h"
 #include "text.h"
 #include "torch_loader.h"
 #include "update.h"
@@ -204,7 +205,7 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
 std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
                                                   const std::string& path) {
   ekd::ModelOptions options;
-  options.device = settings.device;
+  options.device = device_of(settings);
   if (settings.precision == "single") options.precision = ekd::Precision::kSingle;
   if (settings.precision == "double") options.precision = ekd::Precision::kDouble;
   options.block = settings.block;
@@ -253,7 +254,7 @@ void PairEKD::describe() {
                "pair_style ekd: model {} (ekd {}), {} student(s), types{}, cutoff {} Angstrom, "
                "{} interaction(s), {} (precision {}), device {}, {} MPI rank(s) x {} thread(s)\n",
                path_, metadata.ekd_version, metadata.n_members, types, metadata.cutoff,
-               metadata.n_interactions, metadata.dtype, settings_.precision, settings_.device,
+               metadata.n_interactions, metadata.dtype, settings_.precision, device_of(settings_),
                comm->nprocs, comm->nthreads));
 }
 
@@ -568,7 +569,9 @@ void PairEKD::run_model(const Step& step) {
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
-    if (is_on_device()) gather_pairs();  // says which atoms, if two lie on top of each other
+    // The device does not say which atoms.
+    if (is_on_device() && dynamic_cast<const ekd::StructureError*>(&problem) != nullptr)
+      look_for_overlap();
     error->one(FLERR,
                ekd::format("pair_style ekd: the model cannot be evaluated: {}", problem.what()));
   }
@@ -746,6 +749,6 @@ void PairEKD::unpack_reverse_comm(int n, int* list, double* buffer) {
   }
 }
 
-extern "C" __attribute__((visibility("default"))) void* ekd_create_pair(void* lmp) {
-  return new PairEKD(static_cast<LAMMPS*>(lmp));
+void* ekd_create_pair(void* lmp) {
+  return static_cast<Pair*>(new PairEKD(static_cast<LAMMPS*>(lmp)));
 }

@@ -24,7 +24,8 @@ PairStyle(ekd,PairEKD);
 
 namespace LAMMPS_NS {
 
-class PairEKD : public Pair, private ekd::GhostExchange {
+// ekd/kk, for the package KOKKOS, is derived from it: see pair_ekd_kokkos.h.
+class PairEKD : public Pair, protected ekd::GhostExchange {
  public:
   explicit PairEKD(class LAMMPS*);
   ~PairEKD() override;
@@ -48,7 +49,7 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   int pack_reverse_comm(int, int, double*) override;
   void unpack_reverse_comm(int, int*, double*) override;
 
- private:
+ protected:
   // What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
   static constexpr int kVirialColumn = 3;
   static constexpr int kCentroidColumn = 9;
@@ -78,6 +79,7 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   std::string map_types(const ekd::ModelMetadata& metadata, const std::string& path,
                         const std::vector<std::string>& names, std::vector<std::int64_t>& species);
   std::unique_ptr<ekd::ExportedModel> open(const Settings& settings, const std::string& path);
+  virtual std::string device_of(const Settings& settings) const { return settings.device; }
   void describe();
   void tell_energy_of_free_atoms();
   void check_pairs_are_complete();
@@ -96,7 +98,7 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   void bring_home(int width);
   bool is_on_device() const;
   void send_lists();
-  void compute_on_device();
+  virtual void compute_on_device();
   void tally_results(const ekd::HostResults& found);
   bool is_committee() const;
   bool spread_is_due() const;
@@ -106,6 +108,10 @@ class PairEKD : public Pair, private ekd::GhostExchange {
   void tally_uncertainty(const double* uncertainty);
   std::array<double, 2> largest_and_mean(const std::vector<double>& of_atoms) const;
   void report_overlap();
+  [[noreturn]] void report_overlap(int i, int j, double distance);
+  // Ends the run if there are two atoms on top of each other.
+  virtual void look_for_overlap() { gather_pairs(); }
+  [[noreturn]] void report_energy(int i);
   template <class Step>
   void run_model(const Step& step);
   void compute_from_pairs();

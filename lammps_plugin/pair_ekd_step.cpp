@@ -147,15 +147,27 @@ void PairEKD::report_overlap() {
     for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
       const double* const r = &atoms_.pair_vectors[3 * p];
       const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-      if (distance >= ekd::kOverlapDistance) continue;
-      error->one(
-          FLERR,
-          ekd::format(
-              "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-              "other; use delete_atoms overlap, or check the box and its boundaries",
-              atom->tag[i], atom->tag[atoms_.neighbors[p]], distance));
+      if (distance < ekd::kOverlapDistance)
+        report_overlap(static_cast<int>(i), static_cast<int>(atoms_.neighbors[p]), distance);
     }
   }
+}
+
+void PairEKD::report_overlap(int i, int j, double distance) {
+  error->one(
+      FLERR,
+      ekd::format(
+          "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
+          "other; use delete_atoms overlap, or check the box and its boundaries",
+          atom->tag[i], atom->tag[j], distance));
+}
+
+void PairEKD::report_energy(int i) {
+  error->one(
+      FLERR,
+      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
+                  "too close or moved too far: minimize first, or use a smaller timestep",
+                  atom->tag[i], update->ntimestep));
 }
 
 void PairEKD::tally_energies(const double* atomic_energies) {
@@ -167,13 +179,7 @@ void PairEKD::tally_energies(const double* atomic_energies) {
     const bool is_free = settings_.relative_energy && !atoms_.offsets.empty() &&
                          atoms_.offsets[i] == atoms_.offsets[i + 1];
     const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
-    if (!std::isfinite(energy))
-      error->one(
-          FLERR,
-          ekd::format(
-              "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-              "too close or moved too far: minimize first, or use a smaller timestep",
-              atom->tag[i], update->ntimestep));
+    if (!std::isfinite(energy)) report_energy(i);
     if (eflag_global) eng_vdwl += energy;
     if (eflag_atom) eatom[i] += energy;
   }

@@ -248,7 +248,8 @@ def _style_tests(settings: Settings) -> list[Step]:
     environment = {
         **_environment(settings),
         "EKD_TEST_DEVICE": settings.device,
-        "EKD_TEST_LAMMPS": str(BUILD / "bin"),
+        "EKD_TEST_LMP": str(BUILD / "bin" / "lmp"),
+        "EKD_TEST_MPIRUN": str(BUILD / "bin" / "mpirun"),
         "OMP_NUM_THREADS": "1",
     }
     folder = str(ROOT / "tests" / "integration" / "lammps")

@@ -41,9 +41,10 @@ class Site:
         way: in words.
         release: of Debian; empty: the Python environment that runs this.
         lmp: program within the site, before ekd.
-        source: whether LAMMPS is built there, from Debian's source: "", "smallbig", "bigbig", or
-            "into", with the style compiled in.
+        source: whether LAMMPS is built there, from Debian's source: "", "smallbig", "bigbig",
+            "into", with the style compiled in, or "kokkos", with the package KOKKOS.
         output: folder of `ekd lammps build` within the site.
+        options: of the program when the cases are run.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Site:
     lmp: str = "lmp"
     source: str = ""
     output: str = ""
+    options: str = ""
 
 
 SITES = [
@@ -65,6 +67,9 @@ SITES = [
     Site("sid-into", "compiled into LAMMPS", "sid", "/opt/lammps-into/bin/lmp", "into"),
     Site("sid-bigbig", "built from source, plugin", "sid", "/opt/lammps-bigbig/bin/lmp", "bigbig",
          "/opt/ekd-bigbig"),
+    *(Site(f"sid-kokkos-{n}", f"`ekd/kk` as a plugin: `-k on t {n} -sf kk`, OpenMP backend", "sid",
+           "/opt/lammps-kokkos/bin/lmp", "kokkos", "/opt/ekd-kokkos", f"-k on t {n} -sf kk")
+      for n in (1, 2)),
 ]  # fmt: skip
 
 
@@ -122,6 +127,8 @@ def measure(site: Site, folder: Path, models: Sequence[int]) -> dict[str, object
         console.print(f"{site.name}: ekd lammps build")
         build = [f"{PREFIX}/python/bin/ekd", "lammps", "build", "--lmp", site.lmp]
         build += ["--mpirun", mpirun, "--output", f"{site.output}/lammps"]
+        if site.source == "kokkos":
+            build += ["--source", "/lammps"]
         run([*enter, *build], folder / f"{site.name}-build.log")
     console.print(f"{site.name}: cases")
     built = f"{site.output}/lammps"
@@ -130,7 +137,7 @@ def measure(site: Site, folder: Path, models: Sequence[int]) -> dict[str, object
     run(
         [
             *cases,
-            *("--lmp", f"{in_site} {program}"),
+            *("--lmp", f"{in_site} {program} {site.options}"),
             *("--mpirun", f"{in_site} {mpirun}"),
             *("--plugin", f"{built}/lib"),
         ],

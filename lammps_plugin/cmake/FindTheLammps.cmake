@@ -3,6 +3,8 @@
 #   ekd_lammps_headers   target: include directories and definitions, of MPI too
 #   LAMMPS_VERSION       as LAMMPS itself counts: 20250722
 #   EKD_LAMMPS_LIBRARY   liblammps, to link a program to; empty: there is none
+#   EKD_LAMMPS_KOKKOS    whether ekd/kk can be built: this LAMMPS has the package KOKKOS, and the
+#                        headers of both are here
 #
 # It is one of three:
 #   -D LAMMPS_SOURCE_DIR=...   a source tree. LAMMPS_SIZES (smallbig or bigbig) and LAMMPS_MPI
@@ -15,6 +17,9 @@
 set(LAMMPS_EXECUTABLE "" CACHE FILEPATH "The program lmp of the LAMMPS to build for")
 set(LAMMPS_SIZES "" CACHE STRING "Integer sizes of LAMMPS: smallbig or bigbig")
 set(LAMMPS_MPI "" CACHE STRING "Whether LAMMPS uses MPI: ON or OFF")
+set(LAMMPS_KOKKOS "" CACHE STRING "Whether LAMMPS has the package KOKKOS: ON or OFF")
+set(LAMMPS_KOKKOS_PREC "" CACHE STRING "KOKKOS_PREC of LAMMPS: double, mixed or single")
+set(LAMMPS_KOKKOS_LAYOUT "" CACHE STRING "KOKKOS_LAYOUT of LAMMPS: legacy or default")
 
 # "22 Jul 2025" -> 20250722
 function(ekd_lammps_number variable date)
@@ -103,6 +108,18 @@ if(NOT EKD_LAMMPS_FROM_PYTHON)
         set(LAMMPS_MPI OFF)
       endif()
     endif()
+    if(LAMMPS_KOKKOS STREQUAL "")
+      set(LAMMPS_KOKKOS OFF)
+      if(help MATCHES "KOKKOS package API:")
+        set(LAMMPS_KOKKOS ON)
+      endif()
+    endif()
+    if(NOT LAMMPS_KOKKOS_PREC AND help MATCHES "KOKKOS package precision: *([a-z]+)")
+      set(LAMMPS_KOKKOS_PREC ${CMAKE_MATCH_1})
+    endif()
+    if(NOT LAMMPS_KOKKOS_LAYOUT AND help MATCHES "KOKKOS package view layout: *([a-z]+)")
+      set(LAMMPS_KOKKOS_LAYOUT ${CMAKE_MATCH_1})
+    endif()
   endif()
   if(NOT LAMMPS_VERSION)
     message(FATAL_ERROR "There is no lmp in '${LAMMPS_DIR}/bin' that says which version it is; name it with -DLAMMPS_EXECUTABLE=...")
@@ -144,3 +161,43 @@ target_include_directories(ekd_lammps_headers SYSTEM INTERFACE "${lammps_include
 target_compile_definitions(ekd_lammps_headers INTERFACE LAMMPS_${sizes} OMPI_SKIP_MPICXX
   MPICH_SKIP_MPICXX)
 message(STATUS "pair_style ekd: for LAMMPS ${LAMMPS_VERSION} (${LAMMPS_SIZES}), headers ${lammps_include}")
+
+# ekd/kk: LAMMPS installs no headers of the package KOKKOS, so its source is needed; and the Kokkos
+# that it was built with. One that comes with LAMMPS is in lib/kokkos of the folder of its build.
+set(EKD_LAMMPS_KOKKOS OFF)
+if(LAMMPS_KOKKOS)
+  if(LAMMPS_EXECUTABLE)
+    get_filename_component(lammps_build "${LAMMPS_EXECUTABLE}" DIRECTORY)
+  endif()
+  if(LAMMPS_SOURCE_DIR)
+    find_package(Kokkos CONFIG QUIET HINTS "${lammps_build}/lib/kokkos" "${LAMMPS_DIR}")
+  endif()
+  if(NOT LAMMPS_SOURCE_DIR)
+    message(STATUS "pair_style ekd/kk: not built. This LAMMPS has the package KOKKOS; name its source with -DLAMMPS_SOURCE_DIR=... for the headers of that package, which are not installed")
+  elseif(NOT Kokkos_FOUND)
+    message(STATUS "pair_style ekd/kk: not built. The Kokkos that this LAMMPS was built with is not found; name the folder of its KokkosConfig.cmake with -DKokkos_DIR=... (lib/kokkos of the build folder of LAMMPS, where it is the one that comes with LAMMPS)")
+  else()
+    set(EKD_LAMMPS_KOKKOS ON)
+    set(precision_double DOUBLE_DOUBLE)
+    set(precision_mixed SINGLE_DOUBLE)
+    set(precision_single SINGLE_SINGLE)
+    if(NOT LAMMPS_KOKKOS_PREC)
+      set(LAMMPS_KOKKOS_PREC double)
+    endif()
+    string(TOLOWER "${LAMMPS_KOKKOS_PREC}" LAMMPS_KOKKOS_PREC)
+    if(NOT LAMMPS_KOKKOS_PREC MATCHES "^(double|mixed|single)$")
+      message(FATAL_ERROR "LAMMPS_KOKKOS_PREC is '${LAMMPS_KOKKOS_PREC}', expected double, mixed or single")
+    endif()
+    if(NOT LAMMPS_KOKKOS_LAYOUT)
+      set(LAMMPS_KOKKOS_LAYOUT legacy)
+    endif()
+    string(TOUPPER "${LAMMPS_KOKKOS_LAYOUT}" kokkos_layout)
+    add_library(ekd_lammps_kokkos_headers INTERFACE)
+    target_include_directories(ekd_lammps_kokkos_headers SYSTEM INTERFACE
+      "${lammps_include}/KOKKOS")
+    target_compile_definitions(ekd_lammps_kokkos_headers INTERFACE LMP_KOKKOS
+      LMP_KOKKOS_${precision_${LAMMPS_KOKKOS_PREC}} LMP_KOKKOS_LAYOUT_${kokkos_layout})
+    target_link_libraries(ekd_lammps_kokkos_headers INTERFACE ekd_lammps_headers Kokkos::kokkos)
+    message(STATUS "pair_style ekd/kk: for Kokkos ${Kokkos_VERSION} (${Kokkos_DEVICES}), ${LAMMPS_KOKKOS_PREC}, layout ${LAMMPS_KOKKOS_LAYOUT}")
+  endif()
+endif()

@@ -40,7 +40,8 @@ def build(
         typer.Option(
             "--source",
             metavar="FOLDER",
-            help="Source of that LAMMPS, where its headers are not installed beside it.",
+            help="Source of that LAMMPS, where its headers are not installed beside it, and for "
+            "ekd/kk.",
         ),
     ] = None,
     output: Annotated[
@@ -90,6 +91,13 @@ def build(
     with compiling(console, "building") as tell:
         built = builder.build(found, output, source, define or [], jobs, tell)
     console.print(f"built: {built.plugin}" + (f", {built.launcher}" if built.launcher else ""))
+    if built.has_kokkos:
+        console.print(f"ekd/kk is in it, for KOKKOS with {found.kokkos}: use it with -k on -sf kk")
+    elif found.kokkos:
+        console.print(
+            "ekd/kk is not in it: this LAMMPS has KOKKOS, and its source (--source) or the Kokkos "
+            "that it was built with (-D Kokkos_DIR=FOLDER) was not found"
+        )
     ranks = (1, 2) if mpirun else (1,)
     with console.status("trying it"):
         difference = builder.try_out(built, ranks, mpirun)

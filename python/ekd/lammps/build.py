@@ -32,6 +32,8 @@ class SiteLammps:
         mpi: name and version of the MPI library, or ``none``.
         compiler: that LAMMPS was built with.
         has_plugins: whether it has the package PLUGIN.
+        kokkos: backends of the package KOKKOS, such as ``OpenMP`` or ``CUDA OpenMP``; empty: it has
+            no such package.
         directory: that it is installed in, with its headers; None: they were not found.
     """
 
@@ -41,6 +43,7 @@ class SiteLammps:
     mpi: str
     compiler: str
     has_plugins: bool
+    kokkos: str
     directory: Path | None
 
 
@@ -57,6 +60,11 @@ class Built:
     lammps: SiteLammps
     plugin: Path
     launcher: Path | None
+
+    @property
+    def has_kokkos(self) -> bool:
+        """Whether it has ``ekd/kk``."""
+        return self.plugin.is_file() and b"ekd_create_pair_kokkos" in self.plugin.read_bytes()
 
     @property
     def program(self) -> Path:
@@ -106,6 +114,7 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
             f"{(done.stderr or done.stdout).strip()[:500]}; set what it needs to run (modules, "
             "LD_LIBRARY_PATH), or name another program with --lmp"
         )
+    kokkos = re.search(r"^KOKKOS package API:(.*)$", done.stdout, re.MULTILINE)
     path = Path(found).resolve()
     # Folders of the program and above: a build folder, or the prefix of an installation.
     places = [path.parent, path.parent.parent]
@@ -117,6 +126,7 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
         mpi=_line(r"^MPI v[\d.]+: (.*)$", done.stdout),
         compiler=_line(r"^Compiler: (.*)$", done.stdout),
         has_plugins=re.search(r"\bPLUGIN\b", done.stdout) is not None,
+        kokkos=kokkos[1].strip() if kokkos else "",
         directory=headers[0] if headers else None,
     )
 
@@ -185,7 +195,8 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     """Run the style in that LAMMPS and compare with ASE.
 
     The model is a random network with two interactions, so that ranks exchange what they know; the
-    structure is a small periodic one. LAMMPS also runs the self-test of the model.
+    structure is a small periodic one. LAMMPS also runs the self-test of the model. ``ekd/kk`` is
+    tried too, unless it is for GPUs.
 
     Args:
         built: from :func:`build`.
@@ -214,14 +225,21 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
             "one rank alone with --mpirun ''"
         )
     # `lmp` takes the plugin from the folder that the environment names.
-    program = Program((str(built.program),), command, plugin_directory=built.plugin.parent)
+    lmp = str(built.program)
+    programs = {"": Program((lmp,), command, built.plugin.parent)}
+    # GPUs are rarely there where the style is built.
+    if built.has_kokkos and set(built.lammps.kokkos.split()) <= {"OpenMP", "Serial", "Pthreads"}:
+        options = ("-k", "on", "t", "1", "-sf", "kk")
+        programs["-kk"] = Program((lmp, *options), command, built.plugin.parent)
+    found = []
     with (
         tempfile.TemporaryDirectory(prefix="ekd-") as folder,
         as_file(files("ekd.lammps") / "smoke_test.pt") as model,
     ):
-        found = compare_with_ase(
-            Path(folder), "trial", atoms, model, ["O", "H"], ranks, program=program
-        )
+        for suffix, program in programs.items():
+            found += compare_with_ase(
+                Path(folder), f"trial{suffix}", atoms, model, ["O", "H"], ranks, program=program
+            )
     largest = max(max(each.energy, each.force) for each in found)
     if not largest <= TOLERANCE:
         raise BuildError(

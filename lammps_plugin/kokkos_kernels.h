@@ -1,0 +1,215 @@
+// What pair_style ekd/kk does by itself in the memory of KOKKOS. The model does the rest.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace ekd::kokkos {
+
+template <class DeviceType>
+inline constexpr bool kIsHost =
+    Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename DeviceType::memory_space>::accessible;
+
+template <class DeviceType>
+using Range = Kokkos::RangePolicy<DeviceType, Kokkos::IndexType<std::int64_t>>;
+
+// ---- memory ---------------------------------------------------------------------------------
+
+// An array that grows and never shrinks. What it holds is lost when it grows.
+template <class T, class DeviceType>
+class Array {
+ public:
+  T* reserve(std::size_t n) {
+    if (n > view_.extent(0)) {
+      view_ = {};
+      view_ = View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "ekd"), n + n / 16);
+    }
+    return view_.data();
+  }
+  T* reserve_cleared(std::size_t n) {
+    reserve(n);
+    if (n > 0) Kokkos::deep_copy(Kokkos::subview(view_, std::make_pair(std::size_t{0}, n)), T{});
+    return view_.data();
+  }
+  T* data() const { return view_.data(); }
+  double bytes() const { return static_cast<double>(view_.extent(0) * sizeof(T)); }
+
+ private:
+  using View = Kokkos::View<T*, DeviceType>;
+  View view_;
+};
+
+template <class DeviceType>
+void to_host(void* to, const void* from, std::size_t bytes) {
+  using Space = typename DeviceType::memory_space;
+  using Unmanaged = Kokkos::MemoryTraits<Kokkos::Unmanaged>;
+  if (bytes == 0) return;
+  Kokkos::deep_copy(
+      Kokkos::View<char*, Kokkos::HostSpace, Unmanaged>(static_cast<char*>(to), bytes),
+      Kokkos::View<const char*, Space, Unmanaged>(static_cast<const char*>(from), bytes));
+}
+
+template <class DeviceType>
+void from_host(void* to, const void* from, std::size_t bytes) {
+  using Space = typename DeviceType::memory_space;
+  using Unmanaged = Kokkos::MemoryTraits<Kokkos::Unmanaged>;
+  if (bytes == 0) return;
+  Kokkos::deep_copy(Kokkos::View<char*, Space, Unmanaged>(static_cast<char*>(to), bytes),
+                    Kokkos::View<const char*, Kokkos::HostSpace, Unmanaged>(
+                        static_cast<const char*>(from), bytes));
+}
+
+// Whether the numbers of a view lie as an array [n, width] of double does.
+template <class View>
+bool is_plain(const View& view, std::size_t width) {
+  return std::is_same_v<typename View::non_const_value_type, double> && view.stride(0) == width &&
+         view.stride(1) == 1;
+}
+
+// ---- atoms and neighbours -------------------------------------------------------------------
+
+template <class DeviceType>
+void set_species(int n, const int* types, const int* species_of_type, int* species) {
+  Kokkos::parallel_for(
+      "ekd: species", Range<DeviceType>(0, n),
+      KOKKOS_LAMBDA(const std::int64_t i) { species[i] = species_of_type[types[i]]; });
+}
+
+// Of the atoms of a list. mask: that of LAMMPS, where atoms outside of `group` are to have no
+// neighbours; or null.
+template <class DeviceType>
+void set_counts(int n, const int* atoms, const int* n_neighbors, const int* mask, int group,
+                int* counts) {
+  Kokkos::parallel_for(
+      "ekd: numbers of neighbors", Range<DeviceType>(0, n), KOKKOS_LAMBDA(const std::int64_t k) {
+        const int i = atoms[k];
+        const bool is_left_out = mask != nullptr && (mask[i] & group) == 0;
+        counts[i] = is_left_out ? 0 : n_neighbors[i];
+      });
+}
+
+template <class DeviceType>
+int largest(int n, const int* numbers) {
+  int found = 0;
+  Kokkos::parallel_reduce(
+      "ekd: most neighbors", Range<DeviceType>(0, n),
+      KOKKOS_LAMBDA(const std::int64_t i, int& most) {
+        if (numbers[i] > most) most = numbers[i];
+      },
+      Kokkos::Max<int>(found));
+  return n > 0 ? found : 0;
+}
+
+// Rank and number of the owned atoms, for rows [n_all, 2] that ghosts get from their owners ...
+template <class DeviceType>
+void name_owned(int n_owned, int rank, double* rows) {
+  Kokkos::parallel_for(
+      "ekd: names of atoms", Range<DeviceType>(0, n_owned), KOKKOS_LAMBDA(const std::int64_t i) {
+        rows[2 * i] = rank;
+        rows[2 * i + 1] = static_cast<double>(i);
+      });
+}
+
+// ... who is then known. Owners on other ranks leave the ghost as it is.
+template <class DeviceType>
+void set_owners(int n_all, int rank, const double* rows, int* owners) {
+  Kokkos::parallel_for(
+      "ekd: owners", Range<DeviceType>(0, n_all), KOKKOS_LAMBDA(const std::int64_t i) {
+        const bool is_here = rows[2 * i] == rank;
+        owners[i] = is_here ? static_cast<int>(rows[2 * i + 1]) : static_cast<int>(i);
+      });
+}
+
+template <class DeviceType, class View>
+void copy_positions(int n, const View& x, double* positions) {
+  Kokkos::parallel_for(
+      "ekd: positions", Range<DeviceType>(0, n), KOKKOS_LAMBDA(const std::int64_t i) {
+        for (int d = 0; d < 3; ++d) positions[3 * i + d] = x(i, d);
+      });
+}
+
+// ---- results --------------------------------------------------------------------------------
+
+template <class DeviceType>
+void add(std::int64_t n, const double* numbers, double* to) {
+  Kokkos::parallel_for(
+      "ekd: sum over members", Range<DeviceType>(0, n),
+      KOKKOS_LAMBDA(const std::int64_t k) { to[k] += numbers[k]; });
+}
+
+template <class DeviceType, class View>
+void add_forces(int n, const double* forces, const View& f) {
+  Kokkos::parallel_for(
+      "ekd: forces", Range<DeviceType>(0, n), KOKKOS_LAMBDA(const std::int64_t i) {
+        for (int d = 0; d < 3; ++d) f(i, d) += forces[3 * i + d];
+      });
+}
+
+struct EnergyFound {
+  double sum = 0.0;
+  int not_finite = -1;  // an atom whose energy is no number
+};
+
+// Of the n atoms of a list, as LAMMPS counts energies: from the zero of their type, and nothing for
+// types that have no species. of_atoms gets those of each atom, if it is not null.
+template <class DeviceType>
+EnergyFound count_energies(int n, const int* atoms, const int* types, const int* species,
+                           const int* counts, const double* zero_of_type, bool is_relative,
+                           const double* energies, double* of_atoms) {
+  EnergyFound found;
+  Kokkos::parallel_reduce(
+      "ekd: energies", Range<DeviceType>(0, n),
+      KOKKOS_LAMBDA(const std::int64_t k, double& sum, int& not_finite) {
+        const int i = atoms[k];
+        // Without neighbors it is a free atom, whatever is lost in rounding.
+        const bool is_free = is_relative && counts[i] == 0;
+        if (species[i] < 0 || is_free) return;
+        const double energy = energies[i] - zero_of_type[types[i]];
+        sum += energy;
+        if (of_atoms != nullptr) of_atoms[i] = energy;
+        if (!Kokkos::isfinite(energy)) not_finite = i;
+      },
+      Kokkos::Sum<double>(found.sum), Kokkos::Max<int>(found.not_finite));
+  if (n == 0) found = {};
+  return found;
+}
+
+// ---- rows of atoms in the buffers of LAMMPS -------------------------------------------------
+// Row k of a buffer begins at k * stride; both count in T.
+
+template <class DeviceType, class T>
+void pack(int n, const int* atoms, int first, const T* rows, int width, T* buffer, int stride) {
+  Kokkos::parallel_for(
+      "ekd: pack", Range<DeviceType>(0, static_cast<std::int64_t>(n) * width),
+      KOKKOS_LAMBDA(const std::int64_t index) {
+        const std::int64_t k = index / width, w = index % width;
+        const std::int64_t i = atoms != nullptr ? atoms[k] : first + k;
+        buffer[k * stride + w] = rows[i * width + w];
+      });
+}
+
+template <class DeviceType, class T>
+void unpack(int n, int first, const T* buffer, int stride, T* rows, int width) {
+  Kokkos::parallel_for(
+      "ekd: unpack", Range<DeviceType>(0, static_cast<std::int64_t>(n) * width),
+      KOKKOS_LAMBDA(const std::int64_t index) {
+        const std::int64_t k = index / width, w = index % width;
+        rows[(first + k) * width + w] = buffer[k * stride + w];
+      });
+}
+
+// No atom is twice in `atoms`.
+template <class DeviceType, class T>
+void unpack_sums(int n, const int* atoms, const T* buffer, int stride, T* rows, int width) {
+  Kokkos::parallel_for(
+      "ekd: unpack sums", Range<DeviceType>(0, static_cast<std::int64_t>(n) * width),
+      KOKKOS_LAMBDA(const std::int64_t index) {
+        const std::int64_t k = index / width, w = index % width;
+        rows[static_cast<std::int64_t>(atoms[k]) * width + w] += buffer[k * stride + w];
+      });
+}
+
+}  // namespace ekd::kokkos
