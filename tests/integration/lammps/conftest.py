@@ -64,13 +64,8 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
     ) -> LammpsRun:
-<<<<<<< HEAD
         (tmp_path / "in.test").write_text(on_device(script, device))
-        command = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite", *arguments]
-=======
-        (tmp_path / "in.test").write_text(on_device(script))
         command = [*LMP, "-in", "in.test", "-nocite", *arguments]
->>>>>>> kk
         if n_ranks > 1:
             command = [*MPIRUN, "-np", str(n_ranks), *command]
         done = subprocess.run(
