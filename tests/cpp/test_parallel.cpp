@@ -1,48 +1,11 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
 #include <numeric>
 #include <thread>
 
 #include "check.hpp"
+#include "check_parallel.hpp"
 #include "ekd/parallel.hpp"
-
-namespace {
-
-// That every item is taken once, by a thread of those that there are.
-void check_once(int n_threads, std::int64_t n_items) {
-  std::vector<std::atomic<int>> taken(n_items);
-  std::atomic<bool> in_range{true};
-  ekd::parallel_for(n_threads, n_items, [&](std::int64_t k, int thread) {
-    ++taken[k];
-    if (thread < 0 || thread >= std::max(1, n_threads)) in_range = false;
-  });
-  check(in_range);
-  for (const auto& times : taken) check(times == 1);
-}
-
-// Exit status of a child that runs act().
-template <class Act>
-int in_a_child(const Act& act) {
-  const pid_t child = fork();
-  if (child == 0) {
-    int status = 1;
-    try {
-      act();
-      status = 0;
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-    }
-    _exit(status);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  return status;
-}
-
-}  // namespace
 
 TEST(parallel_items_are_taken_once) {
   for (const int n_threads : {-1, 0, 1, 2, 3, 8})
@@ -143,31 +106,6 @@ TEST(parallel_calls_of_several_threads_at_once) {
     });
   for (std::thread& thread : threads) thread.join();
   check(sum == 4 * 500 * 45);
-}
-
-TEST(parallel_in_a_child) {
-  check_once(3, 100);  // threads that the child does not have
-  for (int k = 0; k < 5; ++k) {
-    const int status = in_a_child([] {
-      check_once(3, 100);
-      check(in_a_child([] { check_once(2, 100); }) == 0);
-      check_once(3, 100);
-    });
-    check(status == 0, std::to_string(status));
-    check_once(3, 100);
-  }
-}
-
-TEST(parallel_in_a_child_of_a_busy_process) {
-  std::atomic<bool> stop{false};
-  std::thread other([&] {
-    while (!stop) ekd::parallel_for(2, 10, [](std::int64_t, int) {});
-  });
-  int n_failed = 0;
-  for (int k = 0; k < 20; ++k) n_failed += in_a_child([] { check_once(2, 100); }) == 0 ? 0 : 1;
-  stop = true;
-  other.join();
-  check(n_failed == 0);
 }
 
 TEST(parallel_more_threads_than_items) { check_once(1000000000, 3); }

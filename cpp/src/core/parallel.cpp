@@ -98,11 +98,14 @@ class ThreadPool {
 // makes a pool of its own.
 std::atomic<ThreadPool*> pool{nullptr};
 
+// When the library is loaded, not with the first call: a fork in the middle of that would leave the
+// child waiting for it to end.
+[[maybe_unused]] const int registered =
+    pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+
 ThreadPool& the_pool() {
   ThreadPool* found = pool.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
-  static_cast<void>(registered);
   auto made = std::make_unique<ThreadPool>();
   if (pool.compare_exchange_strong(found, made.get())) return *made.release();
   return *found;
