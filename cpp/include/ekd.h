@@ -79,8 +79,8 @@ typedef struct ekd_options {
   /* 1: leave out the test of the file, which takes some milliseconds. */
   int no_self_test;
   int reserved; /* 0 */
-  /* Where the network is evaluated: "cpu", or null; "cuda" or "cuda:N". All arrays are the host's in
-   * any case. */
+  /* Where the network is evaluated: "cpu", or null; "cuda" or "cuda:N". All arrays are the host's
+   * in any case. */
   const char* device;
 } ekd_options;
 

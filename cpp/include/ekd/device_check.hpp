@@ -18,8 +18,8 @@ int count_cuda_devices();
 std::string nvrtc_version();
 
 // Compiles the kernels for an architecture, 90 for sm_90, without a GPU. Returns their size in
-// bytes. components: of the tensors, 1, 4 or 9; 0: the kernels of training. width, sensitivities: of the network; 0: any.
-// Throws Error: NVRTC was not found, or it does not compile them.
+// bytes. components: of the tensors, 1, 4 or 9; 0: the kernels of training. width, sensitivities:
+// of the network; 0: any. Throws Error: NVRTC was not found, or it does not compile them.
 std::size_t compile_kernels(int architecture, bool single, int components, int width,
                             int sensitivities);
 
