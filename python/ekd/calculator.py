@@ -32,7 +32,7 @@ class EKDCalculator(EstimatingCalculator):
 
     Args:
         model: path of the exported file.
-        device: torch device to evaluate on.
+        device: "cpu", "cuda" or "cuda:N", as for :class:`ekd.inference.ExportedModel`.
         skin: Å; pairs this much beyond the cutoff are remembered from step to step, and found anew
             only when an atom has moved further than half of it. It changes results by no more than
             rounding.

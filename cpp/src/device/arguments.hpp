@@ -190,4 +190,16 @@ struct RepulsionArguments {
   const double* decays;
 };
 
+// The centres of a block: first .. first + rows - 1, of which the last block has fewer.
+struct Centers {
+  int first, rows;
+};
+
+template <class Arguments>
+EKD_DEVICE Centers centers_of(const Block& block, const Arguments& a) {
+  const int begin = block.index * a.centers_per_block;
+  const int left = a.n_centers - begin;
+  return {a.first + begin, left < a.centers_per_block ? left : a.centers_per_block};
+}
+
 }  // namespace ekd::device

@@ -1,7 +1,6 @@
 // An accelerator, or the host in its place: memory, and programs that run there.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -124,7 +123,6 @@ class Array {
     if (n > 0) device_->read(values, data_, n * sizeof(T));
   }
   T* data() const { return data_; }
-  std::size_t bytes() const { return size_ * sizeof(T); }
 
  private:
   std::shared_ptr<Device> device_;

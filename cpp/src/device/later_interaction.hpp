@@ -86,10 +86,8 @@ EKD_DEVICE int most_pairs(const Arguments<T>& a, int first, int rows) {
 template <class T, int C>
 EKD_DEVICE void mix_features(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
-  const int begin = block.index * a.centers_per_block;
-  const int rows =
-      a.n_centers - begin < a.centers_per_block ? a.n_centers - begin : a.centers_per_block;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   const int lanes = a.slice_width / 4;
   const int S = w.padded_sensitivities();
   Carver carver(block.shared);
@@ -155,9 +153,8 @@ template <class T, int C>
 EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   const int lanes = a.slice_width / 4;
   const int S = w.padded_sensitivities();
   Carver carver(block.shared);

@@ -141,9 +141,8 @@ template <class T, int C>
 EKD_DEVICE void evaluate_alone(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   Carver carver(block.shared);
   const SpeciesMemory<T, C> memory(carver, w, n, block.n_threads);
   const LayerMemory<T> layers(carver, w, n);
@@ -161,9 +160,8 @@ template <class T, int C>
 EKD_DEVICE void mix_species(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   Carver carver(block.shared);
   const SpeciesMemory<T, C> memory(carver, w, n, block.n_threads);
   sum_messages<T, C>(block, a, first, rows, memory.messages);
@@ -180,9 +178,8 @@ template <class T, int C>
 EKD_DEVICE void differentiate_species(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   Carver carver(block.shared);
   const SpeciesMemory<T, C> memory(carver, w, n, block.n_threads);
   const Int64 size = static_cast<Int64>(C) * w.width();
@@ -199,9 +196,8 @@ template <class T, int C>
 EKD_DEVICE void activate(const Block& block, const Arguments<T>& a, bool back) {
   const Interaction<T>& w = a.interaction;
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   Carver carver(block.shared);
   const Int64 size = static_cast<Int64>(C) * w.width();
   T* const A = carver.take<T>(n * size);

@@ -9,9 +9,8 @@ namespace ekd::device {
 template <class T>
 EKD_DEVICE void read_uncertainty(const Block& block, const UncertaintyArguments<T>& a) {
   const int n = a.centers_per_block;
-  const int begin = block.index * n;
-  const int rows = a.n_centers - begin < n ? a.n_centers - begin : n;
-  const int first = a.first + begin;
+  const Centers mine = centers_of(block, a);
+  const int first = mine.first, rows = mine.rows;
   const int H = a.second_layer.columns;
   Carver carver(block.shared);
   T* const entering = carver.take<T>(static_cast<Int64>(n) * H);

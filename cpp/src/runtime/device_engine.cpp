@@ -516,14 +516,6 @@ std::int64_t DeviceEngine<T>::exchange_width() const {
 }
 
 template <class T>
-std::int64_t DeviceEngine<T>::bytes() const {
-  std::size_t bytes = parts_->pairs.bytes() + parts_->n_pairs.bytes() + parts_->q.bytes();
-  for (const auto* arrays : {&parts_->sums, &parts_->features, &parts_->gradients})
-    for (const auto& array : *arrays) bytes += array->bytes();
-  return static_cast<std::int64_t>(bytes);
-}
-
-template <class T>
 device::Program& DeviceEngine<T>::program() const {
   return *parts_->program;
 }

@@ -41,7 +41,6 @@ class DeviceEngine {
   std::int64_t n_virials(const DeviceAtoms& atoms) const;
   // Numbers in the widest row that is exchanged; 0: none is.
   std::int64_t exchange_width() const;
-  std::int64_t bytes() const;  // of the device that this engine has taken
   device::Program& program() const;
 
  private:

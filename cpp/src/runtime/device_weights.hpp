@@ -70,7 +70,7 @@ struct DeviceInteraction {
   std::vector<DeviceSlice<T>> slices;  // of later interactions
 };
 
-// n_species: rows of the tables of the first interaction. widest_slice: a multiple of four.
+// widest_slice: features of a slice at most, a multiple of four.
 template <class T>
 DeviceInteraction<T> to_device(const InteractionWeights<T>& from, int widest_slice,
                                DeviceWeights& kept) {

@@ -33,7 +33,8 @@ class ExportedModel:
 
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
-        device: "cpu", or a torch device, which torch evaluates the file's TorchScript on.
+        device: "cpu"; "cuda" or "cuda:N", a GPU, whose kernels need no torch; or another device of
+            torch, which evaluates the file's TorchScript there.
         block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
             memory of a workstation takes.
         skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
