@@ -66,13 +66,15 @@ for reach in range(2, 200):
         break
     kills["by_sync"] += 1
 assert outcome == "done", outcome
-for _ in range(50):
-    if attempt(folder / "by_time.h5", seconds=rng.uniform(0, 0.9 * duration)) == "killed":
+# The first run may have been slow for reasons of its own (a cold disk), so a run that ended before
+# its kill shortens the times that follow.
+longest = 0.9 * duration
+while kills["by_time"] < 5:
+    if attempt(folder / "by_time.h5", seconds=rng.uniform(0, longest)) == "killed":
         kills["by_time"] += 1
-    elif kills["by_time"] < 5:
+    else:
+        longest *= 0.8
         (folder / "by_time.h5").unlink()
-    if kills["by_time"] == 5:
-        break
 assert attempt(folder / "by_time.h5") == "done"
 # After the end: it is complete, and a kill finds nothing to spoil.
 attempt(folder / "by_time.h5", syncs=0)
@@ -97,7 +99,7 @@ def test_kills(training_file: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["kills"]["by_sync"] >= 5
-    assert result["kills"]["by_time"] >= 5
+    assert result["kills"]["by_time"] == 5
     headers = result["headers"]
     assert headers["by_sync"] == headers["whole"]
     assert headers["by_time"] == headers["whole"]
