@@ -139,3 +139,24 @@ def test_fluctuation_is_what_the_line_leaves() -> None:
     found = Series(time, energy, 300.0, 1.0, energy_drift(time, energy, 1))
     assert found.drift.slope == pytest.approx(2e-6, rel=0.05)
     assert found.fluctuation == pytest.approx(wiggle.std(), rel=0.05)
+
+
+def test_long_run(tmp_path: Path) -> None:
+    """Both halves of a long run, the second one from the restart file of the first."""
+    model = random_model(tmp_path / "trial.pt", zbl=True)
+    page = tmp_path / "page.md"
+    small = ["--molecules", 27, "--duration", 0.02, "--sample", 0.001, "--ranks", 1]
+    small += ["--timestep", 0.0001, "--folder", tmp_path / "kept"]
+    done = run("long_run.py", "--model", model, *small, "--write", page)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = page.read_text()
+    rows = [line.split("|") for line in text.splitlines() if "half |" in line]
+    assert [row[1].strip() for row in rows] == 2 * ["first half"] + 2 * ["second half"]
+    for row in rows:
+        assert abs(float(row[4])) < 1.0
+        assert 0.5 < float(row[8]) < 1.2  # of an oxygen atom and its hydrogen atoms
+    jump = text.split("after it differ by ")[1].split(" eV")[0]
+    assert float(jump) < 1e-9
+    assert "0.0 ps reached" in text
+    assert page.with_suffix(".png").stat().st_size > 10_000
+    assert (tmp_path / "kept" / "end.restart").exists()
