@@ -874,10 +874,13 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"configuration file '{path}' cannot be read: {error}", code="EKD-CONFIG-002"
+            f"configuration file '{path}' cannot be read: {error}; check its permissions",
+            code="EKD-CONFIG-002",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}", code="EKD-CONFIG-003") from None
+        raise ConfigError(
+            f"'{path}' is not valid TOML: {error}; correct it", code="EKD-CONFIG-003"
+        ) from None
 
 
 def located(path: Path, base: str | os.PathLike[str]) -> Path:

@@ -86,7 +86,10 @@ class Dataset:
     def __post_init__(self) -> None:
         n_configs = len(self.offsets) - 1
         if n_configs < 1:
-            raise DataError(f"'{self.provenance.path}' has no configurations", code="EKD-DATA-003")
+            raise DataError(
+                f"'{self.provenance.path}' has no configurations; check that the file is complete",
+                code="EKD-DATA-003",
+            )
         if (self.cells is None) != (self.pbc is None):
             raise DataError("cells and pbc are given together or not at all", code="EKD-DATA-004")
         n_atoms = int(self.offsets[-1])

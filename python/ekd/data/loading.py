@@ -80,7 +80,9 @@ def load_dataset(
     blocks = list(source.blocks())
     n_read = sum(block.n_read for block in blocks)
     if n_read == 0:
-        raise DataError(f"'{path}' has no configurations", code="EKD-DATA-003")
+        raise DataError(
+            f"'{path}' has no configurations; check that the file is complete", code="EKD-DATA-003"
+        )
     block = join(blocks)
     if len(block) == 0:
         raise no_energies(path, source.energy_key, n_read)

@@ -112,7 +112,7 @@ def build_pool(
     path, config = Path(path), config or PoolConfig()
     if path.suffix.lower() not in _SUFFIXES:
         raise ConfigError(
-            f"the pool '{path}' must end in .h5, by which it is recognised", code="EKD-CONFIG-027"
+            f"the pool '{path}' must end in .h5, by which it is recognized", code="EKD-CONFIG-027"
         )
     if not cutoff > 0:
         raise ConfigError(

@@ -237,7 +237,10 @@ class _Job:
                 staging.append(block, source.path)
                 self.bars.advance(task, block.n_read)
             if staging.n_read == 0:
-                raise DataError(f"'{source.path}' has no configurations", code="EKD-DATA-003")
+                raise DataError(
+                    f"'{source.path}' has no configurations; check that the file is complete",
+                    code="EKD-DATA-003",
+                )
             if staging.dropped[index] == staging.n_read:
                 raise no_energies(source.path, source.energy_key, staging.n_read)
             self.bars.update(task, total=staging.n_read)
@@ -460,7 +463,7 @@ def _check_paths(paths: list[Path], output: Path) -> None:
         raise ConfigError("no input; name one file or more", code="EKD-CONFIG-033")
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(
-            f"the output '{output}' must end in .h5, by which it is recognised",
+            f"the output '{output}' must end in .h5, by which it is recognized",
             code="EKD-CONFIG-027",
         )
     if output.absolute() in [path.absolute() for path in paths]:

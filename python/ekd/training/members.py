@@ -89,7 +89,8 @@ def plan_members(
         )
     if len(overrides) > n_members:
         raise ConfigError(
-            f"settings of {len(overrides)} members, but n_members is {n_members}",
+            f"settings of {len(overrides)} members, but n_members is {n_members}; "
+            "give settings for each member, or change n_members",
             code="EKD-CONFIG-039",
         )
     if splits == "k-fold":

@@ -201,7 +201,9 @@ def _format_of(path: Path) -> str:
     except UnknownFileTypeError:
         found = ""
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error}", code="EKD-DATA-027") from None
+        raise DataError(
+            f"'{path}' cannot be read: {error}; check the file", code="EKD-DATA-027"
+        ) from None
     if found not in ioformats:  # ASE falls back on the suffix
         raise DataError(
             f"'{path}' has the suffix '{path.suffix}', and neither ekd nor ASE knows what it is; "

@@ -201,7 +201,8 @@ def unknown_key(path: Path, key: str, present: Iterable[str]) -> DataError:
 def no_energies(path: Path, key: str, n_configs: int) -> DataError:
     """The error of a file in which no configuration has the energy."""
     return DataError(
-        f"all {n_configs} values of '{key}' in '{path}' are missing or NaN", code="EKD-DATA-044"
+        f"all {n_configs} values of '{key}' in '{path}' are missing or NaN; name another energy",
+        code="EKD-DATA-044",
     )
 
 
