@@ -9,13 +9,14 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test lint format bench wheel sites gpu gpu-kit clean
+.PHONY: help setup demo test lint format errors-page bench wheel sites gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
 	@echo 'make test   install, then run all tests'
 	@echo 'make lint   check format, style, types and the direction of imports'
 	@echo 'make format format all sources'
+	@echo 'make errors-page  write docs/errors.md anew, after a change of errors'
 	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
 	@echo 'make wheel  a wheel that installs without a compiler, into dist/'
 	@echo 'make sites  pair_style ekd in the LAMMPS of others: Debian in folders; as root, an hour'
@@ -64,6 +65,9 @@ format: $(VENV)/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.cpp' '*.hpp' '*.h')
+
+errors-page:
+	PYTHONPATH=python $(PYTHON) docs/errors_page.py
 
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(BENCH)

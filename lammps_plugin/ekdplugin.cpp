@@ -88,7 +88,7 @@ std::string check_version(void* lmp) {
   if (lammps == EKD_LAMMPS_VERSION) return {};
   return "pair_style ekd was built for LAMMPS " + version_date(EKD_LAMMPS_VERSION) +
          ", but this is LAMMPS " + (lammps == 0 ? "of an unknown version" : version_date(lammps)) +
-         kMend;
+         kMend + " [EKD-PAIR-001]";
 }
 
 void* create_pair(void* lmp) {
@@ -107,7 +107,8 @@ void* create_pair(void* lmp) {
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* create = handle == nullptr ? nullptr : dlsym(handle, "ekd_create_pair");
   if (create == nullptr) {
-    raise_error(lmp, std::string("pair_style ekd cannot load its library: ") + dlerror() + kMend);
+    raise_error(lmp, std::string("pair_style ekd cannot load its library: ") + dlerror() + kMend +
+                         " [EKD-PAIR-002]");
     return nullptr;
   }
   return reinterpret_cast<void* (*)(void*)>(create)(lmp);

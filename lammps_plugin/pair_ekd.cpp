@@ -86,15 +86,16 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
           ekd::format(
               "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
               "device, energy, ghosts, precision and self_test (the model file goes on "
-              "pair_coeff)",
+              "pair_coeff) [EKD-PAIR-003]",
               keyword));
     if (k + 1 == words.size())
-      error->all(FLERR, ekd::format("pair_style ekd keyword '{}' lacks its value", keyword));
+      error->all(FLERR, ekd::format("pair_style ekd keyword '{}' lacks its value [EKD-PAIR-004]",
+                                    keyword));
     const std::string& value = words[k + 1];
     const auto one_of = [&](const std::string& first, const std::string& second) {
       if (value != first && value != second)
-        error->all(FLERR, ekd::format("pair_style ekd {} is '{}', expected {} or {}", keyword,
-                                      value, first, second));
+        error->all(FLERR, ekd::format("pair_style ekd {} is '{}', expected {} or {} [EKD-PAIR-005]",
+                                      keyword, value, first, second));
       return value == first;
     };
     if (keyword == "energy") {
@@ -109,16 +110,16 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
     } else if (keyword == "block") {
       settings.block = utils::inumeric(FLERR, value, false, lmp);
       if (settings.block < 0)
-        error->all(FLERR, ekd::format("pair_style ekd block is {}, expected 0 (all atoms) or more",
-                                      value));
+        error->all(
+            FLERR,
+            ekd::format("pair_style ekd block is {}, expected 0 (all atoms) or more [EKD-PAIR-005]",
+                        value));
     } else if (keyword == "committee_every") {
       settings.committee_every = utils::inumeric(FLERR, value, false, lmp);
       if (settings.committee_every < 0)
-        error->all(
-            FLERR,
-            ekd::format(
-                "pair_style ekd committee_every is {}, expected a number of steps, or 0 (never)",
-                value));
+        error->all(FLERR, ekd::format("pair_style ekd committee_every is {}, expected a number of "
+                                      "steps, or 0 (never) [EKD-PAIR-005]",
+                                      value));
     } else {
       settings.device = value == "auto" ? "cpu" : value;
     }
@@ -145,7 +146,7 @@ void PairEKD::coeff(int narg, char** arg) {
   if (narg < 3)
     error->all(FLERR,
                "pair_coeff for pair_style ekd reads: pair_coeff * * student.pt <element of "
-               "type 1> <element of type 2> ...");
+               "type 1> <element of type 2> ... [EKD-PAIR-006]");
   if (!allocated) allocate();
   const std::string problem = set_up(settings_, arg[2], {arg + 3, arg + narg});
   if (!problem.empty()) error->all(FLERR, ekd::format("pair_style ekd: {}", problem));
@@ -226,7 +227,7 @@ std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::st
   if (static_cast<int>(names.size()) != atom->ntypes)
     return ekd::format(
         "pair_coeff names {} element(s), but there are {} atom types; name one element per type, "
-        "of those in '{}': {}",
+        "of those in '{}': {} [EKD-PAIR-007]",
         names.size(), atom->ntypes, path, known);
   species.assign(atom->ntypes + 1, -1);
   for (int type = 1; type <= atom->ntypes; ++type) {
@@ -236,7 +237,7 @@ std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::st
     if (species[type] < 0)
       return ekd::format(
           "pair_coeff gives atom type {} the element '{}', which is not in the model '{}'; it "
-          "knows: {}",
+          "knows: {} [EKD-PAIR-008]",
           type, name, path, known);
   }
   return {};
@@ -271,16 +272,19 @@ int PairEKD::rank_on_computer() {
 void PairEKD::init_style() {
   const std::string units = update->unit_style;
   if (units != "metal" && units != "real")
-    error->all(FLERR, ekd::format("pair_style ekd needs units metal or units real, found units {}",
-                                  units));
+    error->all(
+        FLERR,
+        ekd::format("pair_style ekd needs units metal or units real, found units {} [EKD-PAIR-011]",
+                    units));
   if (!settings_are_known_)
     error->all(FLERR,
                "The last pair_style ekd command failed, and its keywords are not in effect; repeat "
-               "it, corrected, before the run");
+               "it, corrected, before the run [EKD-PAIR-009]");
   if (!coefficients_are_known_)
-    error->all(FLERR,
-               "All pair coeffs are not set: pair_style ekd has no model, or its last pair_coeff "
-               "command failed; give a pair_coeff command that succeeds before the run");
+    error->all(
+        FLERR,
+        "All pair coeffs are not set: pair_style ekd has no model, or its last pair_coeff "
+        "command failed; give a pair_coeff command that succeeds before the run [EKD-PAIR-010]");
   owners_known_ = false;
   lists_are_there_ = false;
   energy_unit_ =
@@ -295,7 +299,7 @@ void PairEKD::init_style() {
     if (std::find(names_.begin(), names_.end(), "NULL") != names_.end())
       error->all(FLERR,
                  "pair_style ekd ghosts wide needs an element for every atom type, found "
-                 "NULL on pair_coeff; use ghosts staged");
+                 "NULL on pair_coeff; use ghosts staged [EKD-PAIR-012]");
     comm->cutghostuser =
         std::max(comm->cutghostuser, model_->metadata().interaction_range + neighbor->skin);
   }
@@ -335,7 +339,7 @@ void PairEKD::check_pairs_are_complete() {
         FLERR,
         ekd::format(
             "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
-            "which this input or one of its fixes uses; use ghosts staged",
+            "which this input or one of its fixes uses; use ghosts staged [EKD-PAIR-013]",
             neighbor->exclude != 0 ? "exclude" : "include"));
   // With wide ghosts the pairs come from a list of our own, which removes none.
   if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
@@ -388,16 +392,15 @@ void PairEKD::check_special_pairs() {
       FLERR,
       ekd::format("pair_style ekd needs all neighbors, but special_bonds removes pairs of bonded "
                   "atoms{}; use '{}', which keeps them in the list and changes no energy of other "
-                  "styles",
+                  "styles [EKD-PAIR-014]",
                   atoms, advice));
 }
 
 double PairEKD::init_one(int i, int j) {
   if (setflag[i][j] == 0)
-    error->all(
-        FLERR,
-        ekd::format("All pair coeffs are not set: pair_style ekd has no element for type {} or {}",
-                    i, j));
+    error->all(FLERR, ekd::format("All pair coeffs are not set: pair_style ekd has no element for "
+                                  "type {} or {} [EKD-PAIR-010]",
+                                  i, j));
   return cutoff_;
 }
 
@@ -464,7 +467,7 @@ void PairEKD::read_restart_settings(FILE* file) {
     error->all(
         FLERR,
         ekd::format("pair_style ekd: the restart file holds {} words of settings, expected an even "
-                    "number up to {}; it is damaged, or of another version of ekd",
+                    "number up to {}; it is damaged, or of another version of ekd [EKD-PAIR-015]",
                     count, kMostWords));
   }
   std::vector<char*> arguments;
@@ -489,7 +492,8 @@ void PairEKD::read_restart(FILE* file) {
   if (!allocated) allocate();
   std::string problem = set_up(settings_, path, names);
   if (problem.empty() && model_->metadata().identity != identity)
-    problem = ekd::format("'{}' is not the file that the restart was written with", path);
+    problem =
+        ekd::format("'{}' is not the file that the restart was written with [EKD-PAIR-016]", path);
   coefficients_are_known_ = problem.empty();
   if (problem.empty()) {
     describe();
@@ -534,19 +538,21 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
   if (!model_)
     error->all(
         FLERR,
-        ekd::format("pair_style ekd: {} needs the model; put pair_coeff before fix pair", name));
+        ekd::format(
+            "pair_style ekd: {} needs the model; put pair_coeff before fix pair [EKD-PAIR-017]",
+            name));
   if (uncertainty && !has_uncertainty())
     error->all(FLERR,
                ekd::format(
                    "pair_style ekd: '{}' has no uncertainty; distill the student from labels of at "
-                   "least two teachers, with this version of ekd",
+                   "least two teachers, with this version of ekd [EKD-PAIR-018]",
                    path_));
   if (!uncertainty && !is_committee())
     error->all(
         FLERR,
         ekd::format(
             "pair_style ekd: '{}' holds one student, and forces_std is the spread of several; "
-            "write a committee with 'ekd committee'",
+            "write a committee with 'ekd committee' [EKD-PAIR-019]",
             path_));
   const bool running = update->whichflag != 0;
   if (running && !(uncertainty ? uncertainty_is_current_ : spread_is_current_))
@@ -554,7 +560,7 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
         FLERR,
         ekd::format(
             "pair_style ekd: {} was not evaluated at step {}; use fix pair with '{} 1', which "
-            "asks for it at its own steps",
+            "asks for it at its own steps [EKD-PAIR-020]",
             name, update->ntimestep, name));
   return uncertainty ? uncertainty_.data() : forces_std_.data();
 }

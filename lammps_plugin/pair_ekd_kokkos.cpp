@@ -60,7 +60,7 @@ std::string PairEKDKokkos<DeviceType>::device_of(const Settings&) const {
 #endif
   throw ekd::Error(
       "ekd/kk runs on the CUDA and host backends of KOKKOS, and this LAMMPS has another; use "
-      "'suffix off' before pair_style ekd, or pair_style ekd/kk/host");
+      "'suffix off' before pair_style ekd, or pair_style ekd/kk/host [EKD-PAIR-023]");
 }
 
 template <class DeviceType>

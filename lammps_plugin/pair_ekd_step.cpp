@@ -85,7 +85,8 @@ void PairEKD::gather_pairs() {
   atoms_.offsets.resize(atom->nlocal + 1);
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
-    if (i < next) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
+    if (i < next)
+      error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order [EKD-PAIR-024]");
     if (species_of_type_[atom->type[i]] < 0) continue;
     while (next <= i) atoms_.offsets[next++] = n;
     // Fixes that try a deletion (fix gcmc) take the atoms out of group all and exclude their pairs
@@ -158,16 +159,17 @@ void PairEKD::report_overlap(int i, int j, double distance) {
       FLERR,
       ekd::format(
           "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
-          "other; use delete_atoms overlap, or check the box and its boundaries",
+          "other; use delete_atoms overlap, or check the box and its boundaries [EKD-PAIR-021]",
           atom->tag[i], atom->tag[j], distance));
 }
 
 void PairEKD::report_energy(int i) {
   error->one(
       FLERR,
-      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-                  "too close or moved too far: minimize first, or use a smaller timestep",
-                  atom->tag[i], update->ntimestep));
+      ekd::format(
+          "pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
+          "too close or moved too far: minimize first, or use a smaller timestep [EKD-PAIR-022]",
+          atom->tag[i], update->ntimestep));
 }
 
 void PairEKD::tally_energies(const double* atomic_energies) {

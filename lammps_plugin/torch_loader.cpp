@@ -20,7 +20,7 @@ namespace ekd {
 OpenScript load_torch() {
   throw Error(
       "this pair_style ekd was built without torch, which this model file or device needs; use "
-      "device cpu, and write the file anew with 'ekd upgrade'");
+      "device cpu, and write the file anew with 'ekd upgrade' [EKD-PAIR-025]");
 }
 
 #else
@@ -86,14 +86,17 @@ OpenScript load_torch() {
                        : "torch " + found + " was found at " + torch) +
         "; use device cpu and a file that 'ekd upgrade' has written, which need no torch, install "
         "that torch with 'pip install torch==" EKD_TORCH_VERSION
-        "', or build what is needed for the torch that is installed with 'ekd torch build'");
+        "', or build what is needed for the torch that is installed with 'ekd torch build' "
+        "[EKD-PAIR-025]");
   // Loaded by path first, torch's libraries are found by name afterwards, wherever they lie.
   for (const char* name : {"libc10.so", "libtorch_cpu.so", "libtorch.so"})
     load(torch + "/lib/" + name,
-         "; reinstall it with 'pip install --force-reinstall torch==" EKD_TORCH_VERSION "'");
-  void* const handle = load(library, "; reinstall ekd");
+         "; reinstall it with 'pip install --force-reinstall torch==" EKD_TORCH_VERSION
+         "' [EKD-PAIR-026]");
+  void* const handle = load(library, "; reinstall ekd [EKD-PAIR-026]");
   void* const opener = dlsym(handle, kOpenScript);
-  if (opener == nullptr) throw Error("'" + library + "' is of another ekd; reinstall ekd");
+  if (opener == nullptr)
+    throw Error("'" + library + "' is of another ekd; reinstall ekd [EKD-PAIR-026]");
   return reinterpret_cast<OpenScript>(opener);
 }
 

@@ -44,7 +44,8 @@ def build_info() -> ModuleType:
     except ImportError:
         raise BuildError(
             "ekd's compiled libraries were not found; build them with 'pip install .' in the "
-            "source directory"
+            "source directory",
+            code="EKD-BUILD-001",
         ) from None
     return _build
 
@@ -62,7 +63,8 @@ def core() -> ModuleType:
     except ImportError as error:
         raise BuildError(
             f"ekd's compiled core does not load ({error}); rebuild it with "
-            "'pip install --force-reinstall --no-deps .' in the source directory"
+            "'pip install --force-reinstall --no-deps .' in the source directory",
+            code="EKD-BUILD-002",
         ) from None
     return _core
 
@@ -79,7 +81,8 @@ def load_ops() -> None:
     except ImportError:
         raise BuildError(
             "torch is not installed; training, and files that hold TorchScript alone, need it: "
-            "install it with \"pip install 'ekd[train]'\""
+            "install it with \"pip install 'ekd[train]'\"",
+            code="EKD-BUILD-003",
         ) from None
 
     try:
@@ -87,7 +90,8 @@ def load_ops() -> None:
     except OSError as error:
         raise BuildError(
             f"ekd's torch operators do not load ({error}); rebuild them with "
-            "'pip install --force-reinstall --no-deps .' in the source directory"
+            "'pip install --force-reinstall --no-deps .' in the source directory",
+            code="EKD-BUILD-004",
         ) from None
 
 
@@ -123,7 +127,8 @@ def torch_library(version: str) -> Path:
     raise BuildError(
         f"ekd was built for torch {built_for or '(none)'}, but torch {version} is installed; build "
         "what training needs for this one with 'ekd torch build'"
-        + (f", or install that torch with 'pip install torch=={built_for}'" if built_for else "")
+        + (f", or install that torch with 'pip install torch=={built_for}'" if built_for else ""),
+        code="EKD-BUILD-005",
     )
 
 

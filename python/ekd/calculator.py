@@ -110,7 +110,8 @@ class EKDCalculator(EstimatingCalculator):
         unknown = ", ".join(f"'{name}'" for name in kwargs if name not in known)
         if unknown:
             raise ConfigError(
-                f"EKDCalculator has no parameter {unknown} to set; use {', '.join(known)}"
+                f"EKDCalculator has no parameter {unknown} to set; use {', '.join(known)}",
+                code="EKD-CONFIG-005",
             )
         before = dict(self.parameters)
         if all(name != "model" and before[name] == new for name, new in kwargs.items()):
@@ -157,7 +158,9 @@ class EKDCalculator(EstimatingCalculator):
         else:
             super().calculate(atoms, properties, system_changes)
         if self.atoms is None:
-            raise StructureError("there is no structure to calculate; give atoms")
+            raise StructureError(
+                "there is no structure to calculate; give atoms", code="EKD-STRUCTURE-001"
+            )
         results = self.model.evaluate(
             self.atoms.numbers, self.atoms.positions, self.atoms.cell.array, self.atoms.pbc
         )

@@ -29,7 +29,8 @@ def source_directory() -> Path:
             return folder
     raise BuildError(
         f"the C++ sources of ekd are not in '{package / 'source'}'; install ekd again, or run "
-        "cmake in a checkout of it"
+        "cmake in a checkout of it",
+        code="EKD-BUILD-007",
     )
 
 
@@ -53,7 +54,8 @@ def build_with_cmake(
     cmake = shutil.which("cmake")
     if cmake is None:
         raise BuildError(
-            "there is no cmake; load its module, or install it with 'pip install cmake'"
+            "there is no cmake; load its module, or install it with 'pip install cmake'",
+            code="EKD-BUILD-008",
         )
     source, folder = source_directory(), output / "build"
     defined = [
@@ -75,7 +77,9 @@ def _run(command: list[str], log: Path, tell: Callable[[float], None] | None = N
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BuildError(f"'{log.parent}' cannot be made ({error}); name another folder") from None
+        raise BuildError(
+            f"'{log.parent}' cannot be made ({error}); name another folder", code="EKD-BUILD-010"
+        ) from None
     lines: list[str] = []
     with (
         log.open("w") as file,
@@ -99,7 +103,10 @@ def _run(command: list[str], log: Path, tell: Callable[[float], None] | None = N
         errors = re.search(r"CMake Error(?: at [^\n]*\(message\))?:(.*?)\n\n", text, re.DOTALL)
         wrong = [line for line in lines if re.search(r"\berror\b", line)]
         reason = " ".join((errors[1] if errors else "".join(wrong[:3])).split())
-        raise BuildError(f"the build failed: {reason or text[-300:]}; all of it is in '{log}'")
+        raise BuildError(
+            f"the build failed: {reason or text[-300:]}; all of it is in '{log}'",
+            code="EKD-BUILD-009",
+        )
 
 
 def _share(line: str) -> float | None:

@@ -40,7 +40,7 @@ class Section(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_explain_all(error, type(self))) from None
+            raise ConfigError(_explain_all(error, type(self)), code="EKD-CONFIG-004") from None
 
     # Without this mark pydantic would call __init__ for every nested section as well, and the
     # first bad one would hide the problems of the others.
@@ -869,11 +869,18 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"configuration file '{path}' not found; check the path") from None
+        raise ConfigError(
+            f"configuration file '{path}' not found; check the path", code="EKD-CONFIG-001"
+        ) from None
     except OSError as error:
-        raise ConfigError(f"configuration file '{path}' cannot be read: {error}") from None
+        raise ConfigError(
+            f"configuration file '{path}' cannot be read: {error}; check its permissions",
+            code="EKD-CONFIG-002",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}") from None
+        raise ConfigError(
+            f"'{path}' is not valid TOML: {error}; correct it", code="EKD-CONFIG-003"
+        ) from None
 
 
 def located(path: Path, base: str | os.PathLike[str]) -> Path:
@@ -893,7 +900,9 @@ def validate_config(
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain_all(error, Config)}") from None
+        raise ConfigError(
+            f"{source}: {_explain_all(error, Config)}", code="EKD-CONFIG-004"
+        ) from None
 
     def teacher(section: TeacherConfig) -> TeacherConfig:
         checkpoint = section.checkpoint and located(section.checkpoint, base)

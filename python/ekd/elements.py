@@ -19,7 +19,8 @@ def symbol(atomic_number: int) -> str:
     """
     if not 0 < atomic_number < len(_symbols):
         raise DataError(
-            f"no element has atomic number {atomic_number}; expected 1 to {len(_symbols) - 1}"
+            f"no element has atomic number {atomic_number}; expected 1 to {len(_symbols) - 1}",
+            code="EKD-DATA-046",
         )
     return str(_symbols[atomic_number])
 
@@ -35,5 +36,7 @@ def atomic_number(symbol: str) -> int:
     """
     number = int(_numbers.get(symbol, 0))  # 0 is ASE's dummy atom 'X'
     if number == 0:
-        raise DataError(f"'{symbol}' is not a chemical symbol; write it as in 'H' or 'Cl'")
+        raise DataError(
+            f"'{symbol}' is not a chemical symbol; write it as in 'H' or 'Cl'", code="EKD-DATA-047"
+        )
     return number

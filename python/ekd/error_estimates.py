@@ -100,7 +100,8 @@ class EstimatingCalculator(Calculator):
         if per_atom not in ("arrays", "info"):
             raise ConfigError(
                 f"per_atom is {per_atom!r}; use 'arrays' for extended XYZ, or 'info' for "
-                "trajectories of ASE"
+                "trajectories of ASE",
+                code="EKD-CONFIG-019",
             )
         if not self.available_estimates:
             self._refuse(NAMES[0])

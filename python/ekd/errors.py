@@ -1,23 +1,57 @@
 """Errors a user can cause. Each message says what was found, what was expected and what to do.
 
-The command line prints the message alone and exits with status 1; a traceback means a bug in ekd.
+Every error has a code, such as ``EKD-DATA-001``, which stands in brackets behind its message;
+:mod:`ekd.error_catalogue` has the cause and the cure of each. The command line prints the message
+and exits with status 1; a traceback means a bug in ekd.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Self
+
 _OPTIONS = {"resume=True": "--resume", "resume=False": "--overwrite"}
+_CODE = re.compile(r" \[(EKD-[A-Z]+-\d{3})\]")
+
+
+def find_code(text: str) -> str | None:
+    """The last code in a text, such as the log of a program; None if there is none."""
+    found: list[str] = _CODE.findall(text)
+    return found[-1] if found else None
 
 
 class EKDError(Exception):
-    """Base of every error that ekd raises on purpose."""
+    """Base of every error that ekd raises on purpose.
+
+    The text of an error, ``str(error)``, is its message and behind it its code in brackets. So the
+    code survives wherever an error travels as text: out of C++, and from process to process.
+
+    Args:
+        message: what was found, what was expected and what to do. Codes in it, of other errors that
+            it quotes, are taken out.
+        code: of :mod:`ekd.error_catalogue`; None: the last one in the message, if there is one.
+
+    Attributes:
+        message: the text without the code.
+        code: of :mod:`ekd.error_catalogue`; None if the error was raised without one.
+    """
+
+    def __init__(self, message: object = "", *, code: str | None = None) -> None:
+        self.code = code or find_code(str(message))
+        self.message = _CODE.sub("", str(message))
+        super().__init__(f"{self.message} [{self.code}]" if self.code else self.message)
+
+    def within(self, place: str) -> Self:
+        """The same error, whose message begins with the place where it happened."""
+        return type(self)(f"{place}: {self.message}", code=self.code)
 
     @property
     def for_command_line(self) -> str:
-        """The message with options in the place of the arguments that Python knows them by."""
-        message = str(self)
+        """The text with options in the place of the arguments that Python knows them by."""
+        text = str(self)
         for argument, option in _OPTIONS.items():
-            message = message.replace(argument, option)
-        return message
+            text = text.replace(argument, option)
+        return text
 
 
 class BuildError(EKDError, ImportError):
@@ -58,10 +92,11 @@ class DynamicsError(LammpsError):
     Args:
         reason: what LAMMPS says, on one line.
         where: log and screen of the run.
+        code: as for :class:`EKDError`.
     """
 
-    def __init__(self, reason: str, where: str = "") -> None:
-        super().__init__(f"{reason}\n{where}" if where else reason)
+    def __init__(self, reason: str, where: str = "", *, code: str | None = None) -> None:
+        super().__init__(f"{reason}\n{where}" if where else reason, code=code)
         self.reason = reason
 
 

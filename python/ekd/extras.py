@@ -15,5 +15,6 @@ def explained(error: ModuleNotFoundError) -> MissingPackageError | None:
         return None
     return MissingPackageError(
         f"this needs the Python package '{name}', which is not installed; install what training, "
-        "distillation and evaluation need with \"pip install 'ekd[train]'\""
+        "distillation and evaluation need with \"pip install 'ekd[train]'\"",
+        code="EKD-BUILD-019",
     )

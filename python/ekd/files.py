@@ -34,7 +34,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         sync(path.parent)  # the rename itself must outlive a power cut
     except OSError as error:
         raise EKDError(
-            f"cannot write '{path}': {error}; check the folder, its permissions and free space"
+            f"cannot write '{path}': {error}; check the folder, its permissions and free space",
+            code="EKD-RUN-002",
         ) from error
     finally:
         if temporary.parent.is_dir():

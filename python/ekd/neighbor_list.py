@@ -284,7 +284,9 @@ class Structures:
         array = as_array(positions, np.float64)
         flags = as_array(pbc, np.bool_)
         if flags.shape not in ((), (1,), (3,)):
-            raise StructureError(f"pbc has shape {flags.shape}, expected one flag or three")
+            raise StructureError(
+                f"pbc has shape {flags.shape}, expected one flag or three", code="EKD-STRUCTURE-004"
+            )
         lattice = None if cell is None else as_array(cell, np.float64)
         is_sound = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
         if is_sound and flags.shape == (3,) and (lattice is None or lattice.shape == (3, 3)):
@@ -324,23 +326,30 @@ class Structures:
         positions = as_array(positions, np.float64)
         offsets = as_array(offsets, np.int64).reshape(-1)
         if positions.size == 0 and not (may_be_empty and len(offsets) == 1):
-            raise StructureError("no atoms; a structure needs at least one atom")
+            raise StructureError(
+                "no atoms; a structure needs at least one atom", code="EKD-STRUCTURE-002"
+            )
         n_structures = len(offsets) - 1
         if cells is not None:
             cells = _shaped("cells", as_array(cells, np.float64), (n_structures, 3, 3))
         if pbc is not None:
             pbc = _shaped("pbc", as_array(pbc, np.bool_), (n_structures, 3)).view(np.uint8)
         if positions.ndim != 2 or positions.shape[1] != 3:
-            raise StructureError(f"positions have shape {positions.shape}, expected (n_atoms, 3)")
+            raise StructureError(
+                f"positions have shape {positions.shape}, expected (n_atoms, 3)",
+                code="EKD-STRUCTURE-004",
+            )
         if n_structures < 0 or offsets[0] != 0 or offsets[-1] != len(positions):
             raise StructureError(
                 f"offsets run from {offsets[:1]} to {offsets[-1:]}, expected 0 to "
-                f"{len(positions)}, the number of atoms"
+                f"{len(positions)}, the number of atoms",
+                code="EKD-STRUCTURE-005",
             )
         if (np.diff(offsets) < 0).any():
             raise StructureError(
                 f"offset {offsets[1:][np.diff(offsets) < 0][0]} comes after a larger one; offsets "
-                "ascend from 0 to the number of atoms"
+                "ascend from 0 to the number of atoms",
+                code="EKD-STRUCTURE-005",
             )
         return cls(positions, offsets, cells, pbc)
 
@@ -354,7 +363,9 @@ def as_array(values: TensorLike | bool, dtype: type[np.generic]) -> NDArray[Any]
 
 def _shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if array.shape != shape:
-        raise StructureError(f"{name} have shape {array.shape}, expected {shape}")
+        raise StructureError(
+            f"{name} have shape {array.shape}, expected {shape}", code="EKD-STRUCTURE-004"
+        )
     return array
 
 
@@ -398,5 +409,7 @@ def _threads(n_threads: int | None) -> int:
     if n_threads is None:
         return default_threads()
     if n_threads < 1:
-        raise StructureError(f"n_threads is {n_threads}; it must be 1 or more")
+        raise StructureError(
+            f"n_threads is {n_threads}; it must be 1 or more", code="EKD-CONFIG-011"
+        )
     return n_threads

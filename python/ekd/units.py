@@ -106,7 +106,9 @@ def _size(name: str, kind: str, called: str) -> float:
     except ValueError:
         powers = []
     if tuple(powers) != _KINDS[kind]:
-        raise DataError(f"unknown {called} '{name}'; use one of {_KNOWN[kind]}")
+        raise DataError(
+            f"unknown {called} '{name}'; use one of {_KNOWN[kind]}", code="EKD-DATA-051"
+        )
     return size
 
 

@@ -98,7 +98,10 @@ def run(
             if process in idle:
                 continue  # it had nothing left to do
             if message is None:
-                raise lost(f"{name(process.task)} was lost: {process.explain_end()}. {advice}")
+                raise lost(
+                    f"{name(process.task)} was lost: {process.explain_end()}. {advice}",
+                    code="EKD-RUN-008",
+                )
             if "error" in message:
                 kind: type[EKDError] = getattr(ekd.errors, message["kind"])
                 raise kind(f"{name(process.task)}: {message['error']}")

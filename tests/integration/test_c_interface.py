@@ -643,11 +643,11 @@ def test_no_memory(several: Path) -> None:
         "    p.evaluate([1], np.zeros((1, 3)), np.eye(3) * 0.05)\n"
         "except Failed as error:\n"
         "    assert p.evaluate([1], np.zeros((1, 3)))['energy'] != 0\n"
-        "    print(error.code)\n"
+        "    print(error.code, error.message[-13:])\n"
     )
     arguments = [sys.executable, "-c", code, several, ROOT / "tests"]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert found.stdout == f"{c_interface.MEMORY}\n", found.stderr
+    assert found.stdout == f"{c_interface.MEMORY} [EKD-API-007]\n", found.stderr
 
 
 def test_last_error_belongs_to_the_thread(several: Path) -> None:

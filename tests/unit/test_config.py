@@ -26,7 +26,7 @@ def refusal(settings: dict[str, object]) -> str:
     """The message with which these settings, beside a valid [data], are refused."""
     with pytest.raises(ConfigError) as error:
         validate_config({"data": DATA} | settings, base=Path("/base"))
-    return str(error.value)
+    return error.value.message
 
 
 def test_defaults_need_data_alone() -> None:

@@ -26,7 +26,7 @@ def refusal(path: Path, *arguments: Any, **keywords: Any) -> str:
     with pytest.raises(DataError) as error:
         load_dataset(path, *arguments, **keywords)
     assert "\n" not in str(error.value)
-    return str(error.value)
+    return error.value.message
 
 
 def check_every_start(path: Path, request: Request) -> None:

@@ -138,9 +138,9 @@ def test_forces_of_rows(tmp_path: Path) -> None:
     dataset = load_dataset(path, energy="energy", forces="forces")
     expected = np.concatenate([vectors(index, frame) for index, frame in enumerate(frames)])
     np.testing.assert_allclose(dataset.forces, expected, **CLOSE)
-    with pytest.raises(DataError, match=r"has no key 'e'; its keys are: energy, odd$"):
+    with pytest.raises(DataError, match=r"has no key 'e'; its keys are: energy, odd \[EKD"):
         load_dataset(path, energy="e")
-    with pytest.raises(DataError, match=r"has no key 'f'; its keys are: forces$"):
+    with pytest.raises(DataError, match=r"has no key 'f'; its keys are: forces \[EKD"):
         load_dataset(path, forces="f")
 
 

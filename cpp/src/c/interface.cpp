@@ -24,7 +24,7 @@ struct LastError {
     try {
       text = message;
     } catch (...) {
-      instead = "there is not enough memory";
+      instead = "there is not enough memory [EKD-API-007]";
     }
   }
 };
@@ -56,8 +56,9 @@ int guarded(const Act& act) noexcept {
   } catch (const ekd::StructureError& error) {
     return failed(EKD_ERROR_STRUCTURE, error.what());
   } catch (const std::bad_alloc&) {
-    return failed(EKD_ERROR_MEMORY,
-                  "there is not enough memory; set block, or evaluate fewer atoms at a time");
+    return failed(
+        EKD_ERROR_MEMORY,
+        "there is not enough memory; set block, or evaluate fewer atoms at a time [EKD-API-007]");
   } catch (const std::exception& error) {
     return failed(EKD_ERROR_INTERNAL, error.what());
   } catch (...) {
@@ -78,7 +79,7 @@ template <class Struct>
 void check_size(std::size_t size, const char* name) {
   require(size >= kLeastSize<Struct> && size <= kMostSize, [&] {
     return "the size of the " + std::string(name) + " is " + std::to_string(size) +
-           "; set all of it to zero, and its size to sizeof(" + name + ")";
+           "; set all of it to zero, and its size to sizeof(" + name + ") [EKD-API-002]";
   });
 }
 
@@ -92,14 +93,14 @@ Struct read(const Struct& given, const char* name) {
   require(std::all_of(bytes + size, bytes + given.size, [](auto byte) { return byte == 0; }), [&] {
     return "the " + std::string(name) +
            " asks for something that ekd " EKD_VERSION
-           " does not know; set all of it to zero first, or update ekd";
+           " does not know; set all of it to zero first, or update ekd [EKD-API-003]";
   });
   return known;
 }
 
 template <class Pointer>
 void require_given(const Pointer* pointer, const char* name) {
-  require(pointer != nullptr, [&] { return std::string(name) + " is NULL"; });
+  require(pointer != nullptr, [&] { return std::string(name) + " is NULL [EKD-API-001]"; });
 }
 
 }  // namespace

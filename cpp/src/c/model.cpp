@@ -34,19 +34,20 @@ double deviation(const std::vector<double>& values) {
 const ekd_options& checked(const ekd_options& options) {
   require(options.precision >= EKD_PRECISION_MODEL && options.precision <= EKD_PRECISION_DOUBLE,
           "precision is " + std::to_string(options.precision) +
-              "; give one of ekd_precision, from 0 to 2");
+              "; give one of ekd_precision, from 0 to 2 [EKD-API-001]");
   require(options.n_threads >= 0 && options.n_threads <= kMostThreads,
           "n_threads is " + std::to_string(options.n_threads) + "; give a number from 0 to " +
-              std::to_string(kMostThreads));
+              std::to_string(kMostThreads) + " [EKD-API-001]");
   require(options.block >= 0, "block is " + std::to_string(options.block) +
                                   "; give the number of atoms that are evaluated at a time, or 0 "
-                                  "for as many as fit");
+                                  "for as many as fit [EKD-API-001]");
+  require(options.skin >= 0.0 && std::isfinite(options.skin),
+          "skin is " + std::to_string(options.skin) +
+              " Å; it must be zero or positive, and finite [EKD-API-001]");
   require(
-      options.skin >= 0.0 && std::isfinite(options.skin),
-      "skin is " + std::to_string(options.skin) + " Å; it must be zero or positive, and finite");
-  require(options.no_self_test == 0 || options.no_self_test == 1,
-          "no_self_test is " + std::to_string(options.no_self_test) + "; give 0 or 1");
-  require(options.reserved == 0, "the last field of ekd_options is not zero");
+      options.no_self_test == 0 || options.no_self_test == 1,
+      "no_self_test is " + std::to_string(options.no_self_test) + "; give 0 or 1 [EKD-API-001]");
+  require(options.reserved == 0, "the last field of ekd_options is not zero [EKD-API-001]");
   return options;
 }
 
@@ -96,18 +97,20 @@ void ekd_model::evaluate(std::int64_t n_atoms, const double* positions,
                          const ekd_results& to) {
   require(n_atoms >= 0 && n_atoms <= kMostAtoms, [&] {
     return "n_atoms is " + std::to_string(n_atoms) + "; give the number of atoms, which is 1 to " +
-           std::to_string(kMostAtoms);
+           std::to_string(kMostAtoms) + " [EKD-API-001]";
   });
-  if (n_atoms == 0) throw ekd::StructureError("no atoms; a structure needs at least one atom");
-  require(positions != nullptr, "positions are NULL; give [n_atoms, 3] numbers");
-  require(atomic_numbers != nullptr, "atomic_numbers are NULL; give [n_atoms] numbers");
+  if (n_atoms == 0)
+    throw ekd::StructureError("no atoms; a structure needs at least one atom [EKD-STRUCTURE-002]");
+  require(positions != nullptr, "positions are NULL; give [n_atoms, 3] numbers [EKD-API-001]");
+  require(atomic_numbers != nullptr,
+          "atomic_numbers are NULL; give [n_atoms] numbers [EKD-API-001]");
   require(to.pair_gradients == nullptr,
           "pair_gradients are those of ekd_evaluate_rows; ekd_evaluate finds the pairs itself, and "
-          "needs NULL there");
+          "needs NULL there [EKD-API-001]");
   std::uint8_t periodic[3] = {};
   for (int d = 0; d < 3; ++d) {
     require(pbc == nullptr || pbc[d] == 0 || pbc[d] == 1,
-            "pbc holds a number other than 0 and 1; give three of these, or NULL");
+            "pbc holds a number other than 0 and 1; give three of these, or NULL [EKD-API-001]");
     periodic[d] = pbc != nullptr ? pbc[d] != 0 : cell != nullptr;
   }
   check(to);
@@ -135,35 +138,36 @@ void ekd_model::evaluate(std::int64_t n_atoms, const double* positions,
 void ekd_model::evaluate(const ekd_rows& rows, const ekd_results& to) {
   require(rows.n_atoms >= 0 && rows.n_atoms <= kMostAtoms, [&] {
     return "n_atoms is " + std::to_string(rows.n_atoms) + "; give the number of atoms, ghosts " +
-           "included, which is at most " + std::to_string(kMostAtoms);
+           "included, which is at most " + std::to_string(kMostAtoms) + " [EKD-API-001]";
   });
   require(rows.n_owned >= 0 && rows.n_owned <= rows.n_atoms, [&] {
     return "n_owned is " + std::to_string(rows.n_owned) + "; give the number of atoms that are " +
-           "evaluated, from 0 to n_atoms = " + std::to_string(rows.n_atoms);
+           "evaluated, from 0 to n_atoms = " + std::to_string(rows.n_atoms) + " [EKD-API-001]";
   });
   require(rows.atomic_numbers != nullptr || rows.n_atoms == 0,
-          "atomic_numbers are NULL; give [n_atoms] numbers");
-  require(rows.offsets != nullptr, "offsets are NULL; give [n_owned + 1] numbers");
+          "atomic_numbers are NULL; give [n_atoms] numbers [EKD-API-001]");
+  require(rows.offsets != nullptr, "offsets are NULL; give [n_owned + 1] numbers [EKD-API-001]");
   for (std::int64_t i = 0; i <= rows.n_owned; ++i)
     require(i == 0 ? rows.offsets[0] == 0 : rows.offsets[i] >= rows.offsets[i - 1], [&] {
       return "offsets must ascend from 0; number " + std::to_string(i) + " is " +
-             std::to_string(rows.offsets[i]);
+             std::to_string(rows.offsets[i]) + " [EKD-API-001]";
     });
   const std::int64_t n_pairs = rows.offsets[rows.n_owned];
-  require(rows.neighbors != nullptr || n_pairs == 0, "neighbors are NULL; give [n_pairs] numbers");
+  require(rows.neighbors != nullptr || n_pairs == 0,
+          "neighbors are NULL; give [n_pairs] numbers [EKD-API-001]");
   require(rows.pair_vectors != nullptr || n_pairs == 0,
-          "pair_vectors are NULL; give [n_pairs, 3] numbers");
+          "pair_vectors are NULL; give [n_pairs, 3] numbers [EKD-API-001]");
   check(to);
   const bool has_ghosts = rows.n_owned < rows.n_atoms;
   if (has_ghosts && metadata().n_interactions > 1)
     throw ekd::UnsupportedError(
         "'" + path_ + "' has " + std::to_string(metadata().n_interactions) +
         " interactions, which need features of ghosts from the processes that own them; evaluate "
-        "it without ghosts, or take a model with one interaction");
+        "it without ghosts, or take a model with one interaction [EKD-API-004]");
   if (has_ghosts && (to.energy_std != nullptr || to.forces_std != nullptr))
     throw ekd::UnsupportedError(
         "energy_std and forces_std need all forces of each member; ask for them where there are no "
-        "ghosts");
+        "ghosts [EKD-API-005]");
 
   const std::lock_guard lock(mutex_);
   set_species(rows.n_atoms, rows.atomic_numbers);
@@ -188,11 +192,11 @@ void ekd_model::check(const ekd_results& to) const {
   if ((to.energy_std != nullptr || to.forces_std != nullptr) && metadata().n_members == 1)
     throw ekd::UnsupportedError("'" + path_ +
                                 "' holds one student, so that there is no energy_std or "
-                                "forces_std; give NULL there, or take a committee");
+                                "forces_std; give NULL there, or take a committee [EKD-API-006]");
   if (to.uncertainty != nullptr && !metadata().uncertainty)
     throw ekd::UnsupportedError("'" + path_ +
                                 "' has learned no uncertainty; give NULL there, or take a model "
-                                "that has");
+                                "that has [EKD-API-006]");
 }
 
 void ekd_model::set_species(std::int64_t n_atoms, const std::int32_t* atomic_numbers) {
@@ -204,10 +208,11 @@ void ekd_model::set_species(std::int64_t n_atoms, const std::int32_t* atomic_num
       for (std::size_t k = 0; k < elements_.size(); ++k)
         known += (k > 0 ? ", " : "") + metadata().elements[k] + " (" +
                  std::to_string(atomic_numbers_[k]) + ")";
-      throw ekd::StructureError("atom " + std::to_string(i) + " has the atomic number " +
-                                std::to_string(atomic_numbers[i]) + ", but the model '" + path_ +
-                                "' knows only " + known +
-                                "; use a model that was trained on every element of the structure");
+      throw ekd::StructureError(
+          "atom " + std::to_string(i) + " has the atomic number " +
+          std::to_string(atomic_numbers[i]) + ", but the model '" + path_ + "' knows only " +
+          known +
+          "; use a model that was trained on every element of the structure [EKD-STRUCTURE-003]");
     }
     species_[i] = found - atomic_numbers_.begin();
   }
@@ -229,16 +234,17 @@ ekd::AtomGraph ekd_model::within_cutoff(const ekd_rows& rows) {
             if (!std::isfinite(square))
               throw ekd::StructureError("the pair vector " + name() +
                                         ", is not finite; check the input or the simulation "
-                                        "that made it");
+                                        "that made it [EKD-STRUCTURE-012]");
             require(rows.neighbors[p] >= 0 && rows.neighbors[p] < rows.n_atoms, [&] {
               return "neighbors must be from 0 to n_atoms - 1 = " +
                      std::to_string(rows.n_atoms - 1) + "; " + name() + ", is " +
-                     std::to_string(rows.neighbors[p]);
+                     std::to_string(rows.neighbors[p]) + " [EKD-API-001]";
             });
             if (square < overlap)
-              throw ekd::StructureError(
-                  "atoms " + std::to_string(i) + " and " + std::to_string(rows.neighbors[p]) +
-                  " are on top of each other; check the input or the simulation that made it");
+              throw ekd::StructureError("atoms " + std::to_string(i) + " and " +
+                                        std::to_string(rows.neighbors[p]) +
+                                        " are on top of each other; check the input or the "
+                                        "simulation that made it [EKD-STRUCTURE-008]");
             offsets_[i + 1] += square < limit ? 1 : 0;
           }
       });

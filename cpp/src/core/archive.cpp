@@ -53,12 +53,14 @@ std::uint32_t crc32(const std::vector<char>& data) {
 
 Archive::Archive(const std::string& path) : path_(path) {
   const char* const no_model =
-      "' is not an exported model; write one with 'ekd export' or TrainedModel.export()";
+      "' is not an exported model; write one with 'ekd export' or TrainedModel.export() "
+      "[EKD-MODEL-002]";
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) throw ModelFileError("'" + path + no_model);
   file_.open(path, std::ios::binary);
   if (!file_.good())
-    throw ModelFileError("model file '" + path + "' cannot be opened; check the path");
+    throw ModelFileError("model file '" + path +
+                         "' cannot be opened; check the path [EKD-MODEL-001]");
   file_size_ = std::filesystem::file_size(path, error);
   char magic[4] = {};
   file_.read(magic, sizeof magic);
@@ -70,7 +72,7 @@ Archive::Archive(const std::string& path) : path_(path) {
 
 void Archive::fail(const std::string& reason) const {
   throw ModelFileError("'" + path_ + "' is truncated or damaged: " + reason +
-                       "; copy or export it again");
+                       "; copy or export it again [EKD-MODEL-003]");
 }
 
 void Archive::read_at(std::uint64_t place, char* to, std::uint64_t size) {

@@ -31,7 +31,7 @@ constexpr Field kFields[] = {
 
 constexpr std::int64_t kLastElement = 118;
 
-constexpr const char* kMend = "; export the model again with this version of ekd";
+constexpr const char* kMend = "; export the model again with this version of ekd [EKD-MODEL-003]";
 
 bool has_type(const Json& value, Json::Type type) {
   return type == Json::Type::kFloat ? value.is_number() : value.is(type);
@@ -143,13 +143,16 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
                                    const std::string& source) {
   const int format = parse_format(format_text, source);
   if (format > kModelFormat)
+    throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
+                         ", but ekd " EKD_VERSION " reads formats " +
+                         std::to_string(kOldestModelFormat) + " to " +
+                         std::to_string(kModelFormat) +
+                         "; update ekd, or export the model with this version [EKD-MODEL-004]");
+  if (format < kOldestModelFormat)
     throw ModelFileError(
         "'" + source + "' has model format " + std::to_string(format) +
-        ", but ekd " EKD_VERSION " reads formats " + std::to_string(kOldestModelFormat) + " to " +
-        std::to_string(kModelFormat) + "; update ekd, or export the model with this version");
-  if (format < kOldestModelFormat)
-    throw ModelFileError("'" + source + "' has model format " + std::to_string(format) +
-                         ", which ekd " EKD_VERSION " no longer reads" + kMend);
+        ", which ekd " EKD_VERSION
+        " no longer reads; export the model again with this version [EKD-MODEL-004]");
   Json document;
   try {
     document = Json::parse(text);

@@ -25,7 +25,7 @@ int useful_threads(int n_threads, const StructureBatch& batch) {
 void check_cutoff(double cutoff) {
   if (!(cutoff > 0.0) || !std::isfinite(cutoff))
     throw StructureError("the cutoff is " + std::to_string(cutoff) +
-                         " Å; it must be positive and finite");
+                         " Å; it must be positive and finite [EKD-CONFIG-011]");
 }
 
 StructureView view(const StructureBatch& batch, std::int64_t structure) {
@@ -147,7 +147,8 @@ class Workspace {
     std::ostringstream message;
     message << "atoms " << i << " and " << j << name_structure(structure.number) << " are "
             << distance << " Å apart, closer than " << kOverlapDistance
-            << " Å: they lie on top of each other; remove one of them or check the cell";
+            << " Å: they lie on top of each other; remove one of them or check the cell "
+               "[EKD-STRUCTURE-008]";
     throw StructureError(message.str());
   }
   throw std::logic_error("ekd: an overlap was counted that is not there");
@@ -337,7 +338,7 @@ VerletList::VerletList(double cutoff, double skin) : state_(std::make_unique<Sta
   check_cutoff(cutoff);
   if (!(skin >= 0.0) || !std::isfinite(skin))
     throw StructureError("the skin is " + std::to_string(skin) +
-                         " Å; it must be zero or positive, and finite");
+                         " Å; it must be zero or positive, and finite [EKD-CONFIG-011]");
 }
 
 VerletList::~VerletList() = default;

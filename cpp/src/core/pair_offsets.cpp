@@ -15,11 +15,11 @@ std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int
     if (i < due - 1 || i < 0 || i >= n_atoms)
       throw StructureError("pairs must be sorted by centre, with centres from 0 to " +
                            std::to_string(n_atoms - 1) + "; found centre " + std::to_string(i) +
-                           " at pair " + std::to_string(p));
+                           " at pair " + std::to_string(p) + " [EKD-STRUCTURE-005]");
     if (neighbors[p] < 0 || neighbors[p] >= n_atoms)
       throw StructureError("neighbours of pairs must be from 0 to " + std::to_string(n_atoms - 1) +
                            "; found " + std::to_string(neighbors[p]) + " at pair " +
-                           std::to_string(p));
+                           std::to_string(p) + " [EKD-STRUCTURE-005]");
     while (due <= i) offsets[due++] = p;
   }
   return offsets;

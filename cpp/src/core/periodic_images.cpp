@@ -51,7 +51,7 @@ Mat3 complete_cell(const StructureView& structure) {
     if (!(norm(basis[d]) > 0.0) || !std::isfinite(norm(basis[d])))
       throw StructureError("direction " + std::to_string(d) + name_structure(structure.number) +
                            " is periodic but has no cell vector; give a cell or set pbc to False "
-                           "there");
+                           "there [EKD-STRUCTURE-010]");
   }
   if (n_open == 3) {
     basis = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
@@ -75,7 +75,7 @@ Mat3 complete_cell(const StructureView& structure) {
   if (!(volume > 1e-10 * norm(basis[0]) * norm(basis[1]) * norm(basis[2])))
     throw StructureError("the cell vectors" + name_structure(structure.number) +
                          " are linearly dependent; give three independent vectors, or set pbc to "
-                         "False in the open directions");
+                         "False in the open directions [EKD-STRUCTURE-011]");
   return basis;
 }
 
@@ -89,7 +89,7 @@ std::int64_t whole(double bins) {
                                   const char* what) {
   throw StructureError("the position of atom " + std::to_string(atom) +
                        name_structure(structure.number) + what +
-                       "; check the input or the simulation that made it");
+                       "; check the input or the simulation that made it [EKD-STRUCTURE-012]");
 }
 
 [[noreturn]] void report_too_many(const StructureView& structure, double reach, double n_images) {
@@ -97,7 +97,7 @@ std::int64_t whole(double bins) {
   message << "a cutoff of " << reach << " Å reaches about " << n_images
           << " periodic images of the " << structure.n_atoms << " atoms"
           << name_structure(structure.number) << ", more than " << kMaxImages
-          << "; use a smaller cutoff, or check the cell";
+          << "; use a smaller cutoff, or check the cell [EKD-STRUCTURE-013]";
   throw StructureError(message.str());
 }
 
@@ -106,7 +106,7 @@ std::int64_t whole(double bins) {
 PeriodicImages::PeriodicImages(const StructureView& structure, double reach, int n_threads) {
   if (structure.n_atoms <= 0)
     throw StructureError("no atoms" + name_structure(structure.number) +
-                         "; a structure needs at least one atom");
+                         "; a structure needs at least one atom [EKD-STRUCTURE-002]");
   cell_ = complete_cell(structure);
   const double volume = dot(cell_[0], cross(cell_[1], cell_[2]));
   for (int d = 0; d < 3; ++d)

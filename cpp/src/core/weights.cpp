@@ -38,7 +38,8 @@ std::int64_t Weights::Array::size() const {
 }
 
 void Weights::fail(const std::string& reason) const {
-  throw ModelFileError("'" + source_ + "' is damaged: " + reason + "; copy or export it again");
+  throw ModelFileError("'" + source_ + "' is damaged: " + reason +
+                       "; copy or export it again [EKD-MODEL-003]");
 }
 
 const Weights::Array& Weights::find(const std::string& name) const {

@@ -35,8 +35,9 @@ void check_product(const std::shared_ptr<device::Device>& on) {
       for (int k = 0; k < kDepth; ++k)
         expected += static_cast<double>(from[r * kDepth + k]) * matrix[k * kColumns + c];
       if (!(std::abs(found[r * kColumns + c] - expected) < limit))
-        throw DeviceError(on->name() +
-                          " computes wrong numbers; is its driver damaged, or its memory?");
+        throw DeviceError(
+            on->name() +
+            " computes wrong numbers; is its driver damaged, or its memory? [EKD-DEVICE-010]");
     }
   }
 }

@@ -104,7 +104,7 @@ class CudaDevice final : public Device {
     const int result = cuda_.cuMemAlloc_v2(&pointer, bytes);
     if (result == Cuda::kOutOfMemory)
       throw DeviceError(name_ + " has no room for " + std::to_string(bytes >> 20) +
-                        " MiB more; use a smaller 'block', or more GPUs");
+                        " MiB more; use a smaller 'block', or more GPUs [EKD-DEVICE-009]");
     cuda_.check(result, name_);
     return reinterpret_cast<void*>(pointer);
   }

@@ -78,7 +78,7 @@ void find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
   if (function == nullptr)
     throw DeviceError(std::string("a library of CUDA has no function ") + name +
-                      ": it is too old; ekd needs CUDA 12 or newer");
+                      ": it is too old; ekd needs CUDA 12 or newer [EKD-DEVICE-005]");
 }
 #define EKD_FIND(name) find(library, #name, found.name)
 
@@ -96,7 +96,8 @@ const Nvrtc& Nvrtc::get() {
     if (library == nullptr)
       throw DeviceError(
           "NVRTC, the compiler of CUDA at run time, was not found: install a CUDA toolkit or 'pip "
-          "install nvidia-cuda-nvrtc', or name libnvrtc.so in the environment variable EKD_NVRTC");
+          "install nvidia-cuda-nvrtc', or name libnvrtc.so in the environment variable EKD_NVRTC "
+          "[EKD-DEVICE-006]");
     EKD_FIND(nvrtcVersion);
     EKD_FIND(nvrtcCreateProgram);
     EKD_FIND(nvrtcCompileProgram);
@@ -114,7 +115,7 @@ const Nvrtc& Nvrtc::get() {
 void check(const Nvrtc& nvrtc, int result, const char* what) {
   if (result != 0)
     throw DeviceError(std::string(what) + ": NVRTC says '" + nvrtc.nvrtcGetErrorString(result) +
-                      "'");
+                      "' [EKD-DEVICE-007]");
 }
 
 }  // namespace
@@ -125,7 +126,7 @@ const CudaDriver& CudaDriver::get() {
     if (library == nullptr)
       throw DeviceError(
           "device cuda: there is no NVIDIA driver here (libcuda.so.1 was not found); use device "
-          "cpu, or a computer with a GPU");
+          "cpu, or a computer with a GPU [EKD-DEVICE-004]");
     CudaDriver found{};
     EKD_FIND(cuInit);
     EKD_FIND(cuDeviceGetCount);
@@ -157,7 +158,7 @@ void CudaDriver::check(Result result, const std::string& what) const {
   const char* words = nullptr;
   cuGetErrorString(result, &words);
   throw DeviceError(what + ": CUDA says '" + (words == nullptr ? "unknown error" : words) +
-                    "' (error " + std::to_string(result) + ")");
+                    "' (error " + std::to_string(result) + ") [EKD-DEVICE-008]");
 }
 
 std::string compile_for_cuda(int architecture, const ProgramKey& key) {
@@ -207,7 +208,7 @@ std::string compile_for_cuda(int architecture, const ProgramKey& key) {
     if (size > 0) nvrtc.nvrtcGetProgramLog(program, log.data());
     throw DeviceError("the kernels of ekd do not compile for sm_" + std::to_string(architecture) +
                       " with NVRTC " + nvrtc_version() + " ('" + nvrtc.nvrtcGetErrorString(result) +
-                      "'): " + log);
+                      "'): " + log + " [EKD-DEVICE-007]");
   }
   std::size_t size = 0;
   check(nvrtc, nvrtc.nvrtcGetCUBINSize(program, &size), "the kernels of ekd");

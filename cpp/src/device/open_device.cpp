@@ -18,7 +18,8 @@ int number_of(const std::string& name) {
                          std::all_of(digits.begin(), digits.end(),
                                      [](unsigned char c) { return std::isdigit(c) != 0; });
   if (!is_number)
-    throw DeviceError("device '" + name + "' is not one of cuda, cuda:0, cuda:1, ...");
+    throw DeviceError("device '" + name +
+                      "' is not one of cuda, cuda:0, cuda:1, ... [EKD-DEVICE-001]");
   return std::stoi(digits);
 }
 
@@ -40,11 +41,12 @@ std::shared_ptr<Device> open_device(const std::string& name, int process) {
   const int wanted = number_of(name);
   const int count = cuda_device_count();
   if (count == 0)
-    throw DeviceError("device '" + name +
-                      "': the NVIDIA driver finds no GPU here (is CUDA_VISIBLE_DEVICES empty?)");
+    throw DeviceError(
+        "device '" + name +
+        "': the NVIDIA driver finds no GPU here (is CUDA_VISIBLE_DEVICES empty?) [EKD-DEVICE-002]");
   if (wanted >= count)
     throw DeviceError("device '" + name + "' is not here: there are " + std::to_string(count) +
-                      ", counted from cuda:0");
+                      ", counted from cuda:0 [EKD-DEVICE-003]");
   const int number = wanted >= 0 ? wanted : process % count;
   auto& device = opened["cuda:" + std::to_string(number)];
   if (device == nullptr) device = open_cuda_device(number);

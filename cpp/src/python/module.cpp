@@ -150,7 +150,7 @@ void require_species(const Model& model, const Array<std::int64_t>& species) {
   const std::int64_t n_species = std::ssize(model.model.metadata().elements);
   require(std::all_of(species.data(), species.data() + species.size(),
                       [&](std::int64_t s) { return s >= 0 && s < n_species; }),
-          "a species is not the index of an element of the model");
+          "a species is not the index of an element of the model [EKD-STRUCTURE-003]");
 }
 
 py::tuple evaluate_pairs(Model& model, const Array<std::int64_t>& species,
@@ -160,7 +160,7 @@ py::tuple evaluate_pairs(Model& model, const Array<std::int64_t>& species,
               pair_vectors.ndim() == 2 && pair_vectors.shape(0) == pairs.shape(1) &&
               pair_vectors.shape(1) == 3,
           "shapes do not fit: species are [n_atoms], pairs [2, n_pairs] and pair_vectors "
-          "[n_pairs, 3]");
+          "[n_pairs, 3] [EKD-STRUCTURE-004]");
   require_species(model, species);
   const std::int64_t n_pairs = pairs.shape(1);
   const std::int64_t* const neighbors = pairs.data() + n_pairs;
@@ -174,11 +174,12 @@ py::tuple evaluate_structure(Model& model, ekd::VerletList& verlet,
                              const Array<std::int64_t>& species, const Array<double>& positions,
                              const std::optional<Array<double>>& cell,
                              const std::optional<Array<std::uint8_t>>& pbc, int n_threads) {
-  require(positions.ndim() == 2 && positions.shape(1) == 3 && species.ndim() == 1 &&
-              species.size() == positions.shape(0),
-          "shapes do not fit: species are [n_atoms] and positions [n_atoms, 3]");
+  require(
+      positions.ndim() == 2 && positions.shape(1) == 3 && species.ndim() == 1 &&
+          species.size() == positions.shape(0),
+      "shapes do not fit: species are [n_atoms] and positions [n_atoms, 3] [EKD-STRUCTURE-004]");
   require((!cell || cell->size() == 9) && (!pbc || pbc->size() == 3),
-          "shapes do not fit: a cell is [3, 3], pbc [3]");
+          "shapes do not fit: a cell is [3, 3], pbc [3] [EKD-STRUCTURE-004]");
   require_species(model, species);
   const std::int64_t offsets[2] = {0, species.size()};
   ekd::StructureBatch structure;
@@ -211,15 +212,16 @@ py::tuple evaluate_batch(Model& model, const Array<std::int64_t>& species,
               positions.ndim() == 2 && positions.shape(1) == 3 &&
               species.size() == positions.shape(0),
           "shapes do not fit: species are [n_atoms], positions [n_atoms, 3] and offsets "
-          "[n_structures + 1]");
+          "[n_structures + 1] [EKD-STRUCTURE-004]");
   const ekd::StructureBatch batch = make_batch(positions, offsets, cells, pbc);
   const auto n = static_cast<py::ssize_t>(batch.n_structures);
   const std::int64_t* const end = offsets.data() + offsets.size();
   require(
       offsets.data()[0] == 0 && end[-1] == species.size() && std::is_sorted(offsets.data(), end),
-      "offsets do not ascend from 0 to the number of atoms");
+      "offsets do not ascend from 0 to the number of atoms [EKD-STRUCTURE-005]");
   require((!cells || cells->size() == 9 * n) && (!pbc || pbc->size() == 3 * n),
-          "shapes do not fit: cells are [n_structures, 3, 3], pbc [n_structures, 3]");
+          "shapes do not fit: cells are [n_structures, 3, 3], pbc [n_structures, 3] "
+          "[EKD-STRUCTURE-004]");
   require_species(model, species);
   ekd::BatchOptions options;
   options.max_atoms = max_atoms;

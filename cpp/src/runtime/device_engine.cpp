@@ -38,7 +38,7 @@ std::optional<Tile> tile_asked_for() {
     throw Error("EKD_TILE is '" + std::string(text) +
                 "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
                 "no fewer than those and at most " +
-                std::to_string(kMostThreads));
+                std::to_string(kMostThreads) + " [EKD-DEVICE-013]");
   return tile;
 }
 
@@ -52,7 +52,7 @@ Tile choose_tile(const device::Device& on, const Bytes& bytes) {
     if (fits(*asked, on.shared_memory())) return *asked;
     throw Error("EKD_TILE: such blocks need " + std::to_string(bytes(*asked)) +
                 " bytes of shared memory, and one of " + on.name() + " has " +
-                std::to_string(on.shared_memory()) + "; ask for fewer centres");
+                std::to_string(on.shared_memory()) + "; ask for fewer centres [EKD-DEVICE-013]");
   }
   if (!on.is_parallel()) {
     const Tile small{8, 16};
@@ -130,7 +130,8 @@ struct DeviceEngine<T>::Parts {
     if (interactions.size() > static_cast<std::size_t>(device::kMostLevels))
       throw DeviceError("a network of " + std::to_string(interactions.size()) +
                         " interactions with an uncertainty does not run on " + on->name() + ": " +
-                        std::to_string(device::kMostLevels) + " are the most");
+                        std::to_string(device::kMostLevels) +
+                        " are the most; use device cpu [EKD-DEVICE-011]");
     const std::vector<T> first = weights.get<T>(name + "first.weight", {H, F});
     const std::vector<T> second = weights.get<T>(name + "second.weight", {H, H});
     device::UncertaintyArguments<T> a{};
@@ -212,7 +213,7 @@ struct DeviceEngine<T>::Parts {
     throw DeviceError("the network is too wide for " + on->name() + ": " + what + " needs " +
                       std::to_string(bytes) + " bytes of shared memory, and a block has " +
                       std::to_string(on->shared_memory()) +
-                      "; use precision single, or device cpu");
+                      "; use precision single, or device cpu [EKD-DEVICE-011]");
   }
 
   // Of the kernels whose threads have four features of an atom each.

@@ -32,7 +32,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
 
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
     if (graph.n_atoms > std::numeric_limits<int>::max())
-      throw Error("more atoms than a device counts: use more processes");
+      throw Error("more atoms than a device counts: use more processes [EKD-DEVICE-012]");
     // Numbers on the device: 32 bits of an atom.
     host_species_.assign(graph.species, graph.species + graph.n_atoms);
     host_pairs_.resize(static_cast<std::size_t>(graph.n_pairs));
@@ -113,11 +113,11 @@ class DeviceNetwork final : public Network, public DeviceRows {
     unsigned status = 0;
     status_.get(&status, 1);
     if ((status & device::kOverlap) != 0)
-      throw StructureError("two atoms lie on top of each other");
+      throw StructureError("two atoms lie on top of each other [EKD-STRUCTURE-008]");
     if ((status & device::kTooLarge) != 0)
       throw StructureError(
           "a force is larger than 10^5 eV/Angstrom, or not a number: atoms have come too close to "
-          "each other");
+          "each other [EKD-STRUCTURE-009]");
   }
 
   std::shared_ptr<device::Device> device_;

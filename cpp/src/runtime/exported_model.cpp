@@ -70,15 +70,15 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
   }
   if (options.device == "emulated")
     throw NeedsTorchError("device 'emulated' runs networks whose weights are plain numbers, and '" +
-                          path + "' has none; write it anew with 'ekd upgrade'");
+                          path + "' has none; write it anew with 'ekd upgrade' [EKD-MODEL-006]");
   if (!options.find_torch && options.device != "cpu")
     throw DeviceError("device '" + options.device +
-                      "' is used by torch, which is not here; use device cpu");
+                      "' is used by torch, which is not here; use device cpu [EKD-DEVICE-014]");
   if (!options.find_torch)
     throw NeedsTorchError(
         "'" + path +
         "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
-        "upgrade', where torch is installed");
+        "upgrade', where torch is installed [EKD-MODEL-006]");
   const OpenScript open_script = options.find_torch();
   members_ = open_script({path, &metadata_, options.device, single_, options.block,
                           options.n_threads, options.process});
@@ -172,7 +172,8 @@ void ExportedModel::self_test() {
   message << "'" << path_ << "' fails its self-test: here it differs from the original model by "
           << energy << " eV/atom and " << std::max(force, uncertainty) << " eV/Å, expected below "
           << tolerance
-          << "; check the installation with 'ekd check', or switch the test off to look further";
+          << "; check the installation with 'ekd check', or switch the test off to look further "
+             "[EKD-MODEL-008]";
   throw SelfTestError(message.str());
 }
 

@@ -47,7 +47,8 @@ HostRowsEvaluator::~HostRowsEvaluator() = default;
 void HostRowsEvaluator::set_rows(const HostRows& rows) {
   Parts& p = *parts_;
   if (rows.n_atoms > std::numeric_limits<int>::max())
-    throw Error("a process has more atoms than a device counts: use more processes");
+    throw Error(
+        "a process has more atoms than a device counts: use more processes [EKD-DEVICE-012]");
   DeviceAtoms& atoms = p.atoms;
   atoms = {};
   atoms.n_atoms = static_cast<int>(rows.n_atoms);

@@ -18,7 +18,7 @@ ModelFile read_model_file(const std::string& path) {
   if (!archive.has(format_record) || !archive.has(metadata_record))
     throw ModelFileError("'" + path +
                          "' is a torch archive but not an ekd model: it carries no ekd metadata; "
-                         "write one with 'ekd export' or TrainedModel.export()");
+                         "write one with 'ekd export' or TrainedModel.export() [EKD-MODEL-002]");
   file.json = archive.read_text(metadata_record);
   file.metadata = parse_model_metadata(archive.read_text(format_record), file.json, path);
   if (archive.has(kIdentityRecord)) file.metadata.identity = archive.read_text(kIdentityRecord);
@@ -34,8 +34,9 @@ std::vector<HipnnWeights> read_weights(ModelFile& file) {
   // The engine builds neighbour lists and sizes buffers by the metadata: the weights must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)
-      throw ModelFileError("'" + path + "' is damaged: '" + name +
-                           "' in its metadata is not that of the model; export it again");
+      throw ModelFileError(
+          "'" + path + "' is damaged: '" + name +
+          "' in its metadata is not that of the model; export it again [EKD-MODEL-003]");
   };
   require(static_cast<std::int64_t>(members.size()) == metadata.n_members, "n_members");
   for (const HipnnWeights& member : members) {

@@ -26,8 +26,9 @@ void check_operators(const ModelMetadata& metadata, const std::string& path) {
     try {
       wanted = torch::jit::parseSchema(text);
     } catch (const std::exception&) {
-      throw ModelFileError("'" + path + "' is damaged: 'required_ops' in the metadata holds '" +
-                           text + "', which is no operator schema; export the model again");
+      throw ModelFileError(
+          "'" + path + "' is damaged: 'required_ops' in the metadata holds '" + text +
+          "', which is no operator schema; export the model again [EKD-MODEL-003]");
     }
     const auto found = c10::Dispatcher::singleton().findSchema(
         c10::OperatorName(wanted->name(), wanted->overload_name()));
@@ -36,7 +37,8 @@ void check_operators(const ModelMetadata& metadata, const std::string& path) {
     message << "'" << path << "' (written by ekd " << metadata.ekd_version
             << ") needs the operator " << text << ", but this build of ekd has "
             << (found ? "another form of it: " + toString(found->schema()) : "none of that name")
-            << "; install the version of ekd that wrote the file, or export the model again";
+            << "; install the version of ekd that wrote the file, or export the model again "
+               "[EKD-MODEL-005]";
     throw ModelFileError(message.str());
   }
 }
@@ -91,7 +93,7 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
   } catch (const std::exception&) {
     throw Error("device '" + request.device +
                 "' cannot be used by this torch; use device cpu, or install a torch that supports "
-                "it");
+                "it [EKD-DEVICE-014]");
   }
   torch::jit::Module module;
   try {
@@ -99,14 +101,15 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
   } catch (const std::exception&) {
     throw ModelFileError("'" + request.path +
                          "' is truncated or damaged: its metadata is sound but the model does not "
-                         "load; copy or export it again");
+                         "load; copy or export it again [EKD-MODEL-003]");
   }
   module.eval();
   // The engine builds neighbour lists and sizes buffers by the metadata: the modules must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)
-      throw ModelFileError("'" + request.path + "' is damaged: '" + name +
-                           "' in its metadata is not that of the model; export it again");
+      throw ModelFileError(
+          "'" + request.path + "' is damaged: '" + name +
+          "' in its metadata is not that of the model; export it again [EKD-MODEL-003]");
   };
   const auto check = [&](const torch::jit::Module& part) {
     const auto agrees = [&part](const char* name, const c10::IValue& value) {
@@ -126,8 +129,9 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
       check(member);
       for (const char* method : {"embed", "interact"})
         if (!member.find_method(method))
-          throw ModelFileError("'" + request.path + "' has no method '" + method +
-                               "'; export the model again with this version of ekd");
+          throw ModelFileError(
+              "'" + request.path + "' has no method '" + method +
+              "'; export the model again with this version of ekd [EKD-MODEL-005]");
       if (device->is_cpu() && is_hipnn(member))
         members.push_back(
             make_hipnn_network(weights_of(member, request), request.single, request.block));

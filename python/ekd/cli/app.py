@@ -12,7 +12,17 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import committee, doctor, interop, model_file, prepare, quickstart, stability, stages
+from ekd.cli import (
+    committee,
+    doctor,
+    explain,
+    interop,
+    model_file,
+    prepare,
+    quickstart,
+    stability,
+    stages,
+)
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.errors import EKDError
@@ -88,6 +98,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd doctor                      what works on this computer: versions, GPUs
 
+    ekd explain EKD-DATA-001        cause and cure of an error, by the code behind its message
+
 In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 """,
 )
@@ -119,6 +131,7 @@ stability.register(app)
 committee.register(app)
 model_file.register(app)
 doctor.register(app)
+explain.register(app)
 lammps_verbs.register(app)
 torch_verbs.register(app)
 quickstart.register(app)

@@ -54,7 +54,8 @@ def committee(
 
     if output.exists() and not overwrite:
         raise EKDError(
-            f"'{output}' already exists; add --overwrite to replace it, or choose another --output"
+            f"'{output}' already exists; add --overwrite to replace it, or choose another --output",
+            code="EKD-RUN-001",
         )
     students = Ensemble([member for run in runs for member in load_students(run).members])
     students.export(output, dtype=dtype.value, description=description)

@@ -196,7 +196,10 @@ def _config(models: list[str], sets: list[SetConfig]) -> EvaluationConfig:
     from ekd.evaluation.sources import parse_model, test_data_of
 
     if not models:
-        raise ConfigError("there is no model to evaluate; name a run, an exported file, ...")
+        raise ConfigError(
+            "there is no model to evaluate; name a run, an exported file, ...",
+            code="EKD-CONFIG-006",
+        )
     parsed = [parse_model(text) for text in models]
     if not sets:
         paths = [model.path for model in parsed if model.path is not None]
@@ -204,7 +207,8 @@ def _config(models: list[str], sets: list[SetConfig]) -> EvaluationConfig:
     if not sets:
         raise ConfigError(
             "there is nothing to measure against: no data file is given, and none of the models is "
-            "a run whose configuration names a [test] or [far] set"
+            "a run whose configuration names a [test] or [far] set",
+            code="EKD-CONFIG-007",
         )
     return EvaluationConfig(models=parsed, sets=sets)
 

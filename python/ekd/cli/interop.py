@@ -66,7 +66,8 @@ def import_hippynn(
     for path in filter(None, (output, export)):
         if path.exists() and not overwrite:
             raise EKDError(
-                f"'{path}' already exists; add --overwrite to replace it, or name another file"
+                f"'{path}' already exists; add --overwrite to replace it, or name another file",
+                code="EKD-RUN-001",
             )
     trained = from_hippynn(source, energy=energy, energy_unit=energy_unit)
     trained.save(output)

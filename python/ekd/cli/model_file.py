@@ -93,7 +93,9 @@ def upgrade(
     from ekd.export import upgrade_model
 
     if output is not None and len(models) > 1:
-        raise ConfigError(f"--output names one file, but there are {len(models)} models")
+        raise ConfigError(
+            f"--output names one file, but there are {len(models)} models", code="EKD-CONFIG-008"
+        )
     for model in models:
         done = upgrade_model(model, output)
         print(f"{output or model}: written" if done else f"{model}: holds its weights already")

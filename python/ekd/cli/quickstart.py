@@ -43,11 +43,12 @@ def quickstart(
     from ekd.pipeline.record import Existing
 
     if output.exists() and not output.is_dir():
-        raise EKDError(f"'{output}' is a file; name a folder with --output")
+        raise EKDError(f"'{output}' is a file; name a folder with --output", code="EKD-RUN-001")
     if output.is_dir() and any(output.iterdir()) and not resume:
         raise EKDError(
             f"folder '{output}' is not empty; add --resume to continue a quickstart in it, or "
-            "choose another one with --output"
+            "choose another one with --output",
+            code="EKD-RUN-001",
         )
     copy_files(output)
     config = load(output / "quickstart.toml", output)
@@ -64,7 +65,8 @@ def copy_files(target: Path) -> None:
     if not (source / "quickstart.toml").exists():
         raise EKDError(
             f"the files of the quickstart are not in '{source}'; install ekd again with "
-            "pip install --force-reinstall ekd"
+            "pip install --force-reinstall ekd",
+            code="EKD-BUILD-020",
         )
     for file in [source / "quickstart.toml", *sorted((source / "data").glob("*.h5"))]:
         copy = target / file.relative_to(source)

@@ -146,9 +146,14 @@ def _config(
     structures = [StructureConfig(path=path, frames=frames) for path in files]
     structures += [StructureConfig(molecule=name) for name in molecules]
     if not models:
-        raise ConfigError("there is no model to run; name a run, an exported file, ...")
+        raise ConfigError(
+            "there is no model to run; name a run, an exported file, ...", code="EKD-CONFIG-006"
+        )
     if not structures:
-        raise ConfigError("there is no structure to start from; name a file, or --molecule CH3OH")
+        raise ConfigError(
+            "there is no structure to start from; name a file, or --molecule CH3OH",
+            code="EKD-CONFIG-009",
+        )
     return StabilityConfig(models=models, structures=structures, **given)
 
 

@@ -55,7 +55,9 @@ def build(
     try:
         release = importlib.metadata.version("torch").split("+")[0]
     except importlib.metadata.PackageNotFoundError:
-        raise BuildError("torch is not installed; install it with 'pip install torch'") from None
+        raise BuildError(
+            "torch is not installed; install it with 'pip install torch'", code="EKD-BUILD-003"
+        ) from None
     if release == _native.build_info().TORCH_VERSION:
         console.print(f"ekd was built for torch {release}: there is nothing to do")
         return
@@ -63,7 +65,8 @@ def build(
     if not os.access(_native.LIBRARY_DIRECTORY, os.W_OK):
         raise BuildError(
             f"'{_native.LIBRARY_DIRECTORY}' cannot be written to; install ekd into an environment "
-            "of your own"
+            "of your own",
+            code="EKD-BUILD-006",
         )
     folder = tempfile.mkdtemp(prefix="ekd-")  # left where it fails: the logs are there
     with compiling(console, f"building for torch {release}") as tell:

@@ -86,9 +86,12 @@ class Dataset:
     def __post_init__(self) -> None:
         n_configs = len(self.offsets) - 1
         if n_configs < 1:
-            raise DataError(f"'{self.provenance.path}' has no configurations")
+            raise DataError(
+                f"'{self.provenance.path}' has no configurations; check that the file is complete",
+                code="EKD-DATA-003",
+            )
         if (self.cells is None) != (self.pbc is None):
-            raise DataError("cells and pbc are given together or not at all")
+            raise DataError("cells and pbc are given together or not at all", code="EKD-DATA-004")
         n_atoms = int(self.offsets[-1])
         expected = {
             "atomic_numbers": (n_atoms,),
@@ -102,7 +105,10 @@ class Dataset:
         for name, shape in expected.items():
             array = getattr(self, name)
             if array is not None and array.shape != shape:
-                raise DataError(f"{name} has shape {array.shape}, expected {shape} by the offsets")
+                raise DataError(
+                    f"{name} has shape {array.shape}, expected {shape} by the offsets",
+                    code="EKD-DATA-005",
+                )
         if self.reference_energies is not None:
             missing = [symbol(z) for z in self.elements if z not in self.reference_energies]
             if missing:
@@ -112,7 +118,8 @@ class Dataset:
                 raise DataError(
                     f"there are reference energies of {known}, and none of {', '.join(missing)}, "
                     f"which '{self.provenance.path}' holds too; give reference_energies of all "
-                    "elements (eV), or add the isolated atoms that are missing"
+                    "elements (eV), or add the isolated atoms that are missing",
+                    code="EKD-DATA-006",
                 )
 
     def __len__(self) -> int:

@@ -89,7 +89,8 @@ def stated_units(path: Path, format: str) -> StatedUnits:
     if any(not isinstance(text, str | None) for text in texts):
         raise DataError(
             f"'_distance_unit' and '_property_unit_dict' in the metadata of '{path}' are "
-            f"{length!r} and {properties!r}; expected a text, and a dictionary of texts by key"
+            f"{length!r} and {properties!r}; expected a text, and a dictionary of texts by key",
+            code="EKD-DATA-007",
         )
     return StatedUnits(length or None, {key: unit for key, unit in properties.items() if unit})
 

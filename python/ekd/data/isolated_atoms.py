@@ -44,7 +44,8 @@ def take_out(block: Block, path: Path) -> tuple[Block, dict[int, float]]:
     if (sizes := block.sizes[marked]).max() > 1:
         raise DataError(
             f"'{path}' marks a frame of {sizes.max()} atoms with config_type=IsolatedAtom; "
-            "expected one atom, correct the mark"
+            "expected one atom, correct the mark",
+            code="EKD-DATA-009",
         )
     per_atom = np.repeat(marked, block.sizes)
     energies: dict[int, float] = {}
@@ -79,7 +80,8 @@ def merge(energies: dict[int, float], others: Mapping[int, float], path: Path) -
             raise DataError(
                 f"isolated atoms of {symbol(number)} have two energies, {known:.6f} and "
                 f"{energy:.6f} eV, the second in '{path}'; keep the one at the level of theory of "
-                "the data"
+                "the data",
+                code="EKD-DATA-010",
             )
 
 
@@ -87,5 +89,6 @@ def only_isolated_atoms(names: str) -> DataError:
     """The error of files that hold no configuration beside isolated atoms."""
     return DataError(
         f"'{names}' holds isolated atoms alone, which are reference energies and no "
-        "configurations; merge it with the data: ekd prepare DATA ATOMS --output MERGED.h5"
+        "configurations; merge it with the data: ekd prepare DATA ATOMS --output MERGED.h5",
+        code="EKD-DATA-008",
     )

@@ -73,11 +73,16 @@ def load_dataset(
     if isinstance(source, PreparedSource):
         return prepared.load(path, stream, reference_energies=given)
     if stream:
-        raise DataError(f"'{path}' cannot be streamed as it is; run 'ekd prepare {path}' first")
+        raise DataError(
+            f"'{path}' cannot be streamed as it is; run 'ekd prepare {path}' first",
+            code="EKD-DATA-012",
+        )
     blocks = list(source.blocks())
     n_read = sum(block.n_read for block in blocks)
     if n_read == 0:
-        raise DataError(f"'{path}' has no configurations")
+        raise DataError(
+            f"'{path}' has no configurations; check that the file is complete", code="EKD-DATA-003"
+        )
     block = join(blocks)
     if len(block) == 0:
         raise no_energies(path, source.energy_key, n_read)
@@ -109,7 +114,8 @@ def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:
     if bad or not found:
         raise DataError(
             f"reference_energies = {dict(energies)}: expected a finite number (eV) for every "
-            "element of the data; leave it out to have them fitted"
+            "element of the data; leave it out to have them fitted",
+            code="EKD-DATA-013",
         )
     return found
 
@@ -117,17 +123,21 @@ def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:
 def _check(path: Path, block: Block, forces: str | None) -> None:
     """Refuse values that would only fail much later, as a NaN loss."""
     if (block.sizes == 0).any():
-        raise DataError(f"'{path}' has a configuration without atoms; remove it")
+        raise DataError(
+            f"'{path}' has a configuration without atoms; remove it", code="EKD-DATA-014"
+        )
     if not np.isfinite(block.positions).all():
         raise DataError(
             f"'{path}' has positions that are not finite; remove those configurations, or run "
-            "'ekd prepare' with --drop-incomplete"
+            "'ekd prepare' with --drop-incomplete",
+            code="EKD-DATA-015",
         )
     if block.forces is not None and (bad := incomplete(block.forces, block.sizes)).any():
         raise DataError(
             f"{int(bad.sum())} of {len(block)} configurations with an energy in '{path}' have no "
             f"finite '{forces}'; leave the forces out, remove those configurations, or run 'ekd "
-            "prepare' with --drop-incomplete"
+            "prepare' with --drop-incomplete",
+            code="EKD-DATA-016",
         )
     if block.cells is not None and block.pbc is not None:
         flat = flat_cells(block.cells, block.pbc)
@@ -135,5 +145,6 @@ def _check(path: Path, block: Block, forces: str | None) -> None:
             raise DataError(
                 f"'{path}' has {int(flat.sum())} periodic configurations whose lattice vectors "
                 "are missing or lie in one plane; give them (in extended XYZ as 'Lattice', in HDF5 "
-                "as 'cell'), or set 'pbc' to false in those directions"
+                "as 'cell'), or set 'pbc' to false in those directions",
+                code="EKD-DATA-017",
             )

@@ -51,10 +51,15 @@ class Reference:
         try:
             found = Path(self.path).stat()
             if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
-                raise DataError(f"'{self.path}' has changed while it was in use; start again")
+                raise DataError(
+                    f"'{self.path}' has changed while it was in use; start again",
+                    code="EKD-DATA-018",
+                )
             return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
         except OSError as error:
-            raise DataError(f"'{self.path}' cannot be mapped: {error}; start again") from None
+            raise DataError(
+                f"'{self.path}' cannot be mapped: {error}; start again", code="EKD-DATA-018"
+            ) from None
 
 
 class Chained:

@@ -135,7 +135,8 @@ def load(
     elif dataset.fingerprint != header.fingerprint:
         raise DataError(
             f"'{path}' has the fingerprint {dataset.fingerprint[:12]}, but was written with "
-            f"{header.fingerprint[:12]}: it is damaged; prepare it again"
+            f"{header.fingerprint[:12]}: it is damaged; prepare it again",
+            code="EKD-DATA-019",
         )
     return dataset
 
@@ -213,12 +214,14 @@ def opened(path: Path) -> Iterator[h5py.File]:
         found = file.attrs.get("ekd_dataset_format")
         if found is None:
             raise DataError(
-                f"'{path}' was not made by 'ekd prepare' or 'ekd pool'; prepare it first"
+                f"'{path}' was not made by 'ekd prepare' or 'ekd pool'; prepare it first",
+                code="EKD-DATA-020",
             )
         if not 1 <= found <= FORMAT:
             raise DataError(
                 f"'{path}' has dataset format {found}, and this ekd reads formats 1 to {FORMAT}; "
-                "update ekd, or prepare the data again"
+                "update ekd, or prepare the data again",
+                code="EKD-DATA-021",
             )
         yield file
 
@@ -228,7 +231,9 @@ def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise DataError(f"'{path}' is damaged ({error}); prepare it again") from None
+        raise DataError(
+            f"'{path}' is damaged ({error}); prepare it again", code="EKD-DATA-019"
+        ) from None
 
 
 def _header(file: h5py.File) -> Header:
@@ -290,7 +295,8 @@ def _unpacked(path: Path, header: Header, progress: bool) -> Path:
     except OSError as error:
         raise DataError(
             f"cannot write the unpacked copy '{copy}' that streaming needs: {error}; prepare the "
-            "data with --no-compression, or move them to a folder with space"
+            "data with --no-compression, or move them to a folder with space",
+            code="EKD-DATA-022",
         ) from None
     return copy
 

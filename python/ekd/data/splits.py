@@ -30,10 +30,15 @@ def split(
             configurations or formulas to have both parts.
     """
     if not 0 < validation_fraction < 1:
-        raise DataError(f"validation_fraction is {validation_fraction}; expected 0 < value < 1")
+        raise DataError(
+            f"validation_fraction is {validation_fraction}; expected 0 < value < 1",
+            code="EKD-CONFIG-011",
+        )
     n_configs = len(dataset)
     if n_configs < 2:
-        raise DataError("a split needs at least 2 configurations, found 1; add data")
+        raise DataError(
+            "a split needs at least 2 configurations, found 1; add data", code="EKD-DATA-052"
+        )
     n_validation = min(max(round(validation_fraction * n_configs), 1), n_configs - 1)
     generator = np.random.default_rng(seed)
     if by == "configuration":
@@ -42,7 +47,9 @@ def split(
     elif by == "formula":
         held_out = _whole_formulas(dataset, n_validation, generator)
     else:
-        raise DataError(f"cannot split by '{by}'; expected 'configuration' or 'formula'")
+        raise DataError(
+            f"cannot split by '{by}'; expected 'configuration' or 'formula'", code="EKD-CONFIG-019"
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -53,7 +60,8 @@ def _whole_formulas(
     if len(formulas) < 2:
         raise DataError(
             f"a split by formula needs at least 2 formulas, found only {formulas[0]}; "
-            "split by 'configuration'"
+            "split by 'configuration'",
+            code="EKD-DATA-052",
         )
     chosen: list[int] = []
     room = n_validation
@@ -95,7 +103,8 @@ def folds(
     if not 2 <= n_folds <= n_units:
         kind = "formulas" if by == "formula" else "configurations"
         raise DataError(
-            f"{n_units} {kind} cannot be divided into {n_folds} folds; expected 2 to {n_units}"
+            f"{n_units} {kind} cannot be divided into {n_folds} folds; expected 2 to {n_units}",
+            code="EKD-DATA-052",
         )
     order = generator.permutation(n_units)
     fold_of = np.empty(n_units, dtype=np.int64)

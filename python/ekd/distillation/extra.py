@@ -44,7 +44,8 @@ def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0
     if n_copies < 1 or not displacement > 0:
         raise ConfigError(
             f"{n_copies} copies displaced by {displacement} Å; at least 1 copy and a positive "
-            "displacement are needed"
+            "displacement are needed",
+            code="EKD-CONFIG-011",
         )
     random = np.random.default_rng(seed)
     shape = data.positions.shape
@@ -71,7 +72,7 @@ def read_structures(path: str | os.PathLike[str]) -> Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"structure file '{path}' not found; check the path")
+        raise DataError(f"structure file '{path}' not found; check the path", code="EKD-DATA-001")
     if path.suffix.lower() in SUFFIXES:
         return without_energies(prepared.load(path))
     try:
@@ -79,10 +80,14 @@ def read_structures(path: str | os.PathLike[str]) -> Dataset:
     except Exception as error:  # each of ASE's formats fails in its own way
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give extended XYZ "
-            "or another format of ASE"
+            "or another format of ASE",
+            code="EKD-DATA-027",
         ) from None
     if not frames or any(len(frame) == 0 for frame in frames):
-        raise DataError(f"'{path}' has {'an empty structure' if frames else 'no structures'}")
+        raise DataError(
+            f"'{path}' has {'an empty structure' if frames else 'no structures'}",
+            code="EKD-DATA-053",
+        )
     pbc = np.array([frame.pbc for frame in frames])
     return Dataset(
         atomic_numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
@@ -165,7 +170,8 @@ def sample_md(
     if found is None:
         raise DataError(
             "every trajectory of the ensemble ended before its first snapshot; lower temperature "
-            "or interval, or train the teachers longer"
+            "or interval, or train the teachers longer",
+            code="EKD-LABELS-008",
         )
     return found
 

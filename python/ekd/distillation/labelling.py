@@ -79,10 +79,13 @@ def label(
     """
     for name, value in (("chunk_size", chunk_size), ("n_workers", n_workers)):
         if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; at least 1 is needed")
+            raise ConfigError(f"{name} is {value}; at least 1 is needed", code="EKD-CONFIG-011")
     structures = [part for part in (data, extra) if part is not None]
     if not structures:
-        raise ConfigError("there is nothing to label; give data, extra configurations, or both")
+        raise ConfigError(
+            "there is nothing to label; give data, extra configurations, or both",
+            code="EKD-CONFIG-012",
+        )
     chosen = as_teachers(teachers)
     extra = None if extra is None else _without_energies(extra)
     wall = None if wall is None or not wall.strength or extra is None else wall
@@ -91,7 +94,8 @@ def label(
         raise ConfigError(
             f"the energies of {n_counting} of {len(chosen)} teachers count, and a wall where they "
             "disagree needs two; set use_energies for teachers at the level of theory of the data, "
-            "or the strength of the wall to 0"
+            "or the strength of the wall to 0",
+            code="EKD-CONFIG-013",
         )
     elements = sorted({number for part in structures for number in part.elements})
     for teacher in chosen:

@@ -111,7 +111,8 @@ class Labels:
             raise DataError(
                 f"the labels were made for other data (fingerprint {self.data_fingerprint[:12]}) "
                 f"than '{data.provenance.path}' (fingerprint {data.fingerprint[:12]}); label "
-                "these data with the teachers"
+                "these data with the teachers",
+                code="EKD-LABELS-003",
             )
 
     def check_teachers(self, teachers: Sequence[TeacherRecord]) -> None:
@@ -123,7 +124,8 @@ class Labels:
         if [t.identity for t in teachers] != [t.identity for t in self.teachers]:
             raise DataError(
                 f"the labels were given by {_names(self.teachers)}, and not by {_names(teachers)}; "
-                "name the same teachers, or label the data with these"
+                "name the same teachers, or label the data with these",
+                code="EKD-LABELS-004",
             )
 
     def with_extra(self, more: Labels) -> Labels:
@@ -205,7 +207,8 @@ class Labels:
                 raise DataError(
                     f"{len(damaged)} of {file.n_chunks} chunks of '{path}' are damaged (the first "
                     f"is {damaged[0]}); label the data again with resume=True, which keeps the "
-                    "others"
+                    "others",
+                    code="EKD-LABELS-005",
                 )
             labels = cls(
                 **file.everything(mapped=stream),
@@ -265,7 +268,10 @@ class LabelFile:
     def __enter__(self) -> LabelFile:
         path = self.path
         if not Path(path).is_file():
-            raise DataError(f"label file '{path}' not found; check the path, or label the data")
+            raise DataError(
+                f"label file '{path}' not found; check the path, or label the data",
+                code="EKD-LABELS-001",
+            )
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:
@@ -274,7 +280,8 @@ class LabelFile:
             found = self._file.attrs.get("ekd_labels_format")
             if found != FORMAT:
                 raise DataError(
-                    f"'{path}' has label format {found}, expected {FORMAT}; label the data again"
+                    f"'{path}' has label format {found}, expected {FORMAT}; label the data again",
+                    code="EKD-LABELS-006",
                 )
             self._sha256 = self._file["chunk_sha256"].asstr()[()]
             self._configs = self._file["chunk_configs"][()]
@@ -350,7 +357,8 @@ class LabelFile:
 
     def _damaged(self, error: object) -> DataError:
         return DataError(
-            f"'{self.path}' is not a label file or is damaged ({error}); label the data again"
+            f"'{self.path}' is not a label file or is damaged ({error}); label the data again",
+            code="EKD-LABELS-002",
         )
 
 
@@ -421,5 +429,6 @@ def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:
     if n_bad:
         raise DataError(
             f"{n_bad} {name} {where} are not finite; check the teachers (of networks: their "
-            "histories) and label the data again"
+            "histories) and label the data again",
+            code="EKD-LABELS-007",
         )

@@ -137,7 +137,7 @@ def require_positive(settings: Mapping[str, float]) -> None:
     """
     wrong = [f"{name} = {value}" for name, value in settings.items() if not value > 0]
     if wrong:
-        raise ConfigError(f"{', '.join(wrong)}; expected a positive number")
+        raise ConfigError(f"{', '.join(wrong)}; expected a positive number", code="EKD-CONFIG-011")
 
 
 def snapshots_of(

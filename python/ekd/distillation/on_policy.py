@@ -550,13 +550,16 @@ class _Led:
 def _networks(teachers: Sequence[MemberTeacher | ASETeacher], config: OnPolicyConfig) -> Ensemble:
     """Teachers that are asked at every snapshot."""
     if config.n_rounds < 1:
-        raise ConfigError(f"n_rounds is {config.n_rounds}; at least 1 round is needed")
+        raise ConfigError(
+            f"n_rounds is {config.n_rounds}; at least 1 round is needed", code="EKD-CONFIG-011"
+        )
     found = [teacher.model for teacher in teachers if isinstance(teacher, MemberTeacher)]
     if len(found) < 2:
         raise ConfigError(
             f"{len(found)} of {len(teachers)} teachers are networks of ekd, and on-policy rounds "
             "need two: where they disagree, the student's dynamics are cut. Train teachers, name "
-            "checkpoints of networks, or set n_rounds = 0 in [student.on_policy]"
+            "checkpoints of networks, or set n_rounds = 0 in [student.on_policy]",
+            code="EKD-CONFIG-014",
         )
     return Ensemble(found)
 
@@ -572,7 +575,8 @@ def _training_part(
     if most_frames(n_others, config.ratio) < 1:
         raise ConfigError(
             f"ratio = {config.ratio} beside {n_others} configurations is less than one frame; "
-            "raise it in [student.on_policy]"
+            "raise it in [student.on_policy]",
+            code="EKD-CONFIG-015",
         )
     return training
 

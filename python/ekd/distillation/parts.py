@@ -132,7 +132,10 @@ class Parts:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             intact = False
         if not intact:
-            raise DataError(f"'{path}' is missing or damaged; do the same again with resume=True")
+            raise DataError(
+                f"'{path}' is missing or damaged; do the same again with resume=True",
+                code="EKD-LABELS-010",
+            )
         return arrays
 
     def remove(self) -> None:
@@ -170,5 +173,6 @@ def require_same_plan(what: str, there: dict[str, Any], now: dict[str, Any]) -> 
         raise DataError(
             f"{what} were made with something else:\n  "
             + "\n  ".join(differences)
-            + "\nrestore that, write to another path, or start anew with resume=False"
+            + "\nrestore that, write to another path, or start anew with resume=False",
+            code="EKD-LABELS-009",
         )

@@ -159,7 +159,7 @@ def train_student(
                 tensorboard=tensorboard,
             )
         except TrainingError as error:
-            raise TrainingError(f"{name}: {error}") from None
+            raise error.within(name) from None
         bars.finish(name)
     return student
 
@@ -330,7 +330,8 @@ def _spread_lesson(
     raise DataError(
         f"the labels are of {labels.n_members} teacher(s) that never disagree, so that there is no "
         "spread to learn; use labels of at least two different teachers, or set enabled = false in "
-        "[student.uncertainty]"
+        "[student.uncertainty]",
+        code="EKD-LABELS-011",
     )
 
 
@@ -357,7 +358,8 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
     if path.is_file() and is_exported(path):
         raise CheckpointError(
             f"'{path}' is an exported model, which cannot be taken apart again; name the output "
-            "folder of the run that it comes from"
+            "folder of the run that it comes from",
+            code="EKD-CHECKPOINT-002",
         )
     if path.is_file():
         return Ensemble([TrainedModel.load(path)])
@@ -368,7 +370,8 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
             return load_ensemble(folder)
     raise CheckpointError(
         f"no student in '{path}' (expected student/checkpoint.pt, or student/member-0/..., or the "
-        "same without student/); name the output folder of 'ekd run', or train first"
+        "same without student/); name the output folder of 'ekd run', or train first",
+        code="EKD-CHECKPOINT-001",
     )
 
 

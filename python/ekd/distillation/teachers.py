@@ -137,11 +137,13 @@ class ASETeacher:
             raise TeacherError(
                 f"the arguments of the teacher '{self.calculator}' are not plain values ({error}); "
                 "give numbers, strings, lists and tables, and objects from a function of your own "
-                "that returns the calculator"
+                "that returns the calculator",
+                code="EKD-TEACHER-005",
             ) from None
         except OSError as error:
             raise TeacherError(
-                f"a file of the teacher '{self.calculator}' cannot be read: {error}"
+                f"a file of the teacher '{self.calculator}' cannot be read: {error}; check the path",
+                code="EKD-TEACHER-006",
             ) from None
 
     def make(self) -> Calculator:
@@ -160,7 +162,8 @@ class ASETeacher:
             known = [key for key, value in vars(module).items() if isinstance(value, type)]
             raise TeacherError(
                 f"module '{module.__name__}' has no class or function '{attribute}'; its classes "
-                f"are {', '.join(sorted(known)) or 'none'}"
+                f"are {', '.join(sorted(known)) or 'none'}",
+                code="EKD-TEACHER-002",
             )
         files = {key: os.fspath(path) for key, path in self.files.items()}
         try:
@@ -168,7 +171,8 @@ class ASETeacher:
         except Exception as error:  # code of others: anything may happen
             raise TeacherError(
                 f"'{self.calculator}' cannot be made with the arguments "
-                f"{ {**self.arguments, **files} }: {type(error).__name__}: {error}"
+                f"{ {**self.arguments, **files} }: {type(error).__name__}: {error}",
+                code="EKD-TEACHER-007",
             ) from error
         has = list(getattr(calculator, "implemented_properties", []))
         if not callable(getattr(calculator, "get_forces", None)) or not {"energy", "forces"} <= {
@@ -177,7 +181,8 @@ class ASETeacher:
             raise TeacherError(
                 f"'{self.calculator}' makes a {type(calculator).__name__} that provides "
                 f"{', '.join(has) or 'nothing'}; a teacher needs an ASE calculator with energy and "
-                "forces"
+                "forces",
+                code="EKD-TEACHER-003",
             )
         return calculator
 
@@ -220,7 +225,8 @@ class ASETeacher:
                 raise TeacherError(
                     f"the teacher '{self.name}' fails on configuration {first + index} "
                     f"({atoms.get_chemical_formula()}): {type(error).__name__}: {error}; leave out "
-                    "configurations that it cannot calculate, or another teacher"
+                    "configurations that it cannot calculate, or another teacher",
+                    code="EKD-TEACHER-009",
                 ) from error
         return Predictions(energies, forces)
 
@@ -229,7 +235,8 @@ class ASETeacher:
         if not (name and colon and attribute):
             raise TeacherError(
                 f"the teacher '{self.calculator}' names no calculator; write 'module:Class', e.g. "
-                "'ase.calculators.emt:EMT'"
+                "'ase.calculators.emt:EMT'",
+                code="EKD-TEACHER-004",
             )
         if self.folder is not None and os.fspath(self.folder) not in sys.path:
             sys.path.insert(0, os.fspath(self.folder))
@@ -240,7 +247,8 @@ class ASETeacher:
             raise TeacherError(
                 f"the module '{name}' of the teacher '{self.calculator}' cannot be imported "
                 f"({type(error).__name__}: {error}); install its package, or put the module{where} "
-                "on PYTHONPATH"
+                "on PYTHONPATH",
+                code="EKD-TEACHER-008",
             ) from error
 
     def version(self) -> str:
@@ -286,10 +294,11 @@ def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTea
         else:
             raise TeacherError(
                 f"a {type(teacher).__name__} is no teacher; give ensembles, trained models, or "
-                "calculators as ekd.ASETeacher('module:Class', {...})"
+                "calculators as ekd.ASETeacher('module:Class', {...})",
+                code="EKD-TEACHER-010",
             )
     if not found:
-        raise TeacherError("there is no teacher; give at least one")
+        raise TeacherError("there is no teacher; give at least one", code="EKD-TEACHER-001")
     return found
 
 
@@ -340,5 +349,6 @@ def _check_elements(name: str, known: Sequence[int], wanted: Sequence[int]) -> N
         raise StructureError(
             f"the data hold {', '.join(map(symbol, unknown))}, but {name} knows only "
             f"{', '.join(map(symbol, sorted(known)))}; leave out those configurations, or the "
-            "teacher"
+            "teacher",
+            code="EKD-STRUCTURE-003",
         )

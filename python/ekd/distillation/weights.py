@@ -80,7 +80,8 @@ def trust(
         raise DataError(
             f"the teachers' spread exceeds spread.limit = {spread.limit} eV/Å in every "
             "configuration, so that nothing is left to learn from; raise it, or choose "
-            "above_limit = 'down-weight'"
+            "above_limit = 'down-weight'",
+            code="EKD-LABELS-012",
         )
     if is_true.all() and spread.scale is None and (of_config == 1).all():
         return Trust(None, kept, n_above)

@@ -190,7 +190,9 @@ def stability(
         for task in runs.tasks:
             content = runs.load(task)
             if content is None:
-                raise TeacherError(f"'{runs.path(task)}' has disappeared; start the same again")
+                raise TeacherError(
+                    f"'{runs.path(task)}' has disappeared; start the same again", code="EKD-RUN-009"
+                )
             row = runs.runners[task.runner].row
             key = (names[task.structure], task.value, row)
             engines[names[task.structure], row] = runs.engine(task)
@@ -239,10 +241,15 @@ def _structures(
             new = read_structures([StructureConfig(path=Path(entry))])
         for name, atoms in new.items():
             if name in found:
-                raise ConfigError(f"several structures are called '{name}'; give them names")
+                raise ConfigError(
+                    f"several structures are called '{name}'; give them names",
+                    code="EKD-CONFIG-010",
+                )
             found[name] = atoms
     if not found:
-        raise ConfigError("there is no structure to start from; give at least one")
+        raise ConfigError(
+            "there is no structure to start from; give at least one", code="EKD-CONFIG-009"
+        )
     return found
 
 

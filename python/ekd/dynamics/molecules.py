@@ -102,7 +102,8 @@ class Flock:
         if any(self.calculator.lost):
             raise StructureError(
                 f"{atoms.get_chemical_formula()} cannot be evaluated where its runs are to start; "
-                "look at the structure, and at what the model knows"
+                "look at the structure, and at what the model knows",
+                code="EKD-STRUCTURE-015",
             )
 
     def _gather(self, positions: Array, momenta: Array) -> None:

@@ -301,7 +301,10 @@ def read_structures(configs: Sequence[StructureConfig]) -> dict[str, Atoms]:
         for k, frame in enumerate(frames):
             title = name if len(frames) == 1 else f"{name} {k}"
             if title in found:
-                raise ConfigError(f"several structures are called '{title}'; give them names")
+                raise ConfigError(
+                    f"several structures are called '{title}'; give them names",
+                    code="EKD-CONFIG-010",
+                )
             found[title] = Atoms(
                 numbers=frame.numbers,
                 positions=frame.positions,
@@ -313,17 +316,18 @@ def read_structures(configs: Sequence[StructureConfig]) -> dict[str, Atoms]:
 
 def _frames(path: Path, which: str) -> list[Atoms]:
     if not path.is_file():
-        raise DataError(f"structure file '{path}' not found; check the path")
+        raise DataError(f"structure file '{path}' not found; check the path", code="EKD-DATA-001")
     try:
         index = which if ":" in which else f"{int(which)}:{int(which) + 1 or ''}"
         frames = list(read_frames(path, index))
     except Exception as error:  # each of ASE's formats fails in its own way
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give a structure "
-            "file, and frames as '0', ':' or '::10'"
+            "file, and frames as '0', ':' or '::10'",
+            code="EKD-DATA-027",
         ) from None
     if not frames or any(len(frame) == 0 for frame in frames):
-        raise DataError(f"'{path}' has no structure at frames '{which}'")
+        raise DataError(f"'{path}' has no structure at frames '{which}'", code="EKD-DATA-053")
     return frames
 
 

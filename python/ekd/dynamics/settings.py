@@ -144,7 +144,7 @@ def load_stability_config(path: str | os.PathLike[str]) -> StabilityConfig:
     try:
         config = StabilityConfig(**read_toml(path))
     except ConfigError as error:
-        raise ConfigError(f"'{path}': {error}") from None
+        raise error.within(f"'{path}'") from None
 
     def here(entry: StructureConfig) -> StructureConfig:
         return entry.model_copy(update={"path": entry.path and located(entry.path, base)})

@@ -99,7 +99,8 @@ def as_calculator(model: ModelLike) -> Calculator:
     if len(opened) > 1:
         raise ConfigError(
             f"that is several models ({', '.join(one.name for one in opened)}); name one, e.g. "
-            "'run/teachers' or 'run/student'"
+            "'run/teachers' or 'run/student'",
+            code="EKD-CONFIG-016",
         )
     with tempfile.TemporaryDirectory(prefix="ekd-") as folder:
         return _in_memory(make_calculator(opened[0], Path(folder)), Path(folder), opened[0].name)

@@ -75,10 +75,14 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
     if spread.shape != error.shape or spread.ndim != 1 or len(spread) < 2:
         raise DataError(
             f"spreads of shape {spread.shape} and errors of shape {error.shape} cannot be "
-            "compared; two arrays [n] with n of at least 2 are needed"
+            "compared; two arrays [n] with n of at least 2 are needed",
+            code="EKD-DATA-054",
         )
     if not (np.isfinite(spread).all() and np.isfinite(error).all()):
-        raise DataError("a spread or an error is not finite; leave out those configurations")
+        raise DataError(
+            "a spread or an error is not finite; leave out those configurations",
+            code="EKD-DATA-055",
+        )
     order = np.argsort(spread, kind="stable")
     bins = np.array_split(order, min(n_bins, len(order)))
     spread_bins = np.array([_rms(spread[rows]) for rows in bins])

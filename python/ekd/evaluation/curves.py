@@ -90,7 +90,8 @@ def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
     if max(atoms) >= smallest or (kind == "separation" and not 0 < atoms[0] < smallest):
         raise ConfigError(
             f"coordinate '{config.coordinate}' does not fit '{data.provenance.path}', where a "
-            f"structure has {smallest} atoms; atoms count from 0"
+            f"structure has {smallest} atoms; atoms count from 0",
+            code="EKD-CONFIG-018",
         )
     measures: dict[str, Callable[[Atoms], float]] = {
         "distance": lambda frame: frame.get_distance(*atoms, mic=bool(frame.pbc.any())),
@@ -146,7 +147,8 @@ def compare_curves(
     if not curves:
         raise DataError(
             f"'{data.provenance.path}' has no group with two structures; a scan needs several "
-            "structures in one group (HDF5), or of one formula (extended XYZ)"
+            "structures in one group (HDF5), or of one formula (extended XYZ)",
+            code="EKD-DATA-056",
         )
     return curves
 
@@ -195,11 +197,15 @@ def _from_file(data: Dataset, key: str, keys: Mapping[str, str]) -> Array:
         values = [frame.info.get(key) for frame in frames]
         if all(value is None for value in values):
             known = ", ".join(sorted({name for frame in frames for name in frame.info})) or "none"
-            raise DataError(f"'{path}' has no key '{key}' to order a scan; its keys are: {known}")
+            raise DataError(
+                f"'{path}' has no key '{key}' to order a scan; its keys are: {known}",
+                code="EKD-DATA-058",
+            )
     if len(values) != len(data) or any(not np.isscalar(value) for value in values):
         raise DataError(
             f"'{key}' in '{path}' is not one number for each of {len(data)} configurations with an "
-            "energy; leave out those without"
+            "energy; leave out those without",
+            code="EKD-DATA-057",
         )
     return np.array(values, dtype=float)
 
@@ -215,7 +221,8 @@ def _from_hdf5(path: Path, key: str, keys: Mapping[str, str]) -> list[float]:
     if not found:
         raise DataError(
             f"'{path}' has no array '{key}' to order a scan; its arrays are: "
-            f"{', '.join(sorted(names)) or 'none'}"
+            f"{', '.join(sorted(names)) or 'none'}",
+            code="EKD-DATA-058",
         )
     return found
 
@@ -223,5 +230,6 @@ def _from_hdf5(path: Path, key: str, keys: Mapping[str, str]) -> list[float]:
 def _not_understood(coordinate: str) -> ConfigError:
     return ConfigError(
         f"coordinate '{coordinate}' is not understood; write 'distance i j', 'angle i j k', "
-        "'dihedral i j k l', 'separation n', 'index', or one key of the file"
+        "'dihedral i j k l', 'separation n', 'index', or one key of the file",
+        code="EKD-CONFIG-017",
     )

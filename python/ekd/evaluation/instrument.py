@@ -222,9 +222,13 @@ def evaluate(
     curves = [curves] if isinstance(curves, CurveConfig) else list(curves)
     scans = open_data(curves)
     if not truths and not scans:
-        raise ConfigError("there is nothing to measure against; give data or curves")
+        raise ConfigError(
+            "there is nothing to measure against; give data or curves", code="EKD-CONFIG-007"
+        )
     if units not in ("meV", "kcal/mol"):
-        raise ConfigError(f"units '{units}' are unknown; use 'meV' or 'kcal/mol'")
+        raise ConfigError(
+            f"units '{units}' are unknown; use 'meV' or 'kcal/mol'", code="EKD-CONFIG-019"
+        )
     with ExitStack() as stack:
         folder = (
             Path(output) / "predictions"

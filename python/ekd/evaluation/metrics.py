@@ -60,7 +60,8 @@ def compare(
     if found != (len(dataset), dataset.n_atoms):
         raise DataError(
             f"predictions for {found[0]} configurations with {found[1]} atoms cannot be compared "
-            f"with a dataset of {len(dataset)} with {dataset.n_atoms}; predict for that dataset"
+            f"with a dataset of {len(dataset)} with {dataset.n_atoms}; predict for that dataset",
+            code="EKD-DATA-059",
         )
     errors: list[float | None] = [None] * 4
     if with_energies:

@@ -233,7 +233,9 @@ class FileModel:
         if unknown:
             raise StructureError(
                 f"the data hold {', '.join(map(symbol, unknown))}, but '{self.path}' knows only "
-                f"{', '.join(self.metadata.elements)}; leave out those configurations, or the model"
+                f"{', '.join(self.metadata.elements)}; leave out those configurations, or the "
+                "model",
+                code="EKD-STRUCTURE-003",
             )
 
     def predict(self, data: Dataset, first: int = 0) -> ModelPredictions:

@@ -149,7 +149,9 @@ def predict_everything(
 def _loaded(job: Evaluations, task: list[int]) -> dict[str, Any]:
     arrays = job.load(task)
     if arrays is None:
-        raise TeacherError(f"'{job.path(task)}' has disappeared; start the same again")
+        raise TeacherError(
+            f"'{job.path(task)}' has disappeared; start the same again", code="EKD-RUN-009"
+        )
     return arrays
 
 

@@ -116,7 +116,7 @@ def load_evaluation_config(path: str | os.PathLike[str]) -> EvaluationConfig:
     try:
         config = EvaluationConfig(**read_toml(path))
     except ConfigError as error:
-        raise ConfigError(f"'{path}': {error}") from None
+        raise error.within(f"'{path}'") from None
 
     def here(entry: SetConfig) -> dict[str, Path]:
         return {"path": located(entry.path, base)}

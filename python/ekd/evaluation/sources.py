@@ -60,7 +60,8 @@ def _arguments(text: str, call: str) -> dict[str, Any]:
     except (SyntaxError, ValueError) as error:
         raise ConfigError(
             f"the arguments in '{text}' cannot be read ({error}); write plain values by name, e.g. "
-            "'ase.calculators.lj:LennardJones(sigma=2.5, epsilon=0.01)', or use a TOML file"
+            "'ase.calculators.lj:LennardJones(sigma=2.5, epsilon=0.01)', or use a TOML file",
+            code="EKD-CONFIG-021",
         ) from None
 
 
@@ -90,7 +91,8 @@ def open_models(
                 if not isinstance(one, TeacherModel):
                     raise ConfigError(
                         f"'{one.name}' is an exported file, which cannot be a member of the "
-                        f"ensemble '{model.ensemble}'; name its checkpoint or its run"
+                        f"ensemble '{model.ensemble}'; name its checkpoint or its run",
+                        code="EKD-CONFIG-022",
                     )
                 ensembles.setdefault(model.ensemble, []).extend(one.teachers)
         else:
@@ -101,10 +103,11 @@ def open_models(
     if twice:
         raise ConfigError(
             f"several models are called '{twice[0]}'; give them names, NAME=MODEL on the command "
-            "line, name = '...' in a file"
+            "line, name = '...' in a file",
+            code="EKD-CONFIG-010",
         )
     if not found:
-        raise ConfigError("there is no model to evaluate; give at least one")
+        raise ConfigError("there is no model to evaluate; give at least one", code="EKD-CONFIG-006")
     return found
 
 
@@ -136,7 +139,8 @@ def _open(model: ModelLike, name: str, several_runs: bool) -> list[EvaluatedMode
     if (path := _path(model)) is None:
         raise ConfigError(
             f"a {type(model).__name__} is no model; give a path, a trained model, an ensemble, or "
-            "a calculator as ekd.ASETeacher('module:Class', {...})"
+            "a calculator as ekd.ASETeacher('module:Class', {...})",
+            code="EKD-CONFIG-020",
         )
     use_energies = not isinstance(model, ModelConfig) or model.use_energies is not False
     if _is_run(path):
@@ -150,7 +154,8 @@ def _open_path(path: Path, name: str, use_energies: bool) -> EvaluatedModel:
     if not path.exists():
         raise ModelFileError(
             f"model '{path}' not found; give the folder of a run, a checkpoint, an exported file, "
-            "or a calculator of ASE as 'module:Class'"
+            "or a calculator of ASE as 'module:Class'",
+            code="EKD-MODEL-001",
         )
     if path.is_file() and is_exported(path):
         return FileModel(name, path, use_energies)
@@ -163,7 +168,8 @@ def _open_path(path: Path, name: str, use_energies: bool) -> EvaluatedModel:
     else:
         raise CheckpointError(
             f"no model in '{path}' (expected teachers/ and student/ of a run, member-0/, ..., or "
-            "checkpoint.pt); check the path"
+            "checkpoint.pt); check the path",
+            code="EKD-CHECKPOINT-001",
         )
     members = [
         MemberTeacher(model, use_energies, f"{name} {k}") for k, model in enumerate(networks)
@@ -190,7 +196,10 @@ def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
         )
         found.append(TeacherModel(f"{prefix}student", students, "single student"))
     if not found:
-        raise CheckpointError(f"the run '{path}' has neither teachers nor a student; finish it")
+        raise CheckpointError(
+            f"the run '{path}' has neither teachers nor a student; finish it",
+            code="EKD-CHECKPOINT-001",
+        )
     return found
 
 
@@ -220,7 +229,9 @@ def open_data(
         dataset = _read(entry)
         name = (isinstance(entry, SetConfig) and entry.name) or Path(dataset.provenance.path).stem
         if name in found:
-            raise ConfigError(f"several datasets are called '{name}'; give them names")
+            raise ConfigError(
+                f"several datasets are called '{name}'; give them names", code="EKD-CONFIG-010"
+            )
         found[name] = dataset
     return found
 
@@ -245,5 +256,7 @@ def _read(entry: DataLike) -> Dataset:
         chosen = np.random.default_rng(0).permutation(len(dataset))[: entry.n_configs]
         dataset = dataset.subset(np.sort(chosen))
     if not np.isfinite(dataset.energies).all():
-        raise DataError(f"'{entry.path}' has energies that are not finite; remove them")
+        raise DataError(
+            f"'{entry.path}' has energies that are not finite; remove them", code="EKD-DATA-055"
+        )
     return dataset

@@ -77,7 +77,10 @@ def export_model(
         EKDError: the file cannot be written.
     """
     if dtype not in TOLERANCE:
-        raise ConfigError(f"export dtype is '{dtype}', expected one of {', '.join(TOLERANCE)}")
+        raise ConfigError(
+            f"export dtype is '{dtype}', expected one of {', '.join(TOLERANCE)}",
+            code="EKD-CONFIG-019",
+        )
     members = [models] if isinstance(models, HIPNN) else list(models)
     _check_together(members)
     deployed = Committee(copy.deepcopy(members)).to(getattr(torch, dtype)).eval()
@@ -122,7 +125,8 @@ def check_written(temporary: Path, path: str) -> None:
                 f"{report.forces:.1e} eV/Å, {report.virial:.1e} eV/atom (virial), "
                 f"{report.uncertainty or 0:.1e} eV/Å (uncertainty), expected below "
                 f"{report.tolerance:.0e}; '{path}' was not written, check the "
-                "installation of torch with 'ekd check' on a file that worked"
+                "installation of torch with 'ekd check' on a file that worked",
+                code="EKD-MODEL-009",
             )
 
 
@@ -139,14 +143,17 @@ def _run_script(path: Path, frame: dict[str, Any]) -> SelfTestReport:
 
 def _check_together(members: list[HIPNN]) -> None:
     if not members:
-        raise ConfigError("there is no network to export; a file needs at least 1")
+        raise ConfigError(
+            "there is no network to export; a file needs at least 1", code="EKD-CONFIG-023"
+        )
     for name in ("elements", "cutoff", "feature_widths"):
         values = [getattr(member, name) for member in members]
         for k, value in enumerate(values):
             if value != values[0]:
                 raise ConfigError(
                     f"networks of one file must have the same {name}, but network {k} has "
-                    f"{value} and network 0 has {values[0]}; export them to files of their own"
+                    f"{value} and network 0 has {values[0]}; export them to files of their own",
+                    code="EKD-CONFIG-024",
                 )
 
 

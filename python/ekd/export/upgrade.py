@@ -50,7 +50,8 @@ def upgrade_model(
         except RuntimeError:
             raise ModelFileError(
                 f"'{path}' is truncated or damaged: its metadata is sound but the model does not "
-                "load; copy or export it again"
+                "load; copy or export it again",
+                code="EKD-MODEL-003",
             ) from None
     members = [member for _, member in script.members.named_children()]
     for member in members:
@@ -58,7 +59,8 @@ def upgrade_model(
         if "ekd.models.hipnn." not in name:
             raise ModelFileError(
                 f"the network of '{path}' is '{name}', not HIP-NN-TS: it has no other form than "
-                "its TorchScript, which needs torch"
+                "its TorchScript, which needs torch",
+                code="EKD-MODEL-007",
             )
     records = header_records(_with_new_fields(json.loads(document))) | weight_records(members)
     target = path if output is None else Path(output)

@@ -74,7 +74,8 @@ class ExportedModel:
         if self.block < 0:
             raise EKDError(
                 f"block is {block}; give the number of atoms that are evaluated at a time, or 0 "
-                "for as many as fit"
+                "for as many as fit",
+                code="EKD-CONFIG-011",
             )
         self.device = str(device)
         self._runtime = _native.core().ExportedModel(
@@ -85,7 +86,8 @@ class ExportedModel:
         if sha256 not in (None, self.sha256):
             raise ModelFileError(
                 f"'{self.path}' has changed: its SHA-256 is {self.sha256}, expected {sha256}; "
-                "restore that file, or open this one anew, without an expected SHA-256"
+                "restore that file, or open this one anew, without an expected SHA-256",
+                code="EKD-MODEL-010",
             )
         self.neighbors = VerletList(self.metadata.cutoff, skin)
         # By atomic number, to be looked up for all atoms at once; -1: not in the model.
@@ -122,7 +124,9 @@ class ExportedModel:
             try:
                 model = cls(path, device, block, skin)
             except ModelFileError as error:  # the path means nothing to anyone
-                raise ModelFileError(str(error).replace(str(path), name)) from None
+                raise ModelFileError(
+                    error.message.replace(str(path), name), code=error.code
+                ) from None
         model.path, model.location, model._content = name, None, content
         return model
 
@@ -147,7 +151,10 @@ class ExportedModel:
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         if numbers.ndim != 1:
-            raise StructureError(f"atomic_numbers have shape {numbers.shape}, expected (n_atoms)")
+            raise StructureError(
+                f"atomic_numbers have shape {numbers.shape}, expected (n_atoms)",
+                code="EKD-STRUCTURE-004",
+            )
         key, known = numbers.tobytes(), self._last
         if known is not None and known[0] == key:
             return known[1]
@@ -170,7 +177,8 @@ class ExportedModel:
         raise StructureError(
             f"{structure} contains {', '.join(symbol(z) for z in sorted(set(numbers.tolist())))}, "
             f"but the model '{self.path}' knows only {', '.join(self.metadata.elements)}; use a "
-            "model that was trained on every element of the structure"
+            "model that was trained on every element of the structure",
+            code="EKD-STRUCTURE-003",
         )
 
     def evaluate(
@@ -254,14 +262,16 @@ class ExportedModel:
         if max_atoms is not None and max_atoms < 1:
             raise EKDError(
                 f"max_atoms is {max_atoms}; give the number of atoms that are evaluated at a time, "
-                "1 or more"
+                "1 or more",
+                code="EKD-CONFIG-011",
             )
         batch = Structures.batch(positions, offsets, cells, pbc, may_be_empty=True)
         numbers = as_array(atomic_numbers, np.int64)
         if numbers.shape != (len(batch.positions),):
             raise StructureError(
                 f"atomic_numbers have shape {numbers.shape}, expected ({len(batch.positions)}), "
-                "one for each row of positions"
+                "one for each row of positions",
+                code="EKD-STRUCTURE-004",
             )
         species = self._look_up(numbers)
         if (unknown := np.flatnonzero(species < 0)).size:

@@ -60,7 +60,8 @@ def as_arrays(structures: Iterable[StructureLike]) -> StructureArrays:
     if hasattr(structures, "numbers"):
         raise StructureError(
             f"found one structure, {type(structures).__name__}, expected several; give a list of "
-            "structures, or use evaluate() for one"
+            "structures, or use evaluate() for one",
+            code="EKD-STRUCTURE-007",
         )
     atomic_numbers = [np.empty(0, dtype=np.int64)]
     positions = [np.empty((0, 3))]
@@ -97,12 +98,16 @@ def _checked(
     except (TypeError, ValueError) as error:
         raise StructureError(
             f"structure {place} has an array that is none of numbers ({error}); give "
-            "atomic_numbers (n_atoms), positions (n_atoms, 3), a cell (3, 3) and pbc"
+            "atomic_numbers (n_atoms), positions (n_atoms, 3), a cell (3, 3) and pbc",
+            code="EKD-STRUCTURE-006",
         ) from None
     if numbers.ndim != 1:
         _refuse("atomic_numbers", place, numbers, "(n_atoms)")
     if len(numbers) == 0:
-        raise StructureError(f"no atoms of structure {place}; a structure needs at least one atom")
+        raise StructureError(
+            f"no atoms of structure {place}; a structure needs at least one atom",
+            code="EKD-STRUCTURE-002",
+        )
     if positions.shape != (len(numbers), 3):
         _refuse("positions", place, positions, f"({len(numbers)}, 3), a row for each atom")
     if cell is not None and cell.shape != (3, 3):
@@ -127,11 +132,13 @@ def _parts(structure: StructureLike, place: int) -> tuple[Any, Any, Any, Any]:
         found = type(structure).__name__
     raise StructureError(
         f"structure {place} is a {found}; give ase.Atoms, or a tuple: atomic_numbers, positions "
-        "and, for periodic structures, cell and pbc"
+        "and, for periodic structures, cell and pbc",
+        code="EKD-STRUCTURE-006",
     )
 
 
 def _refuse(name: str, place: int, array: NDArray[Any], expected: str) -> NoReturn:
     raise StructureError(
-        f"{name} of structure {place}: found shape {array.shape}, expected {expected}"
+        f"{name} of structure {place}: found shape {array.shape}, expected {expected}",
+        code="EKD-STRUCTURE-004",
     )

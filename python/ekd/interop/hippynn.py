@@ -104,7 +104,8 @@ def _hippynn() -> Iterator[None]:
     except ImportError as error:
         raise HippynnError(
             f"hippynn is needed to read its models and cannot be imported ({error}); install it "
-            "with pip install 'ekd[hippynn]'"
+            "with pip install 'ekd[hippynn]'",
+            code="EKD-HIPPYNN-001",
         ) from None
     names = ("envsum", "sensesum", "featsum")
     before = {name: getattr(custom_kernels, name) for name in names}
@@ -129,18 +130,20 @@ def _load(path: Path) -> tuple[Any, dict[str, str]]:
     if not structure.is_file():
         raise HippynnError(
             f"'{structure}' not found; name the folder of a hippynn training, where it lies beside "
-            f"{' or '.join(STATE_FILES)}"
+            f"{' or '.join(STATE_FILES)}",
+            code="EKD-HIPPYNN-002",
         )
     if path.is_dir() or path.name == STRUCTURE_FILE:
         found = [folder / name for name in STATE_FILES if (folder / name).is_file()]
         if not found:
             raise HippynnError(
                 f"'{folder}' has no {' or '.join(STATE_FILES)}: the training has saved no model "
-                "yet; let it finish an epoch, or name the file with the state of the model"
+                "yet; let it finish an epoch, or name the file with the state of the model",
+                code="EKD-HIPPYNN-003",
             )
         path = found[0]
     elif not path.is_file():
-        raise HippynnError(f"'{path}' not found; check the path")
+        raise HippynnError(f"'{path}' not found; check the path", code="EKD-HIPPYNN-002")
     contents = _unpickle(structure)
     state = _unpickle(path)
     try:
@@ -151,7 +154,8 @@ def _load(path: Path) -> tuple[Any, dict[str, str]]:
     except (KeyError, TypeError, IndexError, AttributeError, RuntimeError, ValueError) as error:
         raise HippynnError(
             f"'{path}' does not hold the weights of the model in '{structure}' "
-            f"({_first_line(error)}); take both from one training"
+            f"({_first_line(error)}); take both from one training",
+            code="EKD-HIPPYNN-004",
         ) from None
     return model, {file.name: sha256(file) for file in (structure, path)}
 
@@ -162,7 +166,8 @@ def _unpickle(path: Path) -> Any:
     except Exception as error:  # a pickle may fail in any way that Python knows
         raise HippynnError(
             f"'{path}' cannot be read ({type(error).__name__}: {_first_line(error)}); it must be "
-            "complete, and need the hippynn and the modules of this environment"
+            "complete, and need the hippynn and the modules of this environment",
+            code="EKD-HIPPYNN-005",
         ) from None
 
 
@@ -188,7 +193,8 @@ def _parts(source: Any, energy: str | None) -> tuple[Any, _Term, list[int]]:
     else:
         raise HippynnError(
             f"a {type(source).__name__} is no model of hippynn that ekd can read; give the folder "
-            "of a training, a GraphModule, a Predictor, an HEnergyNode or an AtomizationEnergyNode"
+            "of a training, a GraphModule, a Predictor, an HEnergyNode or an AtomizationEnergyNode",
+            code="EKD-HIPPYNN-006",
         )
     network_node = node.parents[0]
     network = module_of(network_node)
@@ -199,13 +205,15 @@ def _parts(source: Any, energy: str | None) -> tuple[Any, _Term, list[int]]:
     if len(encoders) != 1 or len(pair_finders) != 1:
         raise HippynnError(
             f"the network has {len(encoders)} encoders of species and {len(pair_finders)} pair "
-            "finders; ekd can represent one of each"
+            "finders; ekd can represent one of each",
+            code="EKD-HIPPYNN-007",
         )
     reach = getattr(pair_finders[0], "dist_hard_max", None)
     if reach is not None and reach < network.dist_hard_max:
         raise HippynnError(
             f"pairs are found up to {reach} Å, but the cutoff of the network is "
-            f"{network.dist_hard_max} Å; ekd has one cutoff for both"
+            f"{network.dist_hard_max} Å; ekd has one cutoff for both",
+            code="EKD-HIPPYNN-007",
         )
     elements = _elements(module_of(encoders[0]), network.nf_in)
     return network, _Term(node.name, module_of(node)), elements
@@ -224,12 +232,14 @@ class _Term:
         if type(self.module) not in (HEnergy, AtomizationEnergy):
             raise HippynnError(
                 f"'{self.name}' is computed by {type(self.module).__name__}; ekd can represent "
-                "HEnergy and AtomizationEnergy"
+                "HEnergy and AtomizationEnergy",
+                code="EKD-HIPPYNN-007",
             )
         n_targets = {layer.weight.shape[0] for layer in self.module.layers}
         if n_targets != {1}:
             raise HippynnError(
-                f"'{self.name}' predicts {max(n_targets)} targets; an energy is one number"
+                f"'{self.name}' predicts {max(n_targets)} targets; an energy is one number",
+                code="EKD-HIPPYNN-007",
             )
 
     @property
@@ -267,27 +277,33 @@ def _energy_node(nodes: Sequence[Any], kinds: tuple[Any, ...], name: str | None)
             if name in (node.name, node.main_output.name, node.main_output.db_name):
                 return node
         raise HippynnError(
-            f"the model has no energy '{name}'; its HEnergy and AtomizationEnergy nodes: {names}"
+            f"the model has no energy '{name}'; its HEnergy and AtomizationEnergy nodes: {names}",
+            code="EKD-HIPPYNN-008",
         )
     if not candidates:
         raise HippynnError(
             "the model has no HEnergyNode or AtomizationEnergyNode, so it predicts no energy that "
-            "ekd can represent"
+            "ekd can represent",
+            code="EKD-HIPPYNN-008",
         )
     advice = f"if one of {names} alone is wanted, name it with the option 'energy'"
     if len(candidates) > 1:
-        raise HippynnError(f"the model has {len(candidates)} energies: {names}; {advice}")
+        raise HippynnError(
+            f"the model has {len(candidates)} energies: {names}; {advice}", code="EKD-HIPPYNN-008"
+        )
     for node in nodes:
         if isinstance(node, (Charges, Energies)) and node is not candidates[0]:
             raise HippynnError(
                 f"the model has '{node.name}' ({type(node).__name__}), which ekd cannot "
-                f"represent; {advice}"
+                f"represent; {advice}",
+                code="EKD-HIPPYNN-008",
             )
         combines = isinstance(node, (BinNode, CombineEnergyNode))
         if combines and candidates[0] in node.get_all_parents():
             raise HippynnError(
                 f"the model computes '{node.name}' from the energy, and ekd cannot tell whether "
-                f"that is the energy meant; {advice}"
+                f"that is the energy meant; {advice}",
+                code="EKD-HIPPYNN-008",
             )
     return candidates[0]
 
@@ -297,24 +313,29 @@ def _elements(encoder: Any, n_features: int) -> list[int]:
 
     if type(encoder) is not OneHotSpecies:
         raise HippynnError(
-            f"species are encoded by {type(encoder).__name__}; ekd can represent OneHotSpecies"
+            f"species are encoded by {type(encoder).__name__}; ekd can represent OneHotSpecies",
+            code="EKD-HIPPYNN-007",
         )
     species = [int(z) for z in encoder.species_set]
     if species[0] != 0:
         raise HippynnError(
             f"possible_species is {species}; it must begin with 0, the padding, which hippynn "
-            "takes away before the network"
+            "takes away before the network",
+            code="EKD-HIPPYNN-007",
         )
     elements = species[1:]
     try:
         for z in elements:
             symbol(z)
     except DataError as error:
-        raise HippynnError(f"possible_species is {species}: {error}") from None
+        raise HippynnError(
+            f"possible_species is {species}: {error}", code="EKD-HIPPYNN-007"
+        ) from None
     if len(elements) != n_features or len(set(elements)) != len(elements):
         raise HippynnError(
             f"possible_species is {species}, but the network takes {n_features} features per atom; "
-            "ekd needs one per element"
+            "ekd needs one per element",
+            code="EKD-HIPPYNN-007",
         )
     return elements
 
@@ -325,7 +346,9 @@ def _check_network(network: Any) -> None:
     from hippynn.networks.hipnn import Hipnn, HipnnQuad, HipnnVec
 
     def refuse(found: str, expected: str) -> None:
-        raise HippynnError(f"the network {found}; ekd can represent {expected}")
+        raise HippynnError(
+            f"the network {found}; ekd can represent {expected}", code="EKD-HIPPYNN-007"
+        )
 
     if type(network) not in (Hipnn, HipnnVec, HipnnQuad):
         refuse(f"is a {type(network).__name__}", "Hipnn, HipnnVec and HipnnQuad")
@@ -361,7 +384,8 @@ def _config(network: Any, term: _Term) -> tuple[HIPNNConfig, torch.dtype]:
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
         raise HippynnError(
             f"the weights are {', '.join(sorted(map(str, dtypes)))}; ekd can represent float32 or "
-            "float64, one for all"
+            "float64, one for all",
+            code="EKD-HIPPYNN-007",
         )
     l_max = ("Hipnn", "HipnnVec", "HipnnQuad").index(type(network).__name__)
     settings: dict[str, Any] = {"l_max": l_max}
@@ -379,7 +403,9 @@ def _config(network: Any, term: _Term) -> tuple[HIPNNConfig, torch.dtype]:
             **settings,
         )
     except ConfigError as error:
-        raise HippynnError(f"ekd cannot represent the settings of the network: {error}") from None
+        raise HippynnError(
+            f"ekd cannot represent the settings of the network: {error}", code="EKD-HIPPYNN-007"
+        ) from None
     return config, dtypes.pop()
 
 
@@ -456,7 +482,8 @@ def _verify(model: HIPNN, network: Any, term: _Term) -> None:
                 f"the {name} of the converted model differ from those of hippynn by {error:.1e} "
                 f"(values up to {scale:.1e}): this hippynn "
                 f"({importlib.metadata.version('hippynn')}) or this model computes something that "
-                "ekd does not know; please report it"
+                "ekd does not know; please report it",
+                code="EKD-HIPPYNN-009",
             )
 
 

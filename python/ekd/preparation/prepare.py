@@ -57,7 +57,10 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("outlier_deviations", "min_distance"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a number above zero")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}; expected a number above zero",
+                    code="EKD-CONFIG-011",
+                )
 
 
 def prepare_dataset(
@@ -149,7 +152,8 @@ def prepare_dataset(
         except OSError as error:  # those of the inputs are explained where they are read
             raise DataError(
                 f"cannot write '{output}': {error}; check the folder, its permissions and free "
-                "space, and run the same command again"
+                "space, and run the same command again",
+                code="EKD-RUN-002",
             ) from error
 
 
@@ -210,7 +214,8 @@ class _Job:
             what = "is no prepared file" if header is None else "has other inputs or options"
             raise DataError(
                 f"'{self.output}' exists and {what}; choose another output, or replace it with "
-                "--overwrite"
+                "--overwrite",
+                code="EKD-DATA-065",
             )
         return None
 
@@ -232,7 +237,10 @@ class _Job:
                 staging.append(block, source.path)
                 self.bars.advance(task, block.n_read)
             if staging.n_read == 0:
-                raise DataError(f"'{source.path}' has no configurations")
+                raise DataError(
+                    f"'{source.path}' has no configurations; check that the file is complete",
+                    code="EKD-DATA-003",
+                )
             if staging.dropped[index] == staging.n_read:
                 raise no_energies(source.path, source.energy_key, staging.n_read)
             self.bars.update(task, total=staging.n_read)
@@ -260,7 +268,8 @@ class _Job:
             listed = ", ".join(f"{number} with {what}" for what, number in counts.items() if number)
             raise DataError(
                 f"{int(unusable.sum())} configurations with an energy cannot be used: {listed}; "
-                "--drop-incomplete leaves them out"
+                "--drop-incomplete leaves them out",
+                code="EKD-DATA-066",
             )
         close = ~unusable & (analysis.contacts < options.min_distance)
         coincident = np.flatnonzero(close & (analysis.contacts < _COINCIDENT))
@@ -268,7 +277,8 @@ class _Job:
             name = staging.group_names[staging.array("group_index")[coincident[0]]]
             raise DataError(
                 f"{len(coincident)} configurations have atoms on top of each other, the first one "
-                f"in '{name}'; --drop-outliers leaves them out"
+                f"in '{name}'; --drop-outliers leaves them out",
+                code="EKD-DATA-067",
             )
         outliers = analysis.energy_outliers | close
         dropped = {"no_energy": sum(staging.dropped), "incomplete": int(unusable.sum())}
@@ -284,7 +294,9 @@ class _Job:
         if options.drop_duplicates:
             kept &= ~repeated
         if not kept.any():
-            raise DataError("no configuration is left after dropping; loosen the limits")
+            raise DataError(
+                "no configuration is left after dropping; loosen the limits", code="EKD-DATA-068"
+            )
         energies = staging.array("energies")
         later = np.flatnonzero(analysis.duplicates)
         conflicts = np.abs(energies[later] - energies[analysis.first_of[later]]) > _CONFLICT
@@ -448,11 +460,16 @@ def _describe(
 
 def _check_paths(paths: list[Path], output: Path) -> None:
     if not paths:
-        raise ConfigError("no input; name one file or more")
+        raise ConfigError("no input; name one file or more", code="EKD-CONFIG-033")
     if output.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"the output '{output}' must end in .h5, by which it is recognised")
+        raise ConfigError(
+            f"the output '{output}' must end in .h5, by which it is recognized",
+            code="EKD-CONFIG-027",
+        )
     if output.absolute() in [path.absolute() for path in paths]:
-        raise ConfigError(f"'{output}' is both input and output; choose another output")
+        raise ConfigError(
+            f"'{output}' is both input and output; choose another output", code="EKD-CONFIG-034"
+        )
 
 
 def _requests(
@@ -467,7 +484,8 @@ def _requests(
         if len(values) not in (1, len(paths)):
             raise ConfigError(
                 f"{name} is given {len(values)} times for {len(paths)} inputs; give it once, or "
-                "once for each"
+                "once for each",
+                code="EKD-CONFIG-035",
             )
         columns[name] = values * (len(paths) if len(values) == 1 else 1)
     return [
@@ -494,6 +512,7 @@ def _level_of_theory(sources: list[Source], given: str | None) -> str:
         listed = ", ".join(f"'{level}' ({path.name})" for level, path in levels.items())
         raise DataError(
             f"the inputs state different levels of theory: {listed}; energies of different levels "
-            "do not mix. If they are the same, name it with --level-of-theory"
+            "do not mix. If they are the same, name it with --level-of-theory",
+            code="EKD-DATA-069",
         )
     return next(iter(levels))

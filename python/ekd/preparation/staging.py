@@ -81,7 +81,8 @@ class Staging:
         except OSError:
             self._lock.close()
             raise DataError(
-                f"another process is preparing data in '{self.folder}'; wait until it is done"
+                f"another process is preparing data in '{self.folder}'; wait until it is done",
+                code="EKD-DATA-070",
             ) from None
         if not self._restore():
             self._clear()

@@ -120,7 +120,8 @@ class BatchSource:
         if unknown:
             raise StructureError(
                 f"the data hold {', '.join(map(symbol, unknown))}, but the model knows only "
-                f"{', '.join(map(symbol, elements))}; train a model on data with all elements"
+                f"{', '.join(map(symbol, elements))}; train a model on data with all elements",
+                code="EKD-STRUCTURE-003",
             )
         self.dtype = dtype
         self.n_configs = len(data)
@@ -263,7 +264,7 @@ class _Lists:
         try:
             found = batched_neighbor_list(data.positions[atoms], offsets, self._cutoff, cells, pbc)
         except StructureError as error:
-            raise StructureError(self._located(configs) or str(error)) from None
+            raise self._located(configs) or error from None
         first_atom = np.repeat(offsets[:-1], np.diff(found.pair_offsets))
         return _Pairs(
             (found.pairs - first_atom).astype(np.int32),
@@ -271,7 +272,7 @@ class _Lists:
             found.pair_offsets,
         )
 
-    def _located(self, configs: NDArray[np.int64]) -> str | None:
+    def _located(self, configs: NDArray[np.int64]) -> StructureError | None:
         """What is wrong with the first of some configurations that something is wrong with."""
         data = self._data
         for config in configs:
@@ -281,7 +282,7 @@ class _Lists:
             try:
                 neighbor_list(data.positions[rows], self._cutoff, cell, pbc)
             except StructureError as error:
-                return f"configuration {config} of '{data.provenance.path}': {error}"
+                return error.within(f"configuration {config} of '{data.provenance.path}'")
         return None
 
 

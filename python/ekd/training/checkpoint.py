@@ -55,18 +55,21 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
-            f"checkpoint '{path}' not found; check the path, or train first"
+            f"checkpoint '{path}' not found; check the path, or train first",
+            code="EKD-CHECKPOINT-005",
         ) from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is not a checkpoint or is damaged ({type(error).__name__}); delete it and "
-            "train again"
+            "train again",
+            code="EKD-CHECKPOINT-006",
         ) from None
     found = contents.get("format") if isinstance(contents, dict) else None
     if not isinstance(found, int) or not 1 <= found <= FORMAT:
         raise CheckpointError(
             f"'{path}' has checkpoint format {found}, expected 1 to {FORMAT}; use the version of "
-            "ekd that wrote it, or train again"
+            "ekd that wrote it, or train again",
+            code="EKD-CHECKPOINT-003",
         )
     for version in range(found, FORMAT):
         contents = _MIGRATIONS[version](contents)
@@ -161,7 +164,8 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], path: object) ->
         raise CheckpointError(
             f"'{path}' belongs to another run:\n  "
             + "\n  ".join(differences)
-            + "\nrestore these settings, choose another directory, or train with resume=False"
+            + "\nrestore these settings, choose another directory, or train with resume=False",
+            code="EKD-CHECKPOINT-004",
         )
 
 

@@ -29,9 +29,14 @@ def check_epoch(record: Record, untrained: float, training: TrainingConfig) -> N
     epoch = record["epoch"]
     for name, words in (("loss", "the loss"), ("validation_loss", "the validation loss")):
         if not math.isfinite(record[name]):
-            raise TrainingError(f"{words} is {record[name]} in epoch {epoch}; {_advice(training)}")
+            raise TrainingError(
+                f"{words} is {record[name]} in epoch {epoch}; {_advice(training)}",
+                code="EKD-TRAINING-001",
+            )
     if record["validation_loss"] > HOPELESS * untrained:
-        raise TrainingError(_comparison(record, untrained, f"in epoch {epoch}", training))
+        raise TrainingError(
+            _comparison(record, untrained, f"in epoch {epoch}", training), code="EKD-TRAINING-002"
+        )
 
 
 def check_result(record: Record, untrained: float, training: TrainingConfig) -> None:
@@ -46,7 +51,9 @@ def check_result(record: Record, untrained: float, training: TrainingConfig) -> 
         TrainingError: the validation loss is beyond :data:`USELESS`.
     """
     if record["validation_loss"] > USELESS * untrained:
-        raise TrainingError(_comparison(record, untrained, "at the end", training))
+        raise TrainingError(
+            _comparison(record, untrained, "at the end", training), code="EKD-TRAINING-002"
+        )
 
 
 def _comparison(record: Record, untrained: float, when: str, training: TrainingConfig) -> str:

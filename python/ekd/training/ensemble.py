@@ -117,7 +117,8 @@ class Ensemble:
                     raise ConfigError(
                         f"members of a committee need one architecture, but member {k} has "
                         f"{key} = {value} and member 0 has {configs[0][key]}; train them with the "
-                        "same [model], or export them to files of their own"
+                        "same [model], or export them to files of their own",
+                        code="EKD-CONFIG-024",
                     )
         export_model(
             [member.model for member in self.members],
@@ -296,7 +297,9 @@ def train_members(
         EKDError: as for :func:`train_ensemble`.
     """
     if n_workers is not None and n_workers < 1:
-        raise ConfigError(f"n_workers is {n_workers}; at least 1 process is needed")
+        raise ConfigError(
+            f"n_workers is {n_workers}; at least 1 process is needed", code="EKD-CONFIG-011"
+        )
     members = range(len(job.members)) if only is None else only
     n_workers = min(n_workers or workers.n_cores(), len(members))
     in_place = n_workers == 1 or group.n_ranks > 1
@@ -324,7 +327,7 @@ def _train_here(
     try:
         trained = job.train_member(member, resume, lambda record: bars.update(name, record), group)
     except EKDError as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise error.within(name) from None
     bars.finish(name)
     return trained
 
@@ -342,7 +345,8 @@ def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
     if not paths:
         raise CheckpointError(
             f"no members in '{directory}' (expected member-0/checkpoint.pt, ...); check the "
-            "path, or train first"
+            "path, or train first",
+            code="EKD-CHECKPOINT-001",
         )
     return Ensemble([TrainedModel.load(path) for path in paths])
 

@@ -182,28 +182,35 @@ def _check(
     if min(len(train_indices), len(validation_indices)) == 0:
         raise DataError(
             f"{len(train_indices)} configurations to train on and {len(validation_indices)} to "
-            "validate; both need at least one"
+            "validate; both need at least one",
+            code="EKD-DATA-052",
         )
     if labels is not None and labels.shape != data.positions.shape:
         raise DataError(
             f"force labels have shape {labels.shape}, the positions {data.positions.shape}; "
-            "make the labels from these data"
+            "make the labels from these data",
+            code="EKD-DATA-059",
         )
 
 
 def _check_least_squares(n_configs: int, labels: NDArray[np.float64] | None, group: Group) -> None:
     found = f"optimizer = '{LEAST_SQUARES}'"
     if labels is not None:
-        raise ConfigError(f"{found} learns from energies alone; take 'soap' where there are forces")
+        raise ConfigError(
+            f"{found} learns from energies alone; take 'soap' where there are forces",
+            code="EKD-CONFIG-036",
+        )
     if n_configs > _MOST_CONFIGS:
         raise ConfigError(
             f"{found} solves for all {n_configs} configurations of the training part at once, and "
-            f"{_MOST_CONFIGS} are the most; take 'soap', which is good at many"
+            f"{_MOST_CONFIGS} are the most; take 'soap', which is good at many",
+            code="EKD-CONFIG-037",
         )
     if group.n_ranks > 1:
         raise ConfigError(
             f"{found} trains in one process, found {group.n_ranks}; start it without torchrun, "
-            "members side by side with n_workers, or take 'soap'"
+            "members side by side with n_workers, or take 'soap'",
+            code="EKD-CONFIG-038",
         )
 
 
@@ -323,7 +330,8 @@ class _Run:
             raise TrainingError(
                 f"the uncertainty cannot be trained: its loss is {record['loss']:.3g}, and that of "
                 f"the mean spread for all atoms is {record['constant_loss']:.3g}; check the "
-                "labels, or set enabled = false in [student.uncertainty]"
+                "labels, or set enabled = false in [student.uncertainty]",
+                code="EKD-TRAINING-003",
             )
         head = network.uncertainty_head
         assert head is not None
@@ -466,7 +474,8 @@ def _device(name: str, group: Group) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError(
             "device = 'cuda', but torch finds no GPU here; install a build of torch for GPUs, or "
-            "set device = 'cpu'"
+            "set device = 'cpu'",
+            code="EKD-DEVICE-015",
         )
     return torch.device("cuda", group.local_rank) if name == "cuda" else torch.device(name)
 

@@ -84,14 +84,23 @@ def plan_members(
         DataError: too few configurations or formulas for the folds.
     """
     if n_members < 1:
-        raise ConfigError(f"n_members is {n_members}; an ensemble needs at least 1")
+        raise ConfigError(
+            f"n_members is {n_members}; an ensemble needs at least 1", code="EKD-CONFIG-011"
+        )
     if len(overrides) > n_members:
-        raise ConfigError(f"settings of {len(overrides)} members, but n_members is {n_members}")
+        raise ConfigError(
+            f"settings of {len(overrides)} members, but n_members is {n_members}; "
+            "give settings for each member, or change n_members",
+            code="EKD-CONFIG-039",
+        )
     if splits == "k-fold":
         n_folds = n_folds or n_members
         parts = folds(data, train_indices, n_folds, by=split_by, seed=split_seed)
     elif splits not in ("shared", "bootstrap"):
-        raise ConfigError(f"cannot split by '{splits}'; expected 'shared', 'k-fold' or 'bootstrap'")
+        raise ConfigError(
+            f"cannot split by '{splits}'; expected 'shared', 'k-fold' or 'bootstrap'",
+            code="EKD-CONFIG-019",
+        )
     energies = [reference_energies_after(start, data, train_indices) for start in starts]
     members = []
     for k in range(n_members):

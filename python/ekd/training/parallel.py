@@ -101,7 +101,8 @@ def launched_group(device: str) -> Iterator[Group]:
         if local_rank >= n_devices:
             raise TrainingError(
                 f"process {local_rank} of this machine has no GPU of its own (found {n_devices}); "
-                f"start torchrun with --nproc-per-node {n_devices}, or set device = 'cpu'"
+                f"start torchrun with --nproc-per-node {n_devices}, or set device = 'cpu'",
+                code="EKD-DEVICE-016",
             )
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if device == "cuda" else "gloo")

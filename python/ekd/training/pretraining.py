@@ -93,11 +93,12 @@ def plan_bases(
     The title is what a base is called in messages.
     """
     if n_bases < 1:
-        raise ConfigError(f"n_bases is {n_bases}; at least 1 is needed")
+        raise ConfigError(f"n_bases is {n_bases}; at least 1 is needed", code="EKD-CONFIG-011")
     if data.forces is None:
         raise DataError(
             f"'{data.provenance.path}' has no forces to pretrain on; name their key (forces = "
-            "'...'), take a data set that has forces, or a pool made by 'ekd pool'"
+            "'...'), take a data set that has forces, or a pool made by 'ekd pool'",
+            code="EKD-DATA-060",
         )
     train_indices, validation_indices = split(
         data, validation_fraction, "configuration", split_seed

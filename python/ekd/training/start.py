@@ -43,14 +43,16 @@ def check_start(start: TrainedModel, model: HIPNNConfig, elements: list[int]) ->
     if differ:
         raise ConfigError(
             f"a network can only start from one of the same architecture, but it has "
-            f"{'; '.join(differ)}; give both the same [model]"
+            f"{'; '.join(differ)}; give both the same [model]",
+            code="EKD-CONFIG-040",
         )
     missing = sorted(set(elements) - set(start.model.elements))
     if missing:
         raise StructureError(
             f"the network to start from knows {', '.join(map(symbol, start.model.elements))}, and "
             f"the data hold {', '.join(map(symbol, missing))} too; pretrain on geometries with all "
-            "elements of the data"
+            "elements of the data",
+            code="EKD-DATA-061",
         )
 
 

@@ -37,7 +37,8 @@ def require_tensorboard() -> Any:
         raise ConfigError(
             f"tensorboard = true, but the package does not load ({error}); install it with "
             "'pip install tensorboard', or leave this setting out (history.csv has the same "
-            "numbers)"
+            "numbers)",
+            code="EKD-CONFIG-041",
         ) from None
     return SummaryWriter
 

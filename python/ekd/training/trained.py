@@ -122,7 +122,8 @@ class TrainedModel:
             done, epochs = (len(contents["history"]), contents["training_config"]["epochs"])
             raise CheckpointError(
                 f"the training in '{path}' stopped after epoch {done} of {epochs}; finish it "
-                "with resume=True"
+                "with resume=True",
+                code="EKD-CHECKPOINT-007",
             )
         return cls.from_checkpoint(contents)
 

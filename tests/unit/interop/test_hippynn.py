@@ -234,21 +234,21 @@ def test_command_line(
 def test_files_that_are_missing_or_damaged(training: tuple[Path, Graph], tmp_path: Path) -> None:
     folder, _ = training
     structure, state = tmp_path / "experiment_structure.pt", tmp_path / "best_model.pt"
-    with pytest.raises(HippynnError, match=r"experiment_structure.pt' not found; name the folder"):
+    with pytest.raises(HippynnError, match=r"_structure.pt' not found; name.*EKD-HIPPYNN-002"):
         from_hippynn(tmp_path)
     structure.write_bytes((folder / structure.name).read_bytes())
-    with pytest.raises(HippynnError, match=r"has no best_model.pt or best_checkpoint.pt"):
+    with pytest.raises(HippynnError, match=r"has no best_model.pt or .*EKD-HIPPYNN-003"):
         from_hippynn(tmp_path)
     with pytest.raises(HippynnError, match=r"late.pt' not found"):
         from_hippynn(tmp_path / "late.pt")
     state.write_bytes((folder / state.name).read_bytes()[:1000])
-    with pytest.raises(HippynnError, match=r"best_model.pt' cannot be read"):
+    with pytest.raises(HippynnError, match=r"best_model.pt' cannot be .*EKD-HIPPYNN-005"):
         from_hippynn(tmp_path)
     torch.save(Graph(0).module().state_dict(), state)
     with pytest.raises(HippynnError, match="does not hold the weights of the model"):
         from_hippynn(tmp_path)
     torch.save({"training_modules": []}, structure)
-    with pytest.raises(HippynnError, match="does not hold the weights of the model"):
+    with pytest.raises(HippynnError, match=r"does not hold the weights .*EKD-HIPPYNN-004"):
         from_hippynn(tmp_path)
 
 
@@ -278,7 +278,7 @@ def test_layers_that_differ(small_dataset: Dataset) -> None:
     graph = Graph()
     layers = graph.network.torch_module.interaction_layers
     layers[1].cusp_reg = 0.5
-    with pytest.raises(HippynnError, match="has several values of cusp_reg"):
+    with pytest.raises(HippynnError, match=r"several values of cusp_reg.*EKD-HIPPYNN-007"):
         from_hippynn(graph.module())
     layers[1].cusp_reg = layers[0].cusp_reg
     layers[1].sensitivity.cutoff.hard_max_dist = 3.9
@@ -303,7 +303,7 @@ def test_something_unknown_is_found_by_comparing() -> None:
     graph = Graph()
     term = graph.energy.torch_module
     term.forward = lambda *arguments: [2 * x for x in HEnergy.forward(term, *arguments)[:1]]
-    with pytest.raises(HippynnError, match="the energies of the converted model differ"):
+    with pytest.raises(HippynnError, match=r"the energies of the conv.* differ .*EKD-HIPPYNN-009"):
         from_hippynn(graph.module())
 
 
@@ -316,7 +316,7 @@ def test_energies_of_several_terms(small_dataset: Dataset) -> None:
     assert_same(from_hippynn(graph.module(charges.atom_charges), energy="E"), graph, small_dataset)
 
     second = targets.HEnergyNode("second", graph.network)
-    with pytest.raises(HippynnError, match="has 2 energies: 'energy', 'second'"):
+    with pytest.raises(HippynnError, match=r"has 2 energies: 'energy', 'second.*EKD-HIPPYNN-008"):
         from_hippynn(graph.module(second.mol_energy))
     with pytest.raises(HippynnError, match=r"has no energy 'third'.*: 'energy', 'second'"):
         from_hippynn(graph.module(second.mol_energy), energy="third")
@@ -326,7 +326,7 @@ def test_energies_of_several_terms(small_dataset: Dataset) -> None:
 
 
 def test_what_is_no_model() -> None:
-    with pytest.raises(HippynnError, match="a Linear is no model of hippynn that ekd can read"):
+    with pytest.raises(HippynnError, match=r"a Linear is no model of hippynn .*EKD-HIPPYNN-006"):
         from_hippynn(torch.nn.Linear(1, 1))
     graph = Graph()
     only_charges = targets.HChargeNode("charges", graph.network)
@@ -341,6 +341,7 @@ def test_without_hippynn(monkeypatch: pytest.MonkeyPatch, runner: CliRunner) -> 
     result = runner.invoke(app, ["import-hippynn", "folder"])
     assert result.exit_code == 1
     assert "install it with pip install 'ekd[hippynn]'" in result.output
+    assert "[EKD-HIPPYNN-001]" in result.output
 
 
 def test_kernels_of_hippynn_stay_as_they_were() -> None:

@@ -43,7 +43,7 @@ def refusal(*arguments: Any, kind: type[Exception] = DataError, **keywords: Any)
     with pytest.raises(kind) as error:
         prepare_dataset(*arguments, **keywords, progress=False)
     assert "\n" not in str(error.value)
-    return str(error.value)
+    return error.value.message
 
 
 # ------------------------------------------------------------------------------------- content

@@ -45,5 +45,6 @@ def _ask_for_key(path: Path, request: Request) -> str:
     known = ", ".join(sorted(candidates)) or "none"
     raise DataError(
         f"'{path}' may hold several energies: give the key of one. Keys with one number per "
-        f"configuration: {known}"
+        f"configuration: {known}",
+        code="EKD-DATA-023",
     )

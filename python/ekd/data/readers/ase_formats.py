@@ -54,7 +54,8 @@ class ASESource(Source):
         self._format = request.format or _format_of(path)
         if self._format not in ioformats:
             raise DataError(
-                f"ASE has no format '{self._format}'; 'ase info --formats' lists what it has"
+                f"ASE has no format '{self._format}'; 'ase info --formats' lists what it has",
+                code="EKD-DATA-025",
             )
         self._units = self._factors(request)
 
@@ -106,7 +107,8 @@ class ASESource(Source):
         except Exception as error:  # every parser of ASE has its own way to fail
             name = _NAMES.get(self._format, f"'{self._format}'")
             raise DataError(
-                f"'{self.path}' cannot be read as {name}: {type(error).__name__}: {error}"
+                f"'{self.path}' cannot be read as {name}: {type(error).__name__}: {error}",
+                code="EKD-DATA-027",
             ) from None
 
     def _block(self, frames: list[Atoms], present: dict[str, set[str]]) -> Block:
@@ -152,7 +154,8 @@ class ASESource(Source):
             if key in results and key in info and not _agree(results[key], info[key]):
                 raise DataError(
                     f"a row of '{self.path}' has '{key}' as a result of its calculator and, with "
-                    "another value, in its key-value pairs or data; remove one of them"
+                    "another value, in its key-value pairs or data; remove one of them",
+                    code="EKD-DATA-028",
                 )
 
     def _number(self, value: Any) -> float:
@@ -160,7 +163,9 @@ class ASESource(Source):
             value = np.reshape(value, -1)[0]  # as SchNetPack stores it
         if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
             raise DataError(
-                f"'{self.energy_key}' in '{self.path}' is {value!r} in one frame; expected a number"
+                f"'{self.energy_key}' in '{self.path}' is {value!r} in one frame; expected a "
+                "number",
+                code="EKD-DATA-026",
             )
         return float(value)
 
@@ -196,11 +201,14 @@ def _format_of(path: Path) -> str:
     except UnknownFileTypeError:
         found = ""
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error}") from None
+        raise DataError(
+            f"'{path}' cannot be read: {error}; check the file", code="EKD-DATA-027"
+        ) from None
     if found not in ioformats:  # ASE falls back on the suffix
         raise DataError(
             f"'{path}' has the suffix '{path.suffix}', and neither ekd nor ASE knows what it is; "
             "expected HDF5 (.h5, .hdf5, .hdf), .npz, .xyz, .extxyz, or a format of ASE: name it "
-            "with format=, 'ase info --formats' lists them"
+            "with format=, 'ase info --formats' lists them",
+            code="EKD-DATA-024",
         )
     return found

@@ -44,7 +44,8 @@ def read_cells(
             assert pbc is not None
             raise DataError(
                 f"{where} in '{path}' is periodic by '{pbc[0]}', but has no lattice vectors; add "
-                "'cell' (3, 3) or (m, 3, 3), or name them with keys={'cell': ...}"
+                "'cell' (3, 3) or (m, 3, 3), or name them with keys={'cell': ...}",
+                code="EKD-DATA-031",
             )
         return None
     vectors = _vectors(*cell, n_configs, path, where)
@@ -59,13 +60,15 @@ def _vectors(
     if array.dtype.kind not in "fiu":
         raise DataError(
             f"'{key}' of {where} in '{path}' is of type {array.dtype}; expected lattice vectors, "
-            "numbers (3, 3) or (m, 3, 3)"
+            "numbers (3, 3) or (m, 3, 3)",
+            code="EKD-DATA-029",
         )
     values, shape = array.astype(np.float64), array.shape
     if shape == (3, 3) and m == 3 and (values > 0).all():
         raise DataError(
             f"'{key}' of {where} in '{path}' may be one cell or the lengths of {m}; write lattice "
-            f"vectors as ({m}, 3, 3)"
+            f"vectors as ({m}, 3, 3)",
+            code="EKD-DATA-030",
         )
     if shape in ((3, 3), (9,), (1, 3, 3), (1, 9)):
         values = values.reshape(1, 3, 3)
@@ -85,7 +88,8 @@ def _directions(
     if array.dtype.kind not in "bfiu" or not np.isin(array, (0, 1)).all():
         found = f"of type {array.dtype}" if array.dtype.kind not in "fiu" else "not 0 or 1"
         raise DataError(
-            f"'{key}' of {where} in '{path}' is {found}; expected true or false for each direction"
+            f"'{key}' of {where} in '{path}' is {found}; expected true or false for each direction",
+            code="EKD-DATA-029",
         )
     if array.shape not in ((), (1,), (3,), (1, 3), (m, 3), (m, 1)):
         raise mismatch(path, where, key, array.shape, f"(), (3,) or ({m}, 3)")

@@ -42,7 +42,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"'{path}' cannot be read as HDF5: {error}") from None
+        raise DataError(f"'{path}' cannot be read as HDF5: {error}", code="EKD-DATA-027") from None
 
 
 def molecule_groups(file: h5py.File, keys: Keys = None) -> Iterator[tuple[str, h5py.Group]]:
@@ -92,7 +92,8 @@ def _child(group: h5py.Group, name: str, key: str) -> Any:
         raise DataError(
             f"'{f'{name}/{key}'.lstrip('/')}' in '{group.file.filename}' is a link to "
             f"'{link.path}'{file}, which cannot be opened ({error}); restore what it leads to, or "
-            "delete the link"
+            "delete the link",
+            code="EKD-DATA-033",
         ) from None
 
 
@@ -164,7 +165,8 @@ class GroupSource(Source):
             if numbers is None:
                 expected = (self._request.keys or {}).get("numbers", self.numbers_key)
                 raise DataError(
-                    f"group '{name}' of '{self.path}' has no '{expected}', only {', '.join(group)}"
+                    f"group '{name}' of '{self.path}' has no '{expected}', only {', '.join(group)}",
+                    code="EKD-DATA-034",
                 )
             members = ChainMap(group, group.attrs)
             cell, pbc = find_cell(members, self._request.keys, self.path, _where(name))
@@ -188,7 +190,8 @@ class GroupSource(Source):
             if not any(key in group or key in group.attrs for _, group in groups):
                 raise DataError(
                     f"no group of '{self.path}' has '{key}', which keys name for the {what}; "
-                    "correct the name, or leave it out"
+                    "correct the name, or leave it out",
+                    code="EKD-DATA-034",
                 )
         self._check_one_unit(described, stated)
         return described
@@ -213,7 +216,8 @@ class GroupSource(Source):
                 raise DataError(
                     f"'{key}' in '{self.path}' lies in {_where(name)}, above the group "
                     f"'{above[name]}', and is not read there; put it beside the positions of each "
-                    "group that is periodic, and 'pbc' = false beside those of the others"
+                    "group that is periodic, and 'pbc' = false beside those of the others",
+                    code="EKD-DATA-036",
                 )
 
     def _stated_unit(self, arrays: Mapping[str, Any], name: str, key: str) -> str | None:
@@ -238,7 +242,8 @@ class GroupSource(Source):
             if silent and with_unit and not np.isclose(silent[1], with_unit[1], rtol=1e-4, atol=0):
                 raise DataError(
                     f"'{with_unit[0]}' in '{self.path}' states that it is in {with_unit[2]}, "
-                    f"'{silent[0]}' states no unit; add the attribute 'units' to that one, too"
+                    f"'{silent[0]}' states no unit; add the attribute 'units' to that one, too",
+                    code="EKD-DATA-037",
                 )
 
     def _label(self, group: h5py.Group, name: str) -> str:
@@ -332,7 +337,8 @@ class GroupSource(Source):
         dataset = group[key]
         if not isinstance(dataset, h5py.Dataset):
             raise DataError(
-                f"'{key}' of {_where(name)} in '{self.path}' is a group; expected an array"
+                f"'{key}' of {_where(name)} in '{self.path}' is a group; expected an array",
+                code="EKD-DATA-029",
             )
         return dataset
 

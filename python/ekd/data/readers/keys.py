@@ -40,14 +40,18 @@ def check_keys(keys: Mapping[str, str] | None) -> None:
     """
     example = "e.g. keys={'positions': 'coords', 'numbers': 'nuclear_charges'}"
     if keys is not None and not isinstance(keys, Mapping):
-        raise DataError(f"keys is {keys!r}; expected a dictionary, {example}")
+        raise DataError(f"keys is {keys!r}; expected a dictionary, {example}", code="EKD-DATA-038")
     for quantity, key in (keys or {}).items():
         if quantity not in KNOWN:
             raise DataError(
-                f"keys has an entry '{quantity}'; expected {', '.join(KNOWN)}, {example}"
+                f"keys has an entry '{quantity}'; expected {', '.join(KNOWN)}, {example}",
+                code="EKD-DATA-038",
             )
         if not isinstance(key, str) or not key:
-            raise DataError(f"keys has {key!r} for the {quantity}; expected a name, {example}")
+            raise DataError(
+                f"keys has {key!r} for the {quantity}; expected a name, {example}",
+                code="EKD-DATA-038",
+            )
 
 
 def find(quantity: str, names: Collection[str], keys: Mapping[str, str] | None) -> str | None:
@@ -93,7 +97,8 @@ def _find_one(
     if len(found) > 1:
         raise DataError(
             f"{where} in '{path}' has {' and '.join(map(repr, found))}; name the one to read with "
-            f"keys={{'{quantity}': '{found[0]}'}}"
+            f"keys={{'{quantity}': '{found[0]}'}}",
+            code="EKD-DATA-039",
         )
     if found:
         return found[0]
@@ -105,6 +110,7 @@ def _find_one(
             f"{where} in '{path}' is periodic by {' and '.join(map(repr, others))}, which is not "
             "read; expected lattice vectors as rows, 'cell' (3, 3) or (m, 3, 3), or 'pbc' = false "
             "if nothing is periodic"
-            + (f"; if all angles are right, keys={{'cell': '{others[0]}'}}" if lengths else "")
+            + (f"; if all angles are right, keys={{'cell': '{others[0]}'}}" if lengths else ""),
+            code="EKD-DATA-032",
         )
     return None

@@ -29,13 +29,16 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
     if array.dtype.kind in "fiu":
         numbers = array.astype(np.int64)
         if (numbers != array).any():
-            raise DataError(f"'{key}' of {where} in '{path}' are not whole numbers")
+            raise DataError(
+                f"'{key}' of {where} in '{path}' are not whole numbers", code="EKD-DATA-029"
+            )
         check_numbers(path, numbers.reshape(-1))
         return numbers
     if array.dtype.kind not in "SUO":
         raise DataError(
             f"'{key}' of {where} in '{path}' is of type {array.dtype}; expected atomic numbers or "
-            "chemical symbols"
+            "chemical symbols",
+            code="EKD-DATA-029",
         )
     symbols, inverse = np.unique(
         [text(entry).strip() for entry in array.reshape(-1)], return_inverse=True
@@ -43,7 +46,7 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
     try:
         numbers = np.array([atomic_number(str(symbol)) for symbol in symbols], dtype=np.int64)
     except DataError as error:
-        raise DataError(f"'{key}' of {where} in '{path}': {error}") from None
+        raise error.within(f"'{key}' of {where} in '{path}'") from None
     return numbers[inverse].reshape(array.shape)
 
 

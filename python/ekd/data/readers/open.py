@@ -23,9 +23,9 @@ def open_source(path: Path, request: Request) -> Source:
         DataError: the file is missing or of no known format, or the request does not fit it.
     """
     if not path.exists():
-        raise DataError(f"data file '{path}' not found; check the path")
+        raise DataError(f"data file '{path}' not found; check the path", code="EKD-DATA-001")
     if path.is_dir():
-        raise DataError(f"'{path}' is a folder; name the files in it")
+        raise DataError(f"'{path}' is a folder; name the files in it", code="EKD-DATA-002")
     check_keys(request.keys)
     suffix = path.suffix.lower()
     if request.format is None and suffix in hdf5_groups.SUFFIXES:
@@ -50,7 +50,8 @@ def _hdf5(path: Path, request: Request) -> Source:
         raise DataError(
             f"'{path}' has no group with '{wanted}'; expected one group per formula or molecule "
             "with 'coordinates', 'atomic_numbers' or 'species', and properties (ANI-1x/ANI-1ccx or "
-            "pyanitools layout), or a file made by 'ekd prepare'"
+            "pyanitools layout), or a file made by 'ekd prepare'",
+            code="EKD-DATA-041",
         )
     if "species" in names and "atomic_numbers" not in names:
         return PyanitoolsSource(path, request)
@@ -60,5 +61,6 @@ def _hdf5(path: Path, request: Request) -> Source:
 def _no_keys(path: Path) -> DataError:
     return DataError(
         f"'{path}' has positions, atomic numbers and cells where its format has them; keys are for "
-        "HDF5 in groups and for .npz: leave them out"
+        "HDF5 in groups and for .npz: leave them out",
+        code="EKD-DATA-040",
     )

@@ -64,7 +64,11 @@ def check_request(path: Path, header: prepared.Header, request: Request) -> None
             held = " and ".join(f"'{name}'" for name in sorted(known)) or f"no {what}"
             raise DataError(
                 f"'{path}' was prepared with {held} and does not have '{key}'; leave the key out, "
-                "or prepare the data with it"
+                "or prepare the data with it",
+                code="EKD-DATA-035",
             )
     if request.energy_unit or request.length_unit or request.gradients:
-        raise DataError(f"'{path}' is prepared: it is in eV, Å and eV/Å; leave the units out")
+        raise DataError(
+            f"'{path}' is prepared: it is in eV, Å and eV/Å; leave the units out",
+            code="EKD-DATA-042",
+        )

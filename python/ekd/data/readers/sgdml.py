@@ -62,7 +62,8 @@ class SGDMLSource(Source):
         if not e_unit:
             raise DataError(
                 f"'{path}' has no 'e_unit'; give energy_unit (archives of MD17 and rMD17 are in "
-                "kcal/mol)"
+                "kcal/mol)",
+                code="EKD-DATA-043",
             )
         self._units = units(request, energy=e_unit, length=_text(arrays.get("r_unit")) or "Å")
         theory = _text(arrays.get("theory"))
@@ -141,7 +142,10 @@ class SGDMLSource(Source):
     def _numeric(self, arrays: dict[str, NDArray[Any]], key: str) -> NDArray[Any]:
         array = arrays[key]
         if array.dtype.kind not in "fiu":
-            raise DataError(f"'{key}' in '{self.path}' is of type {array.dtype}; expected numbers")
+            raise DataError(
+                f"'{key}' in '{self.path}' is of type {array.dtype}; expected numbers",
+                code="EKD-DATA-029",
+            )
         return array
 
 
@@ -171,7 +175,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             wanted = (name for name in archive.files if name not in ("perms", "idxs_train"))
             return {name: array for name in wanted if (array := _member(archive, name)) is not None}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"'{path}' cannot be read as an npz archive: {error}") from None
+        raise DataError(
+            f"'{path}' cannot be read as an npz archive: {error}", code="EKD-DATA-027"
+        ) from None
 
 
 def _member(archive: Any, name: str) -> NDArray[Any] | None:

@@ -173,7 +173,10 @@ def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
     """
     bad = numbers[(numbers < 1) | (numbers > 118)]
     if len(bad):
-        raise DataError(f"'{path}' has an atom of atomic number {bad[0]}; expected 1 to 118")
+        raise DataError(
+            f"'{path}' has an atom of atomic number {bad[0]}; expected 1 to 118",
+            code="EKD-DATA-046",
+        )
 
 
 def incomplete(vectors: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -192,14 +195,20 @@ def flat_cells(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np
 def unknown_key(path: Path, key: str, present: Iterable[str]) -> DataError:
     """The error of a key that the file does not have."""
     known = ", ".join(sorted(set(present) - _STRUCTURE)) or "none"
-    return DataError(f"'{path}' has no key '{key}'; its keys are: {known}")
+    return DataError(f"'{path}' has no key '{key}'; its keys are: {known}", code="EKD-DATA-034")
 
 
 def no_energies(path: Path, key: str, n_configs: int) -> DataError:
     """The error of a file in which no configuration has the energy."""
-    return DataError(f"all {n_configs} values of '{key}' in '{path}' are missing or NaN")
+    return DataError(
+        f"all {n_configs} values of '{key}' in '{path}' are missing or NaN; name another energy",
+        code="EKD-DATA-044",
+    )
 
 
 def mismatch(path: Path, where: str, key: str, found: object, expected: str) -> DataError:
     """The error of an array of an unexpected shape."""
-    return DataError(f"'{key}' of {where} in '{path}' has shape {found}; expected {expected}")
+    return DataError(
+        f"'{key}' of {where} in '{path}' has shape {found}; expected {expected}",
+        code="EKD-DATA-045",
+    )

@@ -36,14 +36,16 @@ def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str
             if not isinstance(entry, (bytes, str)):
                 raise DataError(
                     f"the attribute '{name}' of '{array}' in '{path}' is {entry!r}; expected the "
-                    "name of a unit; correct the attribute, or delete it"
+                    "name of a unit; correct the attribute, or delete it",
+                    code="EKD-DATA-050",
                 )
             found.add(_decoded(entry).strip())
     found.discard("")
     if len(found) > 1:
         raise DataError(
             f"'{array}' in '{path}' has attributes that state {' and '.join(sorted(found))}; "
-            "delete the wrong one"
+            "delete the wrong one",
+            code="EKD-DATA-048",
         )
     return next(iter(found), None)
 
@@ -84,12 +86,14 @@ def agreed(
             return expected
         remedy = "" if kind == "forces" else f"give {kind}_unit, or "
         raise DataError(
-            f"'{array}' in '{path}' states its unit: {error}; {remedy}correct the unit in the file"
+            f"'{array}' in '{path}' states its unit: {error}; {remedy}correct the unit in the file",
+            code="EKD-DATA-050",
         ) from None
     if expected is not None and not math.isclose(found, expected, rel_tol=1e-4):
         raise DataError(
             f"'{array}' in '{path}' is in {stated}, as the file states, but {kind}_unit is "
-            f"'{given}'; leave {kind}_unit out, or correct the unit in the file"
+            f"'{given}'; leave {kind}_unit out, or correct the unit in the file",
+            code="EKD-DATA-049",
         )
     return found
 
