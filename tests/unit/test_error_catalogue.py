@@ -146,4 +146,5 @@ def test_explain_an_unknown_code(code: str) -> None:
 def test_command_line_shows_the_code(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", str(tmp_path / "absent.toml")])
     assert result.exit_code == 1
-    assert "check the path [EKD-CONFIG-001]" in " ".join(result.output.split())
+    output = " ".join(result.output.split())
+    assert "check the path [EKD-CONFIG-001] for more about this error, run: ekd explain" in output

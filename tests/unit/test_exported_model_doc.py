@@ -117,6 +117,6 @@ def test_records(records: dict[str, bytes]) -> None:
 def test_refusal_of_another_format_is_quoted(archive: Path, tmp_path: Path, number: str) -> None:
     with pytest.raises(ModelFileError) as refusal:
         read_metadata(other_format(archive, tmp_path / "student.pt", number))
-    message = str(refusal.value).replace(f"{tmp_path}/", "")
+    message = refusal.value.message.replace(f"{tmp_path}/", "")
     quoted = PAGE.read_text().replace("\n> ", " ")
     assert re.sub(r"ekd [\d.]+", "ekd 0.1.0", message) in quoted

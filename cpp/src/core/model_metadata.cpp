@@ -152,7 +152,7 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
     throw ModelFileError(
         "'" + source + "' has model format " + std::to_string(format) +
         ", which ekd " EKD_VERSION
-        " no longer reads; export the model again with this version [EKD-MODEL-004]");
+        " no longer reads; export the model again with this version of ekd [EKD-MODEL-004]");
   Json document;
   try {
     document = Json::parse(text);

@@ -43,11 +43,13 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except EKDError as error:
-            _complain(error.for_command_line)
+            _complain(error.for_command_line, error.code)
             raise typer.Exit(1) from None
         except ModuleNotFoundError as error:
-            missing = explained(error)
-            _complain(str(missing) if missing else f"{error}\n{_save_traceback()}")
+            if (missing := explained(error)) is not None:
+                _complain(str(missing), missing.code)
+            else:
+                _complain(f"{error}\n{_save_traceback()}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _complain("interrupted; --resume continues from here")
@@ -143,10 +145,12 @@ def main() -> None:
     app()
 
 
-def _complain(message: str) -> None:
+def _complain(message: str, code: str | None = None) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print("[bold red]error:[/bold red]", end=" ")
     console.print(message, markup=False)
+    if code is not None:
+        console.print(f"for more about this error, run: ekd explain {code}", style="dim")
 
 
 def _save_traceback() -> str:

@@ -142,7 +142,8 @@ class ASETeacher:
             ) from None
         except OSError as error:
             raise TeacherError(
-                f"a file of the teacher '{self.calculator}' cannot be read: {error}; check the path",
+                f"a file of the teacher '{self.calculator}' cannot be read: {error}; check "
+                "the path",
                 code="EKD-TEACHER-006",
             ) from None
 

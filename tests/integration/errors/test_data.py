@@ -57,7 +57,7 @@ def test_files(tmp_path: Path, training_file: Path) -> None:
         h5py.File(tmp_path / "empty.h5", "w").close()
         ekd.load_dataset(tmp_path / "empty.h5")
     with expect("EKD-DATA-053"):
-        (tmp_path / "none.xyz").write_text("")
+        (tmp_path / "none.xyz").write_text("0\n\n")
         ekd.read_structures(tmp_path / "none.xyz")
 
 
@@ -186,9 +186,10 @@ def test_prepared_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         patch.setattr("ekd.data.prepared._unpack", full)
         ekd.load_dataset(path, stream=True)
     mapped = ekd.load_dataset(path, stream=True)
+    sent = pickle.dumps(mapped)  # as to a worker process
     os.utime(tmp_path / "p.unpacked.h5", (0, 0))
     with expect("EKD-DATA-018"):
-        pickle.loads(pickle.dumps(mapped))  # as on the way to a worker process
+        pickle.loads(sent)
     refused("EKD-DATA-065", "prepare", tmp_path / "in.xyz", "-o", path, "--drop-duplicates")
     with Staging(tmp_path / ".q.h5.work", {}, has_forces=False):
         refused("EKD-DATA-070", "prepare", tmp_path / "in.xyz", "-o", tmp_path / "q.h5")

@@ -57,4 +57,4 @@ def test_doctor(
         check=False,
     )
     assert found.returncode == 1, found.stderr
-    assert set(re.findall(r"\[(EKD-\S+)\]", found.stdout)) == {code}, found.stdout
+    assert code in re.findall(r"\[(EKD-\S+)\]", found.stdout), found.stdout

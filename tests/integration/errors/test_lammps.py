@@ -75,8 +75,6 @@ CASES = [
     ("EKD-PAIR-006", BOX + "pair_style ekd\npair_coeff * *\n"),
     ("EKD-PAIR-007", BOX + "pair_style ekd\npair_coeff * * student.pt O\n"),
     ("EKD-PAIR-008", BOX + "pair_style ekd\npair_coeff * * student.pt O Zn\n"),
-    ("EKD-PAIR-010", BOX + "pair_style ekd\nrun 0\n"),
-    ("EKD-PAIR-010", BOX + "pair_style ekd\npair_coeff * * student.pt O NULL\nrun 0\n"),
     ("EKD-PAIR-011", BOX.replace("metal", "lj") + "pair_style ekd\n" + MODEL + "run 0\n"),
     ("EKD-PAIR-012", BOX + "pair_style hybrid ekd ghosts wide zero 4.0\npair_coeff * * ekd "
      "student.pt O NULL\npair_coeff * 2 zero\nrun 0\n"),
@@ -94,6 +92,8 @@ CASES = [
     ("EKD-MODEL-002", BOX + "pair_style ekd\npair_coeff * * cases.json O H\n"),
     ("EKD-MODEL-008", BOX + "pair_style ekd\npair_coeff * * wrong.pt O H\n"),
     ("EKD-PAIR-025", BOX + "pair_style ekd\npair_coeff * * script.pt O H\n"),
+    ("EKD-STRUCTURE-009", BOX + "set atom 2 x 1.002\npair_style ekd device emulated\n"
+     "pair_coeff * * repulsive.pt O H\nrun 0\n"),
     ("EKD-DEVICE-001", BOX + "pair_style ekd device cuda:x\n" + MODEL),
 ]  # fmt: skip
 
@@ -115,6 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lammps")
     random_model(folder / "student.pt")
     random_committee(folder / "committee.pt", 2)
+    random_model(folder / "repulsive.pt", zbl=True)
     without_weights(folder / "student.pt", folder / "script.pt")
     with_other_energy(folder / "student.pt", folder / "wrong.pt")
     return folder
@@ -185,6 +186,9 @@ def attempt(command):
         print(error)
 attempt("pair_style ekd block -1")
 attempt("run 0")
+attempt("pair_style ekd")
+attempt("pair_coeff * * absent.pt O H")
+attempt("run 0")
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -197,6 +201,7 @@ attempt("run 0")
     )
     assert "[EKD-PAIR-005]" in done.stdout, done.stderr
     assert "[EKD-PAIR-009]" in done.stdout, done.stderr
+    assert "[EKD-PAIR-010]" in done.stdout, done.stderr
     other = folder / "other.pt"
     shutil.copy(folder / "student.pt", other)
     write = BOX + "pair_style ekd\npair_coeff * * other.pt O H\nrun 0\nwrite_restart o.restart\n"
@@ -204,7 +209,7 @@ attempt("run 0")
     random_model(other, seed=5)
     text = "log log.warned\n" + READ.format("o")
     (message,) = errors_of(folder, [text])
-    assert find_code(message) == "EKD-PAIR-010"
+    assert "All pair coeffs are not set" in message  # as LAMMPS says itself
     assert "[EKD-PAIR-016]" in (folder / "log.warned").read_text()
 
 
@@ -236,7 +241,10 @@ def test_another_lammps(folder: Path, tmp_path: Path) -> None:
     assert "[EKD-PAIR-001]" in screen(LD_PRELOAD=str(library))
     (tmp_path / "plugins").mkdir()
     shutil.copy(Path(plugin.directory()) / "ekdplugin.so", tmp_path / "plugins")
-    assert "[EKD-PAIR-002]" in screen(LAMMPS_PLUGIN_PATH=str(tmp_path / "plugins"))
+    alone = str(tmp_path / "plugins")
+    text = f"plugin clear\nplugin load {alone}/ekdplugin.so\n{BOX}pair_style ekd\n"
+    (message,) = errors_of(folder, [text])
+    assert find_code(message) == "EKD-PAIR-002"
 
 
 # ---- runs that ekd starts ---------------------------------------------------------------------
@@ -272,8 +280,9 @@ def test_what_runs_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with monkeypatch.context() as patch, expect("EKD-LAMMPS-001"):
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         run.installed_program()
+    found = SimpleNamespace(submodule_search_locations=None)
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace())
+        patch.setattr(importlib.util, "find_spec", lambda name: found)
         patch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
         with expect("EKD-LAMMPS-002"):
             run.installed_program()
@@ -286,7 +295,7 @@ def test_what_runs_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_logs(tmp_path: Path) -> None:
-    table = {"TotEng": np.array([-1.0, np.nan])}
+    table = {"Temp": np.array([300.0, 310.0]), "TotEng": np.array([-1.0, np.nan])}
     with expect("EKD-LAMMPS-007"):
         dynamics._require_finite(table, inputs.Run(tmp_path / "nve.in", 1))
     (tmp_path / "log").write_text("LAMMPS (22 Jul 2025)\n")

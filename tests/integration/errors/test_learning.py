@@ -15,7 +15,9 @@ import trainings
 from ekd.config import SpreadConfig, TrainingConfig, UncertaintyConfig
 from ekd.data import Dataset
 from ekd.distillation import Labels
+from ekd.distillation.labelling import records_of
 from ekd.distillation.parts import Parts
+from ekd.distillation.teachers import as_teachers
 from ekd.distillation.weights import trust
 from ekd.training.parallel import launched_group
 from error_triggers import expect, refused, waters
@@ -123,7 +125,8 @@ def test_labels(data: Dataset, labels: Labels, tmp_path: Path) -> None:
     with expect("EKD-LABELS-007"):
         ekd.label(ekd.ASETeacher("calculators:NotFinite"), data, **QUIET)
     with expect("EKD-LABELS-008"):
-        ekd.sample_md(ensemble(2), data, n_snapshots=1, temperature=1e9, **QUIET)
+        collapsed = dataclasses.replace(data, positions=0.3 * data.positions)
+        ekd.sample_md(ensemble(2), collapsed, n_snapshots=1, **QUIET)
     parts = Parts(tmp_path / "parts", {"seed": 1}, resume=False)
     with expect("EKD-LABELS-009"):
         Parts(tmp_path / "parts", {"seed": 2}, resume=True)
@@ -131,8 +134,8 @@ def test_labels(data: Dataset, labels: Labels, tmp_path: Path) -> None:
         parts.load(0)
     same = dataclasses.replace(labels, forces_std=np.zeros_like(labels.forces_std))
     with expect("EKD-LABELS-011"):
-        ekd.distill(data, same, MODEL, trainings.TRAINING, uncertainty=UncertaintyConfig(),
-                    progress=False)  # fmt: skip
+        always = UncertaintyConfig(enabled=True)
+        ekd.distill(data, same, MODEL, trainings.TRAINING, uncertainty=always, progress=False)
     with expect("EKD-LABELS-012"):
         trust(data, labels, SpreadConfig(limit=1e-12, above_limit="drop"))
 
@@ -170,9 +173,10 @@ def test_teachers(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_on_policy(data: Dataset, labels: Labels) -> None:
     student = teacher(9)
     one = [teacher(0), ekd.ASETeacher("calculators:Springs")]
+    theirs = dataclasses.replace(labels, teachers=records_of(as_teachers(one)))
     with expect("EKD-CONFIG-014"):
         ekd.distill_on_policy(
-            student, one, data, labels, on_policy=ekd.OnPolicyConfig(n_rounds=1), progress=False
+            student, one, data, theirs, on_policy=ekd.OnPolicyConfig(n_rounds=1), progress=False
         )
     few = ekd.OnPolicyConfig(n_rounds=1, ratio=1e-6)
     with expect("EKD-CONFIG-015"):

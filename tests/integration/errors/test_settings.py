@@ -219,7 +219,10 @@ def test_runs(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> 
     folder = tmp_path / "run"
     (folder / "teachers" / "member-0").mkdir(parents=True)
     refused("EKD-RUN-001", "train", config)
-    (folder / "teachers" / "member-0" / "checkpoint.pt").write_text("")
+    small = "[model]\nn_features = 4\nn_sensitivities = 4\n[teachers.training]\nepochs = 1\n"
+    write("[teachers]\nn_members = 2\n" + small)
+    one = Pipeline(load_config(config), Existing.OVERWRITE, progress=False)
+    one.train_member(0)
     refused("EKD-RUN-004", "label", config)
     pipeline = Pipeline(load_config(config), Existing.REFUSE, progress=False, group=Two())
     with expect("EKD-RUN-005"):
