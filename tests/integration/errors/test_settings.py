@@ -247,9 +247,13 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = waters(tmp_path, 4)
-    with expect("EKD-RUN-008"):
-        crashing = ekd.ASETeacher("calculators:Crashing")
-        ekd.label(crashing, data, chunk_size=2, n_workers=2, progress=False)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    with monkeypatch.context() as patch, expect("EKD-RUN-008"):
+        patch.setattr(sys, "executable", str(python))  # the processes end at once
+        springs = ekd.ASETeacher("calculators:Springs")
+        ekd.label(springs, data, chunk_size=2, n_workers=2, progress=False)
     with monkeypatch.context() as patch, expect("EKD-RUN-009"):
         # As if somebody had removed the file before it was read.
         patch.setattr("ekd.evaluation.predictions.Evaluations.load", lambda self, task: None)
