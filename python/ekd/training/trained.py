@@ -124,7 +124,13 @@ class TrainedModel:
                 f"the training in '{path}' stopped after epoch {done} of {epochs}; finish it "
                 "with resume=True"
             )
-        return cls.from_checkpoint(contents)
+        try:
+            return cls.from_checkpoint(contents)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(
+                f"'{path}' is damaged: its weights are not those of its network "
+                f"({str(error).splitlines()[0]}); delete it and train again"
+            ) from None
 
     @classmethod
     def from_checkpoint(cls, contents: Mapping[str, Any]) -> TrainedModel:
