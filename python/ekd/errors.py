@@ -8,8 +8,16 @@ from __future__ import annotations
 _OPTIONS = {"resume=True": "--resume", "resume=False": "--overwrite"}
 
 
+def printable(text: str) -> str:
+    """Text that any terminal may show: a damaged file may hold control characters as names."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
 class EKDError(Exception):
-    """Base of every error that ekd raises on purpose."""
+    """Base of every error that ekd raises on purpose; its message is :func:`printable`."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
     @property
     def for_command_line(self) -> str:

@@ -318,6 +318,7 @@ class HDF5(Kind):
     def digest(data: Any) -> str:
         names = ("atomic_numbers", "positions", "offsets", "energies", "groups", "forces")
         arrays = [np.asarray(getattr(data, name)) for name in names]
+        arrays[0] = arrays[0].astype(np.int64)  # of any type of integers
         rest = [data.cells, data.pbc, dict(data.reference_energies or {}), data.fingerprint]
         return digest([*arrays, *rest])
 

@@ -177,7 +177,7 @@ def _process(result, kind, folder, start, stop, given, advance) -> int:  # type:
     if begun is None:
         raise RuntimeError(f"a worker ended between two mutations ({status}): {words[-2000:]}")
     ended = "hung" if hung or status == -signal.SIGXCPU else f"ended by signal {-status}"
-    if not hung and status != -signal.SIGXCPU and _is_outside(kind, words):
+    if _is_outside(kind, words):
         result.outside += 1
         result.counts["outside"] += 1
     else:

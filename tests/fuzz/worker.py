@@ -13,6 +13,7 @@ import gc
 import json
 import random
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -21,13 +22,14 @@ from pathlib import Path
 
 MEMORY = 2**30
 """bytes that a mutation may take beyond what the reader has"""
-SECONDS = 30
+SECONDS = 10
 """of the CPU, for one mutation"""
 
 
 def main() -> None:
     name, place, start, stop = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     faulthandler.enable()
+    faulthandler.register(signal.SIGXCPU, chain=True)  # says where it hangs, then ends
     warnings.simplefilter("ignore")
     from kinds import KINDS
 

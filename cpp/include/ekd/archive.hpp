@@ -30,9 +30,10 @@ class Archive {
   std::string_view read(const std::string& name) const;
   std::string read_text(const std::string& name) const { return std::string(read(name)); }
 
-  // Reads all records, for those who hand the archive to another reader.
+  // Reads all records, for those who hand the archive to another reader. `may_be_packed`: pass over
+  // compressed ones, as TorchScript has them for long code.
   // Throws ModelFileError: as read().
-  void check_all() const;
+  void check_all(bool may_be_packed = false) const;
 
   const std::string& path() const { return path_; }
   // The bytes of the file.

@@ -229,8 +229,9 @@ std::string_view Archive::read(const std::string& name) const {
   return content;
 }
 
-void Archive::check_all() const {
-  for (const auto& [name, entry] : entries_) read(name);
+void Archive::check_all(bool may_be_packed) const {
+  for (const auto& [name, entry] : entries_)
+    if (entry.is_stored || !may_be_packed) read(name);
 }
 
 }  // namespace ekd

@@ -289,7 +289,8 @@ PYBIND11_MODULE(_core, module) {
             return py::bytes(archive.read(name));
           },
           py::arg("name"), "A record, whose checksum is right.")
-      .def("check_all", &ekd::Archive::check_all, "Compare the checksums of all records.")
+      .def("check_all", &ekd::Archive::check_all, py::arg("may_be_packed") = false,
+           "Compare the checksums of all records.")
       .def_property_readonly(
           "content", [](const ekd::Archive& archive) { return py::bytes(*archive.content()); },
           "The bytes of the file.");

@@ -85,7 +85,7 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
         "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
         "upgrade', where torch is installed");
   const OpenScript open_script = options.find_torch();
-  file.archive.check_all();  // torch does not look at checksums
+  file.archive.check_all(true);  // torch does not look at checksums
   members_ = open_script({path, file.archive.content().get(), &metadata_, options.device, single_,
                           options.block, options.n_threads, options.process});
 }

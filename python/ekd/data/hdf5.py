@@ -16,6 +16,10 @@ _RATIO = 2000
 _ALWAYS_POSSIBLE = 2**22
 """bytes"""
 
+WRITTEN_AS = ("v110", "v110")
+"""Versions of the layout, for ``libver`` of h5py: in this one HDF5 has a checksum of all that says
+where things are. What it makes of damage in older ones depends on the damage."""
+
 SEAL = "attributes_sha256"
 """Attribute with the SHA-256 of all others; files of earlier versions lack it."""
 

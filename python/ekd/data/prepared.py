@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
-from ekd.data.hdf5 import check_seal, require_possible_size, seal
+from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
 from ekd.data.mapped import Reference
 from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
@@ -236,7 +236,7 @@ def write(
     fingerprint, content = hashlib.sha256(), hashlib.sha256()
     # Aligned, so that a mapped array is one that numpy can use at full speed.
     options = {"alignment_threshold": 1, "alignment_interval": 64}
-    with h5py.File(path, "w", **({} if compress else options)) as file:
+    with h5py.File(path, "w", libver=WRITTEN_AS, **({} if compress else options)) as file:
         # In the order of the fingerprint, the rest after it.
         for name in filter(columns.__contains__, _IN_ORDER):
             dataset = _create(file, name, shapes[name], compress)
@@ -315,6 +315,10 @@ def _header(file: h5py.File) -> Header:
         and all(type(e) in (int, float) and np.isfinite(e) for e in isolated.values())
     ):
         raise ValueError("'reference_energies' are not one number for each element")
+    preparation = json.loads(attributes["preparation"])
+    sources = preparation.get("sources") if isinstance(preparation, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+        raise ValueError("'preparation' does not name its sources")
     for name in filter(file.__contains__, (*_STORED, "group_names")):
         if not isinstance(file[name], h5py.Dataset):
             raise ValueError(f"'{name}' is a group, expected an array")
@@ -328,7 +332,7 @@ def _header(file: h5py.File) -> Header:
         content_sha256=str(attributes["content_sha256"]),
         level_of_theory=str(attributes["level_of_theory"]),
         n_dropped=int(attributes["n_dropped"]),
-        preparation=json.loads(attributes["preparation"]),
+        preparation=preparation,
         reference_energies=isolated and {atomic_number(s): e for s, e in isolated.items()},
     )
 

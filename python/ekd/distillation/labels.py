@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
-from ekd.data.hdf5 import check_seal, require_possible_size, seal
+from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
 from ekd.data.mapped import Reference, chain, row_blocks
 from ekd.distillation.parts import Arrays, digest
 from ekd.errors import ConfigError, DataError
@@ -417,7 +417,7 @@ def write(
     bounds = np.append(np.arange(0, len(sizes), header.chunk_size), len(sizes))
     atoms = np.concatenate([[0], np.cumsum(sizes)])[bounds]
     checksums = []
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=WRITTEN_AS) as file:
         for number, arrays in enumerate(chunks):
             checksums.append(digest(arrays))
             for name in filter(arrays.__contains__, UNITS):
@@ -459,13 +459,22 @@ def _read_extra(group: h5py.Group, path: str) -> Dataset:
     for name in filter(group.__contains__, (*_EXTRA, "groups")):
         require_possible_size(group[name])
     arrays: dict[str, Any] = {name: group[name][()] if name in group else None for name in _EXTRA}
+    kinds = {"positions": "f8", "cells": "f8", "offsets": "i8", "pbc": "b1"}
+    for name, kind in kinds.items():
+        if arrays[name] is not None and arrays[name].dtype != np.dtype(kind):
+            raise TypeError(f"'extra/{name}' is of type {arrays[name].dtype}, expected {kind}")
+    if arrays["atomic_numbers"].dtype.kind not in "iu":
+        raise TypeError(f"'extra/atomic_numbers' is of type {arrays['atomic_numbers'].dtype}")
     n_configs = len(arrays["offsets"]) - 1
-    return Dataset(
-        **arrays,
-        energies=np.full(n_configs, np.nan),
-        groups=group["groups"].asstr()[()].astype(np.str_),
-        provenance=Provenance(path, "", "none", 0),
-    )
+    try:
+        return Dataset(
+            **arrays,
+            energies=np.full(n_configs, np.nan),
+            groups=group["groups"].asstr()[()].astype(np.str_),
+            provenance=Provenance(path, "", "none", 0),
+        )
+    except DataError as error:  # which says nothing of the file
+        raise ValueError(f"the extra configurations: {error}") from None
 
 
 def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:
