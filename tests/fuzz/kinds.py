@@ -178,7 +178,7 @@ class Script(Exported):
 
 
 class Checkpoint(Kind):
-    """Checkpoints of finished trainings, and of one on its way, of the first and the last format."""
+    """Checkpoints of finished trainings and of one on its way, of the first and the last format."""
 
     name, suffix, outside = "checkpoint", ".pt", ("torch",)
 
@@ -499,10 +499,8 @@ def _require_taken(written: Any, taken: Any, name: str) -> None:
         for one, other in zip(written, taken, strict=True):
             _require_taken(one, other, name)
     elif isinstance(written, str) and isinstance(taken, str):
-        if written != taken and not taken.endswith(written.lstrip("./~") or taken):
-            # A path, made absolute.
-            if Path(written).name not in taken:
-                raise Wrong(f"'{name}' is {taken!r}, written as {written!r}")
+        if written != taken and Path(written).name not in taken:  # a path, made absolute
+            raise Wrong(f"'{name}' is {taken!r}, written as {written!r}")
     elif isinstance(taken, float) and type(written) is int:
         _require_taken(float(written), taken, name)
     elif written != taken or isinstance(written, bool) != isinstance(taken, bool):

@@ -4,8 +4,9 @@
 
 Nothing may come of a damaged file but a clear error that names it, or the contents of the sound one
 (the change lies where nothing is read). Where the checksums of a changed file are right, it may be
-another sound file. A process that ends or hangs, any other exception, more than half a GiB of memory
-and contents that changed unnoticed are findings: the file and its seed are kept, the exit status is 1.
+another sound file. A process that ends or hangs, any other exception, more than half a GiB of
+memory and contents that changed unnoticed are findings: the file and its seed are kept, and the
+exit status is 1.
 """
 
 from __future__ import annotations
@@ -26,12 +27,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import native
+from kinds import KINDS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
-
-import native
-from kinds import KINDS
 
 HERE = Path(__file__).parent
 FINE = ("rejected", "equal", "other")

@@ -38,9 +38,7 @@ def test_readers_in_cpp(tmp_path: Path) -> None:
     """With sanitizers; the C interface with the library that is installed."""
     library = _native.LIBRARY_DIRECTORY / "libekd.so"
     only = [word for name in native.TARGETS for word in ("--only", name)]
-    found = run(
-        tmp_path / "failures", "--mutations", MUTATIONS, "--native-library", library, *only
-    )
+    found = run(tmp_path / "failures", "--mutations", MUTATIONS, "--native-library", library, *only)
     assert found.returncode == 0, found.stdout + found.stderr
 
 
@@ -65,8 +63,16 @@ def test_findings_are_told_and_kept(tmp_path: Path, read: str) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
     found = subprocess.run(
-        [sys.executable, FUZZ / "run.py", "--only", "toml", "--mutations", "4"]
-        + ["--failures", tmp_path / "failures"],
+        [
+            sys.executable,
+            FUZZ / "run.py",
+            "--only",
+            "toml",
+            "--mutations",
+            "4",
+            "--failures",
+            tmp_path / "failures",
+        ],
         env=environment,
         capture_output=True,
         text=True,

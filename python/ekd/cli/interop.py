@@ -51,8 +51,8 @@ def import_hippynn(
     """Turn a trained hippynn HIP-NN or HIP-NN-TS model into one of ekd's.
 
     Energies and forces stay the same to rounding; what ekd cannot represent is refused. The files
-    of hippynn are Python pickles, which run code when they are read: import only what you trust, and
-    say so with `--allow-code`.
+    of hippynn are Python pickles, which run code when they are read: import only what you trust,
+    and say so with `--allow-code`.
 
     **Examples**
 

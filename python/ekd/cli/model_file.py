@@ -31,7 +31,7 @@ def inspect(
     """Show what an exported model says about itself, and what is doubtful about its energies.
 
     The SHA-256 of the file comes first: it is what ``sha256`` of `pair_style ekd` and of the ASE
-    calculator expects. Nothing in the file is run, so a file that you do not trust can be inspected.
+    calculator expects. Nothing in the file is run: it can be one that you do not trust.
 
     **Examples**
 

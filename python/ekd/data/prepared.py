@@ -124,8 +124,8 @@ def load(
     _require_arrays(path, arrays, header.n_configs, header.n_atoms, len(names))
     if not stream and (found := _digests(arrays, names)) != _stated(header):
         raise DataError(
-            f"'{path}' has the content {found[1][:12]} and the fingerprint {found[0][:12]}, but was "
-            f"written with {header.content_sha256[:12]} and {header.fingerprint[:12]}: it is "
+            f"'{path}' has the content {found[1][:12]} and the fingerprint {found[0][:12]}, but "
+            f"was written with {header.content_sha256[:12]} and {header.fingerprint[:12]}: it is "
             "damaged; prepare it again"
         )
     if (pbc := arrays["pbc"]) is not None:

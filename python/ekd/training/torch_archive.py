@@ -1,8 +1,8 @@
 """Files of ``torch.save``, checked before torch reads them.
 
-``torch.load(weights_only=True)`` runs no code of a file, but it believes the rest of it: it compares
-no checksum, so that a flipped bit is another weight, and it takes the size of a tensor from the
-pickle, however long the record that holds the numbers is.
+``torch.load(weights_only=True)`` runs no code of a file, but it believes the rest of it. It compares
+no checksum, so a flipped bit is another weight, and it takes the size of a tensor from the pickle,
+however long the record that holds the numbers is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import pickletools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         FileNotFoundError: there is no such file.
         DamagedError: it is another kind of file, truncated or damaged, or it holds something else.
     """
-    os.stat(path)
+    Path(path).stat()
     try:
         archive = _native.core().Archive(os.fspath(path))
         archive.check_all()

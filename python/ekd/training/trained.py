@@ -129,7 +129,7 @@ class TrainedModel:
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"'{path}' is damaged: its weights are not those of its network "
-                f"({str(error).splitlines()[0]}); delete it and train again"
+                f"({' '.join(str(error).split())}); delete it and train again"
             ) from None
 
     @classmethod

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ekd.data.hdf5 import SEAL
 from ekd.data import Dataset, load_dataset, prepared
+from ekd.data.hdf5 import SEAL
 from ekd.errors import DataError
 from ekd.preparation import prepare_dataset
 from systems import methanol, triclinic_crystal, water, water_box

@@ -35,7 +35,7 @@ def refuse(path: Path, words: str) -> None:
 
 
 def test_flipped_bit_of_a_weight(tmp_path: Path) -> None:
-    """torch reads it as another weight: it does not compare checksums."""
+    """Torch reads it as another weight: it does not compare checksums."""
     with zipfile.ZipFile(GOLDEN) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data/4"))
         weight = archive.read(name)
@@ -48,7 +48,7 @@ def test_flipped_bit_of_a_weight(tmp_path: Path) -> None:
 
 
 def test_size_that_the_record_does_not_have(tmp_path: Path) -> None:
-    """torch would read what lies behind it in memory."""
+    """Torch would read what lies behind it in memory."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "data.pkl":
@@ -74,7 +74,9 @@ def test_code_is_not_run(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "code was run",)
 
     torch.save(Trap(), tmp_path / "trap.pt")
-    refuse(tmp_path / "trap.pt", r"it holds a __builtin__.getattr, expected plain types and tensors")
+    refuse(
+        tmp_path / "trap.pt", r"it holds a __builtin__.getattr, expected plain types and tensors"
+    )
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Trap()))
     refuse(tmp_path / "plain.pt", "it is no archive")
     assert not (tmp_path / "code was run").exists()
