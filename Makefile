@@ -9,11 +9,12 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test lint format errors-page bench wheel sites gpu gpu-kit clean
+.PHONY: help setup demo test fuzz lint format errors-page bench wheel sites gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
 	@echo 'make test   install, then run all tests'
+	@echo 'make fuzz   damage files of every kind and read them; FUZZ="--mutations 200" is shorter'
 	@echo 'make lint   check format, style, types and the direction of imports'
 	@echo 'make format format all sources'
 	@echo 'make errors-page  write docs/errors.md anew, after a change of errors'
@@ -53,6 +54,10 @@ demo: setup
 # Files of tests side by side; those of one file share what they have trained.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+# With clang, libFuzzer looks for inputs of the readers in C++; otherwise they are random.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(FUZZ)
 
 lint: $(VENV)/linters
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@
 #include "atom.h"
 #include "comm.h"
 #include "ekd/error.hpp"
+#include "ekd/sha256.hpp"
 #include "error.h"
 #include "exceptions.h"
 #include "force.h"
@@ -78,14 +79,14 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
   Settings settings;
   for (std::size_t k = 0; k < words.size(); k += 2) {
     const std::string& keyword = words[k];
-    const auto known = {"block",  "committee_every", "device",   "energy",
-                        "ghosts", "precision",       "self_test"};
+    const auto known = {"block",  "committee_every", "device",    "energy",
+                        "ghosts", "precision",       "self_test", "sha256"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(
           FLERR,
           ekd::format(
               "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
-              "device, energy, ghosts, precision and self_test (the model file goes on "
+              "device, energy, ghosts, precision, self_test and sha256 (the model file goes on "
               "pair_coeff) [EKD-PAIR-003]",
               keyword));
     if (k + 1 == words.size())
@@ -120,6 +121,12 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
         error->all(FLERR, ekd::format("pair_style ekd committee_every is {}, expected a number of "
                                       "steps, or 0 (never) [EKD-PAIR-005]",
                                       value));
+    } else if (keyword == "sha256") {
+      try {
+        settings.sha256 = ekd::parse_sha256(value);
+      } catch (const ekd::Error& problem) {
+        error->all(FLERR, ekd::format("pair_style ekd: {}", problem.what()));
+      }
     } else {
       settings.device = value == "auto" ? "cpu" : value;
     }
@@ -210,6 +217,7 @@ std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
   if (settings.precision == "single") options.precision = ekd::Precision::kSingle;
   if (settings.precision == "double") options.precision = ekd::Precision::kDouble;
   options.block = settings.block;
+  options.sha256 = settings.sha256;
   options.find_torch = ekd::load_torch;
   // torch would otherwise take every core on every rank.
   options.n_threads = comm->nthreads;
@@ -432,7 +440,13 @@ static std::string read_text(int length, FILE* file, int me, MPI_Comm world, Err
 }
 
 static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error) {
+  constexpr int kLongest = 65536;
   const int length = read_int(file, me, world, error);
+  if (length < 0 || length > kLongest)
+    error->all(FLERR,
+               ekd::format("pair_style ekd: the restart file holds a text of {} bytes, expected up "
+                           "to {}; it is damaged, or of another version of ekd",
+                           length, kLongest));
   return read_text(length, file, me, world, error);
 }
 
@@ -441,13 +455,15 @@ static constexpr int kMostWords = 64;
 
 // The number of words, then keywords and values; device is chosen anew.
 void PairEKD::write_restart_settings(FILE* file) {
-  const std::vector<std::string> words{
+  std::vector<std::string> words{
       "block",           std::to_string(settings_.block),
       "committee_every", std::to_string(settings_.committee_every),
       "ghosts",          settings_.wide_ghosts ? "wide" : "staged",
       "precision",       settings_.precision,
       "self_test",       settings_.self_test ? "yes" : "no",
       "energy",          settings_.relative_energy ? "relative" : "total"};
+  // Versions without the keyword go on reading the files of those who do not use it.
+  if (!settings_.sha256.empty()) words.insert(words.end(), {"sha256", settings_.sha256});
   const int n_words = static_cast<int>(words.size());
   fwrite(&n_words, sizeof n_words, 1, file);
   for (const std::string& word : words) write_string(file, word);

@@ -70,6 +70,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
     bool wide_ghosts = false;     // evaluate ghosts here instead of exchanging features
     bool relative_energy = true;  // to free atoms
     int committee_every = 1;      // steps between evaluations of the spread; 0: on request only
+    std::string sha256;           // that the model file must have; empty: any
   };
 
   void allocate();

@@ -38,11 +38,12 @@ class EKDCalculator(EstimatingCalculator):
             rounding.
         block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
             memory of a workstation takes.
-        sha256: SHA-256 that the file must have, in hexadecimal; None: any.
+        sha256: SHA-256 that the file must have, in 64 hexadecimal digits, as ``ekd inspect`` prints
+            them; None: any. It is compared before anything else of the file is used.
 
     Raises:
         ConfigError: an unknown parameter.
-        EKDError: the device cannot be used, a negative block.
+        EKDError: the device cannot be used, a negative block, ``sha256`` is not hexadecimal.
         ModelFileError: the file cannot be used, or has another SHA-256.
         StructureError: a negative skin; on calculation: no atoms, atoms on top of each other, an
             element that the model lacks.

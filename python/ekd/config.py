@@ -14,12 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ekd.errors import ConfigError
 from ekd.files import atomic_write
 
-FilePath = Annotated[Path, Field(strict=False)]
+
+def _without_null(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r} holds a null character, which no file name has")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_null)]
 """A path, which TOML can only give as a string."""
 
 
@@ -877,7 +884,12 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"configuration file '{path}' cannot be read: {error}; check its permissions",
             code="EKD-CONFIG-002",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(
+            f"'{path}' cannot be read: it is nested more deeply than any configuration; check it",
+            code="EKD-CONFIG-003",
+        ) from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigError(
             f"'{path}' is not valid TOML: {error}; correct it", code="EKD-CONFIG-003"
         ) from None

@@ -20,6 +20,11 @@ def find_code(text: str) -> str | None:
     return found[-1] if found else None
 
 
+def printable(text: str) -> str:
+    """Text that any terminal may show: a damaged file may hold control characters as names."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
 class EKDError(Exception):
     """Base of every error that ekd raises on purpose.
 
@@ -28,7 +33,7 @@ class EKDError(Exception):
 
     Args:
         message: what was found, what was expected and what to do. Codes in it, of other errors that
-            it quotes, are taken out.
+            it quotes, are taken out. It is shown as :func:`printable` text.
         code: of :mod:`ekd.error_catalogue`; None: the last one in the message, if there is one.
 
     Attributes:
@@ -38,7 +43,7 @@ class EKDError(Exception):
 
     def __init__(self, message: object = "", *, code: str | None = None) -> None:
         self.code = code or find_code(str(message))
-        self.message = _CODE.sub("", str(message))
+        self.message = printable(_CODE.sub("", str(message)))
         super().__init__(f"{self.message} [{self.code}]" if self.code else self.message)
 
     def within(self, place: str) -> Self:

@@ -1,5 +1,6 @@
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "check.hpp"
@@ -248,6 +249,78 @@ TEST(archive_with_absurd_zip64_fields) {
     put_at(bytes, extra + 2, size);
     refuse(bytes);
   }
+}
+
+TEST(archive_with_names_that_leave_the_folder) {
+  for (const char* name :
+       {"../evil", "extra/../../evil", "extra/./evil", "extra//evil", "", "/etc", "extra\\evil"})
+    refuse(make_zip({{name, "1"}}).bytes, "leaves its folder");
+  refuse(make_zip({{std::string("a\0b", 3), "1"}}).bytes, "leaves its folder");
+  const Zip zip = make_zip(kRecords);
+  for (const char* folder : {"/odel", "../el", "mo/.."}) {
+    std::string bytes = zip.bytes;
+    const std::string name = "model/data.pkl";
+    bytes.replace(bytes.find(name, zip.index), 5, folder);
+    refuse(bytes);
+  }
+}
+
+TEST(archive_with_records_that_two_readers_could_read_differently) {
+  const Zip zip = make_zip(kRecords);
+  const auto in_index = [&](const std::string& name) { return zip.bytes.find(name, zip.index); };
+  std::string bytes = zip.bytes;
+  bytes.replace(in_index("model/extra/empty"), 5, "other");
+  refuse(bytes, "two folders");
+  const Zip twin = make_zip({{"a", "1"}, {"b", "2"}});
+  bytes = twin.bytes;
+  bytes.replace(bytes.find("model/b", twin.index), 7, "model/a");
+  refuse(bytes, "'model/a' is there twice");
+  // The header has another name than the index, or another method.
+  bytes = zip.bytes;
+  bytes.replace(bytes.find("model/extra/empty"), 17, "model/extra/Empty");
+  refuse(bytes, "is not where the index says");
+  bytes = zip.bytes;
+  put_at<std::uint16_t>(bytes, bytes.find("model/data.pkl") - 22, 8);
+  refuse(bytes, "is compressed, says its header");
+  // A comment with an end record in it, and more index than records.
+  bytes = make_zip(kRecords, {.comment = "twenty-two characters!"}).bytes;
+  bytes += bytes.substr(zip.end, 22);
+  refuse(bytes);
+  bytes = zip.bytes;
+  put_at<std::uint16_t>(bytes, zip.end + 10, 3);
+  refuse(bytes, "no readable index");
+}
+
+TEST(archive_with_another_sha256) {
+  const std::string bytes = make_zip(kRecords).bytes;
+  const std::string right = Archive(in_memory(bytes)).sha256();
+  check(Archive(in_memory(bytes), right).sha256() == right);
+  std::string wrong = right;
+  wrong[0] = wrong[0] == '0' ? '1' : '0';
+  check_throws<ModelFileError>([&] { Archive(in_memory(bytes), wrong); }, "expected " + wrong);
+  // Before anything else of the file is looked at.
+  check_throws<ModelFileError>([&] { Archive(in_memory("no archive"), wrong); },
+                               "expected " + wrong);
+  check_throws<ekd::Error>([&] { Archive(in_memory(bytes), "no digits"); }, "'no digits'");
+}
+
+TEST(archive_is_read_once) {
+  const std::string path = std::filesystem::temp_directory_path() / "ekd-archive-read-once";
+  const auto write = [&](const std::string& bytes) { std::ofstream(path) << bytes; };
+  write(make_zip(kRecords).bytes);
+  Archive archive(path);
+  write("another file");
+  check(archive.read_text("extra/ekd_format") == "4");
+  archive.check_all();
+  std::filesystem::remove(path);
+}
+
+TEST(archive_of_which_another_record_is_damaged) {
+  std::string bytes = make_zip(kRecords).bytes;
+  bytes[bytes.find("pickle")] ^= 1;
+  Archive archive(in_memory(bytes));
+  archive.read("extra/ekd_format");
+  check_throws<ModelFileError>([&] { archive.check_all(); }, "checksum of the record 'data.pkl'");
 }
 
 TEST(archive_mutated) {

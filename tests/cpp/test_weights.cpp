@@ -48,6 +48,12 @@ void refuse(const std::string& text, std::string_view words,
   check_throws<ModelFileError>([&] { parse(text); }, words, where);
 }
 
+std::string replaced(std::string text, const std::string& old, const std::string& by) {
+  const std::size_t at = text.find(old);
+  check(at != std::string::npos, old);
+  return text.replace(at, old.size(), by);
+}
+
 const std::string kMetadata = R"({"ekd_version": "0.1.0", "torch_version": "2.13.0",
  "created_utc": "2026-11-30T00:00:00+00:00", "model": {"architecture": "HIP-NN-TS"},
  "units": {"length": "angstrom", "energy": "eV"}, "dtype": "float64", "elements": ["H", "O"],
@@ -59,12 +65,6 @@ const std::string kMetadata = R"({"ekd_version": "0.1.0", "torch_version": "2.13
  "forces": [[0, 0, 0], [0, 0, 0]], "virial": [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
  "uncertainty": [0.1, 0.2], "tolerance": 1e-9}})";
 
-std::string replaced(std::string text, const std::string& old, const std::string& by) {
-  const std::size_t at = text.find(old);
-  check(at != std::string::npos, old);
-  return text.replace(at, old.size(), by);
-}
-
 void refuse_metadata(const std::string& old, const std::string& by, std::string_view words,
                      std::source_location where = std::source_location::current()) {
   const std::string text = replaced(kMetadata, old, by);
@@ -75,11 +75,10 @@ void refuse_metadata(const std::string& old, const std::string& by, std::string_
 }  // namespace
 
 TEST(weights_as_they_lie) {
-  const std::string three = array("[2, 3]") + "," + array("[3]", "47", "float32", "0.odd") + "," +
-                            array("[]", "88", "float64", "0.last") + "," +
-                            array("[0]", "96", "float64", "0.none") + "," +
-                            array("[1]", "0", "float64", "1.of_nobody");
-  const auto members = parse(description(three));
+  const std::string four = array("[2, 3]") + "," + array("[3]", "49", "float32", "0.odd") + "," +
+                           array("[]", "88", "float64", "0.last") + "," +
+                           array("[0]", "96", "float64", "0.none");
+  const auto members = parse(description(four));
   check(members.size() == 1);
   const Weights& arrays = members[0].arrays;
   check(arrays.get<double>("a", {2, 3}) == std::vector<double>({0, 1, 2, 3, 4, 5}));
@@ -87,9 +86,50 @@ TEST(weights_as_they_lie) {
   check(arrays.get<double>("last", {}) == std::vector<double>({11}));
   check(arrays.get<double>("none", {0}).empty());
   check(arrays.get<float>("odd", {3}).size() == 3);
-  check(!arrays.has("of_nobody") && arrays.size() == 4);
+  check(arrays.size() == 4);
   check_throws<ModelFileError>([&] { arrays.get<double>("a", {3, 2}); }, "[2, 3], expected [3, 2]");
   check_throws<ModelFileError>([&] { arrays.get<double>("b", {1}); }, "no weight 'b'");
+}
+
+TEST(weights_that_nobody_uses) {
+  const std::string two = array("[2, 3]") + "," + array("[6]", "48", "float64", "0.b");
+  const auto members = parse(description(two));
+  const Weights& arrays = members[0].arrays;
+  arrays.get<double>("a", {2, 3});
+  check_throws<ModelFileError>([&] { arrays.check_all_used(); }, "no use for the weight 'b'");
+  arrays.get<double>("b", {6});
+  arrays.check_all_used();
+}
+
+TEST(weights_of_nobody_and_twice) {
+  for (const char* name : {"1.a", "a", ".a", "00.a", "-1.a", "9999999999999999999999.a"})
+    refuse(description(array("[12]", "0", "float64", name)), "belongs to no network of the file");
+  refuse(description(array("[6]") + "," + array("[6]", "48")), "'0.a' is there twice");
+}
+
+TEST(weights_that_overlap_or_leave_gaps) {
+  const auto b = [](const char* shape, const char* offset) {
+    return "," + array(shape, offset, "float64", "0.b");
+  };
+  const char* const words = "overlap, or leave numbers to nobody";
+  parse(description(array("[4]") + b("[8]", "32")));
+  parse(description(array("[4]") + b("[1]", "88")));
+  refuse(description(array("[6]") + b("[7]", "40")), words);
+  refuse(description(array("[12]") + b("[12]", "0")), words);
+  refuse(description(array("[12]") + b("[1]", "8")), words);
+  refuse(description(array("[3]") + b("[1]", "88")), words);  // 64 bytes between them
+  refuse(description(array("[11]")), words);
+  refuse(description(""), words);
+}
+
+TEST(weights_with_unknown_keys) {
+  const std::string sound = description(array("[12]"));
+  parse(sound);
+  refuse(replaced(sound, "\"zbl\"", "\"new\": 1, \"zbl\""), "a member has the unknown key 'new'");
+  refuse(replaced(sound, "\"name\"", "\"new\": 1, \"name\""), "an array has the unknown key 'new'");
+  refuse(replaced(sound, "\"members\"", "\"new\": 1, \"members\""), "it has the unknown key 'new'");
+  refuse(sound.substr(0, sound.size() - 1) + std::string(std::size_t{16} << 20, ' ') + "}",
+         "expected 16777216 at most");
 }
 
 TEST(weights_outside_their_record) {
@@ -170,9 +210,50 @@ TEST(metadata_that_do_not_agree) {
   refuse_metadata("[true, true, true]", "[true, true]", "do not fit together");
   refuse_metadata("[true, true, true]", "[1, 1, 1]", "expected boolean");
   refuse_metadata("\"n_members\": 1", "\"n_members\": 2", "provenance");
+  refuse_metadata("\"H\", \"O\"", "\"H\", \"H\"", "the element 'H' is there twice");
+  refuse_metadata("\"O\": -2041.8", "\"C\": -2041.8", "energy_reference");
+  refuse_metadata(", \"O\": -2041.8", "", "energy_reference");
+  refuse_metadata("\"O\": -2041.8", "\"O\": \"a lot\"", "energy_reference");
+  refuse_metadata("[{}]", "[1]", "provenance holds something else than objects");
+  refuse_metadata("\"units\"", "\"\\u001b[2J\": 1, \"units\"", "unknown key '?[2J'");
   for (const char* format : {"", "-1", "0", "4.0", "four", "99999999999999999999", "4x"})
     check_throws<ModelFileError>([&] { ekd::parse_model_metadata(format, kMetadata, "a.pt"); },
                                  "expected a positive integer");
+}
+
+TEST(metadata_with_an_unsound_self_test) {
+  refuse_metadata("\"energy\": -2055.4", "\"new\": 1, \"energy\": -2055.4", "unknown key 'new'");
+  refuse_metadata("[[0, 0, 0], [1, 0, 0]]", "[[0, 0, 0, 1], [0, 0]]", "does not have 3 numbers");
+  refuse_metadata("\"virial\": [[0, 0, 0], ", "\"virial\": [", "do not fit together");
+  refuse_metadata("\"virial\"", "\"virtue\"", "unknown key 'virtue'");
+  for (const char* tolerance : {"0", "-1e-9", "0.02", "1e300"})
+    refuse_metadata("1e-9}", std::string(tolerance) + "}", "not between 0 and 0.01");
+  refuse_metadata("1e-9}", "1e999}", "out of range");
+  refuse_metadata("1e-9}", "NaN}", "is not JSON");
+  // A small cell holds many images within the cutoff. One of no volume is left to the neighbour
+  // list, whose words are better.
+  refuse_metadata("[[9, 0, 0], [0, 9, 0]", "[[9e-3, 0, 0], [0, 9e-3, 0]", "more pairs of atoms");
+  refuse_metadata("[[9, 0, 0]", "[[1e-300, 0, 0]", "more pairs of atoms");
+  ekd::parse_model_metadata("4", replaced(kMetadata, "[[9, 0, 0]", "[[0, 0, 0]"), "student.pt");
+  std::string numbers = "1", rows = "[0, 0, 0]";
+  for (int k = 1; k < 4000; ++k) {
+    numbers += ", 1";
+    rows += ", [0, 0, 0]";
+  }
+  std::string text =
+      replaced(kMetadata, "{\"atomic_numbers\": [1, 8]", "{\"atomic_numbers\": [" + numbers + "]");
+  text = replaced(text, "\"positions\": [[0, 0, 0], [1, 0, 0]]", "\"positions\": [" + rows + "]");
+  text = replaced(text, "\"forces\": [[0, 0, 0], [0, 0, 0]]", "\"forces\": [" + rows + "]");
+  std::string uncertain = "0.1";
+  for (int k = 1; k < 4000; ++k) uncertain += ", 0.1";
+  text = replaced(text, "[0.1, 0.2]", "[" + uncertain + "]");
+  check_throws<ModelFileError>([&] { ekd::parse_model_metadata("4", text, "student.pt"); },
+                               "more pairs of atoms");
+  check_throws<ModelFileError>(
+      [&] {
+        ekd::parse_model_metadata("4", kMetadata + std::string(std::size_t{16} << 20, ' '), "a.pt");
+      },
+      "expected 16777216 at most");
 }
 
 TEST(metadata_mutated) {

@@ -312,7 +312,8 @@ def test_file_has_changed(tmp_path: Path) -> None:
         with pytest.raises(ModelFileError) as caught:
             attempt()
         message = str(caught.value)
-        assert f"'{path}' has changed: its SHA-256 is {sha256(path)}, expected {before}" in message
+        assert f"'{path}' is not the expected file: its SHA-256 is {sha256(path)}, " in message
+        assert f"expected {before}; restore" in message
     path.unlink()
     with pytest.raises(ModelFileError, match="cannot be opened"):
         pickle.loads(pickled)

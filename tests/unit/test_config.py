@@ -369,3 +369,20 @@ def test_every_setting_has_a_description() -> None:
         for name, field in model.model_fields.items():
             setting = f"{section}.{name}".lstrip(".")
             assert field.description or setting in sections, setting
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 5000, "nested more deeply than any configuration"),
+        ("a = " + "1" * 5000, "is not valid TOML: Exceeds the limit"),
+        ('output = "a\\u0000b"', "holds a null character"),
+        ('"\\u001b[2J" = 1', r"unknown key '\?\[2J'"),
+    ],
+)
+def test_odd_text(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)

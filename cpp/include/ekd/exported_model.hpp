@@ -25,6 +25,7 @@ struct ModelOptions {
   int n_threads = 0;       // of torch, where it is used; 0: as it is set
   int process = 0;         // number among those of a computer, which share its GPUs: "cuda" without
                            // a number is theirs in turn
+  std::string sha256;      // that the file must have, in hexadecimal; empty: any
   // Called where torch is needed: the device is not the CPU, or the file does not hold its weights
   // as plain numbers. Empty: torch is not here.
   std::function<OpenScript()> find_torch;
@@ -32,13 +33,16 @@ struct ModelOptions {
 
 class ExportedModel {
  public:
-  // Reads and checks the metadata, then loads the model.
+  // Reads the file, once; checks its SHA-256, then the metadata, and then loads the model.
   // Throws ModelFileError, which is a NeedsTorchError if the file needs torch and it is not there;
-  // Error if the device needs it; std::exception if torch cannot use the device.
+  // Error if the device needs it, or the expected SHA-256 is not hexadecimal; std::exception if
+  // torch cannot use the device.
   explicit ExportedModel(const std::string& path, const ModelOptions& options = {});
 
   const ModelMetadata& metadata() const { return metadata_; }
   const std::string& metadata_json() const { return json_; }
+  // Of the bytes that the model was read from, in hexadecimal.
+  const std::string& sha256() const { return sha256_; }
   // Whether its networks compute in single precision.
   bool is_single() const { return single_; }
 
@@ -70,6 +74,7 @@ class ExportedModel {
   std::string path_;
   ModelMetadata metadata_;
   std::string json_;
+  std::string sha256_;
   bool single_ = false;
   std::string device_;
   int process_ = 0;

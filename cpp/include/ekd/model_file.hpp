@@ -20,8 +20,10 @@ struct ModelFile {
 };
 
 // Reads the metadata of an exported model without loading the model.
-// Throws ModelFileError: no such file, not an exported model, truncated or damaged, another format.
-ModelFile read_model_file(const std::string& path);
+// `sha256`: that the file must have, in hexadecimal; empty: any.
+// Throws ModelFileError: no such file, not an exported model, truncated or damaged, another format
+// or SHA-256. Throws Error: `sha256` is not hexadecimal.
+ModelFile read_model_file(const std::string& path, const std::string& sha256 = "");
 
 // The weights of its members, where it has them: of the same file, whatever has taken its place
 // since. Throws ModelFileError: they are damaged, or contradict the metadata.

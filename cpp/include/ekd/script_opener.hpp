@@ -12,7 +12,8 @@
 namespace ekd {
 
 struct ScriptRequest {
-  std::string path;
+  std::string path;                      // for messages
+  const std::string* content = nullptr;  // of the file, whatever has taken its place since
   const ModelMetadata* metadata = nullptr;
   std::string device;      // a torch device
   bool single = false;     // float32, else float64

@@ -15,8 +15,9 @@ class Weights {
  public:
   struct Array {
     std::vector<std::int64_t> shape;
-    bool is_single;    // float32, else float64
-    const void* data;  // row-major, not necessarily aligned
+    bool is_single;                // float32, else float64
+    const void* data;              // row-major, not necessarily aligned
+    mutable bool is_used = false;  // whether somebody has got its numbers
 
     std::int64_t size() const;
   };
@@ -39,6 +40,10 @@ class Weights {
   // is not finite.
   template <class T>
   std::vector<T> get(const std::string& name, const std::vector<std::int64_t>& shape) const;
+
+  // Throws ModelFileError: there is an array whose numbers nobody has got, so that the file holds
+  // another network than the one that was made of it.
+  void check_all_used() const;
 
   [[noreturn]] void fail(const std::string& reason) const;
 

@@ -5,8 +5,12 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <utility>
 
 #include "ekd/error.hpp"
+#include "ekd/printable.hpp"
+#include "ekd/sha256.hpp"
 
 namespace ekd {
 namespace {
@@ -33,7 +37,7 @@ T number(const char* at) {
 }
 
 // The polynomial of zip, reflected.
-std::uint32_t crc32(const std::vector<char>& data) {
+std::uint32_t crc32(std::string_view data) {
   static const auto table = [] {
     std::array<std::uint32_t, 256> made{};
     for (std::uint32_t byte = 0; byte < 256; ++byte) {
@@ -49,78 +53,119 @@ std::uint32_t crc32(const std::vector<char>& data) {
   return ~sum;
 }
 
+bool begins_with_magic(std::string_view content) {
+  return content.size() >= 4 && number<std::uint32_t>(content.data()) == kLocalHeader;
+}
+
+// Whether a name stays in the one folder that torch puts all records in.
+bool stays_in_folder(std::string_view name) {
+  if (name.find('\0') != std::string_view::npos || name.find('\\') != std::string_view::npos)
+    return false;
+  std::size_t n_parts = 0;
+  for (std::size_t begin = 0; begin <= name.size(); ++n_parts) {
+    const std::size_t end = std::min(name.find('/', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return false;
+    begin = end + 1;
+  }
+  return n_parts >= 2;
+}
+
 }  // namespace
 
-Archive::Archive(const std::string& path) : path_(path) {
-  const char* const no_model =
+Archive::Archive(const std::string& path, const std::string& sha256) : path_(path) {
+  const std::string expected = sha256.empty() ? "" : parse_sha256(sha256);
+  const std::string no_model =
+      "'" + path +
       "' is not an exported model; write one with 'ekd export' or TrainedModel.export() "
       "[EKD-MODEL-002]";
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) throw ModelFileError("'" + path + no_model);
-  file_.open(path, std::ios::binary);
-  if (!file_.good())
-    throw ModelFileError("model file '" + path +
-                         "' cannot be opened; check the path [EKD-MODEL-001]");
-  file_size_ = std::filesystem::file_size(path, error);
-  char magic[4] = {};
-  file_.read(magic, sizeof magic);
-  if (file_.gcount() != sizeof magic || number<std::uint32_t>(magic) != kLocalHeader)
-    throw ModelFileError("'" + path + no_model);
-  file_.clear();
+  const auto kind = std::filesystem::status(path, error).type();
+  using Kind = std::filesystem::file_type;
+  // To open a pipe would be to wait for somebody who writes to it.
+  if (kind != Kind::regular && kind != Kind::not_found && kind != Kind::none)
+    throw ModelFileError(no_model);
+  std::ifstream file(path, std::ios::binary);
+  if (!file.good())
+    throw ModelFileError("model file '" + path + "' cannot be opened; check the path [EKD-MODEL-001]");
+  // Somebody may have named the wrong file, and a large one.
+  std::string content(4, '\0');
+  file.read(content.data(), 4);
+  content.resize(static_cast<std::size_t>(file.gcount()));
+  if (expected.empty() && !begins_with_magic(content)) throw ModelFileError(no_model);
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  if (!error && size > content.size()) {
+    const std::size_t there = content.size();
+    content.resize(size);
+    file.read(content.data() + there, static_cast<std::streamsize>(size - there));
+    content.resize(there + static_cast<std::size_t>(file.gcount()));
+  }
+  content_ = std::make_shared<const std::string>(std::move(content));
+  if (!expected.empty()) {
+    const std::string found = this->sha256();
+    if (found != expected)
+      throw ModelFileError("'" + path + "' is not the expected file: its SHA-256 is " + found +
+                           ", expected " + expected +
+                           "; restore that file, or give the SHA-256 of this one [EKD-MODEL-010]");
+  }
+  if (!begins_with_magic(*content_)) throw ModelFileError(no_model);
   read_index();
 }
+
+std::string Archive::sha256() const { return ekd::sha256(*content_); }
 
 void Archive::fail(const std::string& reason) const {
   throw ModelFileError("'" + path_ + "' is truncated or damaged: " + reason +
                        "; copy or export it again [EKD-MODEL-003]");
 }
 
-void Archive::read_at(std::uint64_t place, char* to, std::uint64_t size) {
-  if (place > file_size_ || size > file_size_ - place) fail("a record lies beyond the end");
-  file_.clear();
-  file_.seekg(static_cast<std::streamoff>(place));
-  file_.read(to, static_cast<std::streamsize>(size));
-  if (static_cast<std::uint64_t>(file_.gcount()) != size) fail("a record cannot be read");
+std::string_view Archive::at(std::uint64_t place, std::uint64_t size) const {
+  const std::string_view content = *content_;
+  if (place > content.size() || size > content.size() - place) fail("a record lies beyond the end");
+  return content.substr(place, size);
 }
 
 void Archive::read_index() {
   const char* const no_index = "its archive has no readable index";
   // The end record is the last thing in the file but for a comment.
-  const std::uint64_t tail_size = std::min(file_size_, kEndSize + kMostComment + kLocatorSize);
-  std::vector<char> tail(tail_size);
-  read_at(file_size_ - tail_size, tail.data(), tail_size);
+  const std::uint64_t file_size = content_->size();
+  const std::uint64_t tail_size = std::min(file_size, kEndSize + kMostComment + kLocatorSize);
+  const char* const tail = at(file_size - tail_size, tail_size).data();
   if (tail_size < kEndSize) fail(no_index);
-  std::uint64_t at = tail_size - kEndSize;
-  while (number<std::uint32_t>(&tail[at]) != kEnd)
-    if (at-- == 0) fail(no_index);
-  std::uint64_t n_entries = number<std::uint16_t>(&tail[at + 10]);
-  std::uint64_t index_size = number<std::uint32_t>(&tail[at + 12]);
-  std::uint64_t index_place = number<std::uint32_t>(&tail[at + 16]);
-  if (at >= kLocatorSize && number<std::uint32_t>(&tail[at - kLocatorSize]) == kEnd64Locator) {
-    char end[kEnd64Size];
-    read_at(number<std::uint64_t>(&tail[at - kLocatorSize + 8]), end, sizeof end);
-    if (number<std::uint32_t>(end) != kEnd64) fail(no_index);
-    n_entries = number<std::uint64_t>(end + 32);
-    index_size = number<std::uint64_t>(end + 40);
-    index_place = number<std::uint64_t>(end + 48);
+  std::uint64_t end = tail_size - kEndSize;
+  while (number<std::uint32_t>(tail + end) != kEnd)
+    if (end-- == 0) fail(no_index);
+  // Other readers look for the record where the comment says that it is: all must find the same.
+  if (end + kEndSize + number<std::uint16_t>(tail + end + 20) != tail_size) fail(no_index);
+  std::uint64_t n_entries = number<std::uint16_t>(tail + end + 10);
+  std::uint64_t index_size = number<std::uint32_t>(tail + end + 12);
+  std::uint64_t index_place = number<std::uint32_t>(tail + end + 16);
+  if (end >= kLocatorSize && number<std::uint32_t>(tail + end - kLocatorSize) == kEnd64Locator) {
+    const char* const end64 =
+        at(number<std::uint64_t>(tail + end - kLocatorSize + 8), kEnd64Size).data();
+    if (number<std::uint32_t>(end64) != kEnd64) fail(no_index);
+    n_entries = number<std::uint64_t>(end64 + 32);
+    index_size = number<std::uint64_t>(end64 + 40);
+    index_place = number<std::uint64_t>(end64 + 48);
   }
-  if (index_place > file_size_ || index_size > file_size_ - index_place ||
+  if (index_place > file_size || index_size > file_size - index_place ||
       n_entries > index_size / kCentralSize)
     fail(no_index);
-  std::vector<char> index(index_size);
-  read_at(index_place, index.data(), index_size);
+  const char* const index = at(index_place, index_size).data();
 
+  std::string folder;
   std::uint64_t place = 0;
   for (std::uint64_t k = 0; k < n_entries; ++k) {
     if (index_size - place < kCentralSize) fail(no_index);
-    const char* const header = &index[place];
+    const char* const header = index + place;
     if (number<std::uint32_t>(header) != kCentralHeader) fail(no_index);
     const std::uint64_t name_size = number<std::uint16_t>(header + 28);
     const std::uint64_t extra_size = number<std::uint16_t>(header + 30);
     const std::uint64_t comment_size = number<std::uint16_t>(header + 32);
     if (index_size - place - kCentralSize < name_size + extra_size + comment_size) fail(no_index);
+    const std::string name(header + kCentralSize, name_size);
     Entry entry{number<std::uint32_t>(header + 42), number<std::uint32_t>(header + 24),
-                number<std::uint32_t>(header + 16), number<std::uint16_t>(header + 10) == 0};
+                number<std::uint32_t>(header + 16), number<std::uint16_t>(header + 10) == 0, name};
     // The zip64 field holds those numbers that have no room in the header, in this order: size,
     // compressed size, place.
     const char* extra = header + kCentralSize + name_size;
@@ -141,36 +186,53 @@ void Archive::read_index() {
       }
       extra += 4 + size;
     }
-    const std::string name(header + kCentralSize, name_size);
-    const auto slash = name.find('/');
-    entries_[slash == std::string::npos ? name : name.substr(slash + 1)] = entry;
+    // Nothing is unpacked here, but somebody else may do it. And of two records of one name, no
+    // two readers need take the same.
+    if (!stays_in_folder(name))
+      fail("the name of a record, '" + printable(name) + "', leaves its folder");
+    const std::size_t slash = name.find('/');
+    if (k == 0) folder = name.substr(0, slash);
+    if (name.compare(0, slash, folder) != 0)
+      fail("its records lie in two folders, '" + printable(folder) + "' and '" +
+           printable(name.substr(0, slash)) + "'");
+    if (!entries_.emplace(name.substr(slash + 1), std::move(entry)).second)
+      fail("the record '" + printable(name) + "' is there twice");
     place += kCentralSize + name_size + extra_size + comment_size;
   }
+  if (place != index_size) fail(no_index);
 }
 
-std::vector<char> Archive::read(const std::string& name) {
+std::map<std::string, std::uint64_t> Archive::sizes() const {
+  std::map<std::string, std::uint64_t> found;
+  for (const auto& [name, entry] : entries_) found[name] = entry.size;
+  return found;
+}
+
+std::string_view Archive::read(const std::string& name) const {
+  const std::string record = "the record '" + printable(name) + "'";
   const auto found = entries_.find(name);
-  if (found == entries_.end()) fail("it has no record '" + name + "'");
+  if (found == entries_.end()) fail("it has no record '" + printable(name) + "'");
   const Entry& entry = found->second;
-  if (!entry.is_stored) fail("the record '" + name + "' is compressed");
-  char header[kLocalSize];
-  read_at(entry.place, header, sizeof header);
-  if (number<std::uint32_t>(header) != kLocalHeader)
-    fail("the record '" + name + "' is not where the index says");
-  const std::uint64_t begin = entry.place + kLocalSize + number<std::uint16_t>(header + 26) +
-                              number<std::uint16_t>(header + 28);
-  if (begin > file_size_ || entry.size > file_size_ - begin)
-    fail("the record '" + name + "' lies beyond the end");
-  std::vector<char> content(entry.size);
-  read_at(begin, content.data(), entry.size);
+  if (!entry.is_stored) fail(record + " is compressed");
+  const char* const header = at(entry.place, kLocalSize).data();
+  const std::uint64_t name_size = number<std::uint16_t>(header + 26);
+  if (number<std::uint32_t>(header) != kLocalHeader ||
+      at(entry.place + kLocalSize, name_size) != entry.full_name)
+    fail(record + " is not where the index says");
+  if (number<std::uint16_t>(header + 8) != 0) fail(record + " is compressed, says its header");
+  const std::uint64_t begin =
+      entry.place + kLocalSize + name_size + number<std::uint16_t>(header + 28);
+  if (begin > content_->size() || entry.size > content_->size() - begin)
+    fail(record + " lies beyond the end");
+  const std::string_view content = at(begin, entry.size);
   if (crc32(content) != entry.crc32)
-    fail("the checksum of the record '" + name + "' is not that of the index");
+    fail("the checksum of " + record + " is not that of the index");
   return content;
 }
 
-std::string Archive::read_text(const std::string& name) {
-  const std::vector<char> content = read(name);
-  return {content.begin(), content.end()};
+void Archive::check_all(bool may_be_packed) const {
+  for (const auto& [name, entry] : entries_)
+    if (entry.is_stored || !may_be_packed) read(name);
 }
 
 }  // namespace ekd

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "ekd/printable.hpp"
+
 namespace ekd {
 namespace {
 
@@ -117,7 +119,7 @@ class JsonParser {
     do {
       skip_space();
       std::string key = string();
-      if (!known.insert(key).second) fail("the key '" + key + "' is there twice");
+      if (!known.insert(key).second) fail("the key '" + printable(key) + "' is there twice");
       skip_space();
       expect(':');
       found.members_.emplace_back(std::move(key), value(depth + 1));

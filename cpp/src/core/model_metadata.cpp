@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "ekd/error.hpp"
+#include "ekd/printable.hpp"
 #include "json.hpp"
 
 namespace ekd {
@@ -31,6 +33,13 @@ constexpr Field kFields[] = {
 
 constexpr std::int64_t kLastElement = 118;
 
+// What a self-test may come to. Files of today need a few thousand pairs, and differ by no more
+// than the rounding of single precision.
+constexpr double kMostSelfTestPairs = 1e7;
+constexpr double kLargestTolerance = 1e-2;
+// Nobody needs more for a description; the document takes much more memory than its text.
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;
+
 constexpr const char* kMend = "; export the model again with this version of ekd [EKD-MODEL-003]";
 
 bool has_type(const Json& value, Json::Type type) {
@@ -56,7 +65,7 @@ class Reader {
         return key == field.name && field.since <= format;
       };
       if (std::none_of(std::begin(kFields), std::end(kFields), known))
-        fail("the metadata has the unknown key '" + key + "'");
+        fail("the metadata has the unknown key '" + printable(key) + "'");
     }
   }
 
@@ -90,32 +99,69 @@ int parse_format(const std::string& text, const std::string& source) {
     if (used == text.size() && format > 0) return format;
   } catch (const std::exception&) {  // reported below, with the text that was found
   }
-  throw ModelFileError("'" + source + "' has the format number '" + text +
+  throw ModelFileError("'" + source + "' has the format number '" + printable(text) +
                        "', expected a positive integer" + kMend);
 }
 
-std::vector<double> flattened(const Json& rows) {
+// Rows of three numbers.
+std::vector<double> vectors(const Json& rows) {
   std::vector<double> values;
-  for (const Json& row : rows.items())
+  for (const Json& row : rows.items()) {
+    if (row.items().size() != 3) throw JsonError("found a row that does not have 3 numbers");
     for (const Json& value : row.items()) values.push_back(value.number());
+  }
   return values;
+}
+
+std::array<double, 3> cross(const double* a, const double* b) {
+  return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
+}
+
+// About how many pairs of atoms, images included, the list of a self-test has at most.
+double most_pairs(const SelfTest& test, double cutoff) {
+  const auto n_atoms = static_cast<double>(test.species.size());
+  double n_images = n_atoms;
+  for (int d = 0; d < 3; ++d) {
+    if (test.pbc[d] == 0) continue;
+    const double* const a = test.cell.data() + 3 * ((d + 1) % 3);
+    const double* const b = test.cell.data() + 3 * ((d + 2) % 3);
+    const std::array<double, 3> normal = cross(a, b);
+    double volume = 0.0, square = 0.0;
+    for (int c = 0; c < 3; ++c) {
+      volume += normal[c] * test.cell[3 * d + c];
+      square += normal[c] * normal[c];
+    }
+    n_images *= 1.0 + 2.0 * cutoff * std::sqrt(square) / std::abs(volume);
+  }
+  return n_atoms * n_images;
 }
 
 SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const Reader& reader) {
   SelfTest test;
-  std::vector<double> cell;
+  std::vector<double> cell, virial;
   std::vector<bool> pbc;
   try {
+    static constexpr std::string_view known_keys[] = {
+        "atomic_numbers", "positions", "cell",        "pbc",       "energy",
+        "forces",         "virial",    "uncertainty", "tolerance",
+    };
+    for (const auto& [key, value] : frame.members())
+      reader.require(
+          std::find(std::begin(known_keys), std::end(known_keys), key) != std::end(known_keys),
+          "'self_test' in the metadata has the unknown key '" + printable(key) + "'");
     for (const Json& number : frame.at("atomic_numbers").items()) {
       const auto& known = metadata.atomic_numbers;
       const auto found = std::find(known.begin(), known.end(), number.integer());
       reader.require(found != known.end(), "the self-test has an element the model lacks");
       test.species.push_back(found - known.begin());
     }
-    test.positions = flattened(frame.at("positions"));
-    test.forces = flattened(frame.at("forces"));
-    if (metadata.uncertainty) test.uncertainty = frame.at("uncertainty").numbers();
-    cell = flattened(frame.at("cell"));
+    test.positions = vectors(frame.at("positions"));
+    test.forces = vectors(frame.at("forces"));
+    const Json* const uncertainty = frame.find("uncertainty");
+    if (metadata.uncertainty || uncertainty != nullptr)
+      test.uncertainty = frame.at("uncertainty").numbers();
+    cell = vectors(frame.at("cell"));
+    virial = vectors(frame.at("virial"));
     pbc = frame.at("pbc").booleans();
     test.energy = frame.at("energy").number();
     test.tolerance = frame.at("tolerance").number();
@@ -125,10 +171,18 @@ SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const
   const std::size_t n = 3 * test.species.size();
   const std::size_t n_uncertain = metadata.uncertainty ? test.species.size() : 0;
   reader.require(n > 0 && test.positions.size() == n && test.forces.size() == n &&
-                     test.uncertainty.size() == n_uncertain && cell.size() == 9 && pbc.size() == 3,
+                     test.uncertainty.size() == n_uncertain && cell.size() == 9 &&
+                     virial.size() == 9 && pbc.size() == 3,
                  "the arrays of 'self_test' in the metadata do not fit together");
+  reader.require(test.tolerance > 0.0 && test.tolerance <= kLargestTolerance,
+                 "'tolerance' of 'self_test' in the metadata is not between 0 and 0.01");
   std::copy(cell.begin(), cell.end(), test.cell.begin());
   std::copy(pbc.begin(), pbc.end(), test.pbc.begin());
+  // A cell without a volume is refused by the neighbour list, in words of its own.
+  const double n_pairs = most_pairs(test, metadata.cutoff);
+  reader.require(!(n_pairs > kMostSelfTestPairs && std::isfinite(n_pairs)),
+                 "'self_test' in the metadata has more pairs of atoms than a test needs: its cell "
+                 "is too small for the cutoff, or it has too many atoms");
   return test;
 }
 
@@ -153,6 +207,10 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
         "'" + source + "' has model format " + std::to_string(format) +
         ", which ekd " EKD_VERSION
         " no longer reads; export the model again with this version of ekd [EKD-MODEL-004]");
+  if (text.size() > kMostBytes)
+    throw ModelFileError("'" + source + "' is damaged: its metadata take " +
+                         std::to_string(text.size()) + " bytes, expected " +
+                         std::to_string(kMostBytes) + " at most" + kMend);
   Json document;
   try {
     document = Json::parse(text);
@@ -188,9 +246,9 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
     units += (units.empty() ? "" : ", ") + name + " " +
              (unit.is(Json::Type::kString) ? unit.string() : unit.type_name());
   reader.require(units == "length angstrom, energy eV" || units == "energy eV, length angstrom",
-                 "units are '" + units + "', expected length angstrom, energy eV");
+                 "units are '" + printable(units) + "', expected length angstrom, energy eV");
   reader.require(metadata.dtype == "float32" || metadata.dtype == "float64",
-                 "dtype is '" + metadata.dtype + "', expected 'float32' or 'float64'");
+                 "dtype is '" + printable(metadata.dtype) + "', expected 'float32' or 'float64'");
   reader.require(!metadata.elements.empty(), "there are no elements");
   reader.require(metadata.elements.size() == metadata.atomic_numbers.size(),
                  "elements and atomic_numbers differ in length");
@@ -201,6 +259,9 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
     reader.require(std::find(metadata.atomic_numbers.begin(), number, *number) == number,
                    "the atomic number " + std::to_string(*number) + " is there twice");
   }
+  for (auto name = metadata.elements.begin(); name != metadata.elements.end(); ++name)
+    reader.require(std::find(metadata.elements.begin(), name, *name) == name,
+                   "the element '" + printable(*name) + "' is there twice");
   reader.require(std::isfinite(metadata.cutoff) && metadata.cutoff > 0.0,
                  "the cutoff is not a positive number");
   reader.require(metadata.n_interactions >= 1, "n_interactions is below 1");
@@ -212,6 +273,14 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   reader.require(metadata.n_members >= 1, "n_members is below 1");
   reader.require(std::ssize(document.at("provenance").items()) == metadata.n_members,
                  "provenance does not have n_members entries");
+  for (const Json& entry : document.at("provenance").items())
+    reader.require(entry.is(Json::Type::kObject), "provenance holds something else than objects");
+  const auto& references = document.at("energy_reference").members();
+  reader.require(references.size() == metadata.elements.size(),
+                 "energy_reference does not have one energy for each element");
+  for (const auto& [element, energy] : references)
+    reader.require(metadata.species_of(element) >= 0 && energy.is_number(),
+                   "energy_reference does not have one energy for each element");
   reader.require(document.at("strictly_local").boolean() == (metadata.n_interactions == 1),
                  "strictly_local contradicts n_interactions");
   const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
+#include <string_view>
 
 #include "ekd/error.hpp"
 #include "ekd/model_metadata.hpp"
+#include "ekd/printable.hpp"
 #include "json.hpp"
 
 namespace ekd {
@@ -13,6 +16,8 @@ namespace {
 
 constexpr std::int64_t kMostDimensions = 4;
 constexpr std::int64_t kMostNumbers = std::int64_t{1} << 32;
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of the description
+constexpr std::int64_t kAlignment = 64;
 
 std::string text(const std::vector<std::int64_t>& shape) {
   std::string words = "[";
@@ -27,6 +32,32 @@ void copy(const void* from, std::vector<T>& to) {
     std::memcpy(&number, static_cast<const char*>(from) + k * sizeof(Stored), sizeof(Stored));
     to[k] = static_cast<T>(number);
   }
+}
+
+// That an object has these keys and no others.
+void check_keys(const Json& object, const char* what,
+                std::initializer_list<std::string_view> known) {
+  for (const auto& [key, value] : object.members())
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      throw JsonError(std::string(what) + " has the unknown key '" + printable(key) + "'");
+}
+
+struct Extent {
+  std::int64_t begin, end;  // bytes
+};
+
+// Whether arrays lie side by side, with no more than what aligns them in between: a number that two
+// share, or that no array has, is a sign of damage, and few bytes could be many weights.
+bool fill(std::vector<Extent> extents, std::int64_t size) {
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return a.begin < b.begin || (a.begin == b.begin && a.end < b.end);
+  });
+  std::int64_t end = 0;
+  for (const Extent& extent : extents) {
+    if (extent.begin < end || extent.begin - end >= kAlignment) return false;
+    end = extent.end;
+  }
+  return end == size;
 }
 
 }  // namespace
@@ -65,7 +96,13 @@ std::vector<T> Weights::get(const std::string& name, const std::vector<std::int6
     copy<double>(array.data, values);
   for (const T value : values)
     if (!std::isfinite(value)) fail("the weight '" + name + "' holds a number that is not finite");
+  array.is_used = true;
   return values;
+}
+
+void Weights::check_all_used() const {
+  for (const auto& [name, array] : arrays_)
+    if (!array.is_used) fail("the network has no use for the weight '" + printable(name) + "'");
 }
 
 template std::vector<float> Weights::get<float>(const std::string&,
@@ -78,12 +115,21 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
   const auto memory = std::make_shared<const std::vector<char>>(std::move(numbers));
   const Weights nothing(source);
   std::vector<HipnnWeights> members;
+  std::vector<Extent> extents;
+  if (description.size() > kMostBytes)
+    nothing.fail("the description of its weights takes " + std::to_string(description.size()) +
+                 " bytes, expected " + std::to_string(kMostBytes) + " at most");
   try {
     const Json document = Json::parse(description);
+    check_keys(document, "it", {"members", "arrays"});
     for (const Json& entry : document.at("members").items()) {
+      check_keys(
+          entry, "a member",
+          {"architecture", "cutoff", "l_max", "n_atom_layers", "cusp", "zbl", "uncertainty"});
       const auto architecture = entry.at("architecture").string();
       if (architecture != "HIP-NN-TS")
-        nothing.fail("its weights are those of '" + architecture + "', expected HIP-NN-TS");
+        nothing.fail("its weights are those of '" + printable(architecture) +
+                     "', expected HIP-NN-TS");
       HipnnWeights member;
       member.cutoff = entry.at("cutoff").number();
       member.l_max = entry.at("l_max").integer();
@@ -96,37 +142,47 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
       members.push_back(std::move(member));
     }
     for (const Json& entry : document.at("arrays").items()) {
+      check_keys(entry, "an array", {"name", "dtype", "shape", "offset"});
       const auto name = entry.at("name").string();
       const auto dtype = entry.at("dtype").string();
+      const std::string weight = "the weight '" + printable(name) + "'";
       Weights::Array array;
       array.shape = entry.at("shape").integers();
       array.is_single = dtype == "float32";
       if (!array.is_single && dtype != "float64")
-        nothing.fail("the weight '" + name + "' is of type '" + dtype +
+        nothing.fail(weight + " is of type '" + printable(dtype) +
                      "', expected float32 or float64");
       if (std::ssize(array.shape) > kMostDimensions)
-        nothing.fail("the weight '" + name + "' has more than 4 dimensions");
+        nothing.fail(weight + " has more than 4 dimensions");
       std::int64_t size = 1;
       for (const std::int64_t extent : array.shape) {
         if (extent < 0 || extent > kMostNumbers / std::max<std::int64_t>(size, 1))
-          nothing.fail("the weight '" + name + "' has the shape " + text(array.shape));
+          nothing.fail(weight + " has the shape " + text(array.shape));
         size *= extent;
       }
       const auto offset = entry.at("offset").integer();
       const std::int64_t bytes = size * (array.is_single ? 4 : 8);
       if (offset < 0 || offset > std::ssize(*memory) || bytes > std::ssize(*memory) - offset)
-        nothing.fail("the weight '" + name + "' lies beyond the end of its record");
+        nothing.fail(weight + " lies beyond the end of its record");
       array.data = memory->data() + offset;
+      extents.push_back({offset, offset + bytes});
+      // "0.blocks.1.outer.weight" is of the first member.
       const auto dot = name.find('.');
-      const std::string number = name.substr(0, dot);
-      for (std::size_t k = 0; k < members.size(); ++k)
-        if (dot != std::string::npos && number == std::to_string(k))
-          members[k].arrays.add(name.substr(dot + 1), array);
+      std::size_t owner = 0;
+      while (owner < members.size() &&
+             (dot == std::string::npos || name.substr(0, dot) != std::to_string(owner)))
+        ++owner;
+      if (owner == members.size()) nothing.fail(weight + " belongs to no network of the file");
+      const std::string own_name = name.substr(dot + 1);
+      if (members[owner].arrays.has(own_name)) nothing.fail(weight + " is there twice");
+      members[owner].arrays.add(own_name, array);
     }
   } catch (const JsonError& error) {
     nothing.fail(std::string("the description of its weights cannot be read (") + error.what() +
                  ")");
   }
+  if (!fill(std::move(extents), std::ssize(*memory)))
+    nothing.fail("its weights overlap, or leave numbers to nobody");
   return members;
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "ekd/archive.hpp"
 #include "ekd/batch_results.hpp"
 #include "ekd/buffer.hpp"
 #include "ekd/device_check.hpp"
@@ -99,8 +100,10 @@ struct Model {
 };
 
 std::unique_ptr<Model> open(const std::string& path, const std::string& device, std::int64_t block,
-                            const std::function<std::uintptr_t()>& find_torch) {
+                            const std::function<std::uintptr_t()>& find_torch,
+                            const std::string& sha256) {
   ekd::ModelOptions options;
+  options.sha256 = sha256;
   options.device = device;
   options.block = block;
   options.find_torch = [&] { return reinterpret_cast<ekd::OpenScript>(find_torch()); };
@@ -274,13 +277,29 @@ PYBIND11_MODULE(_core, module) {
       "read_model_file",
       [](const std::string& path) {
         const ekd::ModelFile file = ekd::read_model_file(path);
-        return py::make_tuple(file.json, file.has_weights);
+        return py::make_tuple(file.json, file.has_weights, file.archive.sha256());
       },
       py::arg("path"),
-      "The JSON metadata of an exported model, checked; and whether it holds plain weights.");
+      "The JSON metadata of an exported model, checked; whether it holds plain weights; and the "
+      "SHA-256 of the file.");
+  py::class_<ekd::Archive>(module, "Archive")
+      .def(py::init<const std::string&>(), py::arg("path"))
+      .def("sizes", &ekd::Archive::sizes, "Bytes of every record, by name without the folder.")
+      .def(
+          "read",
+          [](const ekd::Archive& archive, const std::string& name) {
+            return py::bytes(archive.read(name));
+          },
+          py::arg("name"), "A record, whose checksum is right.")
+      .def("check_all", &ekd::Archive::check_all, py::arg("may_be_packed") = false,
+           "Compare the checksums of all records.")
+      .def_property_readonly(
+          "content", [](const ekd::Archive& archive) { return py::bytes(*archive.content()); },
+          "The bytes of the file.");
   py::class_<Model>(module, "ExportedModel")
       .def(py::init(&open), py::arg("path"), py::arg("device"), py::arg("block"),
-           py::arg("find_torch"))
+           py::arg("find_torch"), py::arg("sha256") = "")
+      .def_property_readonly("sha256", [](const Model& model) { return model.model.sha256(); })
       .def_property_readonly("metadata_json",
                              [](const Model& model) { return model.model.metadata_json(); })
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),

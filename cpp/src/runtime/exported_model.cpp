@@ -50,22 +50,27 @@ double largest_difference(const Buffer<double>& found, const std::vector<double>
 }  // namespace
 
 ExportedModel::ExportedModel(const std::string& path, const ModelOptions& options) : path_(path) {
-  ModelFile file = read_model_file(path);
+  ModelFile file = read_model_file(path, options.sha256);
   metadata_ = file.metadata;
   json_ = file.json;
+  sha256_ = file.archive.sha256();
   single_ = options.precision == Precision::kModel ? metadata_.dtype == "float32"
                                                    : options.precision == Precision::kSingle;
   device_ = options.device;
   process_ = options.process;
   if (options.device == "cpu" && file.has_weights) {
-    for (const HipnnWeights& weights : read_weights(file))
+    for (const HipnnWeights& weights : read_weights(file)) {
       members_.push_back(make_hipnn_network(weights, single_, options.block));
+      weights.arrays.check_all_used();
+    }
     return;
   }
   if (device::is_device(options.device) && file.has_weights) {
-    for (const HipnnWeights& weights : read_weights(file))
+    for (const HipnnWeights& weights : read_weights(file)) {
       members_.push_back(
           make_device_network(weights, options.device, single_, options.block, options.process));
+      weights.arrays.check_all_used();
+    }
     return;
   }
   if (options.device == "emulated")
@@ -80,8 +85,9 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
         "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
         "upgrade', where torch is installed [EKD-MODEL-006]");
   const OpenScript open_script = options.find_torch();
-  members_ = open_script({path, &metadata_, options.device, single_, options.block,
-                          options.n_threads, options.process});
+  file.archive.check_all(true);  // torch does not look at checksums
+  members_ = open_script({path, file.archive.content().get(), &metadata_, options.device, single_,
+                          options.block, options.n_threads, options.process});
 }
 
 std::int64_t ExportedModel::exchange_width() const {
@@ -146,7 +152,13 @@ void ExportedModel::self_test() {
   structure.positions = test.positions.data();
   structure.cells = test.cell.data();
   structure.pbc = test.pbc.data();
-  const NeighborList list = build_neighbor_list(structure, metadata_.cutoff);
+  NeighborList list;
+  try {
+    list = build_neighbor_list(structure, metadata_.cutoff);
+  } catch (const StructureError& error) {
+    throw ModelFileError("'" + path_ + "' is damaged: the structure of its self-test is none (" +
+                         error.what() + "); copy or export it again");
+  }
 
   AtomGraph graph;
   graph.n_atoms = graph.n_centers = graph.n_owned = n_atoms;

@@ -10,8 +10,8 @@ constexpr const char* kIdentityRecord = ".data/serialization_id";  // torch's ha
 
 }  // namespace
 
-ModelFile read_model_file(const std::string& path) {
-  ModelFile file{Archive(path), {}, {}};
+ModelFile read_model_file(const std::string& path, const std::string& sha256) {
+  ModelFile file{Archive(path, sha256), {}, {}};
   Archive& archive = file.archive;
   const std::string format_record = std::string("extra/") + kFormatRecord;
   const std::string metadata_record = std::string("extra/") + kMetadataRecord;
@@ -29,8 +29,9 @@ ModelFile read_model_file(const std::string& path) {
 std::vector<HipnnWeights> read_weights(ModelFile& file) {
   const ModelMetadata& metadata = file.metadata;
   const std::string& path = file.archive.path();
+  const std::string_view numbers = file.archive.read(kNumbersRecord);
   std::vector<HipnnWeights> members = parse_weights(
-      file.archive.read_text(kWeightsRecord), file.archive.read(kNumbersRecord), metadata, path);
+      file.archive.read_text(kWeightsRecord), {numbers.begin(), numbers.end()}, metadata, path);
   // The engine builds neighbour lists and sizes buffers by the metadata: the weights must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)

@@ -3,11 +3,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/frontend/function_schema_parser.h>
 #include <torch/script.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <sstream>
 
@@ -18,6 +21,22 @@
 
 namespace ekd {
 namespace {
+
+// The bytes of a file, for torch.
+class Bytes : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  explicit Bytes(const std::string& content) : content_(content) {}
+  size_t size() const override { return content_.size(); }
+  size_t read(uint64_t place, void* to, size_t n, const char*) const override {
+    if (place >= content_.size()) return 0;
+    const size_t n_read = std::min<size_t>(n, content_.size() - place);
+    std::memcpy(to, content_.data() + place, n_read);
+    return n_read;
+  }
+
+ private:
+  const std::string& content_;
+};
 
 // The model calls operators by name; all of them must be there, with the same arguments.
 void check_operators(const ModelMetadata& metadata, const std::string& path) {
@@ -97,7 +116,7 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
   }
   torch::jit::Module module;
   try {
-    module = torch::jit::load(request.path, device);
+    module = torch::jit::load(std::make_shared<Bytes>(*request.content), device);
   } catch (const std::exception&) {
     throw ModelFileError("'" + request.path +
                          "' is truncated or damaged: its metadata is sound but the model does not "

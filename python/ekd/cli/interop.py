@@ -40,20 +40,27 @@ def import_hippynn(
     energy_unit: Annotated[
         str, typer.Option("--energy-unit", help="Unit of its energies: hippynn records none.")
     ] = "eV",
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code", help="Read the files, which may run code: you trust whoever wrote them."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Turn a trained hippynn HIP-NN or HIP-NN-TS model into one of ekd's.
 
     Energies and forces stay the same to rounding; what ekd cannot represent is refused. The files
-    of hippynn are Python pickles, which run code when they are read: import only what you trust.
+    of hippynn are Python pickles, which run code when they are read: import only what you trust,
+    and say so with `--allow-code`.
 
     **Examples**
 
-        ekd import-hippynn my_training
+        ekd import-hippynn my_training --allow-code
 
-        ekd import-hippynn my_training --energy-unit kcal/mol --export model.pt
+        ekd import-hippynn my_training --allow-code --energy-unit kcal/mol --export model.pt
 
-        ekd import-hippynn my_training/best_checkpoint.pt --output teacher.pt
+        ekd import-hippynn my_training/best_checkpoint.pt --allow-code --output teacher.pt
 
     As a teacher, in a configuration file:
 
@@ -69,7 +76,7 @@ def import_hippynn(
                 f"'{path}' already exists; add --overwrite to replace it, or name another file",
                 code="EKD-RUN-001",
             )
-    trained = from_hippynn(source, energy=energy, energy_unit=energy_unit)
+    trained = from_hippynn(source, energy=energy, energy_unit=energy_unit, allow_code=allow_code)
     trained.save(output)
     if export is not None:
         dtype = str(next(trained.model.parameters()).dtype).removeprefix("torch.")

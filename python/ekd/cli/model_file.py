@@ -24,9 +24,14 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     model: ModelPath,
-    as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The SHA-256 and all metadata as JSON.")
+    ] = False,
 ) -> None:
     """Show what an exported model says about itself, and what is doubtful about its energies.
+
+    The SHA-256 of the file comes first: it is what ``sha256`` of `pair_style ekd` and of the ASE
+    calculator expects. Nothing in the file is run: it can be one that you do not trust.
 
     **Examples**
 
@@ -34,9 +39,10 @@ def inspect(
 
         ekd inspect student.pt --json | jq .provenance
     """
-    from ekd.inference import read_metadata
+    from ekd.inference import read_card
 
-    metadata = asdict(read_metadata(model))
+    card, sha256 = read_card(model)
+    metadata = {"sha256": sha256, **asdict(card)}
     if as_json:
         print(json.dumps(metadata, indent=1))
         return
@@ -108,7 +114,9 @@ def _doubts(metadata: dict[str, Any]) -> list[str]:
     from ekd.elements import atomic_number
 
     entries = [entry.get("reference_warnings", []) for entry in metadata["provenance"]]
-    doubts = list(dict.fromkeys(text for entry in entries for text in entry))
+    # The provenance is open: whoever wrote the file has put there what they liked.
+    listed = [entry if isinstance(entry, list) else [entry] for entry in entries]
+    doubts = list(dict.fromkeys(str(text) for entry in listed for text in entry))
     energies = {atomic_number(s): e for s, e in metadata["energy_reference"].items()}
     try:
         from ekd.data.reference_checks import of_values

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
+from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
 from ekd.data.mapped import Reference
 from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
@@ -42,6 +43,8 @@ _STORED = {
     "forces": ("<f8", "eV/Å"),
     "group_index": ("<i4", ""),
 }
+# Of the fingerprint first, and then the rest of the content.
+_IN_ORDER = sorted(_STORED, key=[*dict(FINGERPRINTED), *_STORED].index)
 _MAPPED = ("atomic_numbers", "positions", "forces", "cells")
 _CHUNK_BYTES = 2**20
 _COPY_BYTES = 2**26
@@ -107,7 +110,8 @@ def load(
         reference_energies: eV by atomic number, instead of those in the file.
 
     Raises:
-        DataError: the file is damaged, or the unpacked copy cannot be written.
+        DataError: the file is damaged, or the unpacked copy cannot be written. What is read is
+            compared with the checksum of the content; mapped arrays are not.
     """
     header = read_header(path)
     if stream is None:
@@ -117,6 +121,13 @@ def load(
     with opened(place) as file:
         arrays: dict[str, Any] = {name: _array(file, name, stream) for name in _STORED}
         names = np.array(group_names(file), dtype=np.str_)
+    _require_arrays(path, arrays, header.n_configs, header.n_atoms, len(names))
+    if not stream and (found := _digests(arrays, names)) != _stated(header):
+        raise DataError(
+            f"'{path}' has the content {found[1][:12]} and the fingerprint {found[0][:12]}, but "
+            f"was written with {header.content_sha256[:12]} and {header.fingerprint[:12]}: it is "
+            "damaged; prepare it again"
+        )
     if (pbc := arrays["pbc"]) is not None:
         arrays["pbc"] = pbc.astype(bool)
     if not stream:
@@ -129,16 +140,70 @@ def load(
         reference_energies=reference_energies or header.reference_energies,
         **arrays,
     )
-    if stream:
-        # A cached property: what is mapped need not be read as a whole for it.
-        vars(dataset)["fingerprint"] = header.fingerprint
-    elif dataset.fingerprint != header.fingerprint:
-        raise DataError(
-            f"'{path}' has the fingerprint {dataset.fingerprint[:12]}, but was written with "
-            f"{header.fingerprint[:12]}: it is damaged; prepare it again",
-            code="EKD-DATA-019",
-        )
+    # A cached property: it has just been compared, or what is mapped is not to be read for it.
+    vars(dataset)["fingerprint"] = header.fingerprint
     return dataset
+
+
+def _stated(header: Header) -> tuple[str, str]:
+    return header.fingerprint, header.content_sha256
+
+
+def _digests(arrays: Mapping[str, Any], names: NDArray[np.str_]) -> tuple[str, str]:
+    """Fingerprint, and SHA-256 of the content, which begins with the same arrays."""
+    kinds = dict(FINGERPRINTED)
+    content = hashlib.sha256()
+    fingerprint = ""
+    for name in _IN_ORDER:
+        if fingerprint == "" and name not in kinds:
+            fingerprint = content.hexdigest()
+        if arrays[name] is not None:
+            kind = kinds.get(name, _STORED[name][0])
+            content.update(np.ascontiguousarray(arrays[name], dtype=kind).data)
+    content.update("\0".join(names.tolist()).encode())
+    return fingerprint, content.hexdigest()
+
+
+def _require_arrays(
+    path: Path, arrays: Mapping[str, Any], n_configs: int, n_atoms: int, n_groups: int
+) -> None:
+    """That every array has the type and the shape that it is written with.
+
+    Raises:
+        DataError: one has not, or points beyond another one.
+    """
+    shapes = {
+        "offsets": (n_configs + 1,),
+        "atomic_numbers": (n_atoms,),
+        "positions": (n_atoms, 3),
+        "energies": (n_configs,),
+        "cells": (n_configs, 3, 3),
+        "pbc": (n_configs, 3),
+        "forces": (n_atoms, 3),
+        "group_index": (n_configs,),
+    }
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array is None and name in ("cells", "pbc", "forces"):
+            continue
+        found = "missing" if array is None else f"{array.dtype.str} {array.shape}"
+        if found != f"{np.dtype(_STORED[name][0]).str} {shape}":
+            raise DataError(
+                f"'{name}' in '{path}' is {found}, expected {_STORED[name][0]} {shape}: it is "
+                "damaged; prepare it again"
+            )
+    offsets, groups = arrays["offsets"], arrays["group_index"]
+    if n_configs and (
+        offsets[0] != 0
+        or offsets[-1] != n_atoms
+        or (np.diff(offsets) < 1).any()
+        or groups.min() < 0
+        or groups.max() >= n_groups
+    ):
+        raise DataError(
+            f"the offsets or the groups in '{path}' do not fit to its arrays: it is damaged; "
+            "prepare it again"
+        )
 
 
 def write(
@@ -171,9 +236,9 @@ def write(
     fingerprint, content = hashlib.sha256(), hashlib.sha256()
     # Aligned, so that a mapped array is one that numpy can use at full speed.
     options = {"alignment_threshold": 1, "alignment_interval": 64}
-    with h5py.File(path, "w", **({} if compress else options)) as file:
+    with h5py.File(path, "w", libver=WRITTEN_AS, **({} if compress else options)) as file:
         # In the order of the fingerprint, the rest after it.
-        for name in sorted(columns, key=[*kinds, *_STORED].index):
+        for name in filter(columns.__contains__, _IN_ORDER):
             dataset = _create(file, name, shapes[name], compress)
             row = 0
             for piece in columns[name]:
@@ -201,6 +266,7 @@ def write(
         if reference_energies:
             named = {symbol(z): energy for z, energy in sorted(reference_energies.items())}
             file.attrs["reference_energies"] = json.dumps(named)
+        seal(file)
 
 
 @contextmanager
@@ -217,12 +283,13 @@ def opened(path: Path) -> Iterator[h5py.File]:
                 f"'{path}' was not made by 'ekd prepare' or 'ekd pool'; prepare it first",
                 code="EKD-DATA-020",
             )
-        if not 1 <= found <= FORMAT:
+        if not isinstance(found, (int, np.integer)) or not 1 <= found <= FORMAT:
             raise DataError(
                 f"'{path}' has dataset format {found}, and this ekd reads formats 1 to {FORMAT}; "
                 "update ekd, or prepare the data again",
                 code="EKD-DATA-021",
             )
+        check_seal(file)
         yield file
 
 
@@ -230,7 +297,15 @@ def opened(path: Path) -> Iterator[h5py.File]:
 def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (
+        OSError,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise DataError(
             f"'{path}' is damaged ({error}); prepare it again", code="EKD-DATA-019"
         ) from None
@@ -239,6 +314,19 @@ def _blamed_on(path: Path) -> Iterator[None]:
 def _header(file: h5py.File) -> Header:
     attributes = file.attrs
     isolated = json.loads(attributes.get("reference_energies", "null"))
+    if isolated is not None and not (
+        isinstance(isolated, dict)
+        and all(type(e) in (int, float) and np.isfinite(e) for e in isolated.values())
+    ):
+        raise ValueError("'reference_energies' are not one number for each element")
+    preparation = json.loads(attributes["preparation"])
+    sources = preparation.get("sources") if isinstance(preparation, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+        raise ValueError("'preparation' does not name its sources")
+    for name in filter(file.__contains__, (*_STORED, "group_names")):
+        if not isinstance(file[name], h5py.Dataset):
+            raise ValueError(f"'{name}' is a group, expected an array")
+        require_possible_size(file[name])
     return Header(
         n_configs=len(file["energies"]),
         n_atoms=len(file["positions"]),
@@ -248,7 +336,7 @@ def _header(file: h5py.File) -> Header:
         content_sha256=str(attributes["content_sha256"]),
         level_of_theory=str(attributes["level_of_theory"]),
         n_dropped=int(attributes["n_dropped"]),
-        preparation=json.loads(attributes["preparation"]),
+        preparation=preparation,
         reference_energies=isolated and {atomic_number(s): e for s, e in isolated.items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
+from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
 from ekd.data.mapped import Reference, chain, row_blocks
 from ekd.distillation.parts import Arrays, digest
-from ekd.errors import DataError
+from ekd.errors import ConfigError, DataError
 from ekd.files import atomic_write
 
 FORMAT = 2
@@ -283,21 +285,65 @@ class LabelFile:
                     f"'{path}' has label format {found}, expected {FORMAT}; label the data again",
                     code="EKD-LABELS-006",
                 )
+            check_seal(self._file)
+            self._require_arrays()
             self._sha256 = self._file["chunk_sha256"].asstr()[()]
             self._configs = self._file["chunk_configs"][()]
             self._atoms = self._file["chunk_atoms"][()]
             self.n_chunks = len(self._sha256)
+            self._require_bounds()
             self.header = self._header()
         except DataError:
             self._file.close()
             raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            AttributeError,
+            OverflowError,
+            ConfigError,
+        ) as error:
             self._file.close()
             raise self._damaged(error) from None
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    def _require_arrays(self) -> None:
+        """That arrays are there, of their types, and no larger than they can be."""
+        rows = {"forces": 2, "member_energies": 2}
+        for name in (*UNITS, "chunk_sha256", "chunk_configs", "chunk_atoms"):
+            if name not in self._file:
+                if name in ("energies", "energies_std"):
+                    continue
+                raise KeyError(name)
+            array = self._file[name]
+            if not isinstance(array, h5py.Dataset):
+                raise TypeError(f"'{name}' is a group, expected an array")
+            require_possible_size(array)
+            if array.ndim != rows.get(name, 1):
+                raise ValueError(f"'{name}' has the shape {array.shape}")
+            if name in UNITS and array.dtype != np.float64:
+                raise TypeError(f"'{name}' is of type {array.dtype}, expected float64")
+        if self._file["forces"].shape[1] != 3:
+            raise ValueError(f"'forces' has the shape {self._file['forces'].shape}")
+
+    def _require_bounds(self) -> None:
+        """That the chunks are all of the file: what is in none of them has no checksum."""
+        for ends, names in ((self._configs, UNITS.keys() - _PER_ATOM), (self._atoms, _PER_ATOM)):
+            lengths = {len(self._file[name]) for name in names if name in self._file}
+            if (
+                ends.dtype.kind not in "iu"
+                or len(ends) != self.n_chunks + 1
+                or ends[0] != 0
+                or (np.diff(ends.astype(np.int64)) < 0).any()
+                or lengths != {int(ends[-1])}
+            ):
+                raise ValueError("its chunks are not those of its arrays")
 
     def chunk(self, number: int) -> Arrays:
         """The arrays of a chunk.
@@ -313,7 +359,7 @@ class LabelFile:
         """Whether the arrays of a chunk have the checksum that they were written with."""
         try:
             return digest(self._read(number)) == str(self._sha256[number])
-        except (OSError, KeyError, RuntimeError):
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError):
             return False
 
     def everything(self, mapped: bool = False) -> dict[str, Any]:
@@ -328,7 +374,7 @@ class LabelFile:
                 else:
                     place = Reference.to(self.path, array.dtype, array.shape, offset)
                     arrays[name] = place.open()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise self._damaged(error) from None
         return arrays
 
@@ -345,7 +391,10 @@ class LabelFile:
         extra = None
         if "extra" in self._file:
             extra = _read_extra(self._file["extra"], str(self.path))
-            if extra.fingerprint != attributes["extra_fingerprint"]:
+            groups = attributes.get("extra_groups_sha256")
+            if extra.fingerprint != attributes["extra_fingerprint"] or (
+                groups is not None and groups != _groups_digest(extra)
+            ):
                 raise self._damaged("the extra configurations")
         return Header(
             data_fingerprint=str(attributes["data_fingerprint"]),
@@ -376,7 +425,7 @@ def write(
     bounds = np.append(np.arange(0, len(sizes), header.chunk_size), len(sizes))
     atoms = np.concatenate([[0], np.cumsum(sizes)])[bounds]
     checksums = []
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=WRITTEN_AS) as file:
         for number, arrays in enumerate(chunks):
             checksums.append(digest(arrays))
             for name in filter(arrays.__contains__, UNITS):
@@ -392,12 +441,18 @@ def write(
         if header.extra is not None:
             _write_extra(file.create_group("extra"), header.extra)
             file.attrs["extra_fingerprint"] = header.extra.fingerprint
+            file.attrs["extra_groups_sha256"] = _groups_digest(header.extra)
         file.attrs["ekd_labels_format"] = FORMAT
         file.attrs["data_fingerprint"] = header.data_fingerprint
         file.attrs["chunk_size"] = header.chunk_size
         if header.wall is not None:
             file.attrs["wall"] = header.wall.model_dump_json()
         file.attrs["teachers"] = json.dumps([vars(teacher) for teacher in header.teachers])
+        seal(file)
+
+
+def _groups_digest(extra: Dataset) -> str:
+    return hashlib.sha256("\0".join(extra.groups.tolist()).encode()).hexdigest()
 
 
 def _write_extra(group: h5py.Group, extra: Dataset) -> None:
@@ -409,14 +464,25 @@ def _write_extra(group: h5py.Group, extra: Dataset) -> None:
 
 
 def _read_extra(group: h5py.Group, path: str) -> Dataset:
+    for name in filter(group.__contains__, (*_EXTRA, "groups")):
+        require_possible_size(group[name])
     arrays: dict[str, Any] = {name: group[name][()] if name in group else None for name in _EXTRA}
+    kinds = {"positions": "f8", "cells": "f8", "offsets": "i8", "pbc": "b1"}
+    for name, kind in kinds.items():
+        if arrays[name] is not None and arrays[name].dtype != np.dtype(kind):
+            raise TypeError(f"'extra/{name}' is of type {arrays[name].dtype}, expected {kind}")
+    if arrays["atomic_numbers"].dtype.kind not in "iu":
+        raise TypeError(f"'extra/atomic_numbers' is of type {arrays['atomic_numbers'].dtype}")
     n_configs = len(arrays["offsets"]) - 1
-    return Dataset(
-        **arrays,
-        energies=np.full(n_configs, np.nan),
-        groups=group["groups"].asstr()[()].astype(np.str_),
-        provenance=Provenance(path, "", "none", 0),
-    )
+    try:
+        return Dataset(
+            **arrays,
+            energies=np.full(n_configs, np.nan),
+            groups=group["groups"].asstr()[()].astype(np.str_),
+            provenance=Provenance(path, "", "none", 0),
+        )
+    except DataError as error:  # which says nothing of the file
+        raise ValueError(f"the extra configurations: {error}") from None
 
 
 def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:

@@ -43,7 +43,8 @@ def upgrade_model(
     if has_weights(path):
         return False
     _native.load_ops()
-    document, _ = _native.core().read_model_file(os.fspath(path))
+    document, _, _ = _native.core().read_model_file(os.fspath(path))
+    _native.core().Archive(os.fspath(path)).check_all(True)  # torch does not look at checksums
     with archive.end_of_torchscript_ignored():
         try:
             script = torch.jit.load(str(path))

@@ -5,7 +5,7 @@ torch, but for files and devices that nothing else can use.
 """
 
 from ekd.inference.exported_model import ExportedModel
-from ekd.inference.metadata import ModelMetadata, has_weights, read_metadata
+from ekd.inference.metadata import ModelMetadata, has_weights, read_card, read_metadata
 from ekd.inference.results import BatchResults, Results
 from ekd.inference.self_test import SelfTestReport, compare_with_frame, run_self_test
 
@@ -17,6 +17,7 @@ __all__ = [
     "SelfTestReport",
     "compare_with_frame",
     "has_weights",
+    "read_card",
     "read_metadata",
     "run_self_test",
 ]

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
-from ekd.files import sha256 as sha256_of
 from ekd.inference.metadata import ModelMetadata
 from ekd.inference.results import BatchResults, Results
 from ekd.inference.structures import StructureLike, as_arrays
@@ -39,7 +38,8 @@ class ExportedModel:
             memory of a workstation takes.
         skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
             moved further than half of it. For MD.
-        sha256: SHA-256 that the file must have, in hexadecimal; None: any.
+        sha256: SHA-256 that the file must have, in 64 hexadecimal digits; None: any. It is compared
+            before anything else of the file is used, and the model is made of the same bytes.
 
     Attributes:
         path: as given.
@@ -51,7 +51,7 @@ class ExportedModel:
         neighbors: the :class:`ekd.VerletList` that makes the lists.
 
     Raises:
-        EKDError: the device cannot be used, a negative block.
+        EKDError: the device cannot be used, a negative block, ``sha256`` is not hexadecimal.
         BuildError: torch is needed, for the device or because the file has no weights that the core
             reads, and is not installed, or is not the one that ekd was built for.
         ModelFileError: the file cannot be used, see :func:`ekd.inference.read_metadata`, or has
@@ -78,17 +78,16 @@ class ExportedModel:
                 code="EKD-CONFIG-011",
             )
         self.device = str(device)
+        if sha256 == "":
+            raise EKDError(
+                "the expected SHA-256 is ''; give 64 hexadecimal digits, as 'ekd inspect' prints "
+                "them, or None for any file"
+            )
         self._runtime = _native.core().ExportedModel(
-            self.path, self.device, self.block, _native.script_opener
+            self.path, self.device, self.block, _native.script_opener, sha256 or ""
         )
         self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
-        self.sha256 = sha256_of(path)
-        if sha256 not in (None, self.sha256):
-            raise ModelFileError(
-                f"'{self.path}' has changed: its SHA-256 is {self.sha256}, expected {sha256}; "
-                "restore that file, or open this one anew, without an expected SHA-256",
-                code="EKD-MODEL-010",
-            )
+        self.sha256: str = self._runtime.sha256  # of the bytes that the model was made of
         self.neighbors = VerletList(self.metadata.cutoff, skin)
         # By atomic number, to be looked up for all atoms at once; -1: not in the model.
         numbers = self.metadata.atomic_numbers

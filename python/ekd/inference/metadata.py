@@ -51,8 +51,17 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     Raises:
         ModelFileError: no such file, not an exported model, truncated or damaged, another format.
     """
-    document, _ = _native.core().read_model_file(os.fspath(path))
-    return ModelMetadata(**json.loads(document))
+    return read_card(path)[0]
+
+
+def read_card(path: str | os.PathLike[str]) -> tuple[ModelMetadata, str]:
+    """As :func:`read_metadata`, and the SHA-256 of the same bytes in hexadecimal.
+
+    Raises:
+        ModelFileError: as :func:`read_metadata`.
+    """
+    document, _, sha256 = _native.core().read_model_file(os.fspath(path))
+    return ModelMetadata(**json.loads(document)), sha256
 
 
 def has_weights(path: str | os.PathLike[str]) -> bool:
@@ -61,5 +70,5 @@ def has_weights(path: str | os.PathLike[str]) -> bool:
     Raises:
         ModelFileError: as :func:`read_metadata`.
     """
-    _, found = _native.core().read_model_file(os.fspath(path))
+    _, found, _ = _native.core().read_model_file(os.fspath(path))
     return bool(found)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ekd.errors import ModelFileError, StructureError
 from ekd.inference.exported_model import ExportedModel
 from ekd.inference.results import Results
 
@@ -37,11 +38,21 @@ class SelfTestReport:
 
 
 def run_self_test(model: ExportedModel) -> SelfTestReport:
-    """Evaluate the frame that the file carries and compare with the results stored beside it."""
+    """Evaluate the frame that the file carries and compare with the results stored beside it.
+
+    Raises:
+        ModelFileError: the frame is no structure that can be evaluated.
+    """
     frame = model.metadata.self_test
-    results = model.evaluate(
-        frame["atomic_numbers"], frame["positions"], frame["cell"], frame["pbc"]
-    )
+    try:
+        results = model.evaluate(
+            frame["atomic_numbers"], frame["positions"], frame["cell"], frame["pbc"]
+        )
+    except StructureError as error:
+        raise ModelFileError(
+            f"'{model.path}' is damaged: the structure of its self-test is none ({error}); copy or "
+            "export it again"
+        ) from None
     return compare_with_frame(results, frame)
 
 

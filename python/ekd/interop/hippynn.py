@@ -44,7 +44,11 @@ TOLERANCE = 1e-9
 
 
 def from_hippynn(
-    source: str | os.PathLike[str] | Any, energy: str | None = None, energy_unit: str = "eV"
+    source: str | os.PathLike[str] | Any,
+    energy: str | None = None,
+    energy_unit: str = "eV",
+    *,
+    allow_code: bool = False,
 ) -> TrainedModel:
     """Turn a trained hippynn model into one of ekd's: a teacher, or ready for export to LAMMPS.
 
@@ -56,16 +60,17 @@ def from_hippynn(
             ``best_model.pt`` or ``best_checkpoint.pt``), a file with the state of the model in
             such a folder, a ``GraphModule``, a ``Predictor``, or a node that predicts the energy
             (``HEnergyNode`` or ``AtomizationEnergyNode``). hippynn's files are Python pickles:
-            reading one runs code, so read only files that you trust.
+            reading one runs code that is in it.
         energy: name of the node that predicts the energy, where the model has more than one term;
             the others are then left out.
         energy_unit: unit of the model's energies, which hippynn does not record. Lengths must be
             in Å.
+        allow_code: say True to read files, and only files that you trust.
 
     Raises:
         DataError: the unit is unknown.
-        HippynnError: hippynn is not installed, a file is missing or cannot be read, or the model
-            is one that ekd cannot represent.
+        HippynnError: hippynn is not installed, a file is to be read without ``allow_code``, is
+            missing or cannot be read, or the model is one that ekd cannot represent.
     """
     unit = unit_in_ev(energy_unit)
     with _hippynn():
@@ -74,7 +79,7 @@ def from_hippynn(
             "energy_unit": energy_unit,
         }
         if isinstance(source, (str, os.PathLike)):
-            source, files = _load(Path(source))
+            source, files = _load(Path(source), allow_code)
             provenance["files"] = files
         network, term, elements = _parts(source, energy)
         provenance["energy_node"] = term.name
@@ -123,7 +128,7 @@ def _hippynn() -> Iterator[None]:
 # ---------------------------------------------------------------------------------- reading files
 
 
-def _load(path: Path) -> tuple[Any, dict[str, str]]:
+def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
     """Read the model of a training, with the SHA-256 of the files it came from."""
     folder = path if path.is_dir() else path.parent
     structure = folder / STRUCTURE_FILE
@@ -144,6 +149,11 @@ def _load(path: Path) -> tuple[Any, dict[str, str]]:
         path = found[0]
     elif not path.is_file():
         raise HippynnError(f"'{path}' not found; check the path", code="EKD-HIPPYNN-002")
+    if not allow_code:
+        raise HippynnError(
+            f"'{structure}' and '{path.name}' are Python pickles, and reading one runs code that "
+            "is in it; if you trust whoever wrote them, add --allow-code (in Python allow_code=True)"
+        )
     contents = _unpickle(structure)
     state = _unpickle(path)
     try:
@@ -161,6 +171,7 @@ def _load(path: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _unpickle(path: Path) -> Any:
+    """Read a file with all the code that is in it: its classes are those of hippynn."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # a pickle may fail in any way that Python knows

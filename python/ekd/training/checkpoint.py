@@ -1,6 +1,7 @@
 """Checkpoints: one file, either complete or absent, that says what it belongs to.
 
-A checkpoint is a dictionary of plain types and tensors, so that reading one executes no code:
+A checkpoint is a dictionary of plain types and tensors, so that reading one executes no code
+(:mod:`.torch_archive`):
 ``format`` (integer), ``model_config``, ``training_config``, ``uncertainty_config`` (None: no head),
 ``provenance``, ``elements``, ``history`` (one record per finished epoch), ``uncertainty`` (what the
 training of the head came to, or None), ``model`` (state of the averaged weights) and
@@ -15,14 +16,15 @@ the contents of the format before into those of the new one.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from ekd.errors import CheckpointError
+from ekd.config import HIPNNConfig, Section, TrainingConfig, UncertaintyConfig
+from ekd.errors import CheckpointError, ConfigError
 from ekd.files import atomic_write
+from ekd.training import torch_archive
 
 FORMAT = 5
 
@@ -49,31 +51,129 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a checkpoint of this or of an older format; what is returned has this format.
 
     Raises:
-        CheckpointError: the file is missing, is no checkpoint, or has a newer format.
+        CheckpointError: the file is missing, is no checkpoint, is damaged, or has a newer format.
     """
     try:
-        contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        contents: dict[str, Any] = torch_archive.load(path)
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint '{path}' not found; check the path, or train first",
             code="EKD-CHECKPOINT-005",
         ) from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+    except torch_archive.DamagedError as error:
         raise CheckpointError(
-            f"'{path}' is not a checkpoint or is damaged ({type(error).__name__}); delete it and "
-            "train again",
+            f"'{path}' is not a checkpoint or is damaged ({error}); delete it and train again",
             code="EKD-CHECKPOINT-006",
         ) from None
     found = contents.get("format") if isinstance(contents, dict) else None
-    if not isinstance(found, int) or not 1 <= found <= FORMAT:
+    if type(found) is not int or not 1 <= found <= FORMAT:
         raise CheckpointError(
             f"'{path}' has checkpoint format {found}, expected 1 to {FORMAT}; use the version of "
             "ekd that wrote it, or train again",
             code="EKD-CHECKPOINT-003",
         )
-    for version in range(found, FORMAT):
-        contents = _MIGRATIONS[version](contents)
+    try:
+        for version in range(found, FORMAT):
+            contents = _MIGRATIONS[version](contents)
+        _check(contents)
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError, OverflowError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged: its contents are not those of a checkpoint of format {found} "
+            f"({_words(error)}); delete it and train again"
+        ) from None
     return contents
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "model_config": (dict,),
+    "training_config": (dict, type(None)),
+    "uncertainty_config": (dict, type(None)),
+    "uncertainty": (dict, type(None)),
+    "provenance": (dict,),
+    "elements": (list,),
+    "history": (list,),
+    "model": (dict,),
+    "state": (dict, type(None)),
+}
+_SECTIONS: dict[str, type[Section]] = {
+    "model_config": HIPNNConfig,
+    "training_config": TrainingConfig,
+    "uncertainty_config": UncertaintyConfig,
+}
+
+
+def _check(contents: dict[str, Any]) -> None:
+    """Refuse contents that are not those of a checkpoint, with any exception that tells why."""
+    if contents.keys() != _TYPES.keys():
+        names = ", ".join(sorted(map(str, contents.keys() ^ _TYPES.keys())))
+        raise ValueError(f"too many or too few: {names}")
+    for name, kinds in _TYPES.items():
+        if not isinstance(contents[name], kinds):
+            raise TypeError(f"'{name}' is a {type(contents[name]).__name__}")
+    for name, section in _SECTIONS.items():
+        if contents[name] is not None:
+            section(**contents[name])
+    elements = contents["elements"]
+    if not all(type(z) is int and 1 <= z <= 118 for z in elements):
+        raise ValueError("'elements' are not atomic numbers")
+    if not elements or len(set(elements)) != len(elements):
+        raise ValueError("'elements' are none, or one of them is there twice")
+    if not all(isinstance(record, dict) for record in contents["history"]):
+        raise TypeError("'history' holds something else than records")
+    _check_weights(contents["model"], HIPNNConfig(**contents["model_config"]), len(elements))
+    if contents["state"] is not None:
+        if contents["training_config"] is None:
+            raise ValueError("a training on its way has no settings")
+        _check_state(contents["state"])
+
+
+def _check_weights(weights: dict[str, Any], config: HIPNNConfig, n_elements: int) -> None:
+    """That the weights are numbers, and as many as the settings say: before anything is made."""
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise TypeError("'model' holds something else than tensors by name")
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"the weight '{name}' is of type {tensor.dtype}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"the weight '{name}' holds a number that is not finite")
+
+    def require(name: str, *shape: int) -> None:
+        found = tuple(weights[name].shape)
+        if found != shape:
+            raise ValueError(f"the weight '{name}' has the shape {found}, expected {shape}")
+
+    width = config.n_features
+    require("reference_energies", n_elements)
+    for k in range(config.n_interactions):
+        width_in = n_elements if k == 0 else width
+        block = f"blocks.{k}."
+        require(f"{block}interaction.sensitivities.mu", config.n_sensitivities)
+        require(f"{block}interaction.neighbors.weight", width, config.n_sensitivities * width_in)
+        require(f"{block}interaction.center.weight", width, width_in)
+        require(f"{block}outer.weight", width, width)
+        require(f"{block}energy.weight", 1, width)
+        for layer in range(config.n_atom_layers):
+            for place in ("inner", "outer"):
+                require(f"{block}atom_layers.{layer}.{place}.weight", width, width)
+
+
+def _check_state(state: dict[str, Any]) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "step_count": (int,),
+        "weights": (torch.Tensor,),
+        "average": (torch.Tensor,),
+        "rule": (dict,),
+        "best": (dict, type(None)),
+        "epoch": (dict, type(None)),
+    }
+    for name, allowed in kinds.items():
+        if not isinstance(state[name], allowed):
+            raise TypeError(f"'{name}' of 'state' is a {type(state[name]).__name__}")
+
+
+def _words(error: Exception) -> str:
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _from_1(contents: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,13 @@ class TrainedModel:
                 "with resume=True",
                 code="EKD-CHECKPOINT-007",
             )
-        return cls.from_checkpoint(contents)
+        try:
+            return cls.from_checkpoint(contents)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(
+                f"'{path}' is damaged: its weights are not those of its network "
+                f"({' '.join(str(error).split())}); delete it and train again"
+            ) from None
 
     @classmethod
     def from_checkpoint(cls, contents: Mapping[str, Any]) -> TrainedModel:

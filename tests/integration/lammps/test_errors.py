@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ekd import _native
+from ekd.files import sha256
 from ekd.lammps import plugin
 from lammps_runs import RunLammps
 from models import other_format, without_weights
@@ -194,3 +195,45 @@ def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Pat
 
 def test_plugin_needs_no_plugin_load() -> None:
     assert os.path.exists(os.path.join(plugin.directory(), "ekdplugin.so"))
+
+
+def test_model_by_its_sha256(run_lammps: RunLammps, model_folder: Path) -> None:
+    model = model_folder / "2-float64.pt"
+    digits = sha256(model)
+    run = run_lammps(script(model, settings=f"sha256 {digits.upper()}"))
+    assert run.returncode == 0, run.screen
+    run = run_lammps(script(model, settings=f"sha256 {'0' * 64}"))
+    assert run.returncode != 0
+    assert f"is not the expected file: its SHA-256 is {digits}, expected {'0' * 64}" in run.error
+    run = run_lammps(script(model, settings="sha256 abc"))
+    assert run.returncode != 0
+    assert "the expected SHA-256 is 'abc'; give 64 hexadecimal digits" in run.error
+
+
+def test_sha256_is_compared_before_anything_else(
+    run_lammps: RunLammps, model_folder: Path, tmp_path: Path
+) -> None:
+    """A file that is no model, and one that torch would run."""
+    (tmp_path / "odd.pt").write_text("no archive")
+    script_alone = without_weights(model_folder / "2-float64.pt", tmp_path / "script.pt")
+    for path in (tmp_path / "odd.pt", script_alone):
+        run = run_lammps(script(path, settings=f"sha256 {'0' * 64}"))
+        assert run.returncode != 0
+        assert "is not the expected file" in run.error
+
+
+def test_restart_file_with_an_absurd_length(
+    run_lammps: RunLammps, model_folder: Path, tmp_path: Path
+) -> None:
+    model = model_folder / "2-float64.pt"
+    run = run_lammps(script(model) + "write_restart end.restart\n")
+    assert run.returncode == 0, run.screen
+    content = (run.folder / "end.restart").read_bytes()
+    word = struct.pack("i", len("committee_every")) + b"committee_every"
+    assert content.count(word) == 1
+    for length in (-1, 2**31 - 1):
+        damaged = content.replace(word, struct.pack("i", length) + b"committee_every")
+        (run.folder / "damaged.restart").write_bytes(damaged)
+        run = run_lammps("units metal\natom_style atomic\nread_restart damaged.restart\n")
+        assert run.returncode != 0
+        assert f"the restart file holds a text of {length} bytes, expected up to" in run.error

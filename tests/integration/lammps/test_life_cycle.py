@@ -11,6 +11,7 @@ import pytest
 
 import systems
 from ekd.export import export_model
+from ekd.files import sha256
 from lammps_runs import RunLammps, write_data
 from models import random_model, random_network
 
@@ -357,6 +358,25 @@ def test_restart_with_another_model_is_noticed(
     run = run_lammps(read)
     assert "student.pt' cannot be opened" in run.screen
     assert run.returncode == 0
+
+
+@pytest.mark.usefixtures("box")
+def test_restart_files_keep_the_expected_sha256(
+    run_lammps: RunLammps, model_folder: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(model_folder / "2-float64.pt", tmp_path / "student.pt"))
+    body = "run 0 post no\nwrite_restart end.restart\n"
+    run = run_lammps(script(model, body, style=f"ekd sha256 {sha256(model)}"))
+    assert run.returncode == 0, run.screen[-3000:]
+    read = "units metal\natom_style atomic\nread_restart end.restart\n"
+    run = run_lammps(read + "run 0\n")
+    assert run.returncode == 0, run.screen[-3000:]
+    random_model(model, n_interactions=2, l_max=1, seed=5)
+    run = run_lammps(read + f"pair_coeff * * {model} O H N C\n")
+    assert "is not the expected file" in run.error
+    # Another keyword, or none, is another expectation.
+    run = run_lammps(read + f"pair_style ekd\npair_coeff * * {model} O H N C\nrun 0\n")
+    assert run.returncode == 0, run.screen[-3000:]
 
 
 @pytest.mark.usefixtures("box")

@@ -11,6 +11,7 @@ import pytest
 
 from ekd.config import HIPNNConfig
 from ekd.data import Dataset
+from ekd.data.hdf5 import SEAL
 from ekd.distillation import Labels, distill, label, perturb
 from ekd.distillation.labels import UNITS
 from ekd.errors import DataError
@@ -109,7 +110,56 @@ def test_changed_number_is_found(path: Path, name: str) -> None:
 def test_missing_array_is_found(path: Path, name: str) -> None:
     with h5py.File(path, "r+") as file:
         del file[name]
-    with pytest.raises(DataError, match="5 of 5 chunks"):
+    with pytest.raises(DataError, match=f"is not a label file or is damaged .*{name}"):
+        Labels.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("chunk_size", 20), ("teachers", "[]"), ("data_fingerprint", "0" * 64), ("surprise", 1)],
+)
+def test_changed_attribute_is_found(path: Path, name: str, value: object) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = value
+    with pytest.raises(DataError, match="its attributes are not those that were written"):
+        Labels.load(path)
+
+
+def test_file_of_an_earlier_version_has_no_checksum_of_its_attributes(
+    path: Path, labels: Labels
+) -> None:
+    with h5py.File(path, "r+") as file:
+        del file.attrs[SEAL]
+    assert_equal(Labels.load(path), labels)
+
+
+def test_rows_that_no_chunk_has_are_found(path: Path) -> None:
+    """Nothing but a checksum tells that numbers are right."""
+    with h5py.File(path, "r+") as file:
+        forces = file["forces"][()]
+        del file["forces"]
+        file["forces"] = np.concatenate([forces, forces[:1]])
+    with pytest.raises(DataError, match="its chunks are not those of its arrays"):
+        Labels.load(path)
+
+
+def test_array_that_is_larger_than_the_file(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["forces"]
+        file.create_dataset("forces", (10**12, 3), np.float64, chunks=(1000, 3))
+    with pytest.raises(DataError, match=r"24000000000000 bytes, but the file has"):
+        Labels.load(path)
+
+
+def test_changed_group_of_an_extra_structure_is_found(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.h5"
+    extra = small_dataset.subset([3, 4])
+    label(ensemble(), small_dataset, path, extra, n_workers=1, progress=False)
+    with h5py.File(path, "r+") as file:
+        file["extra/groups"][0] = "other"
+    with pytest.raises(DataError, match="the extra configurations"):
         Labels.load(path)
 
 

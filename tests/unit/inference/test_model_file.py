@@ -198,6 +198,24 @@ def test_device_that_is_not_there(exported: Path) -> None:
         ExportedModel(exported, device="warp")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": [[5.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 5.0]]},
+        {"positions": [[0.0, 0.0, 0.0]] * 8},
+    ],
+    ids=["flat", "on top of each other"],
+)
+def test_self_test_that_cannot_be_evaluated(
+    exported: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    frame = read_metadata(exported).self_test | change
+    path = with_metadata(exported, tmp_path / "odd.pt", self_test=frame)
+    expected = r"odd\.pt' is damaged: the structure of its self-test is none \("
+    with pytest.raises(ModelFileError, match=expected):
+        run_self_test(ExportedModel(path))
+
+
 def test_seeds_may_be_large(exported: Path, tmp_path: Path) -> None:
     path = with_metadata(exported, tmp_path / "seed.pt", provenance=[{"seed": 2**64 - 1}])
     assert read_metadata(path).provenance == [{"seed": 2**64 - 1}]

@@ -201,10 +201,10 @@ def test_folder_of_a_training(
     training: tuple[Path, Graph], small_dataset: Dataset, tmp_path: Path
 ) -> None:
     folder, graph = training
-    model = from_hippynn(folder)
+    model = from_hippynn(folder, allow_code=True)
     assert_same(model, graph, small_dataset)
     assert set(model.provenance["files"]) == {"experiment_structure.pt", "best_model.pt"}
-    checkpoint = from_hippynn(folder / "best_checkpoint.pt")
+    checkpoint = from_hippynn(folder / "best_checkpoint.pt", allow_code=True)
     assert checkpoint.sha256 == model.sha256
     model.save(tmp_path / "imported.pt")
     assert TrainedModel.load(tmp_path / "imported.pt").sha256 == model.sha256
@@ -215,6 +215,10 @@ def test_command_line(
 ) -> None:
     folder, graph = training
     command = ["import-hippynn", str(folder), "--energy-unit", "kcal/mol", "--export", "model.pt"]
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 1
+    assert "add --allow-code" in refused.output
+    command.append("--allow-code")
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "H, C, N, O" in result.output
@@ -231,25 +235,39 @@ def test_command_line(
     assert runner.invoke(app, [*command, "--overwrite"]).exit_code == 0
 
 
+def test_no_code_is_run_unless_it_is_allowed(tmp_path: Path) -> None:
+    """Neither of the model nor of its state."""
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "code was run",)
+
+    torch.save(Trap(), tmp_path / "experiment_structure.pt")
+    torch.save(Trap(), tmp_path / "best_model.pt")
+    with pytest.raises(HippynnError, match="are Python pickles, and reading one runs code"):
+        from_hippynn(tmp_path)
+    assert not (tmp_path / "code was run").exists()
+
+
 def test_files_that_are_missing_or_damaged(training: tuple[Path, Graph], tmp_path: Path) -> None:
     folder, _ = training
     structure, state = tmp_path / "experiment_structure.pt", tmp_path / "best_model.pt"
     with pytest.raises(HippynnError, match=r"_structure.pt' not found; name.*EKD-HIPPYNN-002"):
-        from_hippynn(tmp_path)
+        from_hippynn(tmp_path, allow_code=True)
     structure.write_bytes((folder / structure.name).read_bytes())
     with pytest.raises(HippynnError, match=r"has no best_model.pt or .*EKD-HIPPYNN-003"):
-        from_hippynn(tmp_path)
+        from_hippynn(tmp_path, allow_code=True)
     with pytest.raises(HippynnError, match=r"late.pt' not found"):
-        from_hippynn(tmp_path / "late.pt")
+        from_hippynn(tmp_path / "late.pt", allow_code=True)
     state.write_bytes((folder / state.name).read_bytes()[:1000])
     with pytest.raises(HippynnError, match=r"best_model.pt' cannot be .*EKD-HIPPYNN-005"):
-        from_hippynn(tmp_path)
+        from_hippynn(tmp_path, allow_code=True)
     torch.save(Graph(0).module().state_dict(), state)
     with pytest.raises(HippynnError, match="does not hold the weights of the model"):
-        from_hippynn(tmp_path)
+        from_hippynn(tmp_path, allow_code=True)
     torch.save({"training_modules": []}, structure)
     with pytest.raises(HippynnError, match=r"does not hold the weights .*EKD-HIPPYNN-004"):
-        from_hippynn(tmp_path)
+        from_hippynn(tmp_path, allow_code=True)
 
 
 @pytest.mark.parametrize(

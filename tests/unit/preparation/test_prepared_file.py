@@ -15,6 +15,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ekd.data import Dataset, load_dataset, prepared
+from ekd.data.hdf5 import SEAL
 from ekd.errors import DataError
 from ekd.preparation import prepare_dataset
 from systems import methanol, triclinic_crystal, water, water_box
@@ -210,7 +211,7 @@ def test_content_that_does_not_fit_the_fingerprint(tmp_path: Path) -> None:
     prepare_dataset(raw_file(tmp_path), path, progress=False)
     with h5py.File(path, "a") as file:
         file["energies"][0] += 1e-9
-    with pytest.raises(DataError, match=r"has the fingerprint .* it is damaged; prepare it again"):
+    with pytest.raises(DataError, match=r"and the fingerprint .* it is damaged; prepare it again"):
         load_dataset(path)
 
 
@@ -223,7 +224,7 @@ def test_format_of_the_future(tmp_path: Path) -> None:
         load_dataset(path)
     with h5py.File(path, "a") as file:
         file.attrs["ekd_dataset_format"] = 1
-        del file.attrs["fingerprint"]
+        del file.attrs["fingerprint"], file.attrs[SEAL]
     with pytest.raises(DataError, match=r"is damaged .*; prepare it again"):
         load_dataset(path)
 

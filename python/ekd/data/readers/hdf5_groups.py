@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd.data.hdf5 import require_possible_size
 from ekd.data.readers.cells import read_cells
 from ekd.data.readers.keys import find, find_cell, is_periodic_name
 from ekd.data.readers.numbers import read_numbers
@@ -41,7 +42,15 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except (
+        OSError,
+        RuntimeError,  # a RecursionError, too
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise DataError(f"'{path}' cannot be read as HDF5: {error}", code="EKD-DATA-027") from None
 
 
@@ -340,6 +349,7 @@ class GroupSource(Source):
                 f"'{key}' of {_where(name)} in '{self.path}' is a group; expected an array",
                 code="EKD-DATA-029",
             )
+        require_possible_size(dataset)
         return dataset
 
     def _property(
@@ -353,6 +363,7 @@ class GroupSource(Source):
         if not isinstance(dataset, h5py.Dataset) or dataset.shape not in shapes:
             found = getattr(dataset, "shape", "no array")
             raise mismatch(self.path, _where(name), key, found, str(shape))
+        require_possible_size(dataset)
         return dataset
 
 

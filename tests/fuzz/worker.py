@@ -1,0 +1,122 @@
+"""Damages files of one kind and reads them, one after the other, within limits.
+
+    python worker.py KIND FOLDER START STOP
+
+Writes two lines for each mutation to standard output: one when it begins, one with what came of it.
+A mutation that ends the process, or goes on for too long, has no second line.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+MEMORY = 2**30
+"""bytes that a mutation may take beyond what the reader has"""
+SECONDS = 10
+"""of the CPU, for one mutation"""
+
+
+def main() -> None:
+    name, place, start, stop = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    faulthandler.enable()
+    faulthandler.register(signal.SIGXCPU, chain=True)  # says where it hangs, then ends
+    warnings.simplefilter("ignore")
+    from kinds import KINDS
+
+    kind = KINDS[name]()
+    sound = sorted((place / "sound").iterdir())
+    contents = [path.read_bytes() for path in sound]
+    expected = [kind.read(path) for path in sound]
+    target = place / f"damaged-{start}{kind.suffix}"
+    for _ in range(2):  # imports and caches are no part of a mutation
+        target.write_bytes(contents[0])
+        kind.read(target)
+    limit = _status("VmSize") + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for seed in range(start, stop):
+        rng = random.Random(f"{name} {seed}")
+        which = rng.randrange(len(sound))
+        mutation = kind.mutate(contents[which], rng)
+        target.unlink(missing_ok=True)
+        target.write_bytes(mutation.content)
+        _say("begin", seed, mutation.how)
+        used = time.process_time()
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 1 + SECONDS, most))
+        before = _reset_peak()
+        outcome, words = _outcome(kind, target, expected[which], mutation.forged)
+        taken = _status("VmHWM") - before
+        if outcome != "died" and taken > MEMORY // 2:
+            outcome, words = "memory", f"{taken >> 20} MiB ({outcome}: {words})"
+        _say("end", seed, outcome, words, time.process_time() - used, taken)
+    target.unlink(missing_ok=True)
+
+
+def _outcome(kind, path, expected, forged):  # type: ignore[no-untyped-def]
+    from kinds import Wrong
+
+    from ekd.errors import EKDError
+
+    try:
+        found = kind.read(path)
+    except EKDError as error:
+        return _judged(str(error), path)
+    except Wrong as error:
+        return "wrong", str(error)
+    except BaseException:
+        return "exception", traceback.format_exc(limit=-6)
+    if found == expected:
+        return "equal", ""
+    return ("other", "") if forged else ("changed", "it reads as another file")
+
+
+def _judged(words: str, path: Path) -> tuple[str, str]:
+    """An error names the file, in words that any terminal can show."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return "words", f"cannot be shown: {words!r}"
+    if path.name not in words:
+        return "words", f"does not name the file: {words}"
+    if "\x1b" in words or "\0" in words:
+        return "words", f"holds control characters: {words!r}"
+    return "rejected", words
+
+
+def _say(*what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def _status(key: str) -> int:
+    """A number of bytes from what the system knows of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+def _reset_peak() -> int:
+    """Forget the largest memory so far; returns that of now."""
+    if time.process_time() - _reset_peak.collected > 1.0:  # type: ignore[attr-defined]
+        gc.collect()
+        _reset_peak.collected = time.process_time()  # type: ignore[attr-defined]
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+_reset_peak.collected = 0.0  # type: ignore[attr-defined]
+
+if __name__ == "__main__":
+    main()
