@@ -281,6 +281,12 @@ PYBIND11_MODULE(_core, module) {
            py::arg("find_torch"))
       .def_property_readonly("metadata_json",
                              [](const Model& model) { return model.model.metadata_json(); })
+      .def_property_readonly(
+          "reduced",
+          [](const Model& model) {
+            return py::make_tuple(model.model.reduced_block(), model.model.reduced_max_atoms());
+          },
+          "Block and max_atoms since memory has run out; 0: it never has.")
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
            py::arg("pair_vectors"), py::arg("n_threads"),
            "Energy, atomic energies, forces, virial, energies of the members, forces_std, "

@@ -28,8 +28,8 @@ from ekd.data.readers.hdf5_groups import SUFFIXES
 from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import config_ranges, no_energies
 from ekd.elements import symbol
-from ekd.errors import ConfigError, DataError
-from ekd.files import sha256, sync
+from ekd.errors import ConfigError, DataError, EKDError
+from ekd.files import cannot_write, sha256, sync
 from ekd.preparation import picture
 from ekd.preparation.analysis import Analysis, analyse
 from ekd.preparation.staging import Staging
@@ -117,8 +117,9 @@ def prepare_dataset(
 
     Raises:
         ConfigError: an option is impossible, or there are more or fewer keys than inputs.
-        DataError: an input is missing or damaged or lacks what was asked of it, the output is in
-            the way or cannot be written, or another process is preparing it.
+        DataError: an input is missing or damaged or lacks what was asked of it, or the output is in
+            the way or cannot be written.
+        EKDError: another process is preparing the same output.
     """
     output = Path(output)
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)]
@@ -147,10 +148,7 @@ def prepare_dataset(
         try:
             return job.run(overwrite)
         except OSError as error:  # those of the inputs are explained where they are read
-            raise DataError(
-                f"cannot write '{output}': {error}; check the folder, its permissions and free "
-                "space, and run the same command again"
-            ) from error
+            raise DataError(str(cannot_write(output, error))) from error
 
 
 class _Job:
@@ -181,7 +179,7 @@ class _Job:
     def run(self, overwrite: bool) -> Summary:
         if (complete := self._complete(overwrite)) is not None:
             if self.work_folder.exists():  # a kill came between the last two steps
-                with contextlib.suppress(DataError), self._staging() as staging:
+                with contextlib.suppress(EKDError), self._staging() as staging:
                     staging.remove()
             return complete
         with self._staging() as staging:

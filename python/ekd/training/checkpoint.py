@@ -14,6 +14,7 @@ the contents of the format before into those of the new one.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -41,8 +42,10 @@ _MAY_DIFFER = {
 
 def save(path: str | os.PathLike[str], contents: dict[str, Any]) -> None:
     """Write a checkpoint; the old file stays in place until the new one is complete."""
+    buffer = io.BytesIO()  # torch does not say why a write of its own has failed
+    torch.save({"format": FORMAT, **contents}, buffer)
     with atomic_write(path) as temporary:
-        torch.save({"format": FORMAT, **contents}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
