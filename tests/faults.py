@@ -4,8 +4,8 @@
 
 Each command is killed, finds a disk that is too small, and is told to end, so many times.
 ``FOLDER/start`` holds what the commands need. Every command is first run to its end; its results
-are what the others must come to. Each attempt is a process of its own, forked from this one, which has
-done the imports. See :mod:`kills`, which has more on trainings.
+are what the others must come to. Each attempt is a process of its own, forked from this one, which
+has done the imports. See :mod:`kills`, which has more on trainings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import io
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -230,6 +231,7 @@ class Case:
         before: a folder as the command found it.
         whole: the folder as it has left it.
         seconds: that it took.
+        work: time of processors that it took, s.
     """
 
     command: Command
@@ -237,6 +239,7 @@ class Case:
     before: Path
     whole: Path
     seconds: float
+    work: float
 
     @property
     def name(self) -> str:
@@ -267,10 +270,16 @@ def in_turn(top: Path) -> Iterator[Case]:
     for command in COMMANDS:
         shutil.rmtree(before, ignore_errors=True)
         shutil.copytree(whole, before)
-        start = time.monotonic()
+        start, work = time.monotonic(), _work()
         end = run(whole, command.arguments)
         assert end.status == 0, f"{command.name}: {end.output}"
-        yield Case(command, top, before, whole, time.monotonic() - start)
+        yield Case(command, top, before, whole, time.monotonic() - start, _work() - work)
+
+
+def _work() -> float:
+    """Time of processors that all attempts so far have taken, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def kill(case: Case, n_kills: int, chance: random.Random) -> dict[str, Any]:
@@ -403,6 +412,7 @@ def main() -> None:
             "disk": fill(case, n_disks),
             "signal": tell_to_end(case, n_signals, chance),
             "whole_seconds": case.seconds,
+            "whole_work": case.work,
             "seconds": time.monotonic() - start,
         }
         outcome.write_text(json.dumps(found))

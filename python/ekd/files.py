@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ekd.errors import EKDError
+from ekd.errors import DataError, EKDError
 
 
 @contextmanager
@@ -127,6 +127,39 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def unchanged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make sure that nobody writes to a file while the block reads it.
+
+    Raises:
+        DataError: somebody has; what was read may be of two files.
+    """
+    before = state_of(path)
+    yield
+    require_state(path, before)
+
+
+def require_state(path: str | os.PathLike[str], state: tuple[int, ...] | None) -> None:
+    """Make sure that a file is still what it was, see :func:`state_of`.
+
+    Raises:
+        DataError: it is not.
+    """
+    if state_of(path) != state:
+        raise DataError(
+            f"'{path}' has changed while it was read; wait until it is complete, and start again"
+        )
+
+
+def state_of(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """What tells a file from a changed one; None: it is not there."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def sync(path: str | os.PathLike[str]) -> None:

@@ -159,7 +159,7 @@ def _sign(lock: TextIO, place: Path) -> None:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+        "command": _command(),
     }
     try:
         lock.seek(0)
@@ -168,6 +168,13 @@ def _sign(lock: TextIO, place: Path) -> None:
         lock.flush()
     except OSError as error:
         raise cannot_write(place, error) from None
+
+
+def _command() -> str:
+    """What was typed, about."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])[:200]
 
 
 def _remove(lock: TextIO, place: Path, shared: bool) -> None:

@@ -148,7 +148,11 @@ def _config(
     if not models:
         raise ConfigError("there is no model to run; name a run, an exported file, ...")
     if not structures:
-        raise ConfigError("there is no structure to start from; name a file, or --molecule CH3OH")
+        absent = [text for text in what if Path(text).suffix and not Path(text).exists()]
+        found = f" ('{absent[0]}' is not there)" if absent else ""
+        raise ConfigError(
+            f"there is no structure to start from{found}; name a file, or --molecule CH3OH"
+        )
     return StabilityConfig(models=models, structures=structures, **given)
 
 

@@ -29,7 +29,7 @@ from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import config_ranges, no_energies
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
-from ekd.files import cannot_write, sha256, sync
+from ekd.files import cannot_write, require_state, sha256, state_of, sync
 from ekd.preparation import picture
 from ekd.preparation.analysis import Analysis, analyse
 from ekd.preparation.staging import Staging
@@ -143,8 +143,9 @@ def prepare_dataset(
         console=console,
         disable=not (progress and console.is_terminal),
     ) as bars:
+        states = [state_of(path) for path in paths]
         sources = [open_source(path, one) for path, one in zip(paths, requests, strict=True)]
-        job = _Job(output, sources, requests, options, bars)
+        job = _Job(output, sources, requests, options, bars, states)
         try:
             return job.run(overwrite)
         except OSError as error:  # those of the inputs are explained where they are read
@@ -159,8 +160,10 @@ class _Job:
         requests: list[Request],
         options: Options,
         bars: Progress,
+        states: Sequence[tuple[int, ...] | None],
     ) -> None:
         self.output = output
+        self.states = states
         self.sources = sources
         self.requests = requests
         self.options = options
@@ -184,6 +187,8 @@ class _Job:
             return complete
         with self._staging() as staging:
             self._read(staging)
+            for source, state in zip(self.sources, self.states, strict=True):
+                require_state(source.path, state)
             analysis = self._analyse(staging)
             kept, found, dropped = self._choose(staging, analysis)
             summary = self._write(staging, analysis, kept, found, dropped)
@@ -449,6 +454,8 @@ def _check_paths(paths: list[Path], output: Path) -> None:
         raise ConfigError("no input; name one file or more")
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"the output '{output}' must end in .h5, by which it is recognised")
+    if output.is_dir():
+        raise DataError(f"'{output}' is a folder; name a file to write, such as data.h5")
     if output.absolute() in [path.absolute() for path in paths]:
         raise ConfigError(f"'{output}' is both input and output; choose another output")
 

@@ -60,7 +60,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"checkpoint '{path}' not found; check the path, or train first"
         ) from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint '{path}' cannot be read: {error.strerror or error}; name a file, and "
+            "check its permissions"
+        ) from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' is not a checkpoint or is damaged ({type(error).__name__}); delete it and "
             "train again"

@@ -94,6 +94,16 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def wait_for_steps(folder: Path, process: subprocess.Popen[str], name: str = "log.lammps") -> None:
+    """Until a run is at its fifth step."""
+    deadline = time.monotonic() + 120
+    log = folder / name
+    while not log.exists() or "\n         5 " not in log.read_text():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def ended(process: subprocess.Popen[str]) -> str:
     """What a job printed that must end by itself, with a status other than zero."""
     try:
@@ -108,12 +118,7 @@ def ended(process: subprocess.Popen[str]) -> str:
 def test_a_rank_is_killed(folder: Path) -> None:
     mark = f"EKD_TEST_MARK={os.getpid()}-killed"
     process = two_ranks(folder, **dict([mark.split("=")]))
-    deadline = time.monotonic() + 120
-    log = folder / "log.lammps"
-    while not log.exists() or "\n         5 " not in log.read_text():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_steps(folder, process)
     ranks = marked(mark)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
@@ -139,6 +144,39 @@ def test_a_model_that_one_rank_cannot_open(folder: Path) -> None:
     output = ended(launch(folder, command))
     assert "pair_style ekd: " in output
     assert "(on 1 of 2 MPI ranks, the first is rank 1)" in output
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from ekd import interruption
+from ekd.lammps.inputs import Run
+from ekd.lammps.run import start
+
+run = Run(Path("in.test").resolve(), 10**8)
+with interruption.handled():
+    start(run, n_ranks=int(sys.argv[1]), progress=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "n_ranks"), [(signal.SIGKILL, 2), (signal.SIGKILL, 1), (signal.SIGTERM, 2)]
+)
+def test_lammps_ends_with_the_process_that_started_it(
+    folder: Path, number: int, n_ranks: int
+) -> None:
+    (folder / "in.test").write_text(INPUT.format(then="").replace("processors 2 1 1", ""))
+    (folder / "driver.py").write_text(DRIVER)
+    mark = f"EKD_TEST_MARK={os.getpid()}-{number}-{n_ranks}"
+    process = launch(folder, [sys.executable, "driver.py", str(n_ranks)], **dict([mark.split("=")]))
+    wait_for_steps(folder, process, "in.log")
+    assert len(marked(mark)) == n_ranks
+    process.send_signal(number)
+    process.wait(timeout=30)
+    deadline = time.monotonic() + 30
+    while marked(mark):
+        assert time.monotonic() < deadline, "LAMMPS runs on"
+        time.sleep(0.05)
 
 
 # Rank 1 may have no more memory than it has, from the moment that the model is there.

@@ -26,7 +26,7 @@ n_atom_layers = 1
 cutoff = 4.0
 soft_max = 3.5
 [teachers]
-n_members = 1
+n_members = 2
 [teachers.training]
 epochs = 5000
 batch_size = 2
