@@ -619,11 +619,11 @@ void PairEKD::tell_of_memory() {
   if (block == 0 || (told_block_ > 0 && block >= told_block_)) return;
   told_block_ = block;
   error->warning(
-      FLERR,
-      ekd::format("pair_style ekd: memory has run out at step {}; MPI rank {} goes on with {} atoms "
-                  "at a time: use 'pair_style ekd block {}' from the start, or "
-                  "more ranks",
-                  update->ntimestep, comm->me, block, block));
+      FLERR, ekd::format(
+                 "pair_style ekd: memory has run out at step {}; MPI rank {} goes on with {} atoms "
+                 "at a time: use 'pair_style ekd block {}' from the start, or "
+                 "more ranks",
+                 update->ntimestep, comm->me, block, block));
 }
 
 void PairEKD::compute_from_pairs() {

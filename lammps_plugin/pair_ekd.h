@@ -133,7 +133,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   // What is taken off the energy of an atom of each type: [ntypes + 1], units of this run.
   std::vector<double> energy_zero_;
   std::int64_t told_block_ = 0;  // since memory has run out, as the log has it
-  double told_energy_;  // of free atoms, as the log has it; NaN: it has not
+  double told_energy_;           // of free atoms, as the log has it; NaN: it has not
 
   ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
   ekd::Evaluation result_;            // of the last step, for the same reason

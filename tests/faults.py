@@ -1,8 +1,9 @@
 """Runs commands of ekd in ways that go wrong: killed, on a disk that is full, interrupted.
 
-    python faults.py FOLDER OUTCOME N_KILLS N_DISKS N_SIGNALS [COMMAND...]
+    python faults.py FOLDER OUTCOME [N_KILLS N_DISKS N_SIGNALS [COMMAND...]]
 
-Each command is killed, finds a disk that is too small, and is told to end, so many times.
+Each command is killed, finds a disk that is too small, and is told to end, so many times; without
+numbers, as often as :data:`COMMANDS` says, which is little enough for every day.
 ``FOLDER/start`` holds what the commands need. Every command is first run to its end; its results
 are what the others must come to. Each attempt is a process of its own, forked from this one, which
 has done the imports. See :mod:`kills`, which has more on trainings.
@@ -59,18 +60,21 @@ class Command:
         arguments: of ekd.
         leaves: files and folders that it writes.
         again: arguments of the command that continues; None: the same.
+        usual: kills, disks and signals where nobody asks for more. Other tests kill preparations,
+            trainings and labels.
     """
 
     name: str
     arguments: tuple[str, ...]
     leaves: tuple[str, ...]
     again: tuple[str, ...] | None = None
+    usual: tuple[int, int, int] = (0, 0, 0)
 
 
-def stage(name: str, *leaves: str) -> Command:
+def stage(name: str, *leaves: str, usual: tuple[int, int, int]) -> Command:
     """A stage of the pipeline."""
     arguments = (name, "config.toml", "--resume", "--quiet")
-    return Command(name, arguments, tuple(f"run/{leaf}" for leaf in leaves))
+    return Command(name, arguments, tuple(f"run/{leaf}" for leaf in leaves), usual=usual)
 
 
 MOLECULE = ("--molecule", "H2O", "-T", "300", "--seeds", "2", "--duration", "0.004", "--quiet")
@@ -79,24 +83,27 @@ COMMANDS = (
         "prepare",
         ("prepare", "raw.h5", "--energy", "ccsd(t)_ccpvdz.energy", "-o", "train.h5", "--quiet"),
         ("train.h5", "train.png"),
+        usual=(0, 1, 0),
     ),
-    stage("pool", "pool.h5", "pool.png", "pool.json"),
-    stage("pretrain", "bases"),
-    stage("train", "teachers"),
-    stage("label", "labels.h5"),
-    stage("distill", "student"),
-    stage("evaluate", "evaluation"),
-    stage("export", "student.pt"),
-    stage("report", "report.html", "summary.json", "plots"),
+    stage("pool", "pool.h5", "pool.png", "pool.json", usual=(1, 0, 0)),
+    stage("pretrain", "bases", usual=(0, 0, 0)),
+    stage("train", "teachers", usual=(0, 1, 1)),
+    stage("label", "labels.h5", usual=(0, 1, 0)),
+    stage("distill", "student", usual=(1, 0, 0)),
+    stage("evaluate", "evaluation", usual=(0, 0, 0)),
+    stage("export", "student.pt", usual=(1, 1, 0)),
+    stage("report", "report.html", "summary.json", "plots", usual=(0, 0, 0)),
     Command(
         "evaluate models",
         ("evaluate", "run", "--workers", "1", "-o", "compared", "--quiet"),
         ("compared",),
+        usual=(1, 0, 0),
     ),
     Command(
         "stability",
         ("stability", "run/student.pt", *MOLECULE, "--workers", "1"),
         ("stability",),
+        usual=(1, 0, 0),
     ),
     Command(
         "committee",
@@ -104,7 +111,7 @@ COMMANDS = (
         ("committee.pt",),
         ("committee", "run", "run", "-o", "committee.pt", "--overwrite"),
     ),
-    Command("upgrade", ("upgrade", "old.pt", "-o", "new.pt"), ("new.pt",)),
+    Command("upgrade", ("upgrade", "old.pt", "-o", "new.pt"), ("new.pt",), usual=(0, 1, 0)),
 )
 
 
@@ -395,21 +402,21 @@ def tell_to_end(case: Case, n_signals: int, chance: random.Random) -> dict[str, 
 
 def main() -> None:
     top, outcome = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
-    n_kills, n_disks, n_signals = map(int, sys.argv[3:6])
+    numbers = tuple(map(int, sys.argv[3:6]))
     os.chdir(top)
     warm_up()
     (top / "warm-up.png").unlink()
     chance = random.Random(20261130)
-    if not can_mount():
-        n_disks = 0
+    mounts = can_mount()
     found = {}
     for case in in_turn(top):
         if sys.argv[6:] and case.name not in sys.argv[6:]:
             continue
         start = time.monotonic()
+        n_kills, n_disks, n_signals = numbers or case.command.usual
         found[case.name] = {
             "kill": kill(case, n_kills, chance),
-            "disk": fill(case, n_disks),
+            "disk": fill(case, n_disks if mounts else 0),
             "signal": tell_to_end(case, n_signals, chance),
             "whole_seconds": case.seconds,
             "whole_work": case.work,

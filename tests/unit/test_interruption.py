@@ -63,6 +63,7 @@ def test_ignored_signals_stay_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_swallowed_by_a_destructor() -> None:
     """Python prints what a destructor raises and goes on; the next look finds it."""
 

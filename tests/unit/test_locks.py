@@ -42,6 +42,11 @@ def hold(kind: str, path: Path, shared: str = "alone") -> subprocess.Popen[str]:
     return process
 
 
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 def test_who_holds_it_and_what_a_kill_leaves(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     holder = hold("folder", folder)
@@ -53,8 +58,7 @@ def test_who_holds_it_and_what_a_kill_leaves(tmp_path: Path) -> None:
     told = str(caught.value)
     assert f"'{folder}': process {holder.pid} on {socket.gethostname()}, since 20" in told
     assert f"(ekd folder {folder} alone); wait until it has ended" in told
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    kill(holder)
     assert (folder / ".lock").exists()
     with locked_folder(folder):  # what a dead process has left blocks nobody
         assert json.loads((folder / ".lock").read_text())["pid"] == os.getpid()
@@ -70,8 +74,7 @@ def test_files_have_their_lock_beside_them(tmp_path: Path) -> None:
         pass
     with locked_file(tmp_path / "pool.h5"):
         assert sorted(os.listdir(tmp_path)) == [".labels.h5.lock", ".pool.h5.lock"]
-    holder.kill()
-    holder.wait()
+    kill(holder)
 
 
 def test_some_share(tmp_path: Path) -> None:
@@ -81,8 +84,7 @@ def test_some_share(tmp_path: Path) -> None:
     assert (tmp_path / ".lock").exists()  # the other one still has it
     with pytest.raises(EKDError, match="another process"), locked_folder(tmp_path):
         pass
-    holder.kill()
-    holder.wait()
+    kill(holder)
     with locked_folder(tmp_path, shared=True):
         pass
     assert not (tmp_path / ".lock").exists()

@@ -257,6 +257,12 @@ PYBIND11_MODULE(_core, module) {
       py::set_error(py::module_::import("ekd.errors").attr("ModelFileError"), error.what());
     } catch (const ekd::Error& error) {
       py::set_error(py::module_::import("ekd.errors").attr("EKDError"), error.what());
+    } catch (const ekd::MemoryError& error) {
+      py::set_error(PyExc_MemoryError, error.what());
+    } catch (const std::bad_alloc&) {
+      py::set_error(PyExc_MemoryError,
+                    "there is not enough memory for these atoms and the pairs within the cutoff; "
+                    "take fewer at a time, or use fewer processes");
     }
   });
   module.def("neighbor_list", &neighbor_list, py::arg("positions"), py::arg("offsets"),

@@ -433,8 +433,8 @@ class HipnnNetwork : public Network {
   }
 
   // Whether there is memory for what `act` does, which has changed nothing where there is none; the
-  // next block is half as large then. What is exchanged with other processes lies outside of blocks,
-  // so that each process may have blocks of its own.
+  // next block is half as large then. What is exchanged with other processes lies outside of
+  // blocks, so that each process may have blocks of its own.
   template <class Act>
   bool try_with(std::int64_t block, const Act& act) {
     try {

@@ -29,7 +29,7 @@ COMMANDS = [
     "committee",
     "upgrade",
 ]
-NUMBERS = os.environ.get("EKD_FAULTS", "2 1 1").split()
+NUMBERS = os.environ.get("EKD_FAULTS", "").split()
 
 
 @pytest.fixture(scope="module")
@@ -43,41 +43,33 @@ def outcome(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_kill_leaves_no_trace(outcome: dict[str, Any], command: str) -> None:
-    found = outcome[command]["kill"]
-    assert found["file"] + found["timer"] == int(NUMBERS[0])
-    assert found["differ"] == []
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_full_disk_is_one_error(outcome: dict[str, Any], command: str) -> None:
-    found = outcome[command]["disk"]
-    if not found["ends"] and not found["completed"]:
-        pytest.skip("this user may not mount a small disk")
-    for status, output in found["ends"]:
+def test_ends_and_continues(outcome: dict[str, Any], command: str) -> None:
+    """What a fault leaves is whole, and the same command comes to the same results."""
+    for fault in ("kill", "disk", "signal"):
+        assert outcome[command][fault]["differ"] == [], fault
+    for status, output in outcome[command]["disk"]["ends"]:
         assert status == 1, output
-        assert "Traceback" not in output
-        assert "this is a bug" not in output
-        assert output.count("error:") == 1
         assert "No space left on device" in output
         assert " free of " in output
-    assert found["differ"] == []
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_told_to_end(outcome: dict[str, Any], command: str) -> None:
-    found = outcome[command]["signal"]
-    for number, status, seconds, output in found["ends"]:
+        one_error(output)
+    for number, status, seconds, output in outcome[command]["signal"]["ends"]:
         assert status == 128 + number, output
         assert f"interrupted by {signal.Signals(number).name}" in output
         assert "Traceback" not in output
-        assert seconds < 30
-    assert len(found["ends"]) + found["completed"] == int(NUMBERS[2])
-    assert found["differ"] == []
+        assert seconds < 60
+
+
+def one_error(output: str) -> None:
+    assert "Traceback" not in output
+    assert "this is a bug" not in output
+    assert output.count("error:") == 1
 
 
 def test_enough_were_hit(outcome: dict[str, Any]) -> None:
-    """A test in which every command gets to its end in time would show nothing."""
-    if NUMBERS[1] != "0" and any(found["disk"]["ends"] for found in outcome.values()):
-        assert sum(bool(found["disk"]["ends"]) for found in outcome.values()) > len(COMMANDS) / 2
-    assert any(found["signal"]["ends"] for found in outcome.values())
+    """If all commands came to their ends in time, the test above would show nothing."""
+    n_kills = sum(found["kill"]["file"] + found["kill"]["timer"] for found in outcome.values())
+    assert n_kills >= 5
+    disks = [found["disk"] for found in outcome.values()]
+    if sum(len(disk["ends"]) + disk["completed"] for disk in disks) == 0:
+        pytest.skip("this user may not mount a small disk")
+    assert sum(len(disk["ends"]) for disk in disks) >= 3

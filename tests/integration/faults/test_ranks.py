@@ -191,7 +191,7 @@ one.command("replicate 12 6 6")
 if rank == 1:
     pages = int(open("/proc/self/statm").read().split()[0])
     limit = pages * resource.getpagesize() + (16 << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 one.command("run 5")
 """
 
