@@ -29,24 +29,6 @@ n_sensitivities = 4
 n_atom_layers = 1
 cutoff = 4.0
 soft_max = 3.5
-[pool]
-molecules = ["H2O", "NH3", "CH3OH"]
-n_from_data = 5
-n_rattled = 3
-n_stretched = 2
-n_clusters = 2
-temperatures = [300.0]
-n_snapshots = 2
-interval = 0.004
-n_workers = 1
-chunk_size = 10
-[pool.calculator]
-calculator = "pool_springs:Mine"
-[pretraining]
-validation_fraction = 0.2
-[pretraining.training]
-epochs = 2
-batch_size = 8
 [teachers]
 n_members = 2
 n_workers = 1
@@ -75,7 +57,30 @@ epochs = 2
 """
 
 
-def fill(folder: Path, training_file: Path, test_file: Path) -> None:
+# Goes before what the first stage of the pipeline needs otherwise.
+POOL = """
+[pool]
+molecules = ["H2O", "NH3", "CH3OH"]
+n_from_data = 5
+n_rattled = 3
+n_stretched = 2
+n_clusters = 2
+temperatures = [300.0]
+n_snapshots = 2
+interval = 0.004
+n_workers = 1
+chunk_size = 10
+[pool.calculator]
+calculator = "pool_springs:Mine"
+[pretraining]
+validation_fraction = 0.2
+[pretraining.training]
+epochs = 2
+batch_size = 8
+"""
+
+
+def fill(folder: Path, training_file: Path, test_file: Path, with_pool: bool) -> None:
     """Put data, a configuration and a calculator into a folder."""
     folder.mkdir(parents=True)
     for source, name, n_systems, n_each in (
@@ -89,7 +94,7 @@ def fill(folder: Path, training_file: Path, test_file: Path) -> None:
                     few = values[:n_each] if key != "atomic_numbers" else values[:]
                     new[f"{system}/{key}"] = few
     (folder / "pool_springs.py").write_text("from pool_calculators import PairSprings as Mine\n")
-    (folder / "config.toml").write_text(CONFIG)
+    (folder / "config.toml").write_text(CONFIG + POOL if with_pool else CONFIG)
     shutil.copy(ROOT / "tests" / "golden" / "exported-2.pt", folder / "old.pt")
 
 

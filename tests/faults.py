@@ -3,7 +3,7 @@
     python faults.py FOLDER OUTCOME [N_KILLS N_DISKS N_SIGNALS [COMMAND...]]
 
 Each command is killed, finds a disk that is too small, and is told to end, so many times; without
-numbers, as often as :data:`COMMANDS` says, which is little enough for every day.
+numbers, the first commands are, as often as :data:`COMMANDS` says, and there is no pool then.
 ``FOLDER/start`` holds what the commands need. Every command is first run to its end; its results
 are what the others must come to. Each attempt is a process of its own, forked from this one, which
 has done the imports. See :mod:`kills`, which has more on trainings.
@@ -26,7 +26,7 @@ import sys
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,24 +60,24 @@ class Command:
         arguments: of ekd.
         leaves: files and folders that it writes.
         again: arguments of the command that continues; None: the same.
-        usual: kills, disks and signals where nobody asks for more. Other tests kill preparations,
-            trainings and labels.
+        usual: kills, disks and signals where nobody asks for more; None: none of it, and of the
+            commands after it neither.
     """
 
     name: str
     arguments: tuple[str, ...]
     leaves: tuple[str, ...]
     again: tuple[str, ...] | None = None
-    usual: tuple[int, int, int] = (0, 0, 0)
+    usual: tuple[int, int, int] | None = None
 
 
-def stage(name: str, *leaves: str, usual: tuple[int, int, int]) -> Command:
+def stage(name: str, *leaves: str, usual: tuple[int, int, int] | None = None) -> Command:
     """A stage of the pipeline."""
     arguments = (name, "config.toml", "--resume", "--quiet")
     return Command(name, arguments, tuple(f"run/{leaf}" for leaf in leaves), usual=usual)
 
 
-MOLECULE = ("--molecule", "H2O", "-T", "300", "--seeds", "2", "--duration", "0.004", "--quiet")
+MOLECULE = ("--molecule", "H2O", "-T", "300", "--seeds", "2", "--duration", "0.006", "--quiet")
 COMMANDS = (
     Command(
         "prepare",
@@ -85,25 +85,23 @@ COMMANDS = (
         ("train.h5", "train.png"),
         usual=(0, 1, 0),
     ),
-    stage("pool", "pool.h5", "pool.png", "pool.json", usual=(1, 0, 0)),
-    stage("pretrain", "bases", usual=(0, 0, 0)),
-    stage("train", "teachers", usual=(0, 1, 1)),
-    stage("label", "labels.h5", usual=(0, 1, 0)),
-    stage("distill", "student", usual=(1, 0, 0)),
-    stage("evaluate", "evaluation", usual=(0, 0, 0)),
-    stage("export", "student.pt", usual=(1, 1, 0)),
-    stage("report", "report.html", "summary.json", "plots", usual=(0, 0, 0)),
+    stage("pool", "pool.h5", "pool.png", "pool.json"),
+    stage("pretrain", "bases"),
+    stage("train", "teachers", usual=(1, 1, 1)),
+    stage("label", "labels.h5", usual=(1, 1, 0)),
+    stage("distill", "student"),
+    stage("evaluate", "evaluation"),
+    stage("export", "student.pt"),
+    stage("report", "report.html", "summary.json", "plots"),
     Command(
         "evaluate models",
         ("evaluate", "run", "--workers", "1", "-o", "compared", "--quiet"),
         ("compared",),
-        usual=(1, 0, 0),
     ),
     Command(
         "stability",
         ("stability", "run/student.pt", *MOLECULE, "--workers", "1"),
         ("stability",),
-        usual=(1, 0, 0),
     ),
     Command(
         "committee",
@@ -111,7 +109,7 @@ COMMANDS = (
         ("committee.pt",),
         ("committee", "run", "run", "-o", "committee.pt", "--overwrite"),
     ),
-    Command("upgrade", ("upgrade", "old.pt", "-o", "new.pt"), ("new.pt",), usual=(0, 1, 0)),
+    Command("upgrade", ("upgrade", "old.pt", "-o", "new.pt"), ("new.pt",)),
 )
 
 
@@ -225,6 +223,8 @@ def _content(path: Path) -> Iterator[bytes]:
 def _lasting(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _lasting(v) for k, v in value.items() if k not in _OF_THE_RUN}
+    if isinstance(value, str) and value.startswith("/"):
+        return Path(value).name
     return [_lasting(v) for v in value] if isinstance(value, list) else value
 
 
@@ -270,11 +270,11 @@ class Case:
         return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
 
-def in_turn(top: Path) -> Iterator[Case]:
-    """Run all commands, one after the other, in one folder; each is what the next one needs."""
+def in_turn(top: Path, commands: Sequence[Command]) -> Iterator[Case]:
+    """Run commands, one after the other, in one folder; each leaves what the next one needs."""
     whole, before = top / "whole", top / "before"
     shutil.copytree(top / "start", whole)
-    for command in COMMANDS:
+    for command in commands:
         shutil.rmtree(before, ignore_errors=True)
         shutil.copytree(whole, before)
         start, work = time.monotonic(), _work()
@@ -409,11 +409,12 @@ def main() -> None:
     chance = random.Random(20261130)
     mounts = can_mount()
     found = {}
-    for case in in_turn(top):
+    usual = [command for command in COMMANDS if command.usual]
+    for case in in_turn(top, COMMANDS if numbers else usual):
         if sys.argv[6:] and case.name not in sys.argv[6:]:
             continue
         start = time.monotonic()
-        n_kills, n_disks, n_signals = numbers or case.command.usual
+        n_kills, n_disks, n_signals = numbers or case.command.usual or (0, 0, 0)
         found[case.name] = {
             "kill": kill(case, n_kills, chance),
             "disk": fill(case, n_disks if mounts else 0),

@@ -157,9 +157,9 @@ def installed_program() -> Program:
 _GUARD = """
 trap '' INT TERM HUP
 read -r word && exit
-kill -TERM -- "-$1"
+kill -TERM "-$1"
 sleep 5
-kill -KILL -- "-$1"
+kill -KILL "-$1"
 """
 
 

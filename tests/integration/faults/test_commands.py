@@ -1,6 +1,7 @@
 """Every command that writes: killed, on a disk that is full, told to end; then it is continued.
 
-``EKD_FAULTS="20 8 9"`` asks for so many kills, disks and signals of each command.
+Of every day are the first commands. ``EKD_FAULTS="20 8 9"`` asks for so many kills, disks and
+signals of every command, which takes a while.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ def outcome(
 ) -> dict[str, Any]:
     """What came of all commands; running them takes the time."""
     top = tmp_path_factory.mktemp("faults")
-    fill(top / "start", training_file, test_file)
+    fill(top / "start", training_file, test_file, with_pool=bool(NUMBERS))
     return run_faults(top, *NUMBERS, timeout=7200)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ends_and_continues(outcome: dict[str, Any], command: str) -> None:
     """What a fault leaves is whole, and the same command comes to the same results."""
+    if command not in outcome:
+        pytest.skip('not of every day: EKD_FAULTS="4 3 2" asks for all')
     for fault in ("kill", "disk", "signal"):
         assert outcome[command][fault]["differ"] == [], fault
     for status, output in outcome[command]["disk"]["ends"]:
@@ -68,8 +71,8 @@ def one_error(output: str) -> None:
 def test_enough_were_hit(outcome: dict[str, Any]) -> None:
     """If all commands came to their ends in time, the test above would show nothing."""
     n_kills = sum(found["kill"]["file"] + found["kill"]["timer"] for found in outcome.values())
-    assert n_kills >= 5
+    assert n_kills >= 2
     disks = [found["disk"] for found in outcome.values()]
     if sum(len(disk["ends"]) + disk["completed"] for disk in disks) == 0:
         pytest.skip("this user may not mount a small disk")
-    assert sum(len(disk["ends"]) for disk in disks) >= 3
+    assert sum(len(disk["ends"]) for disk in disks) >= 2

