@@ -167,15 +167,18 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
                             const std::vector<std::string>& names) {
   std::unique_ptr<ekd::ExportedModel> model;
   std::vector<double> free_atom_energies;
+  std::string problem;
   try {
     model = open(settings, path);
     free_atom_energies = model->free_atom_energies();
-  } catch (const std::exception& problem) {
-    return problem.what();
+  } catch (const std::exception& error) {
+    problem = error.what();
   }
+  problem = agree(problem);
+  if (!problem.empty()) return problem;
   const auto& metadata = model->metadata();
   std::vector<std::int64_t> species;
-  const std::string problem = map_types(metadata, path, names, species);
+  problem = map_types(metadata, path, names, species);
   if (!problem.empty()) return problem;
 
   on_device_.reset();
@@ -190,6 +193,7 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
       setflag[i][j] = species_of_type_[i] >= 0 && species_of_type_[j] >= 0;
   cutoff_ = metadata.cutoff;
   told_energy_ = std::numeric_limits<double>::quiet_NaN();
+  told_block_ = 0;
 
   // LAMMPS sizes its buffers once, by these. Two numbers tell a ghost's owner; with newton off,
   // forces, virials and centroid virials of ghosts return in one row; forces of a committee return
@@ -208,6 +212,25 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   values_.fill(std::numeric_limits<double>::quiet_NaN());
   spread_exists_ = spread_is_current_ = uncertainty_is_current_ = false;
   return {};
+}
+
+// What is wrong on any rank, for all of them: a file may be missing on one computer, or memory. If
+// one rank went on alone, the others would wait for it forever.
+std::string PairEKD::agree(const std::string& problem) {
+  int first = problem.empty() ? comm->nprocs : comm->me;
+  int n_failed = problem.empty() ? 0 : 1;
+  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, world);
+  MPI_Allreduce(MPI_IN_PLACE, &n_failed, 1, MPI_INT, MPI_SUM, world);
+  if (n_failed == 0) return {};
+  std::string text = problem;
+  int length = static_cast<int>(text.size());
+  MPI_Bcast(&length, 1, MPI_INT, first, world);
+  text.resize(length);
+  MPI_Bcast(text.data(), length, MPI_CHAR, first, world);
+  if (n_failed < comm->nprocs)
+    text += ekd::format(" (on {} of {} MPI ranks, the first is rank {})", n_failed, comm->nprocs,
+                        first);
+  return text;
 }
 
 std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
@@ -609,6 +632,20 @@ void PairEKD::compute(int eflag, int vflag) {
     run_model([this] { compute_on_device(); });
   else
     run_model([this] { compute_from_pairs(); });
+  tell_of_memory();
+}
+
+// Once for every block that the model has come to because memory ran out.
+void PairEKD::tell_of_memory() {
+  const std::int64_t block = model_->reduced_block();
+  if (block == 0 || (told_block_ > 0 && block >= told_block_)) return;
+  told_block_ = block;
+  error->warning(
+      FLERR, ekd::format(
+                 "pair_style ekd: memory has run out at step {}; MPI rank {} goes on with {} atoms "
+                 "at a time: use 'pair_style ekd block {}' from the start, or "
+                 "more ranks",
+                 update->ntimestep, comm->me, block, block));
 }
 
 void PairEKD::compute_from_pairs() {

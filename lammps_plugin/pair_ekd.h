@@ -77,6 +77,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   Settings read_settings(const std::vector<std::string>& words);
   std::string set_up(const Settings& settings, const std::string& path,
                      const std::vector<std::string>& names);
+  std::string agree(const std::string& problem);
   std::string map_types(const ekd::ModelMetadata& metadata, const std::string& path,
                         const std::vector<std::string>& names, std::vector<std::int64_t>& species);
   std::unique_ptr<ekd::ExportedModel> open(const Settings& settings, const std::string& path);
@@ -116,6 +117,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   template <class Step>
   void run_model(const Step& step);
   void compute_from_pairs();
+  void tell_of_memory();
 
   Settings settings_;
   // False after a command that failed. Nothing has changed then, but no run may follow as if it
@@ -131,7 +133,8 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   double energy_unit_ = 1.0;                   // eV in units of this run
   // What is taken off the energy of an atom of each type: [ntypes + 1], units of this run.
   std::vector<double> energy_zero_;
-  double told_energy_;  // of free atoms, as the log has it; NaN: it has not
+  std::int64_t told_block_ = 0;  // since memory has run out, as the log has it
+  double told_energy_;           // of free atoms, as the log has it; NaN: it has not
 
   ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
   ekd::Evaluation result_;            // of the last step, for the same reason

@@ -3,7 +3,8 @@
 They are started as ``python -m ekd.workers JOB``, not by :mod:`multiprocessing`: a start of one's
 own runs nothing of the user's script again, so that a script needs no ``__main__`` guard. Tasks
 arrive on standard input, one JSON value per line; what a task reports and its end leave on standard
-output, one JSON object per line. The end of the input, or of the parent, ends a worker.
+output, one JSON object per line. The end of the input, or of the parent, ends a worker. SIGTERM
+ends it too, as soon as its task has put down what it has reached, see :mod:`ekd.interruption`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import ekd.errors
+from ekd import interruption
 from ekd.errors import EKDError
+from ekd.files import cannot_write
+
+_GRACE = 10.0  # s that a worker has between SIGTERM and SIGKILL
+_MOMENT = 1.0  # s within which a signal reaches all processes that it is sent to
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -85,9 +92,10 @@ def run(
     waiting = list(tasks)
     events: queue.SimpleQueue[tuple[_Process, dict[str, Any] | None]] = queue.SimpleQueue()
     with _job_file(job) as path, contextlib.ExitStack() as stack:
-        processes = [_Process(path, events) for _ in range(min(n_workers, len(waiting)))]
-        for process in processes:
-            stack.callback(process.stop)
+        processes: list[_Process] = []
+        stack.callback(_stop, processes)
+        for _ in range(min(n_workers, len(waiting))):
+            processes.append(_Process(path, events))
         idle = list(processes)
         while waiting or len(idle) < len(processes):
             while idle and waiting:
@@ -98,6 +106,8 @@ def run(
             if process in idle:
                 continue  # it had nothing left to do
             if message is None:
+                # Batch systems signal all processes of a job: then this one has its own reason.
+                time.sleep(_MOMENT if process.was_terminated() else 0)
                 raise lost(
                     f"{name(process.task)} was lost: {process.explain_end()}. {advice}",
                     code="EKD-RUN-008",
@@ -137,6 +147,7 @@ def complete(
     """
     if n_workers < 2:
         for task in tasks:
+            interruption.check()
             listen(Event(task, "started", {}))
             job.run(task, functools.partial(_tell, listen, task))
             listen(Event(task, "done", {}))
@@ -175,8 +186,9 @@ class _Process:
         self._listener.start()
 
     def _listen(self, events: queue.SimpleQueue[Any]) -> None:
-        for line in self._messages:
-            events.put((self, json.loads(line)))
+        with contextlib.suppress(ValueError):  # a kill may leave half a line
+            for line in self._messages:
+                events.put((self, json.loads(line)))
         events.put((self, None))
 
     def begin(self, task: Any) -> None:
@@ -187,6 +199,8 @@ class _Process:
 
     def explain_end(self) -> str:
         code = self._process.wait()
+        if code == _TERMINATED:
+            return "its process was asked to end (SIGTERM)"
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         last = f"; its last words: {lines[-1]}" if lines else ""
@@ -199,10 +213,17 @@ class _Process:
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
         return f"its process was killed by signal {-code}, {name}{hint}{last}"
 
-    def stop(self) -> None:
+    def was_terminated(self) -> bool:
+        """Whether somebody has asked it to end."""
+        return self._process.wait() in (_TERMINATED, -signal.SIGTERM)
+
+    def ask_to_end(self) -> None:
         self._process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Wait for its end until a time of the monotonic clock, then kill it."""
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -213,18 +234,39 @@ class _Process:
         self._errors.close()
 
 
+_TERMINATED = 128 + signal.SIGTERM  # status of a worker that SIGTERM has ended in good order
+
+
+def _stop(processes: list[_Process]) -> None:
+    """End all, at the same time."""
+    for process in processes:
+        process.ask_to_end()
+    deadline = time.monotonic() + _GRACE
+    for process in processes:
+        process.end(deadline)
+
+
 @contextlib.contextmanager
 def _job_file(job: Job) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ekd-") as directory:
-        path = Path(directory) / "job.pkl"
-        path.write_bytes(pickle.dumps(job))
+    content = pickle.dumps(job)
+    with contextlib.ExitStack() as stack:
+        path = Path(tempfile.gettempdir()) / "ekd-job.pkl"
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))) / path.name
+            path.write_bytes(content)
+        except OSError as error:
+            raise EKDError(
+                f"{cannot_write(path, error)}. Worker processes read their job there: the variable "
+                "TMPDIR names another folder for it"
+            ) from None
         yield path
 
 
 def main(job_path: str, parent: int) -> None:
     """Do tasks until the input ends."""
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These reach whole groups of processes; the parent alone decides what they mean.
+    for number in set(interruption.SIGNALS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Standard output carries the protocol: whatever else prints goes to standard error.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
@@ -252,11 +294,27 @@ def _end_with(parent: int) -> None:
     """A killed parent cannot say goodbye: do not work on for nobody."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)  # the task may have started processes of its own
+    time.sleep(_GRACE)
     os._exit(1)
 
 
-if __name__ == "__main__":
+def _run_as_worker() -> int:
+    """Return the exit status."""
     try:
-        main(sys.argv[1], int(sys.argv[2]))
+        with interruption.handled([signal.SIGTERM]):
+            main(sys.argv[1], int(sys.argv[2]))
+    except interruption.Interrupted as signalled:
+        return signalled.exit_status
     except BrokenPipeError:  # the parent is gone
-        os._exit(1)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = _run_as_worker()
+    sys.stderr.flush()
+    os._exit(status)  # at once: there is nothing to be tidied up

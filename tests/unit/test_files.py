@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ekd.errors import EKDError
-from ekd.files import atomic_write, remove_leftovers, sha256
+from ekd.errors import DataError, EKDError
+from ekd.files import atomic_write, remove, remove_leftovers, sha256, unchanged
 
 
 def test_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -97,3 +99,35 @@ def test_exclusive_lets_one_in_at_a_time(tmp_path: Path) -> None:
     assert [process.wait(timeout=60) for process in processes] == [0] * 8
     assert counter.read_text() == "160"
     assert not lock.exists()
+
+
+def test_full_disk_names_file_and_room(tmp_path: Path) -> None:
+    with (
+        pytest.raises(EKDError, match="No space left on device") as caught,
+        atomic_write(tmp_path / "new" / "x.txt"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    told = str(caught.value)
+    assert told.startswith(
+        f"cannot write '{tmp_path / 'new' / 'x.txt'}': No space left on device ("
+    )
+    assert re.search(rf"[\d.]+ \w+ free of [\d.]+ \w+ in '{tmp_path / 'new'}'\)", told)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("first")
+    with unchanged(path):
+        path.read_text()
+    with pytest.raises(DataError, match=r"x' has changed while it was read"), unchanged(path):
+        path.write_text("the second one")
+
+
+def test_remove(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("folder", "link", "not there"):
+        remove(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]

@@ -1,7 +1,10 @@
 // Errors a user can cause. Each message says what was found, what was expected and what to do.
 #pragma once
 
+#include <new>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 namespace ekd {
 
@@ -32,6 +35,22 @@ struct SelfTestError : ModelFileError {
 // A device is not here, or cannot do what is asked.
 struct DeviceError : Error {
   using Error::Error;
+};
+
+// A device has no room for what is to be evaluated at a time.
+struct DeviceMemoryError : DeviceError {
+  using DeviceError::DeviceError;
+};
+
+// There is no memory for an evaluation, in however small blocks. To others it is what it is
+// everywhere: std::bad_alloc.
+class MemoryError : public std::bad_alloc {
+ public:
+  explicit MemoryError(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
 };
 
 }  // namespace ekd

@@ -56,9 +56,15 @@ class ExportedModel {
   // The mean over the members. `each_member` is shown what every one of them finds, in turn; it
   // is forgotten afterwards. The uncertainty is there if the graph asks for it and the file has it.
   // Collective, once per member; see Network::evaluate.
-  // Throws std::exception if the model misbehaves.
+  // Throws MemoryError if there is not enough memory; std::exception if the model misbehaves.
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange,
                       const std::function<void(const Evaluation&)>& each_member = {});
+
+  // Atoms that are evaluated at a time since memory has run out, and structures of a batch together
+  // have no more than so many; 0: it never has. For those who tell the user.
+  std::int64_t reduced_block() const;
+  std::int64_t reduced_max_atoms() const { return reduced_max_atoms_; }
+  void set_reduced_max_atoms(std::int64_t max_atoms) { reduced_max_atoms_ = max_atoms; }
 
   // Its members as networks of a device; none if it runs elsewhere.
   std::vector<DeviceRows*> on_device();
@@ -71,6 +77,9 @@ class ExportedModel {
   void self_test();
 
  private:
+  Evaluation evaluate_members(const AtomGraph& graph, GhostExchange& exchange,
+                              const std::function<void(const Evaluation&)>& each_member);
+
   std::string path_;
   ModelMetadata metadata_;
   std::string json_;
@@ -78,6 +87,7 @@ class ExportedModel {
   bool single_ = false;
   std::string device_;
   int process_ = 0;
+  std::int64_t reduced_max_atoms_ = 0;
   std::vector<std::unique_ptr<Network>> members_;
 };
 

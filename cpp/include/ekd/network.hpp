@@ -66,11 +66,15 @@ class Network {
   virtual ~Network() = default;
 
   // Collective where the exchange is: n_interactions - 1 times either way, atoms or not.
-  // Throws std::exception if the network misbehaves.
+  // Where memory runs out, it goes on with smaller blocks, see reduced_block.
+  // Throws std::bad_alloc if that is not enough; std::exception if the network misbehaves.
   virtual Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) = 0;
 
   // Numbers in the widest row that it exchanges; 0: it never does.
   virtual std::int64_t exchange_width() const = 0;
+
+  // Atoms that are evaluated at a time since memory has run out; 0: it never has.
+  virtual std::int64_t reduced_block() const { return 0; }
 
   // The same network as engines use it that bring no pairs; null: it does not run on a device.
   virtual class DeviceRows* on_device() { return nullptr; }

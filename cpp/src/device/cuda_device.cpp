@@ -103,8 +103,9 @@ class CudaDevice final : public Device {
     Cuda::Pointer pointer = 0;
     const int result = cuda_.cuMemAlloc_v2(&pointer, bytes);
     if (result == Cuda::kOutOfMemory)
-      throw DeviceError(name_ + " has no room for " + std::to_string(bytes >> 20) +
-                        " MiB more; use a smaller 'block', or more GPUs [EKD-DEVICE-009]");
+      throw DeviceMemoryError(name_ + " has no room for " + std::to_string(bytes >> 20) +
+                              " MiB more; use a smaller 'block', fewer processes for each GPU, or "
+                              "more GPUs [EKD-DEVICE-009]");
     cuda_.check(result, name_);
     return reinterpret_cast<void*>(pointer);
   }

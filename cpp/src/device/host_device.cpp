@@ -1,6 +1,10 @@
 // The host twin: the kernels of accelerators, run by the processor.
 #include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
 #include <new>
+#include <string>
 
 #include "device.hpp"
 #include "ekd/error.hpp"
@@ -55,11 +59,28 @@ class HostDevice final : public Device {
   bool is_parallel() const override { return false; }
 
   void* allocate(std::size_t bytes) override {
-    void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    const std::size_t size = (bytes + 255) / 256 * 256;
+    const std::size_t limit = memory_limit();
+    const std::lock_guard lock(mutex_);
+    if (limit > 0 && used_ + size > limit)
+      throw DeviceMemoryError(name_ + " has no room for " + std::to_string(bytes >> 10) +
+                              " KiB more; use a smaller 'block'");
+    void* const memory = std::aligned_alloc(256, size);
     if (memory == nullptr && bytes > 0) throw std::bad_alloc();
+    if (memory != nullptr) {
+      sizes_[memory] = size;
+      used_ += size;
+    }
     return memory;
   }
-  void release(void* memory) noexcept override { std::free(memory); }
+  void release(void* memory) noexcept override {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = sizes_.find(memory); found != sizes_.end()) {
+      used_ -= found->second;
+      sizes_.erase(found);
+    }
+    std::free(memory);
+  }
   void write(void* to, const void* from, std::size_t bytes) override {
     std::memcpy(to, from, bytes);
   }
@@ -81,7 +102,17 @@ class HostDevice final : public Device {
     return std::make_unique<InferenceProgram<T, 9>>();
   }
 
+  // EKD_EMULATED_MEMORY in the environment is what the device has, in bytes, so that tests see
+  // calculations that do not fit.
+  static std::size_t memory_limit() {
+    const char* const text = std::getenv("EKD_EMULATED_MEMORY");
+    return text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  }
+
   std::string name_ = "the host (emulated)";
+  std::mutex mutex_;
+  std::map<void*, std::size_t> sizes_;  // of the arrays
+  std::size_t used_ = 0;                // by all of them
 };
 
 }  // namespace

@@ -262,6 +262,12 @@ PYBIND11_MODULE(_core, module) {
       py::set_error(py::module_::import("ekd.errors").attr("ModelFileError"), error.what());
     } catch (const ekd::Error& error) {
       py::set_error(py::module_::import("ekd.errors").attr("EKDError"), error.what());
+    } catch (const ekd::MemoryError& error) {
+      py::set_error(PyExc_MemoryError, error.what());
+    } catch (const std::bad_alloc&) {
+      py::set_error(PyExc_MemoryError,
+                    "there is not enough memory for these atoms and the pairs within the cutoff; "
+                    "take fewer at a time, or use fewer processes");
     }
   });
   module.def("neighbor_list", &neighbor_list, py::arg("positions"), py::arg("offsets"),
@@ -302,6 +308,12 @@ PYBIND11_MODULE(_core, module) {
       .def_property_readonly("sha256", [](const Model& model) { return model.model.sha256(); })
       .def_property_readonly("metadata_json",
                              [](const Model& model) { return model.model.metadata_json(); })
+      .def_property_readonly(
+          "reduced",
+          [](const Model& model) {
+            return py::make_tuple(model.model.reduced_block(), model.model.reduced_max_atoms());
+          },
+          "Block and max_atoms since memory has run out; 0: it never has.")
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
            py::arg("pair_vectors"), py::arg("n_threads"),
            "Energy, atomic energies, forces, virial, energies of the members, forces_std, "

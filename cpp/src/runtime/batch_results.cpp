@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <numeric>
 #include <vector>
 
+#include "ekd/error.hpp"
 #include "ekd/forces.hpp"
 
 namespace ekd {
@@ -109,7 +111,7 @@ BatchResults evaluate_batch(ExportedModel& model, const StructureBatch& batch,
   const bool with_uncertainty = options.wanted.uncertainty && model.metadata().uncertainty;
   const std::int64_t usual =
       model.device() == "cpu" ? default_atoms(options.n_threads) : kAtomsOfDevice;
-  const std::int64_t max_atoms = options.max_atoms > 0 ? options.max_atoms : usual;
+  std::int64_t max_atoms = options.max_atoms > 0 ? options.max_atoms : usual;
   BatchResults results;
   results.energies = Buffer<double>(n_structures);
   results.atomic_energies = Buffer<double>(n_atoms);
@@ -122,8 +124,21 @@ BatchResults evaluate_batch(ExportedModel& model, const StructureBatch& batch,
   for (std::int64_t first = 0; first < n_structures;) {
     const std::int64_t end = end_of_group(batch, first, max_atoms);
     if (options.before_each) options.before_each();
-    evaluate_group(model, Group(batch, first, end), species, options, results);
-    first = end;
+    bool there_is_room = false;
+    try {
+      evaluate_group(model, Group(batch, first, end), species, options, results);
+      there_is_room = true;
+    } catch (const std::bad_alloc&) {
+      if (end == first + 1) throw;
+    } catch (const DeviceMemoryError&) {
+      if (end == first + 1) throw;
+    }
+    if (there_is_room) {
+      first = end;
+    } else {
+      max_atoms = std::max<std::int64_t>(1, (batch.offsets[end] - batch.offsets[first]) / 2);
+      model.set_reduced_max_atoms(max_atoms);
+    }
   }
   return results;
 }

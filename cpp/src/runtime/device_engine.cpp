@@ -258,15 +258,22 @@ struct DeviceEngine<T>::Parts {
       if (atoms.n_centers > 0) act();
       return;
     }
-    const int chunk = chunk_size(atoms);
     arguments.pairs_stride = stride(atoms);
-    for (int first = 0; first < atoms.n_centers; first += chunk) {
+    for (int first = 0; first < atoms.n_centers;) {
+      const int chunk = chunk_size(atoms);
       arguments.first = first;
       arguments.n_centers = std::min(chunk, atoms.n_centers - first);
       arguments.starts = nullptr;
-      arguments.pairs =
-          pairs.reserve(static_cast<std::size_t>(arguments.n_centers) * arguments.pairs_stride);
-      arguments.n_pairs = n_pairs.reserve(arguments.n_centers);
+      try {
+        arguments.pairs =
+            pairs.reserve(static_cast<std::size_t>(arguments.n_centers) * arguments.pairs_stride);
+        arguments.n_pairs = n_pairs.reserve(arguments.n_centers);
+      } catch (const DeviceMemoryError&) {
+        if (arguments.n_centers <= 1) throw;
+        reduced_block = arguments.n_centers / 2;  // nothing has been launched for these centres
+        found = false;
+        continue;
+      }
       // What was found before still holds if all of it fits.
       if (chunk < atoms.n_centers || !found) {
         const int threads = on->is_parallel() ? 128 : 4;
@@ -274,12 +281,14 @@ struct DeviceEngine<T>::Parts {
         found = true;
       }
       act();
+      first += arguments.n_centers;
     }
   }
 
   static int stride(const DeviceAtoms& of) { return std::max(1, of.most_neighbors); }
 
   int chunk_size(const DeviceAtoms& of) const {
+    if (reduced_block > 0) return static_cast<int>(std::min<std::int64_t>(reduced_block, 1 << 30));
     if (block > 0) return static_cast<int>(std::min<std::int64_t>(block, 1 << 30));
     const std::int64_t row =
         static_cast<std::int64_t>(stride(of)) * static_cast<std::int64_t>(sizeof(device::Pair<T>));
@@ -462,6 +471,7 @@ struct DeviceEngine<T>::Parts {
   std::shared_ptr<device::Device> on;
   DeviceWeights kept;
   std::int64_t block;
+  std::int64_t reduced_block = 0;  // since memory has run out
   int components = 1;
   double cutoff = 0.0;
   std::vector<DeviceInteraction<T>> interactions;
@@ -505,6 +515,11 @@ template <class T>
 std::int64_t DeviceEngine<T>::n_virials(const DeviceAtoms& atoms) const {
   // No kernel has more blocks than centres.
   return std::max<std::int64_t>(1, std::min(atoms.n_centers, parts_->chunk_size(atoms)));
+}
+
+template <class T>
+std::int64_t DeviceEngine<T>::reduced_block() const {
+  return parts_->reduced_block;
 }
 
 template <class T>

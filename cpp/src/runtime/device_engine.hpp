@@ -41,6 +41,8 @@ class DeviceEngine {
   std::int64_t n_virials(const DeviceAtoms& atoms) const;
   // Numbers in the widest row that is exchanged; 0: none is.
   std::int64_t exchange_width() const;
+  // See Network::reduced_block.
+  std::int64_t reduced_block() const;
   device::Program& program() const;
 
  private:

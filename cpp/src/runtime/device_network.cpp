@@ -105,6 +105,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
   }
 
   std::int64_t exchange_width() const override { return engine_.exchange_width(); }
+  std::int64_t reduced_block() const override { return engine_.reduced_block(); }
   DeviceRows* on_device() override { return this; }
 
  private:

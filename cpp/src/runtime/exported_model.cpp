@@ -96,6 +96,15 @@ std::int64_t ExportedModel::exchange_width() const {
   return widest;
 }
 
+std::int64_t ExportedModel::reduced_block() const {
+  std::int64_t smallest = 0;
+  for (const auto& member : members_)
+    if (const std::int64_t block = member->reduced_block();
+        block > 0 && (smallest == 0 || block < smallest))
+      smallest = block;
+  return smallest;
+}
+
 std::vector<DeviceRows*> ExportedModel::on_device() {
   std::vector<DeviceRows*> found;
   for (const auto& member : members_)
@@ -103,8 +112,24 @@ std::vector<DeviceRows*> ExportedModel::on_device() {
   return found;
 }
 
-Evaluation ExportedModel::evaluate(const AtomGraph& input, GhostExchange& exchange,
+Evaluation ExportedModel::evaluate(const AtomGraph& graph, GhostExchange& exchange,
                                    const std::function<void(const Evaluation&)>& each_member) {
+  try {
+    return evaluate_members(graph, exchange, each_member);
+  } catch (const std::bad_alloc&) {
+    std::ostringstream message;
+    message << "there is not enough memory for " << graph.n_atoms << " atoms with " << graph.n_pairs
+            << " pairs within the cutoff";
+    if (const std::int64_t block = reduced_block(); block > 0)
+      message << ", not even with block " << block;
+    message << "; use more processes with fewer atoms each, more memory, or single precision";
+    throw MemoryError(message.str());
+  }
+}
+
+Evaluation ExportedModel::evaluate_members(
+    const AtomGraph& input, GhostExchange& exchange,
+    const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.with_uncertainty = input.with_uncertainty && metadata_.uncertainty;
   Evaluation mean;  // first the sum; what a member found does not outlive its turn

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -155,13 +156,17 @@ class Workspace {
  public:
   T* reserve(std::int64_t n) {
     if (n > size_) {
-      data_.reset();
+      release();
       data_.reset(new T[n]);
       size_ = n;
     }
     return data_.get();
   }
   T* data() const { return data_.get(); }
+  void release() {
+    data_.reset();
+    size_ = 0;
+  }
 
  private:
   std::unique_ptr<T[]> data_;
@@ -243,6 +248,8 @@ class HipnnNetwork : public Network {
     if (with_uncertainty) found.uncertainty = read_uncertainty();
     return found;
   }
+
+  std::int64_t reduced_block() const override { return reduced_block_; }
 
   std::int64_t exchange_width() const override {
     std::int64_t widest = 0;
@@ -410,14 +417,34 @@ class HipnnNetwork : public Network {
   // Of a later interaction, for all atoms that are centres, in blocks.
   template <class Act>
   void mix_later(std::size_t k, Act act) {
-    const std::int64_t block = block_size();
-    for (std::int64_t first = 0; first < graph_.n_atoms; first += block) {
+    for (std::int64_t first = 0; first < graph_.n_atoms;) {
+      const std::int64_t block = block_size();
       const std::int64_t end = std::min(first + block, graph_.n_atoms);
-      if (block >= graph_.n_atoms)
-        project(k, senders_);
-      else
-        project(k, senders_to(first, end));
+      const bool there_is_room = try_with(block, [&] {
+        if (block >= graph_.n_atoms)
+          project(k, senders_);
+        else
+          project(k, senders_to(first, end));
+      });
+      if (!there_is_room) continue;
       mix(k, later_, first, end, act);
+      first = end;
+    }
+  }
+
+  // Whether there is memory for what `act` does, which has changed nothing where there is none; the
+  // next block is half as large then. What is exchanged with other processes lies outside of
+  // blocks, so that each process may have blocks of its own.
+  template <class Act>
+  bool try_with(std::int64_t block, const Act& act) {
+    try {
+      act();
+      return true;
+    } catch (const std::bad_alloc&) {
+      if (block <= 1) throw;
+      for (auto& q : q_) q.release();  // a block that is smaller than the whole makes it anew
+      reduced_block_ = std::max<std::int64_t>(1, std::min(block, graph_.n_atoms) / 2);
+      return false;
     }
   }
 
@@ -441,14 +468,18 @@ class HipnnNetwork : public Network {
                                gradients_, gradient_in);
       });
     };
-    const auto block = static_cast<std::size_t>(block_size());
-    if (block >= static_cast<std::size_t>(graph_.n_atoms))
-      return run(senders_);  // q is still there
-    for (std::size_t first = 0; first < senders_.size(); first += block) {
-      const std::vector<std::int64_t> atoms(
-          senders_.begin() + first, senders_.begin() + std::min(first + block, senders_.size()));
-      project(k, atoms);
+    if (block_size() >= graph_.n_atoms) return run(senders_);  // q is still there
+    std::vector<std::int64_t> atoms;
+    for (std::size_t first = 0; first < senders_.size();) {
+      const std::int64_t block = block_size();
+      const std::size_t end = std::min(first + static_cast<std::size_t>(block), senders_.size());
+      const bool there_is_room = try_with(block, [&] {
+        atoms.assign(senders_.begin() + first, senders_.begin() + end);
+        project(k, atoms);
+      });
+      if (!there_is_room) continue;
       run(atoms);
+      first = end;
     }
   }
 
@@ -478,6 +509,7 @@ class HipnnNetwork : public Network {
 
   // Centres whose neighbours' q is in memory at a time.
   std::int64_t block_size() const {
+    if (reduced_block_ > 0) return reduced_block_;
     if (block_ > 0) return block_;
     const std::int64_t most = kMostBytes / (row_size_ * static_cast<std::int64_t>(sizeof(T)));
     // A block reaches out to several times its own size.
@@ -488,6 +520,7 @@ class HipnnNetwork : public Network {
 
   const HipnnKernels<T>& kernels_;
   std::int64_t block_;
+  std::int64_t reduced_block_ = 0;  // since memory has run out
   std::vector<std::unique_ptr<Stage<T>>> stages_;
   std::int64_t row_size_ = 1;  // of q
   std::vector<double> reference_;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from ekd import interruption
 from ekd.cli import (
     committee,
     doctor,
@@ -25,10 +27,19 @@ from ekd.cli import (
 )
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
+from ekd.cli.options import exit_status, interrupted
 from ekd.errors import EKDError
 from ekd.extras import explained
+from ekd.files import cannot_write
 
 ERROR_LOG = Path("error.log")
+
+# Refusals of the operating system: no bugs, wherever they come from.
+_OF_THE_SYSTEM = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+    errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT,
+}  # fmt: skip
 
 
 class Program(TyperGroup):
@@ -41,7 +52,8 @@ class Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with interruption.handled():
+                return super().invoke(ctx)
         except EKDError as error:
             _complain(error.for_command_line, error.code)
             raise typer.Exit(1) from None
@@ -51,14 +63,29 @@ class Program(TyperGroup):
             else:
                 _complain(f"{error}\n{_save_traceback()}")
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            _complain("interrupted; --resume continues from here")
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as signalled:
+            _complain(f"{interrupted(signalled)}; --resume continues from here")
+            raise typer.Exit(exit_status(signalled)) from None
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:  # whoever read the output has seen enough, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None  # what a shell calls the end by SIGPIPE
+        except MemoryError as error:
+            what = str(error).replace("std::bad_alloc", "") or "there is not enough memory"
+            _complain(
+                f"{what}; ask for more memory, or for fewer processes and smaller blocks, chunks "
+                "and batches"
+            )
+            raise typer.Exit(1) from None
+        except OSError as error:
+            if error.errno not in _OF_THE_SYSTEM:
+                _complain(f"{type(error).__name__}: {error}\n{_save_traceback()}")
+            elif error.filename is None:
+                _complain(f"{error}; check free space, limits and permissions, and start again")
+            else:
+                _complain(str(cannot_write(error.filename, error)))
+            raise typer.Exit(1) from None
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")):
                 raise  # a wrong command line: typer explains it

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ekd.interruption import Interrupted
+
 if TYPE_CHECKING:
     from ekd.config import Config
     from ekd.pipeline.record import Existing
@@ -64,9 +66,19 @@ def continues_by_itself() -> Iterator[None]:
     """For commands that need no ``--resume``: what is done is found again."""
     try:
         yield
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as signalled:
+        Console(stderr=True).print(f"{interrupted(signalled)}; the same command goes on from here")
+        raise typer.Exit(exit_status(signalled)) from None
+
+
+def interrupted(signalled: KeyboardInterrupt) -> str:
+    """What has happened, in words."""
+    return str(signalled) or "interrupted"
+
+
+def exit_status(signalled: KeyboardInterrupt) -> int:
+    """128 and the number of the signal; 130 is Ctrl-C."""
+    return signalled.exit_status if isinstance(signalled, Interrupted) else 130
 
 
 def existing(resume: bool, overwrite: bool) -> Existing:

@@ -11,6 +11,7 @@ import typer
 
 from ekd.cli.options import Quiet, Resume, load
 from ekd.errors import EKDError
+from ekd.files import atomic_write
 from ekd.pipeline.order import STAGES
 
 
@@ -59,7 +60,7 @@ def copy_files(target: Path) -> None:
     """Copy the shipped configuration and data, but for what is there already.
 
     Raises:
-        EKDError: ekd was installed without them.
+        EKDError: ekd was installed without them, or the target cannot be written to.
     """
     source = Path(str(resources.files("ekd"))) / "quickstart"
     if not (source / "quickstart.toml").exists():
@@ -71,5 +72,5 @@ def copy_files(target: Path) -> None:
     for file in [source / "quickstart.toml", *sorted((source / "data").glob("*.h5"))]:
         copy = target / file.relative_to(source)
         if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+            with atomic_write(copy) as temporary:
+                shutil.copyfile(file, temporary)

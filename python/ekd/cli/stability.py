@@ -150,8 +150,10 @@ def _config(
             "there is no model to run; name a run, an exported file, ...", code="EKD-CONFIG-006"
         )
     if not structures:
+        absent = [text for text in what if Path(text).suffix and not Path(text).exists()]
+        found = f" ('{absent[0]}' is not there)" if absent else ""
         raise ConfigError(
-            "there is no structure to start from; name a file, or --molecule CH3OH",
+            f"there is no structure to start from{found}; name a file, or --molecule CH3OH",
             code="EKD-CONFIG-009",
         )
     return StabilityConfig(models=models, structures=structures, **given)

@@ -16,7 +16,7 @@ from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import flat_cells, incomplete, no_energies
 from ekd.elements import atomic_number
 from ekd.errors import DataError
-from ekd.files import sha256
+from ekd.files import sha256, unchanged
 
 
 def load_dataset(
@@ -63,12 +63,19 @@ def load_dataset(
     Raises:
         DataError: the file is missing or not readable, a key or unit is unknown, a unit contradicts
             the one that HDF5 or a database of ASE states, no configuration has the energy, one
-            that has it lacks forces that were asked for, shapes disagree, or a reference energy is
-            missing or of no element.
+            that has it lacks forces that were asked for, shapes disagree, a reference energy is
+            missing or of no element, or the file has changed while it was read.
     """
     given = _by_number(reference_energies)
     path = Path(path)
     request = Request(energy, forces, energy_unit, length_unit, gradients, format, keys)
+    with unchanged(path):
+        return _load(path, request, stream, given)
+
+
+def _load(
+    path: Path, request: Request, stream: bool | None, given: dict[int, float] | None
+) -> Dataset:
     source = open_source(path, request)
     if isinstance(source, PreparedSource):
         return prepared.load(path, stream, reference_energies=given)
@@ -90,7 +97,7 @@ def load_dataset(
     block, isolated = take_out(block, path)
     if len(block) == 0:
         raise only_isolated_atoms(str(path))
-    _check(path, block, forces)
+    _check(path, block, request.forces)
     return Dataset(
         atomic_numbers=block.atomic_numbers,
         positions=block.positions,

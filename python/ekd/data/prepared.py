@@ -26,6 +26,7 @@ from ekd.data.mapped import Reference
 from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
 from ekd.files import exclusive, sync
+from ekd.hdf5 import new_file
 
 FORMAT = 2
 """With reference energies; files without any are written in format 1, which older versions read."""
@@ -236,13 +237,14 @@ def write(
     fingerprint, content = hashlib.sha256(), hashlib.sha256()
     # Aligned, so that a mapped array is one that numpy can use at full speed.
     options = {"alignment_threshold": 1, "alignment_interval": 64}
-    with h5py.File(path, "w", libver=WRITTEN_AS, **({} if compress else options)) as file:
+    with new_file(path, libver=WRITTEN_AS, **({} if compress else options)) as (file, check):
         # In the order of the fingerprint, the rest after it.
         for name in filter(columns.__contains__, _IN_ORDER):
             dataset = _create(file, name, shapes[name], compress)
             row = 0
             for piece in columns[name]:
                 dataset[row : row + len(piece)] = piece
+                check()
                 row += len(piece)
                 advance(dataset.dtype.itemsize * piece.size)
                 canonical = np.ascontiguousarray(piece, dtype=kinds.get(name, _STORED[name][0]))
@@ -377,9 +379,12 @@ def _unpacked(path: Path, header: Header, progress: bool) -> Path:
         # The members of a cluster array start at the same moment: one writes, the others wait.
         with exclusive(path.with_name(f".{copy.name}.lock")):
             if not _is_copy(copy, header):
-                _unpack(path, partial, header, progress)
-                sync(partial)
-                partial.replace(copy)
+                try:
+                    _unpack(path, partial, header, progress)
+                    sync(partial)
+                    partial.replace(copy)
+                finally:
+                    partial.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"cannot write the unpacked copy '{copy}' that streaming needs: {error}; prepare the "

@@ -30,6 +30,7 @@ from ekd.distillation.teachers import (
 from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError
 from ekd.files import atomic_write
+from ekd.locks import locked_file
 from ekd.training.threads import one_thread
 
 CHUNK_SIZE = 500
@@ -74,6 +75,7 @@ def label(
             teachers whose energies count, or nothing to label.
         DataError: a prediction is not finite, or what is there to resume was made with other
             teachers, data or chunks.
+        EKDError: another process is writing to the path, or it cannot be written.
         StructureError: the data hold an element that a teacher does not know.
         TeacherError: a teacher cannot be loaded or fails, or a process was lost.
     """
@@ -112,6 +114,7 @@ def label(
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ekd-"))) / "labels"
         path = Path(path)
+        stack.enter_context(locked_file(path))
         folder = parts_folder(path)
         there = {}
         if resume and path.exists() and not Parts.begun(folder):

@@ -22,6 +22,7 @@ from ekd.data.mapped import Reference, chain, row_blocks
 from ekd.distillation.parts import Arrays, digest
 from ekd.errors import ConfigError, DataError
 from ekd.files import atomic_write
+from ekd.hdf5 import new_file
 
 FORMAT = 2
 
@@ -421,11 +422,14 @@ def write(
         header: what the labels belong to.
         sizes: atoms of every configuration, extra ones included.
         chunks: arrays of each chunk, in order.
+
+    Raises:
+        OSError: it cannot be written.
     """
     bounds = np.append(np.arange(0, len(sizes), header.chunk_size), len(sizes))
     atoms = np.concatenate([[0], np.cumsum(sizes)])[bounds]
     checksums = []
-    with h5py.File(path, "w", libver=WRITTEN_AS) as file:
+    with new_file(path, libver=WRITTEN_AS) as (file, check):
         for number, arrays in enumerate(chunks):
             checksums.append(digest(arrays))
             for name in filter(arrays.__contains__, UNITS):
@@ -435,6 +439,7 @@ def write(
                     file.create_dataset(name, (ends[-1], *array.shape[1:]), np.float64)
                     file[name].attrs["unit"] = UNITS[name]
                 file[name][ends[number] : ends[number + 1]] = array
+            check()
         file["chunk_sha256"] = checksums
         file["chunk_configs"] = bounds
         file["chunk_atoms"] = atoms

@@ -21,6 +21,7 @@ from ekd.data import Dataset
 from ekd.data.combine import concatenate
 from ekd.distillation.parts import Arrays, Parts
 from ekd.errors import ConfigError
+from ekd.locks import locked_file
 from ekd.neighbor_list import batched_neighbor_list
 from ekd.training.threads import one_thread
 
@@ -170,11 +171,12 @@ def snapshots_of(
         DataError: the chunks in the directory belong to something else.
         TeacherError: a process was lost.
     """
-    parts = Parts(directory, plan, resume)
-    job = _Dynamics(driver, data, parts, plan)
-    chunks = range(-(-len(data) // int(plan["chunk_size"])))
-    sizes = [len(job.chunk(number)) for number in chunks]
-    parts.complete(job, sizes, n_workers, name=name, progress=progress)
+    with locked_file(directory):  # beside it: it is made anew where nothing is to be resumed
+        parts = Parts(directory, plan, resume)
+        job = _Dynamics(driver, data, parts, plan)
+        chunks = range(-(-len(data) // int(plan["chunk_size"])))
+        sizes = [len(job.chunk(number)) for number in chunks]
+        parts.complete(job, sizes, n_workers, name=name, progress=progress)
     frames, ends = [], []
     for number in chunks:
         arrays, start = parts.load(number), job.chunk(number)

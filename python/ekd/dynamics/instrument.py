@@ -20,6 +20,7 @@ from ekd.dynamics.survival import Survival, survival
 from ekd.errors import ConfigError, TeacherError
 from ekd.evaluation.settings import ModelConfig
 from ekd.evaluation.sources import ModelLike, open_models
+from ekd.locks import locked_folder
 
 ALL = "all structures"
 """Name of the rows that join all structures at one temperature."""
@@ -131,7 +132,8 @@ class Stability:
         """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``."""
         from ekd.dynamics.output import write
 
-        write(self, Path(folder))
+        with locked_folder(folder):
+            write(self, Path(folder))
 
 
 def stability(
@@ -162,6 +164,7 @@ def stability(
     Raises:
         ConfigError: an impossible setting, an unknown molecule, two things of one name.
         DataError: a structure cannot be read.
+        EKDError: another process is writing to the output folder, or it cannot be written to.
         LammpsError: LAMMPS is needed and cannot be started.
         StructureError: a model lacks an element, or cannot evaluate a structure.
         TeacherError: a calculator cannot be made, or a process was lost.
@@ -175,6 +178,8 @@ def stability(
     }
     config = StabilityConfig(**{**base, **of_these, **settings})
     with ExitStack() as stack:
+        if output is not None:
+            stack.enter_context(locked_folder(output))
         folder = (
             Path(output).resolve()
             if output is not None

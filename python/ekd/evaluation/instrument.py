@@ -23,6 +23,7 @@ from ekd.evaluation.models import EvaluatedModel, ModelPredictions, TeacherModel
 from ekd.evaluation.predictions import predict_everything
 from ekd.evaluation.settings import CurveConfig
 from ekd.evaluation.sources import DataLike, ModelLike, open_data, open_models
+from ekd.locks import locked_folder
 
 COMBINED = "all sets"
 """Name of the rows over all datasets of one level of theory."""
@@ -175,7 +176,8 @@ class Evaluation:
         """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``."""
         from ekd.evaluation.output import write
 
-        write(self, Path(folder))
+        with locked_folder(folder):
+            write(self, Path(folder))
 
 
 def evaluate(
@@ -214,6 +216,7 @@ def evaluate(
     Raises:
         ConfigError: nothing to do, or two models or datasets of one name.
         DataError: a file cannot be read.
+        EKDError: another process is writing to the output folder, or it cannot be written to.
         StructureError: a model lacks an element of the data.
         TeacherError: a calculator fails.
     """
@@ -230,6 +233,8 @@ def evaluate(
             f"units '{units}' are unknown; use 'meV' or 'kcal/mol'", code="EKD-CONFIG-019"
         )
     with ExitStack() as stack:
+        if output is not None:
+            stack.enter_context(locked_folder(output))
         folder = (
             Path(output) / "predictions"
             if output is not None

@@ -50,7 +50,8 @@ def rewrite(source: Path, path: Path, records: Mapping[str, bytes]) -> None:
 
 
 def _write(reader: torch._C.PyTorchFileReader, path: Path, records: Mapping[str, bytes]) -> None:
-    writer = torch._C.PyTorchFileWriter(str(path))
+    buffer = io.BytesIO()  # torch does not say why a write of its own has failed
+    writer = torch._C.PyTorchFileWriter(buffer)
     for name, content in records.items():
         writer.write_record(name, content, len(content))
     for name in reader.get_all_records():
@@ -58,6 +59,7 @@ def _write(reader: torch._C.PyTorchFileReader, path: Path, records: Mapping[str,
             content = reader.get_record(name)
             writer.write_record(name, content, len(content))
     writer.write_end_of_file()
+    path.write_bytes(buffer.getbuffer())
 
 
 def without_folders(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -86,6 +87,7 @@ class ExportedModel:
         self._runtime = _native.core().ExportedModel(
             self.path, self.device, self.block, _native.script_opener, sha256 or ""
         )
+        self._reduced = (0, 0)  # block and max_atoms since memory has run out, as the user knows
         self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
         self.sha256: str = self._runtime.sha256  # of the bytes that the model was made of
         self.neighbors = VerletList(self.metadata.cutoff, skin)
@@ -197,7 +199,10 @@ class ExportedModel:
             cell: (3, 3), rows are lattice vectors, Å.
             pbc: one flag, or one per direction.
 
+        Where memory runs out, larger models go on with smaller blocks, of which a warning tells.
+
         Raises:
+            MemoryError: there is not enough memory in however small blocks.
             StructureError: no atoms, atoms on top of each other, an element the model lacks, an
                 impossible cell.
         """
@@ -286,6 +291,7 @@ class ExportedModel:
             0 if max_atoms is None else max_atoms,
             default_threads(),
         )
+        self._tell_of_memory()
         energies, atomic_energies, forces, virials, member_energies, forces_std, uncertainty = found
         several = self.metadata.n_members > 1
         return BatchResults(
@@ -316,7 +322,22 @@ class ExportedModel:
             )
         )
 
+    def _tell_of_memory(self) -> None:
+        """Warn once of every size of blocks that it has come to because memory ran out."""
+        if (reduced := self._runtime.reduced) == self._reduced:
+            return
+        self._reduced = reduced
+        names = ("block", "max_atoms")
+        advice = " and ".join(f"{n}={size}" for n, size in zip(names, reduced, strict=True) if size)
+        warnings.warn(
+            f"memory has run out in an evaluation of '{self.path}', which goes on in smaller "
+            f"pieces: use {advice} from the start, or fewer processes",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
     def _results(self, found: tuple[Any, ...]) -> Results:
+        self._tell_of_memory()
         energy, energies, forces, virial, member_energies, forces_std, uncertainty = found
         several = self.metadata.n_members > 1
         return Results(

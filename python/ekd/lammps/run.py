@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from rich.progress import (
 )
 
 from ekd.errors import DynamicsError, LammpsError, find_code
+from ekd.files import cannot_write
 from ekd.lammps import plugin
 from ekd.lammps.inputs import Run
 from ekd.lammps.logs import error_message, last_step
@@ -57,8 +59,12 @@ def start(
     program = program or installed_program()
     command = [*program.command(n_ranks), "-in", run.script.name, "-log", run.log.name]
     screen = run.script.with_suffix(".screen")
-    run.log.unlink(missing_ok=True)  # the progress bar must not read an older one
-    with screen.open("w") as output:
+    try:
+        run.log.unlink(missing_ok=True)  # the progress bar must not read an older one
+        output = screen.open("w")
+    except OSError as error:
+        raise cannot_write(screen, error) from None
+    with output:
         process = subprocess.Popen(
             command,
             cwd=run.script.parent,
@@ -69,7 +75,8 @@ def start(
             start_new_session=True,
         )
         try:
-            _watch(process, run, title, progress and run.n_steps > 0, tell)
+            with _ended_with_this_process(process):
+                _watch(process, run, title, progress and run.n_steps > 0, tell)
         finally:
             if process.poll() is None:  # interrupted
                 _stop(process)
@@ -151,14 +158,49 @@ def installed_program() -> Program:
     return Program((str(lmp),), (str(scripts / "mpirun"),), Path(plugin.directory()))
 
 
+# Reads until this process says that all is well, or is no more: the end of a pipe cannot be missed.
+_GUARD = """
+trap '' INT TERM HUP
+read -r word && exit
+kill -TERM "-$1"
+sleep 5
+kill -KILL "-$1"
+"""
+
+
+@contextlib.contextmanager
+def _ended_with_this_process(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End LAMMPS if this process is killed: it is in a session of its own, and would run on."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "sh", str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert guard.stdin is not None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            guard.stdin.write(b"ended\n")
+            guard.stdin.close()
+        guard.wait()
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End LAMMPS with all its processes: the program ``lmp`` is a Python script that starts it."""
-    os.killpg(process.pid, signal.SIGTERM)
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(timeout=5)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
         process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _watch(

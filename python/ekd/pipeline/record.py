@@ -57,8 +57,13 @@ class Record:
             raw = json.loads(path.read_text())
             entries = {name: Entry(**entry) for name, entry in raw.items()}
             return cls(path, entries, writable)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls(path, writable=writable)
+        except OSError as error:
+            raise EKDError(
+                f"'{path}' cannot be read ({error.strerror}), so that nobody can tell what is "
+                "complete; check it and its permissions, or choose another output folder"
+            ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise EKDError(
                 f"'{path}' is damaged ({error}), so that nobody can tell what is complete; "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
+from ekd import interruption
 from ekd.config import LEAST_SQUARES, RESOLVED, Config, DataConfig, write_config
 from ekd.data import Dataset, load_dataset, split
 from ekd.data.combine import concatenate
@@ -35,10 +37,11 @@ from ekd.distillation.student import plan_committee, prepare, train_student
 from ekd.distillation.teachers import as_teachers, from_config
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
-from ekd.files import atomic_write
+from ekd.files import atomic_write, remove
 from ekd.lammps import dynamics
 from ekd.lammps.run import installed_program
 from ekd.lammps.structures import molecule
+from ekd.locks import lock_file, locked_folder
 from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
 from ekd.pipeline.inputs import load_labelled
@@ -97,9 +100,13 @@ class Pipeline:
         """
         stages = [stage for stage in STAGES if stage in stages and self._is_wanted(stage, stages)]
         self._check_processes(stages)
-        for stage in stages:
-            self._check(stage, coming=stages)
+        self._check_all(stages)
         self._check_inputs(stages)
+        with self._locked():
+            self._check_all(stages)  # another process may have been at work until now
+            self._run(stages)
+
+    def _run(self, stages: Sequence[str]) -> None:
         self._write_config()
         actions: dict[str, Callable[[], None]] = {
             "pool": self._pool,
@@ -113,6 +120,7 @@ class Pipeline:
             "report": self._report,
         }
         for stage in stages:
+            interruption.check()
             if self._is_done(stage):
                 self.console.print(f"[dim]{stage}: complete, kept[/dim]")
                 continue
@@ -144,15 +152,42 @@ class Pipeline:
         directory = self._job.member_directory(member)
         if directory.exists() and self.existing is Existing.REFUSE:
             raise _in_the_way(directory)
-        if self.existing is Existing.RESUME:
-            self._require_same_settings("train")
-        self._write_config()
-        self._advise()
-        if self.existing is Existing.OVERWRITE and self.writes:
-            shutil.rmtree(directory, ignore_errors=True)
-        train_members(
-            self._job, resume=True, progress=self.progress, group=self.group, only=[member]
-        )
+        with self._locked(shared=True):
+            if self.existing is Existing.RESUME:
+                self._require_same_settings("train")
+            self._write_config()
+            self._advise()
+            if self.existing is Existing.OVERWRITE and self.writes:
+                with locked_folder(directory):
+                    for path in directory.iterdir():
+                        if path != lock_file(directory):
+                            remove(path)
+            train_members(
+                self._job, resume=True, progress=self.progress, group=self.group, only=[member]
+            )
+
+    @contextlib.contextmanager
+    def _locked(self, shared: bool = False) -> Iterator[None]:
+        """Keep other processes from writing to the output folder.
+
+        Args:
+            shared: but for those that train other members.
+
+        Raises:
+            EKDError: another process is at work there.
+        """
+        with contextlib.ExitStack() as stack:
+            problem = None
+            if self.writes:
+                try:
+                    stack.enter_context(locked_folder(self.folder, shared))
+                except EKDError as error:
+                    problem = str(error)
+            problem = self.group.from_first(problem)
+            if problem is not None:
+                raise EKDError(problem)
+            self.record = Record.load(self.record.path, writable=self.writes)
+            yield
 
     def settings(self, stage: str) -> dict[str, Any]:
         """Return everything that the result of a stage depends on, by dotted key."""
@@ -554,10 +589,11 @@ class Pipeline:
     def _remove(self, stage: str) -> None:
         self.record.forget(stage)
         for path in self._outputs(stage):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            remove(path)
+
+    def _check_all(self, stages: Sequence[str]) -> None:
+        for stage in stages:
+            self._check(stage, coming=stages)
 
     def _check(self, stage: str, coming: Sequence[str]) -> None:
         """Refuse to start where results are in the way or earlier ones are missing or stale."""

@@ -22,6 +22,7 @@ from ekd.distillation import ASETeacher
 from ekd.distillation.parts import Arrays, Parts, digest, require_same_plan
 from ekd.errors import ConfigError, DataError, StructureError, TeacherError
 from ekd.files import atomic_write, remove_leftovers
+from ekd.locks import locked_file
 from ekd.pool import molecules as sources
 from ekd.pool import picture
 from ekd.pool.dynamics import snapshots
@@ -105,6 +106,7 @@ def build_pool(
             from, the cutoff is not positive, or the path does not end in ``.h5``.
         DataError: what is there was made with something else, a file of structures cannot be read,
             or nothing is left of all geometries.
+        EKDError: another process is writing to the path, or it cannot be written.
         StructureError: a molecule holds an element that is not in the data.
         TeacherError: the calculator is not installed or cannot be made, fails on everything, or
             its process was lost.
@@ -132,6 +134,20 @@ def build_pool(
         "cutoff": cutoff,
         "seed": seed,
     }
+    with locked_file(path):
+        return _build(path, plan, recipe, config, calculator, resume, progress)
+
+
+def _build(
+    path: Path,
+    plan: dict[str, Any],
+    recipe: Recipe,
+    config: PoolConfig,
+    calculator: ASETeacher,
+    resume: bool,
+    progress: bool,
+) -> Pool:
+    """Calculate what is missing, and write the files."""
     folder = parts_folder(path)
     if resume and path.exists() and not Parts.begun(folder):
         there = prepared.read_header(path).preparation.get("pool", {})

@@ -28,8 +28,8 @@ from ekd.data.readers.hdf5_groups import SUFFIXES
 from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.source import config_ranges, no_energies
 from ekd.elements import symbol
-from ekd.errors import ConfigError, DataError
-from ekd.files import sha256, sync
+from ekd.errors import ConfigError, DataError, EKDError
+from ekd.files import cannot_write, require_state, sha256, state_of, sync
 from ekd.preparation import picture
 from ekd.preparation.analysis import Analysis, analyse
 from ekd.preparation.staging import Staging
@@ -120,8 +120,9 @@ def prepare_dataset(
 
     Raises:
         ConfigError: an option is impossible, or there are more or fewer keys than inputs.
-        DataError: an input is missing or damaged or lacks what was asked of it, the output is in
-            the way or cannot be written, or another process is preparing it.
+        DataError: an input is missing or damaged or lacks what was asked of it, or the output is in
+            the way or cannot be written.
+        EKDError: another process is preparing the same output.
     """
     output = Path(output)
     paths = [Path(p) for p in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)]
@@ -145,16 +146,13 @@ def prepare_dataset(
         console=console,
         disable=not (progress and console.is_terminal),
     ) as bars:
+        states = [state_of(path) for path in paths]
         sources = [open_source(path, one) for path, one in zip(paths, requests, strict=True)]
-        job = _Job(output, sources, requests, options, bars)
+        job = _Job(output, sources, requests, options, bars, states)
         try:
             return job.run(overwrite)
         except OSError as error:  # those of the inputs are explained where they are read
-            raise DataError(
-                f"cannot write '{output}': {error}; check the folder, its permissions and free "
-                "space, and run the same command again",
-                code="EKD-RUN-002",
-            ) from error
+            raise DataError(str(cannot_write(output, error))) from error
 
 
 class _Job:
@@ -165,8 +163,10 @@ class _Job:
         requests: list[Request],
         options: Options,
         bars: Progress,
+        states: Sequence[tuple[int, ...] | None],
     ) -> None:
         self.output = output
+        self.states = states
         self.sources = sources
         self.requests = requests
         self.options = options
@@ -185,11 +185,13 @@ class _Job:
     def run(self, overwrite: bool) -> Summary:
         if (complete := self._complete(overwrite)) is not None:
             if self.work_folder.exists():  # a kill came between the last two steps
-                with contextlib.suppress(DataError), self._staging() as staging:
+                with contextlib.suppress(EKDError), self._staging() as staging:
                     staging.remove()
             return complete
         with self._staging() as staging:
             self._read(staging)
+            for source, state in zip(self.sources, self.states, strict=True):
+                require_state(source.path, state)
             analysis = self._analyse(staging)
             kept, found, dropped = self._choose(staging, analysis)
             summary = self._write(staging, analysis, kept, found, dropped)
@@ -466,6 +468,8 @@ def _check_paths(paths: list[Path], output: Path) -> None:
             f"the output '{output}' must end in .h5, by which it is recognized",
             code="EKD-CONFIG-027",
         )
+    if output.is_dir():
+        raise DataError(f"'{output}' is a folder; name a file to write, such as data.h5")
     if output.absolute() in [path.absolute() for path in paths]:
         raise ConfigError(
             f"'{output}' is both input and output; choose another output", code="EKD-CONFIG-034"

@@ -8,9 +8,8 @@ goes on from there.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 
 from ekd.data.isolated_atoms import merge, take_out
 from ekd.data.readers import Block
-from ekd.errors import DataError
 from ekd.files import sync
+from ekd.locks import lock_file, locked_folder
 
 SECONDS_PER_COMMIT = 2.0
 """The most work, about, that a kill costs."""
@@ -56,7 +55,7 @@ class Staging:
         isolated_atoms: energies of frames that are marked as such, eV by atomic number.
 
     Raises:
-        DataError: another process is at work in the folder.
+        EKDError: another process is at work in the folder.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any], has_forces: bool) -> None:
@@ -72,24 +71,20 @@ class Staging:
         self._files: dict[str, BinaryIO] = {}
         self._lengths = dict.fromkeys(_ARRAYS, 0)
         self._committed = time.monotonic()
+        self._stack = contextlib.ExitStack()  # closes the files, then the lock
 
     def __enter__(self) -> Staging:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        self._stack.enter_context(locked_folder(self.folder))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise DataError(
-                f"another process is preparing data in '{self.folder}'; wait until it is done",
-                code="EKD-DATA-070",
-            ) from None
-        if not self._restore():
-            self._clear()
-        for name in _ARRAYS:
-            file = (self.folder / name).open("ab")
-            file.truncate(self._lengths[name])
-            self._files[name] = file
+            if not self._restore():
+                self._clear()
+            for name in _ARRAYS:
+                file = self._stack.enter_context((self.folder / name).open("ab"))
+                file.truncate(self._lengths[name])
+                self._files[name] = file
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
@@ -98,9 +93,7 @@ class Staging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for file in self._files.values():
-            file.close()
-        self._lock.close()  # and with it unlocks
+        self._stack.close()
 
     def append(self, block: Block, path: Path) -> None:
         """Add a block of the source that is being read, whose file is ``path``.
@@ -179,7 +172,10 @@ class Staging:
 
     def remove(self) -> None:
         """Delete the folder; the preparation is done."""
-        shutil.rmtree(self.folder)
+        self._clear()
+        lock_file(self.folder).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next one may be in it already
+            self.folder.rmdir()
 
     def _commit_if_due(self) -> None:
         if time.monotonic() - self._committed >= SECONDS_PER_COMMIT:
@@ -214,5 +210,5 @@ class Staging:
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path != lock_file(self.folder):
                 path.unlink()

@@ -15,6 +15,7 @@ the contents of the format before into those of the new one.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,8 +44,10 @@ _MAY_DIFFER = {
 
 def save(path: str | os.PathLike[str], contents: dict[str, Any]) -> None:
     """Write a checkpoint; the old file stays in place until the new one is complete."""
+    buffer = io.BytesIO()  # torch does not say why a write of its own has failed
+    torch.save({"format": FORMAT, **contents}, buffer)
     with atomic_write(path) as temporary:
-        torch.save({"format": FORMAT, **contents}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -59,6 +62,11 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"checkpoint '{path}' not found; check the path, or train first",
             code="EKD-CHECKPOINT-005",
+        ) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint '{path}' cannot be read: {error.strerror or error}; name a file, and "
+            "check its permissions"
         ) from None
     except torch_archive.DamagedError as error:
         raise CheckpointError(

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ekd import interruption
 from ekd.config import LEAST_SQUARES, HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
 from ekd.data.reference_energies import fit_energies
 from ekd.errors import ConfigError, DataError, TrainingError
 from ekd.files import atomic_write, remove_leftovers
+from ekd.locks import locked_folder
 from ekd.models import HIPNN
 from ekd.training import checkpoint, divergence
 from ekd.training.batches import BatchSource, LossWeights
@@ -106,6 +108,7 @@ def train(
             Levenberg-Marquardt is to learn from forces, from more configurations than it can, or
             in several processes.
         DataError: labels that do not fit the data, or an empty part of the split.
+        EKDError: another process is training into the directory, or it cannot be written to.
         StructureError: an element without a reference energy, or a broken structure.
         TrainingError: the training diverged, see :mod:`ekd.training.divergence`, or there is no
             GPU to train on.
@@ -140,37 +143,51 @@ def train(
     if start is not None:
         check_start(start, model, contents["elements"])
     path = None if directory is None else Path(directory) / "checkpoint.pt"
-    if path is not None and group.rank == 0:
-        remove_leftovers(path)
-        remove_leftovers(path.with_name("history.csv"))
-    stored = None
-    if resume and path is not None:
-        if group.rank == 0 and path.exists():
-            stored = checkpoint.load(path)
-            checkpoint.check_same(stored, contents, path)
-        stored = group.from_first(stored)
-    if stored is not None and stored["state"] is None:
-        return TrainedModel.from_checkpoint(stored)
-    with one_thread():
+    with contextlib.ExitStack() as stack:
+        stored = None
+        if path is not None and group.rank == 0:
+            stored = _stored(path, contents) if resume else None
+            if stored is None or stored["state"] is not None:
+                stack.enter_context(locked_folder(path.parent))
+                stored = _stored(path, contents) if resume else None
+            remove_leftovers(path)
+            remove_leftovers(path.with_name("history.csv"))
+        if resume and path is not None:
+            stored = group.from_first(stored)
+        if stored is not None and stored["state"] is None:
+            return TrainedModel.from_checkpoint(stored)
+        stack.enter_context(one_thread())
         run = _Run(contents, training, reference_energies, seed, group, start)
         if stored is not None:
             run.restore(stored)
         source = BatchSource(data, contents["elements"], model.cutoff, run.dtype, labels, weights)
         run.path, run.report, run.report_batch = path, report, report_batch
-        with contextlib.ExitStack() as stack:
-            if tensorboard and directory is not None and group.rank == 0:
-                log = TensorBoardLog(Path(directory), n_done=len(run.history))
-                run.log = stack.enter_context(contextlib.closing(log))
-            run.complete(
-                source,
-                train_indices,
-                validation_indices,
-                data.n_atoms_per_config,
-                is_all=spread is None,
-            )
+        if tensorboard and directory is not None and group.rank == 0:
+            log = TensorBoardLog(Path(directory), n_done=len(run.history))
+            run.log = stack.enter_context(contextlib.closing(log))
+        run.complete(
+            source,
+            train_indices,
+            validation_indices,
+            data.n_atoms_per_config,
+            is_all=spread is None,
+        )
         if spread is not None:
             run.fit_uncertainty(source, spread, validation_indices)
     return TrainedModel.from_checkpoint(run.contents)
+
+
+def _stored(path: Path, contents: dict[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint of this training, if there is one.
+
+    Raises:
+        CheckpointError: it is damaged, or belongs to another training.
+    """
+    if not path.exists():
+        return None
+    stored = checkpoint.load(path)
+    checkpoint.check_same(stored, contents, path)
+    return stored
 
 
 def _check(
@@ -295,27 +312,30 @@ class _Run:
 
         untrained = errors(self._new_network(self.reference_energies))["validation_loss"]
         while not is_over(self.training, self.history):
+            # An interruption waits for a checkpoint. A step of least squares has no middle to go on
+            # from, and may take minutes: it is left at once.
+            solved = None
             if isinstance(self.optimizer, LevenbergMarquardt):
-                record = self._solve(self.optimizer, source, train_indices)
-            else:
-                record = self._run_epoch(self.optimizer, source, train_indices, n_atoms)
-            start = time.perf_counter()
-            record |= errors(self.averaged)
-            trained = record.pop("seconds")
-            record["seconds"] = trained + time.perf_counter() - start
-            record["configs_per_second"] = len(train_indices) / max(trained, 1e-9)
-            divergence.check_epoch(record, untrained, self.training)
-            self.history.append(record)
-            if is_over(self.training, self.history):
-                kept = best_epoch(self.history) if self.training.keep == "best" else 0
-                divergence.check_result(self.history[kept - 1], untrained, self.training)
-            if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
-                self.best = _on_cpu(self.averaged.state_dict())
-            if self.log is not None:  # before the checkpoint: an epoch that is done again is hidden
-                self.log.add(record)
-            self._save(finished=is_all and is_over(self.training, self.history))
-            if self.report is not None and rank == 0:
-                self.report(record)
+                solved = self._solve(self.optimizer, source, train_indices)
+            with interruption.deferred() as signalled:
+                record = solved or self._run_epoch(source, train_indices, n_atoms, signalled)
+                start = time.perf_counter()
+                record |= errors(self.averaged)
+                trained = record.pop("seconds")
+                record["seconds"] = trained + time.perf_counter() - start
+                record["configs_per_second"] = len(train_indices) / max(trained, 1e-9)
+                divergence.check_epoch(record, untrained, self.training)
+                self.history.append(record)
+                if is_over(self.training, self.history):
+                    kept = best_epoch(self.history) if self.training.keep == "best" else 0
+                    divergence.check_result(self.history[kept - 1], untrained, self.training)
+                if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
+                    self.best = _on_cpu(self.averaged.state_dict())
+                if self.log is not None:  # before the checkpoint: an epoch done again is hidden
+                    self.log.add(record)
+                self._save(finished=is_all and is_over(self.training, self.history))
+                if self.report is not None and rank == 0:
+                    self.report(record)
 
     def fit_uncertainty(
         self, source: BatchSource, lesson: SpreadLesson, validation_indices: NDArray[np.int64]
@@ -395,12 +415,19 @@ class _Run:
 
     def _run_epoch(
         self,
-        optimizer: Optimizer,
         source: BatchSource,
         train_indices: NDArray[np.int64],
         n_atoms: NDArray[np.int64],
+        signalled: Callable[[], int],
     ) -> Record:
+        """An epoch of steps, or part of one.
+
+        Raises:
+            Interrupted: ``signalled`` has told the number of a signal; a checkpoint is written.
+        """
         training, group, epoch = self.training, self.group, len(self.history)
+        optimizer = self.optimizer
+        assert isinstance(optimizer, Optimizer)
         whole = epoch_batches(train_indices, n_atoms, training, self.seed, epoch)
         tally, before = Tally.empty(), 0.0
         if self.begun is not None:
@@ -436,9 +463,14 @@ class _Run:
                         "configs_per_second": float(speed),
                     }
                 )
-            if now - saved > 60 * training.checkpoint_minutes and k + 1 < len(whole):
+            if k + 1 == len(whole):
+                continue  # the checkpoint of the epoch is next
+            number = group.first_signal(signalled(), k)
+            if number or now - saved > 60 * training.checkpoint_minutes:
                 saved = now
                 self._save(tally=tally, seconds=before + now - start)
+            if number:
+                raise interruption.Interrupted(number)
         if group.n_ranks > 1:  # they are the same on all; this keeps them so on any machine
             for tensor in optimizer.tensors:
                 group.synchronize(tensor)

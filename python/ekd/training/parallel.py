@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 from ekd.errors import TrainingError
 
+_STEPS_PER_LOOK = 8  # at signals: asking all processes costs as much as a small sum over them
+
 
 class Group:
     """The processes of a training. This class: the process is alone.
@@ -31,6 +33,18 @@ class Group:
         """What adds a tensor up over the processes, in place; None: there is one process."""
         return
 
+    def first_signal(self, number: int, step: int) -> int:
+        """What all processes agree on of a signal that some of them have received.
+
+        Args:
+            number: of the signal that this process has received; 0: none.
+            step: number of the step, the same for all.
+
+        Returns:
+            the number of a signal; 0: nobody has received one, or it is not this step's turn.
+        """
+        return number
+
     def barrier(self) -> None:
         """Wait for all processes."""
 
@@ -45,10 +59,11 @@ class Group:
 class DistributedGroup(Group):
     """The processes of the default group of :mod:`torch.distributed`."""
 
-    def __init__(self, local_rank: int) -> None:
+    def __init__(self, local_rank: int, device: str = "cpu") -> None:
         self.rank = dist.get_rank()
         self.n_ranks = dist.get_world_size()
         self.local_rank = local_rank
+        self._device = torch.device("cuda", local_rank) if device == "cuda" else device
 
     @property
     def reduce(self) -> Any:
@@ -56,22 +71,53 @@ class DistributedGroup(Group):
         return self._sum
 
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        dist.all_reduce(tensor)
+        with _others():
+            dist.all_reduce(tensor)
         return tensor
+
+    def first_signal(self, number: int, step: int) -> int:
+        """What all processes agree on of a signal that some of them have received."""
+        if step % _STEPS_PER_LOOK:
+            return 0
+        found = torch.tensor([number], device=self._device)
+        with _others():
+            dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
 
     def barrier(self) -> None:
         """Wait for all processes."""
-        dist.barrier()
+        with _others():
+            dist.barrier()
 
     def from_first(self, value: Any) -> Any:
         """An object of rank 0, for all."""
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        with _others():
+            dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def synchronize(self, tensor: torch.Tensor) -> None:
         """Overwrite a tensor with that of rank 0."""
-        dist.broadcast(tensor, src=0)
+        with _others():
+            dist.broadcast(tensor, src=0)
+
+
+@contextlib.contextmanager
+def _others() -> Iterator[None]:
+    """Say in words what torch says of a process that has ended.
+
+    Raises:
+        TrainingError: another process of the training does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # of which DistBackendError is one
+        first = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"another process of this training has ended, or does not answer ({first}); the reason "
+            "is in what that process printed. The checkpoints are intact: start the same again "
+            "with resume=True"
+        ) from None
 
 
 ALONE = Group()
@@ -107,6 +153,6 @@ def launched_group(device: str) -> Iterator[Group]:
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield DistributedGroup(local_rank)
+        yield DistributedGroup(local_rank, device)
     finally:
         dist.destroy_process_group()

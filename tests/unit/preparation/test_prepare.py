@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ekd.data import Dataset, load_dataset, prepared
-from ekd.errors import ConfigError, DataError
+from ekd.errors import ConfigError, DataError, EKDError
 from ekd.preparation import Summary, prepare_dataset
 from ekd.preparation.staging import Staging
 from systems import methanol, triclinic_crystal, water
@@ -381,8 +382,9 @@ def test_input_without_energies(training_file: Path, tmp_path: Path) -> None:
 
 def test_two_at_a_time(training_file: Path, tmp_path: Path) -> None:
     with Staging(tmp_path / ".a.h5.work", {}, has_forces=False):
-        message = refusal(training_file, tmp_path / "a.h5", KEY)
-    assert "another process is preparing data in" in message
+        message = refusal(training_file, tmp_path / "a.h5", KEY, kind=EKDError)
+    assert "another process is writing to" in message
+    assert f"process {os.getpid()} on " in message
 
 
 def test_disk_that_is_full(

@@ -1,0 +1,91 @@
+"""Signals raise at once, or wait for the end of a block."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from ekd import interruption
+from ekd.interruption import Interrupted, deferred, handled
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_raises_at_once(number: int) -> None:
+    before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        pytest.skip("this signal is ignored here")
+    with pytest.raises(Interrupted, match=signal.Signals(number).name) as caught, handled():  # noqa: PT012
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+    assert caught.value.exit_status == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_waits_for_the_end_of_a_block() -> None:
+    steps = []
+    with pytest.raises(Interrupted), handled(), deferred() as signalled:  # noqa: PT012
+        assert signalled() == 0
+        for _ in range(3):  # whoever sends it repeats it
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        steps.append(signalled())
+    assert steps == [signal.SIGTERM]
+    with handled(), deferred() as signalled:  # what came before is forgotten
+        assert signalled() == 0
+
+
+def test_impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C does not wait, unless it is the first one, which two processes pass on."""
+    monkeypatch.setattr(interruption, "_IMPATIENT", 0.05)
+    reached = []
+    with pytest.raises(Interrupted), handled([signal.SIGINT]), deferred():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        reached.append("first")
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+        reached.append("second")
+    assert reached == ["first"]
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handled():
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_swallowed_by_a_destructor() -> None:
+    """Python prints what a destructor raises and goes on; the next look finds it."""
+
+    class Swallows:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(Interrupted), handled():  # noqa: PT012
+        thing = Swallows()
+        del thing
+        interruption.check()
+
+
+def test_threads_change_nothing() -> None:
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def work() -> None:
+        with handled():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
