@@ -5,7 +5,13 @@ The command line prints the message alone and exits with status 1; a traceback m
 
 from __future__ import annotations
 
-_OPTIONS = {"resume=True": "--resume", "resume=False": "--overwrite"}
+_OPTIONS = {
+    "resume=True": "--resume",
+    "resume=False": "--overwrite",
+    "gradients=True": "--gradients",
+    "states='neutral'": "--states neutral",
+    "states='all'": "--states all",
+}
 
 
 class EKDError(Exception):
@@ -34,6 +40,10 @@ class ConfigError(EKDError):
 
 class DataError(EKDError):
     """A dataset or label file is missing, damaged, or lacks what was asked of it."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be read, and may not be what is meant."""
 
 
 class StructureError(EKDError):

@@ -12,12 +12,17 @@ from ekd.elements import atomic_number
 from ekd.errors import DataError
 
 
+PADDING = 0
+"""In arrays of molecules of several sizes, what stands behind the last atom."""
+
+
 def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -> NDArray[np.int64]:
-    """Atomic numbers [n], the same for all configurations; or [m, n].
+    """Atomic numbers [n], the same for all configurations; or [m, n], perhaps with padding.
 
     Args:
         key: of the array, for errors.
-        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text.
+        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text
+            in any case. Behind the last atom of a row may stand 0 or -1.
         path: the file, for errors.
         where: the group, for errors.
 
@@ -27,10 +32,17 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
     if array.ndim not in (1, 2):
         raise mismatch(path, where, key, array.shape, "(n,) or (m, n)")
     if array.dtype.kind in "fiu":
-        numbers = array.astype(np.int64)
-        if (numbers != array).any():
+        if not np.isfinite(array).all() or (array != np.round(array)).any():
             raise DataError(f"'{key}' of {where} in '{path}' are not whole numbers")
-        check_numbers(path, numbers.reshape(-1))
+        numbers = array.astype(np.int64)
+        if array.ndim == 2 and array.shape[0]:
+            numbers[numbers == -1] = PADDING
+            filled = numbers == PADDING
+            # Only behind the last atom: in front of one it is something else, such as a ghost atom.
+            behind = np.logical_and.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
+            check_numbers(path, numbers[~behind])
+        else:
+            check_numbers(path, numbers.reshape(-1))
         return numbers
     if array.dtype.kind not in "SUO":
         raise DataError(
@@ -38,7 +50,7 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
             "chemical symbols"
         )
     symbols, inverse = np.unique(
-        [text(entry).strip() for entry in array.reshape(-1)], return_inverse=True
+        [text(entry).strip().capitalize() for entry in array.reshape(-1)], return_inverse=True
     )
     try:
         numbers = np.array([atomic_number(str(symbol)) for symbol in symbols], dtype=np.int64)

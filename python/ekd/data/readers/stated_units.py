@@ -22,6 +22,32 @@ SIZES: dict[str, Callable[[str], float]] = {
 }
 
 
+_NAMES = {
+    "energy": ("energy", "energies", "e", "total_energy"),
+    "positions": (
+        *("length", "lengths", "distance", "distances", "position", "positions", "r"),
+        *("coordinate", "coordinates", "geometry"),
+    ),
+    "forces": ("force", "forces", "gradient", "gradients", "f"),
+}
+
+
+def unit_name(key: str) -> str | None:
+    """What a key such as ``energy_unit`` gives the unit of: energy, positions or forces; or None."""
+    name = key.casefold()
+    for what, quantities in _NAMES.items():
+        for quantity in quantities:
+            forms = [f"{quantity}_{ending}" for ending in _ATTRIBUTES]
+            if name in (*forms, *(f"{ending}_{quantity}" for ending in _ATTRIBUTES)):
+                return what
+    return None
+
+
+def unread_unit(key: str) -> bool:
+    """Whether a key says something about units, but not of what."""
+    return key.casefold() in _ATTRIBUTES
+
+
 def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str | None:
     """The text of an attribute ``units`` or ``unit`` of an HDF5 array, perhaps none.
 
