@@ -247,7 +247,12 @@ LISTED = (
         cut_off(results({"energy": E[0]}, {"energy": E[1]}), 600),
         Refused("cannot be read as 'traj'"),
     ),
-    ("empty trajectory", "jobs that were killed", text("x.traj", ""), Refused("cannot be read|empty")),
+    (
+        "empty trajectory",
+        "jobs that were killed",
+        text("x.traj", ""),
+        Refused("cannot be read|empty"),
+    ),
     # ------------------------------------------------------------------------------ databases
     ("database", "ASE", database(), BOTH),
     (
@@ -348,7 +353,9 @@ LISTED = (
         "ORCA",
         text(
             "x.out",
-            ORCA.format(note=" (Wavefunction not fully converged!)", end="ORCA TERMINATED NORMALLY"),
+            ORCA.format(
+                note=" (Wavefunction not fully converged!)", end="ORCA TERMINATED NORMALLY"
+            ),
         ),
         Refused("all 1 values .* missing or NaN"),
         {"format": "orca-output"},
@@ -402,5 +409,6 @@ def _bytes(path: Path, content: bytes) -> Path:
 
 
 ODD_FILES = tuple(
-    OddFile(name, found, write, outcome, *request) for name, found, write, outcome, *request in LISTED
+    OddFile(name, found, write, outcome, *request)
+    for name, found, write, outcome, *request in LISTED
 )

@@ -69,7 +69,12 @@ ONE = Read([ENERGY], positions=WATER)
 TWO = [f"{PLAIN} energy=-2078.5", f"{PLAIN} energy=-2078.25"]
 LISTED = (
     # ------------------------------------------------------------------------ bytes and lines
-    ("line ends of Windows", "editors of Windows", frame(f"{PLAIN} {E}").replace("\n", "\r\n"), ONE),
+    (
+        "line ends of Windows",
+        "editors of Windows",
+        frame(f"{PLAIN} {E}").replace("\n", "\r\n"),
+        ONE,
+    ),
     ("byte order mark", "Notepad, Excel, PowerShell", "\ufeff" + frame(f"{PLAIN} {E}"), ONE),
     ("tabs", "tables that were pasted", frame(f"{PLAIN} {E}").replace(" 0", "\t0"), ONE),
     (
@@ -184,7 +189,9 @@ LISTED = (
     (
         "columns in another order",
         "QUIP, fpsample",
-        "3\nProperties=forces:R:3:pos:R:3:species:S:1 " + E + "\n"
+        "3\nProperties=forces:R:3:pos:R:3:species:S:1 "
+        + E
+        + "\n"
         + "".join(
             " ".join(f"{x:.6f}" for x in (*f, *p)) + f" {s}\n"
             for f, p, s in zip(F0, WATER, "OHH", strict=True)

@@ -239,7 +239,12 @@ LISTED = (
         Read(stored_in_ev(12), warnings=["single precision.*steps of 0.415 meV"]),
         TOTAL,
     ),
-    ("whole numbers", "energies that were rounded", plain(e=[-76, -77]), Read([-76 * HARTREE, -77 * HARTREE])),
+    (
+        "whole numbers",
+        "energies that were rounded",
+        plain(e=[-76, -77]),
+        Read([-76 * HARTREE, -77 * HARTREE]),
+    ),
     (
         "energies as text",
         "tables that became HDF5",
@@ -319,7 +324,9 @@ LISTED = (
         "padding with -1",
         "TorchANI",
         plain(
-            atomic_numbers=np.where(PADDED_Z == 0, -1, PADDED_Z), coordinates=PADDED_R, e=[E[0], -1.17]
+            atomic_numbers=np.where(PADDED_Z == 0, -1, PADDED_Z),
+            coordinates=PADDED_R,
+            e=[E[0], -1.17],
         ),
         PADDED,
     ),
@@ -357,7 +364,19 @@ LISTED = (
     (
         "units in words, as attribute of the file",
         "home-made files",
-        hdf5({"w": group()}, units="energies in Hartree, distances in Angstrom"),
+        hdf5({"w": group(e=E * HARTREE)}, units="energies in eV, distances in Angstrom"),
+        BOTH,
+    ),
+    (
+        "units in a list, as attribute of the file",
+        "home-made files",
+        hdf5({"w": group(coordinates=R / BOHR)}, units="coordinates: Bohr; energy: Hartree"),
+        BOTH,
+    ),
+    (
+        "units of something, as attribute of the file",
+        "home-made files",
+        hdf5({"w": group()}, units="atomic units"),
         Read(EV, positions=R[0], warnings=["'units'.*is not read.*energy_unit"]),
     ),
     (
@@ -401,7 +420,12 @@ LISTED = (
         one(lambda made: _virtual(made, "lost.h5")),
         Refused("'coordinates' of w .*virtual.*'lost.h5'"),
     ),
-    ("array in a raw file that is lost", "instruments", _outside, Refused("'coordinates' of w .*raw.bin")),
+    (
+        "array in a raw file that is lost",
+        "instruments",
+        _outside,
+        Refused("'coordinates' of w .*raw.bin"),
+    ),
     (
         "array that was never written",
         "jobs that were killed",
@@ -443,7 +467,12 @@ LISTED = (
         one(lambda made: made.file.__setitem__("more", h5py.ExternalLink("lost.h5", "/w"))),
         Refused("'more' .*is a link.*lost.h5"),
     ),
-    ("file that is cut off", "downloads that broke off", cut_off, Refused("cannot be read as HDF5")),
+    (
+        "file that is cut off",
+        "downloads that broke off",
+        cut_off,
+        Refused("cannot be read as HDF5"),
+    ),
     ("pointer of Git LFS", "repositories cloned without git-lfs", pointer, Refused("Git LFS")),
     ("web page", "downloads behind a login", page, Refused("web page")),
     ("archive with the wrong suffix", "renamed files", zipped, Refused("zip archive")),

@@ -125,8 +125,18 @@ LISTED = (
         Refused(r"shape \(3, 3, 4\); expected"),
     ),
     ("flat coordinates", "optimizers", npz(R=R.reshape(2, 9)), Refused(r"shape \(2, 9\)")),
-    ("no configurations", "filters that dropped all", npz(R=R[:0], E=E[:0]), Refused("has no conf")),
-    ("fewer energies", "arrays of two files", npz(E=E[:1]), Refused(r"shape \(1,\); expected \(2,\)")),
+    (
+        "no configurations",
+        "filters that dropped all",
+        npz(R=R[:0], E=E[:0]),
+        Refused("has no conf"),
+    ),
+    (
+        "fewer energies",
+        "arrays of two files",
+        npz(E=E[:1]),
+        Refused(r"shape \(1,\); expected \(2,\)"),
+    ),
     (
         "padding with zeros",
         "QM7, PhysNet",
@@ -168,7 +178,12 @@ LISTED = (
     ("energies as text", "CSV", npz(E=["-1", "-2"]), Refused("'E' .*expected numbers")),
     ("complex energies", "resonances", npz(E=E + 0j), Refused("complex128; expected numbers")),
     ("energies None", "pandas", npz(E=pickled([-1.0, None])), Refused("'E'.*pickled")),
-    ("molecules of several sizes as objects", "lists given to numpy.array", ragged, Refused("'R'.*pickled")),
+    (
+        "molecules of several sizes as objects",
+        "lists given to numpy.array",
+        ragged,
+        Refused("'R'.*pickled"),
+    ),
     ("true and false as atomic numbers", "masks", npz(z=[True] * 3), Refused("is of type bool")),
     ("NaN energies", "pandas", npz(E=[E[0], np.nan]), Read(EV[:1], n_dropped=1)),
     ("symbols", "ASE", npz(z=["O", "H", "H"]), BOTH),
@@ -212,9 +227,20 @@ LISTED = (
     (
         "names of rMD17",
         "rMD17",
-        npz(R=None, z=None, E=None, e_unit=None, r_unit=None, coords=R, nuclear_charges=[8, 1, 1],
-            energies=E, forces=np.stack([F, F]), old_indices=[3, 4], old_energies=E,
-            old_forces=np.stack([F, F])),
+        npz(
+            R=None,
+            z=None,
+            E=None,
+            e_unit=None,
+            r_unit=None,
+            coords=R,
+            nuclear_charges=[8, 1, 1],
+            energies=E,
+            forces=np.stack([F, F]),
+            old_indices=[3, 4],
+            old_energies=E,
+            old_forces=np.stack([F, F]),
+        ),
         Read(EV, forces=F * KCAL_PER_MOL, warnings=["'energies' is read.*'old_energies' in 2"]),
         {"energy_unit": "kcal/mol", "forces": "forces"},
     ),
@@ -228,7 +254,12 @@ LISTED = (
     (
         "forces in Hartree/Bohr",
         "Psi4",
-        npz(E=E * KCAL_PER_MOL / HARTREE, F=np.stack([F, F]), e_unit="Hartree", f_unit="Hartree/Bohr"),
+        npz(
+            E=E * KCAL_PER_MOL / HARTREE,
+            F=np.stack([F, F]),
+            e_unit="Hartree",
+            f_unit="Hartree/Bohr",
+        ),
         Read(EV, forces=F * HARTREE / BOHR),
         {"forces": "F"},
     ),
@@ -277,7 +308,12 @@ LISTED = (
     ),
     # ------------------------------------------------------------------------ how it is stored
     ("compressed", "numpy.savez_compressed", npz(np.savez_compressed), BOTH),
-    ("archive that is cut off", "downloads that broke off", cut_off, Refused("cannot be read as an npz")),
+    (
+        "archive that is cut off",
+        "downloads that broke off",
+        cut_off,
+        Refused("cannot be read as an npz"),
+    ),
     ("damaged member", "disks and networks", damaged, Refused("cannot be read as an npz")),
     ("one array with the wrong suffix", "numpy.save", bare_array, Refused("one array|npz")),
     ("one array", "numpy.save", npy, Refused("'.npy'")),
@@ -286,5 +322,6 @@ LISTED = (
 )
 
 ODD_FILES = tuple(
-    OddFile(name, found, write, outcome, *request) for name, found, write, outcome, *request in LISTED
+    OddFile(name, found, write, outcome, *request)
+    for name, found, write, outcome, *request in LISTED
 )

@@ -26,6 +26,8 @@ from ekd.units import BOHR, HARTREE, KCAL_PER_MOL
 from systems import methanol, triclinic_crystal, water
 from tolerances import tolerance
 
+# Energies and positions here are numbers without a meaning, which readers warn of.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 CLOSE = tolerance("file").bounds
 
 

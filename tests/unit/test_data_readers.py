@@ -18,6 +18,8 @@ from ekd.units import HARTREE, KCAL_PER_MOL
 from systems import methanol, triclinic_crystal, water, water_box
 from tolerances import tolerance
 
+# Energies and positions here are numbers without a meaning, which readers warn of.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 CLOSE = tolerance("file").bounds
 Groups = dict[str, dict[str, Any]]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from typer.core import TyperGroup
 from ekd.cli import committee, doctor, interop, model_file, prepare, quickstart, stability, stages
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
-from ekd.errors import EKDError
+from ekd.errors import DataWarning, EKDError
 from ekd.extras import explained
 
 ERROR_LOG = Path("error.log")
@@ -31,7 +33,9 @@ class Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show(warnings.showwarning)
+                return super().invoke(ctx)
         except EKDError as error:
             _complain(error.for_command_line)
             raise typer.Exit(1) from None
@@ -128,6 +132,20 @@ interop.register(app)
 def main() -> None:
     """Entry point of the program ``ekd``."""
     app()
+
+
+def _show(show_other: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings about data as ``ekd prepare`` shows them, and others as they are."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show_other(message, category, *where, **options)
+            return
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("[bold yellow]look:[/]", end=" ")
+        console.print(str(message), markup=False)
+
+    return show
 
 
 def _complain(message: str) -> None:

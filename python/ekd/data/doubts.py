@@ -6,13 +6,16 @@ Each check returns one warning with what to do, or None. None of them needs the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from ekd.data.dataset import Dataset
 from ekd.data.reference_checks import electronic_energy
+from ekd.elements import symbol
 from ekd.units import BOHR, energy_unit
 
 _UNITS = ("Hartree", "eV", "kcal/mol", "kJ/mol")
@@ -24,58 +27,71 @@ _STRETCHED, _SHRUNK = (1.65, 2.2), (0.45, 0.6)
 """Nearest neighbors by the sum of covalent radii, where Å and Bohr are mistaken for each other."""
 _NOBLE = (2, 10, 18, 36, 54, 86)
 _CONFLICT = 0.01  # eV
+_ENOUGH = 10  # configurations of a formula
+_GAP = (1.0, 3.0)  # eV, between two groups: in most formulas, and in a single one
+_GAP_BY_SPREAD = 3.0
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
-def of_arrays(
+def of_dataset(data: Dataset, size: float | None) -> list[str]:
+    """What is doubtful about configurations that were read.
+
+    Args:
+        data: all of them.
+        size: of the unit in which energies were read, in eV; None: not known.
+    """
+    name = Path(data.provenance.path).name
+    found = of_energies(name, data.elements, data.composition, data.energies, size)
+    found.append(
+        of_lengths(name, data.atomic_numbers, data.positions, data.offsets, data.cells, data.pbc)
+    )
+    found.append(
+        of_repeated(
+            name, data.atomic_numbers, data.positions, data.offsets, data.energies, data.cells
+        )
+    )
+    if data.forces is not None:
+        found.append(of_zero_forces(name, n_zero_forces(data.forces, data.offsets), len(data)))
+    return [text for text in found if text is not None]
+
+
+def of_energies(
     name: str,
-    numbers: Ints,
-    positions: Floats,
-    offsets: NDArray[np.int64],
+    elements: Sequence[int],
+    composition: Ints,
     energies: Floats,
-    forces: Floats | None,
-    cells: Floats | None,
-    pbc: NDArray[np.bool_] | None,
     size: float | None,
-) -> list[str]:
-    """What is doubtful about configurations.
+) -> list[str | None]:
+    """What is doubtful about energies.
 
     Args:
         name: of the file.
-        numbers: [n_atoms] atomic numbers.
-        positions: [n_atoms, 3] Å.
-        offsets: [n_configs + 1] first atom of each configuration.
+        elements: atomic numbers, the columns of ``composition``.
+        composition: [n_configs, n_elements] atoms of each element.
         energies: [n_configs] eV.
-        forces: [n_atoms, 3] eV/Å, if there are any.
-        cells: [n_configs, 3, 3] Å, if anything is periodic.
-        pbc: [n_configs, 3], likewise.
-        size: of the unit in which energies were read, in eV; None: not known.
+        size: of the unit in which they were read, in eV; None: not known, or several.
     """
-    found = [
-        of_energy_unit(name, numbers, offsets, energies, size),
+    return [
+        of_energy_unit(name, elements, composition, energies, size),
         of_zero_energies(name, energies),
-        of_lengths(name, numbers, positions, offsets, cells, pbc),
-        of_repeated(name, numbers, positions, offsets, energies, cells),
+        of_intensive(name, elements, composition, energies),
+        of_two_levels(name, elements, composition, energies),
     ]
-    if forces is not None:
-        found.append(of_zero_forces(name, forces, offsets))
-    return [text for text in found if text is not None]
 
 
 def of_energy_unit(
     name: str,
-    numbers: Ints,
-    offsets: NDArray[np.int64],
+    elements: Sequence[int],
+    composition: Ints,
     energies: Floats,
     size: float | None,
 ) -> str | None:
     """Compare total energies with those of all electrons of the atoms, in every unit."""
     if size is None:
         return None
-    table = np.array([0.0, *(electronic_energy(z) for z in range(1, 119))])
-    atoms = np.add.reduceat(table[numbers], offsets[:-1])
+    atoms = composition @ np.array([electronic_energy(z) for z in elements])
     ratio = energies / atoms
     low, high = np.quantile(ratio, [0.05, 0.95])
     for unit in _UNITS:
@@ -102,15 +118,20 @@ def of_zero_energies(name: str, energies: Floats) -> str | None:
     )
 
 
-def of_zero_forces(name: str, forces: Floats, offsets: NDArray[np.int64]) -> str | None:
-    """Forces of zero on several atoms are often none."""
+def n_zero_forces(forces: Floats, offsets: NDArray[np.int64]) -> int:
+    """Configurations of several atoms whose forces are all exactly zero."""
     sizes = np.diff(offsets)
-    largest = np.maximum.reduceat(np.abs(forces).max(axis=1), offsets[:-1])
-    n_zero = int(((largest == 0) & (sizes > 1)).sum())
+    config = np.repeat(np.arange(len(sizes)), sizes)
+    others = np.bincount(config[(forces != 0).any(axis=1)], minlength=len(sizes))
+    return int(((others == 0) & (sizes > 1)).sum())
+
+
+def of_zero_forces(name: str, n_zero: int, n_configs: int) -> str | None:
+    """Forces of zero on several atoms are often none."""
     if not n_zero:
         return None
     return (
-        f"{n_zero:,} of {len(sizes):,} configurations in '{name}' have forces that are exactly "
+        f"{n_zero:,} of {n_configs:,} configurations in '{name}' have forces that are exactly "
         "zero: were they computed? Remove these configurations, or write NaN for what is missing"
     )
 
@@ -234,4 +255,40 @@ def of_intensive(
         f"energies in '{name}' are sums over atoms only after they are multiplied by the number of "
         f"atoms (residuals of {per_atom:.3g} instead of {total:.3g} eV per atom): they may be "
         "energies per atom; expected total energies"
+    )
+
+
+def of_two_levels(
+    name: str, elements: Sequence[int], composition: Ints, energies: Floats
+) -> str | None:
+    """Energies of one formula that fall into two groups, with nothing between them."""
+    _, formula = np.unique(composition, axis=0, return_inverse=True)
+    formula = formula.reshape(-1)
+    order = np.lexsort((energies, formula))
+    counts = np.bincount(formula)
+    starts = np.cumsum(counts) - counts
+    found: dict[int, tuple[float, int, int]] = {}
+    large = np.flatnonzero(counts >= _ENOUGH)
+    for kind in large:
+        values = energies[order[starts[kind] : starts[kind] + counts[kind]]]
+        gaps = np.diff(values)
+        cut = int(np.argmax(gaps)) + 1
+        sides = values[:cut], values[cut:]
+        if min(map(len, sides)) < max(3, 0.03 * len(values)):
+            continue
+        spread = max(float(np.quantile(side, 0.9) - np.quantile(side, 0.1)) for side in sides)
+        if gaps[cut - 1] > max(_GAP[0], _GAP_BY_SPREAD * spread):
+            found[int(kind)] = float(gaps[cut - 1]), len(sides[0]), len(sides[1])
+    widest = max((gap for gap, _, _ in found.values()), default=0.0)
+    if widest < _GAP[1] and not (len(found) > 1 and len(found) >= 0.8 * len(large)):
+        return None
+    examples = []
+    for kind, (gap, one, other) in sorted(found.items(), key=lambda entry: -entry[1][0])[:3]:
+        row = composition[order[starts[kind]]]
+        counted = zip(elements, row.tolist(), strict=True)
+        atoms = "".join(f"{symbol(z)}{n if n > 1 else ''}" for z, n in counted if n)
+        examples.append(f"{atoms}: {one:,} and {other:,} configurations, {gap:.1f} eV apart")
+    return (
+        f"energies of one formula in '{name}' fall into two groups ({'; '.join(examples)}): two "
+        "methods, programs or charges may be mixed. If they are, keep one of them, e.g. with where"
     )

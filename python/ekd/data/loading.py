@@ -107,20 +107,7 @@ def load_dataset(
         raise only_isolated_atoms(str(path))
     _check(path, block, forces)
     offsets = np.concatenate([[0], np.cumsum(block.sizes)]).astype(np.int64)
-    found += doubts.of_arrays(
-        path.name,
-        block.atomic_numbers,
-        block.positions,
-        offsets,
-        block.energies,
-        block.forces,
-        block.cells,
-        block.pbc,
-        block.seen.precision.size or None,
-    )
-    for text in found:
-        warnings.warn(text, DataWarning, stacklevel=2)
-    return Dataset(
+    dataset = Dataset(
         atomic_numbers=block.atomic_numbers,
         positions=block.positions,
         offsets=offsets,
@@ -132,6 +119,10 @@ def load_dataset(
         pbc=block.pbc,
         reference_energies=given or isolated or None,
     )
+    found += doubts.of_dataset(dataset, block.seen.precision.size or None)
+    for text in found:
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return dataset
 
 
 def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:

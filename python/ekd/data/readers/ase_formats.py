@@ -37,7 +37,7 @@ from ekd.data.readers.source import (
     units,
     unknown_key,
 )
-from ekd.data.readers.stated_units import factors, unit_name, unread_unit
+from ekd.data.readers.stated_units import factors, listed_units, unit_name, unread_unit
 from ekd.data.readers.verdict import judge
 from ekd.errors import DataError
 
@@ -232,8 +232,11 @@ class ASESource(Source):
         for key, value in frame.info.items():
             if (what := unit_name(key)) is not None and isinstance(value, str):
                 stated[what] = value
-            elif unread_unit(key) and isinstance(value, str) and not self._request.energy_unit:
-                seen.unread_units[key] = value
+            elif unread_unit(key) and isinstance(value, str):
+                if (listed := listed_units(value)) is not None:
+                    stated = listed | stated
+                elif self._request.energy_unit is None:
+                    seen.unread_units[key] = value
         if not stated or is_database(self._format):
             return self._units
         names = {"energy": self.energy_key, "positions": "positions"}

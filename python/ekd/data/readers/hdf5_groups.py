@@ -36,7 +36,13 @@ from ekd.data.readers.source import (
     rows_per_block,
     unknown_key,
 )
-from ekd.data.readers.stated_units import factors, unit_attribute, unit_name, unread_unit
+from ekd.data.readers.stated_units import (
+    factors,
+    listed_units,
+    unit_attribute,
+    unit_name,
+    unread_unit,
+)
 from ekd.data.readers.verdict import judge
 from ekd.errors import DataError
 
@@ -208,9 +214,7 @@ class GroupSource(Source):
             shape = coordinates.shape
             single = len(shape) == 2 and shape == (*getattr(group[numbers], "shape", ()), 3)
             n_configs = 1 if single else shape[0] if shape else 0
-            described.append(
-                _Group(name, n_configs, single, positions, numbers, cell, pbc, sizes)
-            )
+            described.append(_Group(name, n_configs, single, positions, numbers, cell, pbc, sizes))
         for what, key in (self._request.keys or {}).items():
             if not any(key in group or key in group.attrs for _, group in groups):
                 raise DataError(
@@ -267,6 +271,8 @@ class GroupSource(Source):
                 text = unit_attribute({"units": group.attrs[key]}, self.path, where)
                 if text and what is not None:
                     found[what] = text
+                elif text and (listed := listed_units(text)) is not None:
+                    found = listed | found
                 elif text and self._request.energy_unit is None:
                     self._unread[key] = text
         return found

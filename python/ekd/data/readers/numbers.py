@@ -11,7 +11,6 @@ from ekd.data.readers.source import check_numbers, mismatch
 from ekd.elements import atomic_number
 from ekd.errors import DataError
 
-
 PADDING = 0
 """In arrays of molecules of several sizes, what stands behind the last atom."""
 
