@@ -13,9 +13,9 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase import units as ase_units
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
-from ase.units import Hartree as ASE_HARTREE
 
 from ekd.units import BOHR, HARTREE
 from odd_files import OddFile, Read, Refused, waters
@@ -120,7 +120,7 @@ def constrained() -> list[Atoms]:
 _FORTRAN = [f"{x:.14f}".replace("0.", ".") + "D+00" for x in (-F * BOHR / HARTREE).ravel()]
 TURBOMOLE = (
     "$grad          cartesian gradients\n"
-    f"  cycle =      1    SCF energy =     {E[0] / ASE_HARTREE:.10f}   |dE/dxyz| =  0.0157\n"
+    f"  cycle =      1    SCF energy =     {E[0] / ase_units.Hartree:.10f}   |dE/dxyz| =  0.0157\n"
     + "".join(
         "  " + "  ".join(f"{x / BOHR:.14f}" for x in row) + f"  {s}\n"
         for row, s in zip(R[0], "ohh", strict=True)
@@ -134,7 +134,7 @@ ORCA = (
     + "".join(
         f"  {s}  {x:.6f}  {y:.6f}  {z:.6f}\n" for s, (x, y, z) in zip("OHH", R[0], strict=True)
     )
-    + f"\nFINAL SINGLE POINT ENERGY     {E[0] / ASE_HARTREE:.12f}{{note}}\n\n{{end}}\n"
+    + f"\nFINAL SINGLE POINT ENERGY     {E[0] / ase_units.Hartree:.12f}{{note}}\n\n{{end}}\n"
 )
 DUMP = (
     "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n3\nITEM: BOX BOUNDS ff ff ff\n0 9\n0 9\n0 9\n"

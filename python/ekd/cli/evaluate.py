@@ -255,7 +255,7 @@ def _sets(
             forces=f,
             energy_unit=u,
             keys=keys,
-            where=dict(where),
+            where={key: [*values] for key, values in where.items()},
             states=states,
             gradients=gradients,
             level_of_theory=level,

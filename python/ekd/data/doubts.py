@@ -6,6 +6,7 @@ Each check returns one warning with what to do, or None. None of them needs the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,9 @@ def of_energy_unit(
             continue
         if _ALL_ELECTRONS[0] * expected < low and high < _ALL_ELECTRONS[1] * expected:
             return (
-                f"energies in '{name}' are {np.median(ratio):.3g} times those that all electrons of "
-                f"the atoms have, as if they were in {unit} and were read in another unit; check "
-                f"them, and give energy_unit='{unit}'"
+                f"energies in '{name}' are {np.median(ratio):.3g} times those that all electrons "
+                f"of the atoms have, as if they were in {unit} and were read in another unit; "
+                f"check them, and give energy_unit='{unit}'"
             )
     return None
 
@@ -114,7 +115,8 @@ def of_zero_energies(name: str, energies: Floats) -> str | None:
         return None
     return (
         f"{n_zero:,} of {len(energies):,} energies in '{name}' are exactly zero, which others are "
-        "far from: were they computed? Remove these configurations, or write NaN for what is missing"
+        "far from: were they computed? Remove these configurations, or write NaN for what is "
+        "missing"
     )
 
 
@@ -181,8 +183,8 @@ def of_lengths(
         )
     if _SHRUNK[0] <= ratio <= _SHRUNK[1]:
         return (
-            f"nearest neighbors in '{name}' are {ratio:.2f} times as far apart as bonds are long: Å "
-            "may have been read as Bohr; check the positions and length_unit"
+            f"nearest neighbors in '{name}' are {ratio:.2f} times as far apart as bonds are long: "
+            "Å may have been read as Bohr; check the positions and length_unit"
         )
     return None
 
@@ -224,7 +226,7 @@ def repeated(
         sums = sums + cells.reshape(n_configs, 9) @ generator.normal(size=9)
     order = np.lexsort((np.arange(n_configs), sums, sizes))
     first_of = np.arange(n_configs)
-    for one, other in zip(order[:-1], order[1:], strict=True):
+    for one, other in pairwise(order):
         if sums[one] != sums[other] or sizes[one] != sizes[other]:
             continue
         earlier = first_of[one]
@@ -269,7 +271,7 @@ def of_two_levels(
     starts = np.cumsum(counts) - counts
     found: dict[int, tuple[float, int, int]] = {}
     large = np.flatnonzero(counts >= _ENOUGH)
-    for kind in large:
+    for kind in large.tolist():
         values = energies[order[starts[kind] : starts[kind] + counts[kind]]]
         gaps = np.diff(values)
         cut = int(np.argmax(gaps)) + 1
@@ -278,14 +280,13 @@ def of_two_levels(
             continue
         spread = max(float(np.quantile(side, 0.9) - np.quantile(side, 0.1)) for side in sides)
         if gaps[cut - 1] > max(_GAP[0], _GAP_BY_SPREAD * spread):
-            found[int(kind)] = float(gaps[cut - 1]), len(sides[0]), len(sides[1])
+            found[kind] = float(gaps[cut - 1]), len(sides[0]), len(sides[1])
     widest = max((gap for gap, _, _ in found.values()), default=0.0)
     if widest < _GAP[1] and not (len(found) > 1 and len(found) >= 0.8 * len(large)):
         return None
     examples = []
     for kind, (gap, one, other) in sorted(found.items(), key=lambda entry: -entry[1][0])[:3]:
-        row = composition[order[starts[kind]]]
-        counted = zip(elements, row.tolist(), strict=True)
+        counted = zip(elements, composition[order[starts[kind]]].tolist(), strict=True)
         atoms = "".join(f"{symbol(z)}{n if n > 1 else ''}" for z, n in counted if n)
         examples.append(f"{atoms}: {one:,} and {other:,} configurations, {gap:.1f} eV apart")
     return (

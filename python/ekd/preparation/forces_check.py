@@ -15,7 +15,7 @@ MAX_DISPLACEMENT = 0.3
 """Å, root mean square: between configurations further apart than this, the trapezoid is too bad."""
 
 
-_SURE, _ENOUGH, _NEAR = 0.9, 10, 0.04
+_SURE, _ENOUGH, _NEAR = 0.9, 10, 0.12
 """Correlation and number of pairs that tell a factor of 1.9 from one, and how near it must be."""
 
 
@@ -56,8 +56,8 @@ def doubt(work: Work | None) -> str | None:
             )
     if not 0.5 < work.ratio < 2:
         return (
-            f"energy differences are {work.ratio:.3g} times the work of the forces: are both in the "
-            "same unit?"
+            f"energy differences are {work.ratio:.3g} times the work of the forces: are both in "
+            "the same unit?"
         )
     return None
 
@@ -68,7 +68,9 @@ def of_dataset(data: Dataset) -> str | None:
         return None
     check = ForcesCheck()
     _, groups = np.unique(data.groups, return_inverse=True)
-    periodic = np.zeros(len(data), bool) if data.pbc is None else data.pbc.any(axis=1)
+    periodic = np.zeros(len(data), dtype=bool)
+    if data.pbc is not None:
+        periodic |= data.pbc.any(axis=1)
     check.add(
         data.atomic_numbers, data.positions, data.forces, data.offsets, data.energies,
         groups.reshape(-1), ~periodic,

@@ -90,8 +90,8 @@ class ASESource(Source):
             if size != 1.0:
                 name = f"{what[:-3]}y" if what == "energies" else "length"
                 raise DataError(
-                    f"ASE reads '{self.path}' as '{self._format}' and converts {what} to {unit}, so "
-                    f"that {given} would be wrong; leave {name}_unit out"
+                    f"ASE reads '{self.path}' as '{self._format}' and converts {what} to {unit}, "
+                    f"so that {given} would be wrong; leave {name}_unit out"
                 )
 
     def verdict(self, seen: Observed) -> list[str]:
@@ -268,8 +268,8 @@ class ASESource(Source):
             key for key in other_energies(scalars, self.energy_key) if _is_number(scalars[key])
         )
         free = scalars.get("free_energy")
-        if self.energy_key == "energy" and _is_number(free) and np.isfinite(energy):
-            difference = abs(float(np.reshape(free, -1)[0]) - energy) * size
+        if self.energy_key == "energy" and free is not None and np.isfinite(energy):
+            difference = abs(self._number(free, 0) - energy) * size
             if difference > _DIFFERENT:
                 seen.n_free_energies += 1
                 seen.free_energy = max(seen.free_energy, difference)

@@ -253,7 +253,7 @@ class GroupSource(Source):
         return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
 
     def _units_above(self, group: h5py.Group) -> dict[str, str]:
-        """Units by ``energy``, ``positions``, ``forces`` in attributes of a group or those above."""
+        """Units of energy, positions and forces, in attributes of a group or of those above it."""
         stated: dict[str, str] = {}
         while True:
             if (identity := _identity(group)) not in self._above:

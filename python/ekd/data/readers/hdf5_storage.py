@@ -45,8 +45,8 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
     if missing:
         raise DataError(
             f"{where} in '{path}' was never written, or not all of it: HDF5 would give "
-            f"{dataset.fillvalue} instead. Write the file again; the program that wrote it may have "
-            "been interrupted"
+            f"{dataset.fillvalue} instead. Write the file again; the program that wrote it may "
+            "have been interrupted"
         )
 
 

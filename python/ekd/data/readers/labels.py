@@ -7,6 +7,7 @@ methods, are other energies for the same positions, so they are not mixed withou
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,7 @@ def check_seen(request: Request, seen: Observed, path: Path) -> list[str]:
 
 def _check_where(request: Request, seen: Observed, path: Path) -> None:
     for key, wanted in (request.where or {}).items():
-        counts = seen.where.get(key, {})
+        counts = seen.where.get(key, Counter())
         if not counts:
             raise DataError(
                 f"no configuration of '{path}' with an energy has a value of '{key}', which where "
@@ -240,7 +241,7 @@ def _check_where(request: Request, seen: Observed, path: Path) -> None:
 def _check_methods(seen: Observed, path: Path) -> None:
     for key, counts in seen.methods.items():
         if 1 < len(counts) <= MAX_METHODS:
-            first = max(counts, key=lambda value: counts[value])
+            first = min(counts, key=lambda value: (-counts[value], value))
             raise DataError(
                 f"'{path}' has {len(counts)} values of '{key}': {listed(counts, quote=True)}; "
                 "energies of different levels of theory do not mix. Select one with "
@@ -274,9 +275,9 @@ def _check_states(request: Request, seen: Observed, path: Path) -> list[str]:
     for text, n in others.items():
         counts[names[text]] = counts.get(names[text], 0) + n
     raise DataError(
-        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets by what the "
-        f"file says: {listed(counts)}. Models do not know charge and spin, and would mix them up. "
-        "Leave these configurations out with states='neutral', or keep them on purpose with "
+        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets by what "
+        f"the file says: {listed(counts)}. Models do not know charge and spin, and would mix them "
+        "up. Leave these configurations out with states='neutral', or keep them on purpose with "
         "states='all'"
     )
 

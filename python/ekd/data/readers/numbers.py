@@ -31,9 +31,10 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
     if array.ndim not in (1, 2):
         raise mismatch(path, where, key, array.shape, "(n,) or (m, n)")
     if array.dtype.kind in "fiu":
-        if not np.isfinite(array).all() or (array != np.round(array)).any():
+        values = np.asarray(array, dtype=np.float64)
+        if not np.isfinite(values).all() or (values != np.round(values)).any():
             raise DataError(f"'{key}' of {where} in '{path}' are not whole numbers")
-        numbers = array.astype(np.int64)
+        numbers = values.astype(np.int64)
         if array.ndim == 2 and array.shape[0]:
             numbers[numbers == -1] = PADDING
             filled = numbers == PADDING

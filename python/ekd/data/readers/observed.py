@@ -155,11 +155,14 @@ class Precision:
         None: nothing is, or there are too few to tell.
         """
         enough = self.n >= _ENOUGH
-        kinds = {16: ("half precision", np.float16), 32: ("single precision", np.float32)}
+        kinds: dict[int, tuple[str, type[np.floating[Any]]]] = {
+            16: ("half precision", np.float16),
+            32: ("single precision", np.float32),
+        }
         bits = 32 if self.bits == 64 and enough and self._was_single() else self.bits
         if self.n and bits in kinds:
             name, kind = kinds[bits]
-            step = float(np.spacing(kind(self.largest))) * self.size
+            step = float(np.spacing(np.array(self.largest, dtype=kind))) * self.size
             if step >= _FINE:
                 return name, step
         step = 10.0**-self.decimals * self.size

@@ -21,7 +21,7 @@ _SIGNATURES = (
 _REMEDIES = {
     "compressed with Zstandard": "unpack it first: zstd -d FILE",
     "text in UTF-16": "convert it first: iconv -f UTF-16 -t UTF-8 FILE",
-    "one array of numpy.save": "put positions, atomic numbers and energies together with numpy.savez",
+    "one array of numpy.save": "put positions, atomic numbers and energies together by numpy.savez",
 }
 _SUFFIXES = (".xyz", ".extxyz", ".npz", ".h5", ".hdf5", ".hdf")
 """Whose contents are known; ASE knows what the others are."""
@@ -36,7 +36,7 @@ def check_signature(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        raise DataError(f"'{path}' is empty and has no configurations; get the file again")
+        raise DataError(f"'{path}' has no configurations, because it is empty; get the file again")
     if start.startswith(_LFS):
         raise DataError(
             f"'{path}' is a pointer of Git LFS, not the file itself; get that with 'git lfs pull'"

@@ -48,8 +48,8 @@ class Request:
     where: Mapping[str, Any] | None = None
     """values, or lists of them, that keys of the configurations must have"""
     states: str | None = None
-    """``neutral``: leave out charged and open-shell configurations; ``all``: keep them; None: refuse
-    a mixture"""
+    """charged and open-shell configurations: ``neutral`` leaves them out, ``all`` keeps them; None:
+    a mixture is refused"""
 
     def to_json(self) -> dict[str, Any]:
         """All that is given, and what is not as None; keys and selections only if there are any."""
@@ -209,8 +209,8 @@ def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
     bad = numbers[(numbers < 1) | (numbers > 118)]
     if len(bad):
         hint = (
-            ". 0 and -1 are ghost atoms, which models do not know, or fill arrays (m, n) behind the "
-            "last atom, where they are left out"
+            ". 0 and -1 are ghost atoms, which models do not know, or fill arrays (m, n) behind "
+            "the last atom, where they are left out"
             if bad[0] in (0, -1)
             else ""
         )

@@ -34,7 +34,7 @@ _NAMES = {
 
 
 def unit_name(key: str) -> str | None:
-    """What a key such as ``energy_unit`` gives the unit of: energy, positions or forces; or None."""
+    """What a key such as ``energy_unit`` gives the unit of: energy, positions, forces; or None."""
     name = key.casefold()
     for what, quantities in _NAMES.items():
         for quantity in quantities:

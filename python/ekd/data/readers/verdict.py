@@ -34,14 +34,14 @@ def judge(request: Request, seen: Observed, path: Path, energy: str) -> list[str
     if seen.n_free_energies:
         warnings.append(
             f"'free_energy' in '{path}' differs from 'energy' in {seen.n_free_energies:,} "
-            f"configurations, by up to {1000 * seen.free_energy:.4g} meV, as with smearing. 'energy' "
-            "is read; forces belong to the free energy: where they matter, give "
+            f"configurations, by up to {1000 * seen.free_energy:.4g} meV, as with smearing. "
+            "'energy' is read; forces belong to the free energy: where they matter, give "
             "energy='free_energy'"
         )
     for where, text in seen.unread_units.items():
         warnings.append(
-            f"'{where}' in '{path}' is '{text}', which is not read, because it does not say what it "
-            "is the unit of; give energy_unit, and length_unit where it is not Å"
+            f"'{where}' in '{path}' is '{text}', which is not read, because it does not say what "
+            "it is the unit of; give energy_unit, and length_unit where it is not Å"
         )
     if (coarse := seen.precision.step()) is not None:
         how, step = coarse
