@@ -11,7 +11,7 @@ import os
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,14 @@ class _Group:
     sizes: Mapping[str, float]  # in eV, Å and eV/Å
 
 
+@dataclass(frozen=True)
+class _Attributes:
+    """Units by ``energy``, ``positions``, ``forces``; and values of one number or text, by key."""
+
+    units: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
 class GroupSource(Source):
     """A file of such groups.
 
@@ -154,7 +162,7 @@ class GroupSource(Source):
         self._forces_key = request.forces
         self.has_forces = request.forces is not None
         self._request = request
-        self._above: dict[tuple[str, int], dict[str, str]] = {}
+        self._said: dict[str, _Attributes] = {}
         self._unread: dict[str, str] = {}
         with opened(path) as file:
             level = file.attrs.get("level_of_theory", energy)
@@ -194,7 +202,7 @@ class GroupSource(Source):
             cell, pbc = find_cell(members, self._request.keys, self.path, _where(name))
             if cell is not None and cell in group:
                 opened_arrays[cell] = group[cell]
-            above = self._units_above(group)
+            above = self._attributes(group).units
             units = {
                 what: (
                     f"{name}/{key}".lstrip("/"),
@@ -252,30 +260,34 @@ class GroupSource(Source):
             return None
         return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
 
-    def _units_above(self, group: h5py.Group) -> dict[str, str]:
-        """Units of energy, positions and forces, in attributes of a group or of those above it."""
-        stated: dict[str, str] = {}
-        while True:
-            if (identity := _identity(group)) not in self._above:
-                self._above[identity] = self._unit_attributes(group)
-            stated = self._above[identity] | stated
-            if group.name == "/":
-                return stated
-            group = group.parent
+    def _attributes(self, group: h5py.Group) -> _Attributes:
+        """What attributes of a group say, and of those above it; what is nearer goes first."""
+        if (known := self._said.get(group.name)) is not None:
+            return known
+        above = _Attributes() if group.name == "/" else self._attributes(group.parent)
+        found = self._own_attributes(group)
+        self._said[group.name] = said = (
+            _Attributes(above.units | found.units, above.labels | found.labels) if found else above
+        )
+        return said
 
-    def _unit_attributes(self, group: h5py.Group) -> dict[str, str]:
-        found = {}
+    def _own_attributes(self, group: h5py.Group) -> _Attributes | None:
+        found = _Attributes({}, {})
         for key in group.attrs:
-            if (what := unit_name(key)) is not None or unread_unit(key):
-                where = f"the attribute '{key}' of {_where(group.name.lstrip('/'))}"
-                text = unit_attribute({"units": group.attrs[key]}, self.path, where)
-                if text and what is not None:
-                    found[what] = text
-                elif text and (listed := listed_units(text)) is not None:
-                    found = listed | found
-                elif text and self._request.energy_unit is None:
-                    self._unread[key] = text
-        return found
+            value = group.attrs[key]
+            if self._wanted(key) and np.size(value) == 1:
+                found.labels[key] = np.reshape(value, -1)
+            if (what := unit_name(key)) is None and not unread_unit(key):
+                continue
+            where = f"the attribute '{key}' of {_where(group.name.lstrip('/'))}"
+            text = unit_attribute({"units": value}, self.path, where)
+            if text and what is not None:
+                found.units[what] = text
+            elif text and (listed := listed_units(text)) is not None:
+                found.units.update({**listed, **found.units})
+            elif text and self._request.energy_unit is None:
+                self._unread[key] = text
+        return found if found.units or found.labels else None
 
     def verdict(self, seen: Observed) -> list[str]:
         """See :meth:`Source.verdict`."""
@@ -406,14 +418,9 @@ class GroupSource(Source):
             shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
             if shape in ((), (1,), (n_configs,), (n_configs, 1)):
                 columns[key] = np.broadcast_to(np.asarray(dataset).reshape(-1), n_configs)
-        while True:
-            for key in filter(self._wanted, group.attrs):
-                value = np.asarray(group.attrs[key])
-                if key not in columns and value.size == 1:
-                    columns[key] = np.broadcast_to(value.reshape(-1), n_configs)
-            if group.name == "/":
-                return columns
-            group = group.parent
+        for key, value in self._attributes(group).labels.items():
+            columns.setdefault(key, np.broadcast_to(value, n_configs))
+        return columns
 
     def _wanted(self, key: str) -> bool:
         return is_wanted(key, self._request)
