@@ -28,6 +28,7 @@ _STRETCHED, _SHRUNK = (1.65, 2.2), (0.45, 0.6)
 """Nearest neighbors by the sum of covalent radii, where Å and Bohr are mistaken for each other."""
 _NOBLE = (2, 10, 18, 36, 54, 86)
 _CONFLICT = 0.01  # eV
+_FAR_FROM_ZERO = 5.0  # eV
 _ENOUGH = 10  # configurations of a formula
 _GAP = (1.0, 3.0)  # eV, between two groups: in most formulas, and in a single one
 _GAP_BY_SPREAD = 3.0
@@ -111,7 +112,10 @@ def of_energy_unit(
 def of_zero_energies(name: str, energies: Floats) -> str | None:
     """Zero among energies that are far from it stands for what was not computed."""
     n_zero = int((energies == 0).sum())
-    if not n_zero or abs(float(np.median(energies))) < 1.0:
+    # Energies relative to something are near zero anyway.
+    if not n_zero or np.abs(energies[energies != 0]).min(initial=np.inf) < _FAR_FROM_ZERO:
+        return None
+    if n_zero == len(energies):
         return None
     return (
         f"{n_zero:,} of {len(energies):,} energies in '{name}' are exactly zero, which others are "
