@@ -54,6 +54,10 @@ class Section(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
+Where = dict[str, str | int | float | bool | list[str | int | float | bool]]
+"""Values, or lists of them, by keys of configurations."""
+
+
 class DataConfig(Section):
     """The training set: true energies, no forces needed."""
 
@@ -74,6 +78,16 @@ class DataConfig(Section):
         {},
         description="where HDF5 or .npz has 'positions', 'numbers', 'cell' and 'pbc', if under "
         "unusual names",
+    )
+    where: Where = Field(
+        {},
+        description="values, or lists of them, that keys of the configurations must have, e.g. "
+        "{config_type = 'liquid'}; others are left out",
+    )
+    states: Literal["neutral", "all"] | None = Field(
+        None,
+        description="charged and open-shell configurations among others: 'neutral' leaves them "
+        "out, 'all' keeps them; None: they are an error",
     )
     stream: bool | None = Field(
         None,
@@ -101,6 +115,8 @@ class LabelledDataConfig(Section):
     forces: str | None = Field(None, description="key of the forces")
     energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
     keys: dict[str, str] = Field({}, description="as in [data]")
+    where: Where = Field({}, description="as in [data]")
+    states: Literal["neutral", "all"] | None = Field(None, description="as in [data]")
 
 
 class TestConfig(LabelledDataConfig):

@@ -10,7 +10,13 @@ from __future__ import annotations
 import re
 from typing import Self
 
-_OPTIONS = {"resume=True": "--resume", "resume=False": "--overwrite"}
+_OPTIONS = {
+    "resume=True": "--resume",
+    "resume=False": "--overwrite",
+    "gradients=True": "--gradients",
+    "states='neutral'": "--states neutral",
+    "states='all'": "--states all",
+}
 _CODE = re.compile(r" \[(EKD-[A-Z]+-\d{3})\]")
 
 
@@ -73,6 +79,10 @@ class ConfigError(EKDError):
 
 class DataError(EKDError):
     """A dataset or label file is missing, damaged, or lacks what was asked of it."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be read, and may not be what is meant."""
 
 
 class StructureError(EKDError):

@@ -18,6 +18,8 @@ from ekd.units import BOHR, HARTREE, KCAL_PER_MOL
 from systems import methanol, triclinic_crystal, water
 from tolerances import tolerance
 
+# Energies and positions here are numbers without a meaning, which readers warn of.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 CLOSE = tolerance("file").bounds
 
 
@@ -261,11 +263,15 @@ def test_sgdml(tmp_path: Path) -> None:
 
 
 def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
-    """Lattice vectors are columns there; a unit that is given goes before that of the file."""
+    """Lattice vectors are columns there; a unit that is given has to be that of the file."""
     columns = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 0.5], [0.0, 0.0, 7.0]])
     path = archive(tmp_path / "x.npz", r_unit="bohr", e_unit=b"Ha", lattice=columns)
     dataset = load_dataset(path, forces="F")
-    plain = load_dataset(path, forces="F", energy_unit="eV", length_unit="Å")
+    assert load_dataset(path, energy_unit="Eh", length_unit="a0").fingerprint == dataset.fingerprint
+    message = refusal(path, energy_unit="eV")
+    assert "is in Ha, as the file states, but energy_unit is 'eV'; leave energy_unit out" in message
+    other = archive(tmp_path / "y.npz", r_unit="Ang", e_unit="eV", lattice=columns)
+    plain = load_dataset(other, forces="F")
     assert dataset.cells is not None
     assert dataset.forces is not None
     assert dataset.pbc.all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.formats import string2index
 
 from ekd.data import load_dataset
 from ekd.data.frames import read_frames
@@ -26,6 +29,8 @@ from ekd.units import BOHR, HARTREE, KCAL_PER_MOL
 from systems import methanol, triclinic_crystal, water
 from tolerances import tolerance
 
+# Energies and positions here are numbers without a meaning, which readers warn of.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 CLOSE = tolerance("file").bounds
 
 
@@ -58,6 +63,40 @@ def test_every_reader_takes_names_with_an_at_sign(tmp_path: Path) -> None:
     )
     scan = CurveConfig(path=path, coordinate="phi")
     assert coordinates(data, scan)[0].tolist() == [0.0, 10.0]
+
+
+@pytest.mark.parametrize("index", [":", "1:", "::2", "-2:", "::-1", "7:", "4:1:-2", "-1", "2"])
+def test_frames_of_extended_xyz_are_chosen_as_from_a_list(tmp_path: Path, index: str) -> None:
+    frames = [water(seed) for seed in range(5)]
+    ase.io.write(tmp_path / "x.xyz", frames)
+    everything = ase.io.read(tmp_path / "x.xyz", ":")
+    chosen = string2index(index)
+    expected = [everything[chosen]] if isinstance(chosen, int) else everything[chosen]
+    found = list(read_frames(tmp_path / "x.xyz", index))
+    assert [frame.positions.tolist() for frame in found] == [
+        frame.positions.tolist() for frame in expected
+    ]
+
+
+def test_databases_of_others_stay_as_they_are(tmp_path: Path) -> None:
+    """ASE writes its tables into any database that it opens."""
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        connection.execute("create table molecules (energy real)")
+        connection.commit()
+    before = (tmp_path / "x.db").read_bytes()
+    with pytest.raises(DataError, match="with the tables molecules, but not one of ASE"):
+        load_dataset(tmp_path / "x.db")
+    assert (tmp_path / "x.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".db", ".json"])
+def test_charges_of_rows_are_not_sums_over_atoms(tmp_path: Path, suffix: str) -> None:
+    """ASE gives the sum of initial charges in the place of the key-value pair."""
+    with ase.db.connect(tmp_path / f"x{suffix}") as database:
+        for charge in (0, -1, 1):
+            database.write(water(), charge=charge)
+    found = [frame.info["charge"] for frame in read_frames(tmp_path / f"x{suffix}")]
+    assert found == [0, -1, 1]
 
 
 @pytest.mark.parametrize("suffix", [".db", ".json"])

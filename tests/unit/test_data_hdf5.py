@@ -22,6 +22,8 @@ from ekd.units import BOHR, HARTREE, KJ_PER_MOL
 from systems import triclinic_crystal
 from tolerances import tolerance
 
+# Energies and positions here are numbers without a meaning, which readers warn of.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 CLOSE = tolerance("file").bounds
 
 ATOMS = {"atomic_numbers": [13, 13], "species": [b"Al", b"Al"]}

@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,7 @@ from ekd.cli import (
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.cli.options import exit_status, interrupted
-from ekd.errors import EKDError
+from ekd.errors import DataWarning, EKDError
 from ekd.extras import explained
 from ekd.files import cannot_write
 
@@ -52,7 +54,8 @@ class Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            with interruption.handled():
+            with interruption.handled(), warnings.catch_warnings():
+                warnings.showwarning = _show(warnings.showwarning)
                 return super().invoke(ctx)
         except EKDError as error:
             _complain(error.for_command_line, error.code)
@@ -170,6 +173,20 @@ interop.register(app)
 def main() -> None:
     """Entry point of the program ``ekd``."""
     app()
+
+
+def _show(show_other: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings about data as ``ekd prepare`` shows them, and others as they are."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show_other(message, category, *where, **options)
+            return
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("[bold yellow]look:[/]", end=" ")
+        console.print(str(message), markup=False)
+
+    return show
 
 
 def _complain(message: str, code: str | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,10 +15,13 @@ from ekd.cli.options import (
     Overwrite,
     Quiet,
     Resume,
+    StatesOption,
+    Where,
     continues_by_itself,
     existing,
     keys_of,
     load,
+    where_of,
 )
 
 if TYPE_CHECKING:
@@ -105,6 +108,8 @@ def evaluate(
         ),
     ] = None,
     key: KeyOf = None,
+    where: Where = None,
+    states: StatesOption = None,
     gradients: Annotated[
         bool,
         typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
@@ -149,6 +154,8 @@ def evaluate(
             "--energy": energy,
             "--forces": forces,
             "--key": key,
+            "--where": where,
+            "--states": states,
             "--level": level,
             "--window": window,
         }
@@ -168,8 +175,12 @@ def evaluate(
         files = [Path(text) for text in models if is_data(Path(text))]
         models = [text for text in models if Path(text) not in files]
         config = _config(
-            models, _sets(files, energy, forces, energy_unit, gradients, level, keys_of(key))
-        )
+            models,
+            _sets(
+                files, energy, forces, energy_unit, gradients, level, keys_of(key),
+                where_of(where), None if states is None else states.value,
+            ),
+        )  # fmt: skip
         update = {
             "output": output or Path("evaluation"),
             "windows": window or [100.0],
@@ -221,6 +232,8 @@ def _sets(
     gradients: bool,
     level: str | None,
     keys: dict[str, str],
+    where: dict[str, list[str]],
+    states: Literal["neutral", "all"] | None,
 ) -> list[SetConfig]:
     from ekd.evaluation.settings import SetConfig
 
@@ -246,6 +259,8 @@ def _sets(
             forces=f,
             energy_unit=u,
             keys=keys,
+            where={key: [*values] for key, values in where.items()},
+            states=states,
             gradients=gradients,
             level_of_theory=level,
         )

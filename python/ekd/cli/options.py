@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,15 @@ KeyOf = Annotated[
         "names, e.g. `positions=xyz`. Once for each of them; for all files.",
     ),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Read configurations alone whose KEY has this value, e.g. `config_type=liquid`. "
+        "Again with the same key: one of the values; with another key: both. For all files.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -59,6 +69,36 @@ def keys_of(values: list[str] | None) -> dict[str, str]:
             )
         keys[what] = key
     return keys
+
+
+class States(StrEnum):
+    """What is done with charged and open-shell configurations."""
+
+    neutral = "neutral"
+    all = "all"
+
+
+StatesOption = Annotated[
+    States | None,
+    typer.Option(
+        "--states",
+        help="Charged and open-shell configurations among others: leave them out, or keep all. "
+        "Default: they are an error.",
+    ),
+]
+
+
+def where_of(values: list[str] | None) -> dict[str, list[str]]:
+    """What ``--where`` says, as :func:`ekd.load_dataset` takes it."""
+    where: dict[str, list[str]] = {}
+    for text in values or []:
+        key, separator, value = text.partition("=")
+        if not key or not separator or not value:
+            raise typer.BadParameter(
+                f"--where {text} is not KEY=VALUE; expected e.g. --where config_type=liquid"
+            )
+        where.setdefault(key, []).append(value)
+    return where
 
 
 @contextmanager

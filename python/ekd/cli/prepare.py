@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from ekd.cli.options import KeyOf, Quiet, continues_by_itself, keys_of
+from ekd.cli.options import (
+    KeyOf,
+    Quiet,
+    StatesOption,
+    Where,
+    continues_by_itself,
+    keys_of,
+    where_of,
+)
 
 _HELP = """
 Convert data files to one prepared file, look at what is in it, and draw a picture of it.
@@ -23,6 +32,9 @@ path` of a configuration take without keys or units; a `.png` with histograms be
 summary: elements, sizes, energies, duplicates, outliers, closest contacts, whether the forces
 belong to the energies, and whether the data fix the energies of their atoms. Frames with
 `config_type=IsolatedAtom` become reference energies. Nothing is dropped that you did not ask for.
+
+**Charges, spins and methods** that the file names are not mixed: `--where` selects, `--states`
+says what is done with ions and open shells. Stress is not used.
 
 Forces of COMP6 (version 1) are gradients by mistake of its authors: `--gradients` turns their sign.
 
@@ -40,6 +52,8 @@ after its end, it shows the summary.
     ekd prepare rmd17_aspirin.npz --energy-unit kcal/mol --forces forces -o aspirin.h5
 
     ekd prepare own.h5 --energy e --key positions=xyz --key numbers=charges -o own-prepared.h5
+
+    ekd prepare all.xyz --where config_type=liquid --where method=PBE --states neutral -o liquid.h5
 
     ekd prepare water.extxyz OUTCAR --energy energy --forces forces -o water.h5
 
@@ -100,6 +114,8 @@ def prepare(
         ),
     ] = None,
     key: KeyOf = None,
+    where: Where = None,
+    states: StatesOption = None,
     level_of_theory: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
@@ -164,6 +180,8 @@ def prepare(
             gradients=gradients,
             format=format or None,
             keys=keys_of(key),
+            where=where_of(where),
+            states=None if states is None else states.value,
             level_of_theory=level_of_theory,
             drop_duplicates=drop_duplicates,
             drop_outliers=drop_outliers,
@@ -176,5 +194,5 @@ def prepare(
         )
     console.print(summary.table())
     for warning in summary.warnings:
-        console.print(f"[bold yellow]look:[/] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[bold yellow]look:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     console.print(f"picture: {output.with_suffix('.png')}", soft_wrap=True, highlight=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,10 +16,12 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import filetype, open_with_compression, string2index
 
+from ekd.data.extended_xyz import read_extended_xyz
 from ekd.errors import DataError
 from ekd.units import length_unit
 
 _DATABASES = ("db", "json")
+_CHARGE = "charge"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ def read_frames(path: Path, index: str = ":", format: str | None = None) -> Iter
         Exception: whatever the parser of ASE raises; each has its own way to fail.
     """
     format = format or str(filetype(str(path)))
+    if format == "extxyz":
+        chosen = string2index(index)
+        one = isinstance(chosen, int)
+        yield from read_extended_xyz(path, slice(chosen, (chosen + 1) or None) if one else chosen)
+        return
     if not is_database(format):
         yield from ase.io.iread(str(path), index=index, format=format, do_not_split_by_at_sign=True)
         return
@@ -63,9 +72,13 @@ def read_frames(path: Path, index: str = ":", format: str | None = None) -> Iter
         rows = database.select(offset=first, limit=last - first + 1)
         if chosen.step < 0:
             rows = reversed(list(rows))
+        charges: Mapping[int, Any] | None = None
         for row in islice(rows, None, None, abs(chosen.step)):
             frame = row.toatoms()
             frame.info |= {**row.key_value_pairs, **row.data}
+            if _CHARGE in row.key_value_pairs and _CHARGE not in row.data:
+                charges = _charges(path, format) if charges is None else charges
+                frame.info[_CHARGE] = charges.get(row.id)
             if size != 1.0:
                 frame.set_cell(frame.cell * size, scale_atoms=False)
                 frame.positions *= size
@@ -95,6 +108,43 @@ def stated_units(path: Path, format: str) -> StatedUnits:
     return StatedUnits(length or None, {key: unit for key, unit in properties.items() if unit})
 
 
+def _charges(path: Path, format: str) -> Mapping[int, Any]:
+    """What rows have under the key ``charge``, by their ids; ASE gives sums over atoms instead."""
+    if format == "json":
+        with open_with_compression(str(path), "r") as file:
+            rows = json.load(file)
+        return {
+            int(name): row.get("key_value_pairs", {}).get(_CHARGE)
+            for name, row in rows.items()
+            if name.isdigit()
+        }
+    if path.suffix == ".aselmdb":
+        return {}
+    with closing(_read_only(path)) as connection:
+        return dict(
+            connection.execute("select id, value from number_key_values where key = ?", (_CHARGE,))
+        )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _check_is_of_ase(path: Path) -> None:
+    """Refuse databases of other programs, into which ASE would write its tables.
+
+    Raises:
+        DataError: it has no table of ASE.
+    """
+    with closing(_read_only(path)) as connection:
+        tables = [name for (name,) in connection.execute("select name from sqlite_master")]
+    if "systems" not in tables:
+        raise DataError(
+            f"'{path}' cannot be read as 'db': it is a database with the tables "
+            f"{', '.join(sorted(tables)) or 'none'}, but not one of ASE; convert it"
+        )
+
+
 @contextmanager
 def _connected(path: Path, format: str) -> Iterator[Any]:
     if format == "json":  # ASE reads it from an open file, which may be compressed
@@ -102,5 +152,7 @@ def _connected(path: Path, format: str) -> Iterator[Any]:
             yield ase.db.connect(file, type="json", use_lock_file=False)
         return
     kind = "aselmdb" if path.suffix == ".aselmdb" else "db"
+    if kind == "db":
+        _check_is_of_ase(path)
     with ase.db.connect(str(path), type=kind, use_lock_file=False) as database:
         yield database

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from ekd.data import prepared
+from ekd.data import doubts, prepared
 from ekd.data.dataset import Dataset, Provenance
 from ekd.data.isolated_atoms import only_isolated_atoms, take_out
 from ekd.data.readers import Block, Request, join, open_source
 from ekd.data.readers.prepared import PreparedSource
-from ekd.data.readers.source import flat_cells, incomplete, no_energies
+from ekd.data.readers.source import flat_cells, incomplete, no_energies, nothing_selected
 from ekd.elements import atomic_number
-from ekd.errors import DataError
+from ekd.errors import DataError, DataWarning
 from ekd.files import sha256, unchanged
 
 
@@ -31,6 +33,8 @@ def load_dataset(
     stream: bool | None = None,
     keys: Mapping[str, str] | None = None,
     reference_energies: Mapping[str, float] | None = None,
+    where: Mapping[str, Any] | None = None,
+    states: Literal["neutral", "all"] | None = None,
 ) -> Dataset:
     """Read a dataset and convert it to eV and Å.
 
@@ -59,16 +63,30 @@ def load_dataset(
             other names than those in docs/data.md: ``{"positions": "xyz", "numbers": "charges"}``.
         reference_energies: eV by chemical symbol, of every element in the data, which models take
             instead of fitted ones. They go before those of isolated atoms. None: those, or fitted.
+        where: values, or lists of them, of keys that configurations must have, others are dropped:
+            ``{"config_type": ["liquid", "dimer"]}``. Keys of the comment line, of rows of a
+            database, of ``.npz``, or of a group of HDF5 or its attributes.
+        states: what is done where the file says that configurations are charged or have unpaired
+            electrons, and others are not: ``"neutral"`` drops them, ``"all"`` keeps them. None:
+            that is an error.
+
+    Warns:
+        DataWarning: the data can be read and may not be what is meant: several energies, coarse
+            energies, energies or lengths that seem to be in another unit, zeros instead of energies
+            or forces, one geometry with two energies, or all configurations charged.
 
     Raises:
         DataError: the file is missing or not readable, a key or unit is unknown, a unit contradicts
             the one that HDF5 or a database of ASE states, no configuration has the energy, one
             that has it lacks forces that were asked for, shapes disagree, a reference energy is
-            missing or of no element, or the file has changed while it was read.
+            missing or of no element, charges, spins or methods are mixed, or the file has changed
+            while it was read.
     """
     given = _by_number(reference_energies)
     path = Path(path)
-    request = Request(energy, forces, energy_unit, length_unit, gradients, format, keys)
+    request = Request(
+        energy, forces, energy_unit, length_unit, gradients, format, keys, where, states
+    )
     with unchanged(path):
         return _load(path, request, stream, given)
 
@@ -91,17 +109,21 @@ def _load(
             f"'{path}' has no configurations; check that the file is complete", code="EKD-DATA-003"
         )
     block = join(blocks)
-    if len(block) == 0:
+    if len(block) == 0 and not block.seen.n_left_out:
         raise no_energies(path, source.energy_key, n_read)
+    found = source.verdict(block.seen)
+    if len(block) == 0:
+        raise nothing_selected(path, n_read)
     n_dropped = n_read - len(block)
     block, isolated = take_out(block, path)
     if len(block) == 0:
         raise only_isolated_atoms(str(path))
     _check(path, block, request.forces)
-    return Dataset(
+    offsets = np.concatenate([[0], np.cumsum(block.sizes)]).astype(np.int64)
+    dataset = Dataset(
         atomic_numbers=block.atomic_numbers,
         positions=block.positions,
-        offsets=np.concatenate([[0], np.cumsum(block.sizes)]).astype(np.int64),
+        offsets=offsets,
         energies=block.energies,
         groups=block.groups,
         provenance=Provenance(str(path), sha256(path), source.level_of_theory, n_dropped),
@@ -110,6 +132,10 @@ def _load(
         pbc=block.pbc,
         reference_energies=given or isolated or None,
     )
+    found += doubts.of_dataset(dataset, block.seen.precision.size or None)
+    for text in found:
+        warnings.warn(text, DataWarning, stacklevel=3)
+    return dataset
 
 
 def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:

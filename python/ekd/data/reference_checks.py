@@ -120,12 +120,20 @@ def of_values(energies: Mapping[int, float]) -> str | None:
 def lowest_energy(number: int) -> float:
     """A bound (eV) that the total energy of a neutral atom does not go below.
 
+    It leaves some room for relativity.
+    """
+    return _BELOW_ALL_ELECTRONS * electronic_energy(number) - _ABOVE_ZERO
+
+
+def electronic_energy(number: int) -> float:
+    """Total energy (eV) of all electrons of a neutral atom, about.
+
     The series of Thomas and Fermi with the terms of Scott and Schwinger, which is right to a few
-    per cent, and some room for relativity.
+    per cent.
     """
     z = float(number)
     hartree: float = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
-    return -_BELOW_ALL_ELECTRONS * _HARTREE * hartree - _ABOVE_ZERO
+    return -_HARTREE * hartree
 
 
 def undetermined(

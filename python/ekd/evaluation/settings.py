@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ekd.config import FilePath, Section, TeacherConfig, located, read_toml
+from ekd.config import FilePath, Section, TeacherConfig, Where, located, read_toml
 from ekd.errors import ConfigError
 
 
@@ -45,6 +45,8 @@ class SetConfig(Section):
     forces: str | None = Field(None, description="key of the forces; None: energies alone")
     energy_unit: str | None = Field(None, description="as in [data] of a run")
     keys: dict[str, str] = Field({}, description="as in [data] of a run")
+    where: Where = Field({}, description="as in [data] of a run")
+    states: Literal["neutral", "all"] | None = Field(None, description="as in [data] of a run")
     gradients: bool = Field(False, description="the key of the forces holds gradients (COMP6)")
     name: str | None = Field(None, description="what tables call it; None: name of the file")
     level_of_theory: str | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from ekd.config import config_of_run
 from ekd.data import Dataset, load_dataset
 from ekd.distillation.student import is_exported, load_students
 from ekd.distillation.teachers import ASETeacher, MemberTeacher, as_teachers, from_config
-from ekd.errors import CheckpointError, ConfigError, DataError, ModelFileError
+from ekd.errors import CheckpointError, ConfigError, DataError, DataWarning, ModelFileError
 from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
 from ekd.evaluation.settings import ModelConfig, SetConfig
 from ekd.inference import ExportedModel
+from ekd.preparation.forces_check import of_dataset
 from ekd.training import Ensemble, TrainedModel, load_ensemble
 
 ModelLike: TypeAlias = (
@@ -248,7 +250,11 @@ def _read(entry: DataLike) -> Dataset:
         energy_unit=entry.energy_unit,
         gradients=entry.gradients,
         keys=entry.keys,
+        where=entry.where,
+        states=entry.states,
     )
+    if (text := of_dataset(dataset)) is not None:
+        warnings.warn(f"'{Path(entry.path).name}': {text}", DataWarning, stacklevel=2)
     if entry.level_of_theory is not None:
         provenance = replace(dataset.provenance, level_of_theory=entry.level_of_theory)
         dataset = replace(dataset, provenance=provenance)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ekd.config import LabelledDataConfig
 from ekd.data import Dataset, load_dataset
+from ekd.errors import DataWarning
+from ekd.preparation.forces_check import of_dataset
 
 
 def load_labelled(section: LabelledDataConfig | None) -> Dataset | None:
@@ -14,10 +18,15 @@ def load_labelled(section: LabelledDataConfig | None) -> Dataset | None:
     """
     if section is None:
         return None
-    return load_dataset(
+    data = load_dataset(
         section.path,
         energy=section.energy,
         forces=section.forces,
         energy_unit=section.energy_unit,
         keys=section.keys,
+        where=section.where,
+        states=section.states,
     )
+    if (text := of_dataset(data)) is not None:
+        warnings.warn(f"'{section.path.name}': {text}", DataWarning, stacklevel=2)
+    return data

@@ -196,7 +196,7 @@ class Pipeline:
         # Where a file lies and how many processes work on it does not change a result; what is in
         # the file does.
         values["data"].update(path=None, fingerprint=self.data.fingerprint)
-        for key in ("stream", "keys"):
+        for key in ("stream", "keys", "where", "states"):
             values["data"].pop(key)
         given = self.data.reference_energies or {}
         values["data"]["reference_energies"] = None
@@ -214,7 +214,8 @@ class Pipeline:
         held_out = self._held_out() if "test" in values else {}
         for name, data in held_out.items():
             values[name].update(path=None, fingerprint=data.fingerprint)
-            values[name].pop("keys")
+            for key in ("keys", "where", "states"):
+                values[name].pop(key)
         return _flatten(values)
 
     @cached_property
@@ -227,6 +228,8 @@ class Pipeline:
             energy_unit=section.energy_unit,
             stream=section.stream,
             keys=section.keys,
+            where=section.where,
+            states=section.states,
             reference_energies=section.reference_energies,
         )
 

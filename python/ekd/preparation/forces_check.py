@@ -7,10 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ekd.data import Dataset
 from ekd.preparation.geometry import same_size
+from ekd.units import BOHR
 
 MAX_DISPLACEMENT = 0.3
 """Å, root mean square: between configurations further apart than this, the trapezoid is too bad."""
+
+
+_SURE, _ENOUGH, _NEAR = 0.9, 10, 0.12
+"""Correlation and number of pairs that tell a factor of 1.9 from one, and how near it must be."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,49 @@ class Work:
     ratio: float
     correlation: float
     n_pairs: int
+
+
+def doubt(work: Work | None) -> str | None:
+    """What is wrong with forces, with what to do; None: nothing, or it cannot be told."""
+    if work is None or abs(work.correlation) <= 0.7:
+        return None
+    if work.ratio < 0:
+        return (
+            "energies rise along the forces: the file holds gradients; turn their sign with "
+            "--gradients (gradients=True in Python)"
+        )
+    sure = work.correlation > _SURE and work.n_pairs >= _ENOUGH
+    for ratio, what in ((1 / BOHR, "small"), (BOHR, "large")):
+        if sure and abs(work.ratio / ratio - 1) < _NEAR:
+            return (
+                f"energy differences are {work.ratio:.3g} times the work of the forces, which are "
+                f"too {what} by the length of a Bohr in Å: forces may be in energy per "
+                f"{'Bohr' if what == 'small' else 'Å'} and were read as energy per "
+                f"{'Å' if what == 'small' else 'Bohr'}; state their unit in the file, as "
+                "docs/data.md says"
+            )
+    if not 0.5 < work.ratio < 2:
+        return (
+            f"energy differences are {work.ratio:.3g} times the work of the forces: are both in "
+            "the same unit?"
+        )
+    return None
+
+
+def of_dataset(data: Dataset) -> str | None:
+    """:func:`doubt` about the forces of a dataset; None where it has none."""
+    if data.forces is None:
+        return None
+    check = ForcesCheck()
+    _, groups = np.unique(data.groups, return_inverse=True)
+    periodic = np.zeros(len(data), dtype=bool)
+    if data.pbc is not None:
+        periodic |= data.pbc.any(axis=1)
+    check.add(
+        data.atomic_numbers, data.positions, data.forces, data.offsets, data.energies,
+        groups.reshape(-1), ~periodic,
+    )  # fmt: skip
+    return doubt(check.result())
 
 
 class ForcesCheck:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ekd.data import prepared
+from ekd.data import doubts, prepared
 from ekd.data.isolated_atoms import merge, only_isolated_atoms
 from ekd.data.readers import Request, Source, open_source
 from ekd.data.readers.hdf5_groups import SUFFIXES
 from ekd.data.readers.prepared import PreparedSource
-from ekd.data.readers.source import config_ranges, no_energies
+from ekd.data.readers.source import config_ranges, no_energies, nothing_selected
 from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.files import cannot_write, require_state, sha256, state_of, sync
@@ -74,6 +75,8 @@ def prepare_dataset(
     gradients: bool = False,
     format: PerInput = None,
     keys: Mapping[str, str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    states: Literal["neutral", "all"] | None = None,
     level_of_theory: str | None = None,
     drop_duplicates: bool = False,
     drop_outliers: bool = False,
@@ -105,6 +108,8 @@ def prepare_dataset(
         format: name of a format of ASE; None: by suffix and content.
         keys: where the inputs have positions, atomic numbers and cells, see
             :func:`ekd.load_dataset`; the same for all.
+        where: values of keys that configurations must have, see there; the same for all.
+        states: what is done with charges and spins, see there.
         level_of_theory: in words; None: what the inputs state.
         drop_duplicates: keep the first configuration of every geometry.
         drop_outliers: drop energies and contacts beyond the two limits below.
@@ -135,7 +140,7 @@ def prepare_dataset(
         "energy": energy, "forces": forces, "energy_unit": energy_unit,
         "length_unit": length_unit, "format": format,
     }  # fmt: skip
-    requests = _requests(paths, gradients, columns, keys)
+    requests = _requests(paths, gradients, columns, keys, where, states)
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -171,6 +176,7 @@ class _Job:
         self.requests = requests
         self.options = options
         self.bars = bars
+        self.doubts: list[str] = []
         self.level = _level_of_theory(sources, options.level_of_theory)
         self.has_forces = all(source.has_forces for source in sources)
         self.work_folder = output.with_name(f".{output.name}.work")
@@ -245,11 +251,16 @@ class _Job:
                 )
             if staging.dropped[index] == staging.n_read:
                 raise no_energies(source.path, source.energy_key, staging.n_read)
+            source.verdict(staging.seen[index])
+            if staging.dropped[index] + staging.seen[index].n_left_out == staging.n_read:
+                raise nothing_selected(source.path, staging.n_read)
             self.bars.update(task, total=staging.n_read)
             if isinstance(source, PreparedSource):
                 known = prepared.read_header(source.path).reference_energies
                 merge(staging.isolated_atoms, known or {}, source.path)
             staging.next_source()
+        for source, seen in zip(self.sources, staging.seen, strict=True):
+            self.doubts += source.verdict(seen)
         staging.commit()
         if len(staging.array("sizes")) == 0:
             raise only_isolated_atoms("', '".join(source.path.name for source in self.sources))
@@ -283,7 +294,12 @@ class _Job:
                 code="EKD-DATA-067",
             )
         outliers = analysis.energy_outliers | close
-        dropped = {"no_energy": sum(staging.dropped), "incomplete": int(unusable.sum())}
+        dropped = {
+            "no_energy": sum(staging.dropped),
+            "not_selected": sum(seen.n_unselected for seen in staging.seen),
+            "other_charge_or_spin": sum(seen.n_other_states for seen in staging.seen),
+            "incomplete": int(unusable.sum()),
+        }
         kept = ~unusable
         dropped["outliers"] = int((outliers & kept).sum()) if options.drop_outliers else 0
         if options.drop_outliers:
@@ -323,6 +339,8 @@ class _Job:
         summary = Summary(
             path=str(self.output), fingerprint="", level_of_theory=self.level,
             found=found, dropped=dropped, **content,
+            data_warnings=(*self.doubts, *_doubts(staging, analysis, kept, columns)),
+            types=_types(staging), not_read=dict(sum((s.unused for s in staging.seen), Counter())),
         )  # fmt: skip
         image, result = self.work_folder / "picture.png", self.work_folder / "prepared.h5"
         picture.draw(analysis, self.options.min_distance, self.output.name, image)
@@ -460,6 +478,44 @@ def _describe(
     }
 
 
+def _doubts(
+    staging: Staging, analysis: Analysis, kept: NDArray[np.bool_], columns: _Columns
+) -> list[str]:
+    """What is doubtful about the arrays, as :func:`ekd.load_dataset` says it."""
+    sizes = {seen.precision.size for seen in staging.seen if seen.precision.n}
+    energies = np.asarray(staging.array("energies"))[kept]
+    elements = analysis.elements.tolist()
+    found = doubts.of_energies(
+        "the data", elements, analysis.composition[kept], energies,
+        sizes.pop() if len(sizes) == 1 else None,
+    )  # fmt: skip
+    numbers, positions = staging.array("atomic_numbers"), staging.array("positions")
+    cells, pbc = staging.array("cells"), staging.array("pbc")
+    if not analysis.unusable.any():
+        found.append(
+            doubts.of_lengths("the data", numbers, positions, analysis.offsets, cells, pbc)
+        )
+    if "forces" in columns.shapes:
+        offsets, forces = analysis.offsets, staging.array("forces")
+        n_zero = sum(
+            doubts.n_zero_forces(
+                np.asarray(forces[offsets[first] : offsets[last]]), offsets[first : last + 1]
+            )
+            for first, last in config_ranges(offsets)
+        )
+        found.append(doubts.of_zero_forces("the data", n_zero, len(offsets) - 1))
+    return [text for text in found if text is not None]
+
+
+def _types(staging: Staging) -> dict[str, dict[str, int]]:
+    """Configurations by key and value, where there are several values, and not too many."""
+    counts: dict[str, Counter[str]] = {}
+    for seen in staging.seen:
+        for key, values in seen.types.items():
+            counts.setdefault(key, Counter()).update(values)
+    return {key: dict(values) for key, values in counts.items() if 1 < len(values) <= 50}
+
+
 def _check_paths(paths: list[Path], output: Path) -> None:
     if not paths:
         raise ConfigError("no input; name one file or more", code="EKD-CONFIG-033")
@@ -481,6 +537,8 @@ def _requests(
     gradients: bool,
     given_once_or_each: dict[str, PerInput],
     keys: Mapping[str, str] | None,
+    where: Mapping[str, Any] | None,
+    states: str | None,
 ) -> list[Request]:
     columns = {}
     for name, given in given_once_or_each.items():
@@ -501,6 +559,8 @@ def _requests(
             gradients=gradients,
             format=columns["format"][index],
             keys=keys,
+            where=where,
+            states=states,
         )
         for index in range(len(paths))
     ]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ekd.data.isolated_atoms import merge, take_out
 from ekd.data.readers import Block
+from ekd.data.readers.observed import Observed
 from ekd.files import sync
 from ekd.locks import lock_file, locked_folder
 
@@ -51,6 +52,7 @@ class Staging:
         source: index of the source that is being read.
         n_read: configurations of that source that have been read.
         dropped: configurations without an energy, by source.
+        seen: what was seen beside that, by source.
         group_names: in the order of their first configuration.
         isolated_atoms: energies of frames that are marked as such, eV by atomic number.
 
@@ -63,6 +65,7 @@ class Staging:
         self.source = 0
         self.n_read = 0
         self.dropped: list[int] = []
+        self.seen: list[Observed] = []
         self.group_names: list[str] = []
         self.isolated_atoms: dict[int, float] = {}
         self._groups: dict[str, int] = {}
@@ -101,7 +104,7 @@ class Staging:
         Raises:
             DataError: isolated atoms among it contradict each other, or are none.
         """
-        n_without = block.n_read - len(block)
+        n_without = block.n_read - len(block) - block.seen.n_left_out
         block, isolated = take_out(block, path)
         merge(self.isolated_atoms, isolated, path)
         n_configs, n_atoms = len(block), len(block.positions)
@@ -131,6 +134,7 @@ class Staging:
                 self._files[name].truncate(self._lengths[name])
         self.n_read += block.n_read
         self._count_dropped(n_without)
+        self.seen[self.source].add(block.seen)
         self._commit_if_due()
 
     def next_source(self) -> None:
@@ -150,6 +154,7 @@ class Staging:
             "source": self.source,
             "n_read": self.n_read,
             "dropped": self.dropped,
+            "seen": [seen.to_json() for seen in self.seen],
             "group_names": self.group_names,
             "isolated_atoms": self.isolated_atoms,
             "lengths": self._lengths,
@@ -190,6 +195,7 @@ class Staging:
     def _count_dropped(self, n_dropped: int) -> None:
         self.dropped += [0] * (self.source + 1 - len(self.dropped))
         self.dropped[self.source] += n_dropped
+        self.seen += [Observed() for _ in range(self.source + 1 - len(self.seen))]
 
     def _restore(self) -> bool:
         try:
@@ -201,8 +207,9 @@ class Staging:
                 return False
             self.source, self.n_read = state["source"], state["n_read"]
             self.dropped, self.group_names = state["dropped"], state["group_names"]
+            self.seen = [Observed.from_json(content) for content in state["seen"]]
             self.isolated_atoms = {int(z): e for z, e in state["isolated_atoms"].items()}
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False  # nothing there, or not ours: start anew
         self._lengths = lengths
         self._groups = {name: index for index, name in enumerate(self.group_names)}

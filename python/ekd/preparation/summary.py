@@ -8,6 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
+from ekd.data.readers.labels import listed
+from ekd.preparation.forces_check import Work, doubt
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -34,10 +37,14 @@ class Summary:
             ``conflicting_duplicates`` (energies differ by more than 10 meV), ``energy_outliers``,
             ``short_contacts``.
         dropped: configurations of the sources that are not in the file, by reason: ``no_energy``,
-            ``incomplete``, ``outliers``, ``duplicates``.
+            ``not_selected``, ``other_charge_or_spin``, ``incomplete``, ``outliers``,
+            ``duplicates``.
         isolated_atoms: energies of frames that are marked as such, which models take instead of
             fitted ones, by symbol (eV); perhaps none.
         reference_warnings: what is doubtful about the reference energies, each with what to do.
+        data_warnings: what else is doubtful, each with what to do.
+        types: configurations by key and value, of keys such as ``config_type``.
+        not_read: configurations that have a property which is not read, such as ``stress``.
     """
 
     path: str
@@ -59,6 +66,9 @@ class Summary:
     dropped: dict[str, int]
     isolated_atoms: dict[str, float] = field(default_factory=dict)
     reference_warnings: tuple[str, ...] = ()
+    data_warnings: tuple[str, ...] = ()
+    types: dict[str, dict[str, int]] = field(default_factory=dict)
+    not_read: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, but for the path."""
@@ -115,6 +125,10 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         rows.append(
             ("energy change / work of forces", f"{ratio:.3f}, correlation {correlation:.3f}")
         )
+    for key, counts in summary.types.items():
+        rows.append((key, listed(counts)))
+    if summary.not_read:
+        rows.append(("not used", f"{listed(summary.not_read)}: ekd trains on energies"))
     rows.append(("found", _list(summary.found, "{:,}")))
     rows.append(("dropped", _list(dropped, "{:,}") or "nothing"))
     rows.append(("fingerprint", summary.fingerprint))
@@ -122,7 +136,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _warnings(summary: Summary) -> list[str]:
-    warnings = list(summary.reference_warnings)
+    warnings = [*summary.data_warnings, *summary.reference_warnings]
     found, dropped = summary.found, summary.dropped
     if found["duplicates"] and not dropped["duplicates"]:
         warnings.append(
@@ -140,18 +154,13 @@ def _warnings(summary: Summary) -> list[str]:
             f"{found['energy_outliers']:,} energies and {found['short_contacts']:,} contacts are "
             "far from all others: look at the picture, or --drop-outliers"
         )
-    work = summary.work
-    if work is not None and abs(work["correlation"]) > 0.7:
-        if work["ratio"] < 0:
-            warnings.append(
-                "energies rise along the forces: the file holds gradients; add --gradients"
-            )
-        elif not 0.5 < work["ratio"] < 2:
-            warnings.append(
-                f"energy differences are {work['ratio']:.3g} times the work of the forces: are "
-                "both in the same unit?"
-            )
+    if summary.work is not None and (text := doubt(Work(**_work(summary.work)))):
+        warnings.append(text)
     return warnings
+
+
+def _work(content: Mapping[str, float]) -> dict[str, Any]:
+    return {**content, "n_pairs": int(content["n_pairs"])}
 
 
 def _list(values: Mapping[str, float], form: str) -> str:

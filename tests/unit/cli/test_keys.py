@@ -28,7 +28,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     with h5py.File("own.h5", "w") as file:
         file["m/charges"] = [8, 1, 1]
         file["m/xyz"] = np.random.default_rng(0).normal(size=(20, 3, 3)) * 2
-        file["m/e"] = np.arange(20.0)
+        file["m/e"] = np.random.default_rng(1).normal(size=20)
     return CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 

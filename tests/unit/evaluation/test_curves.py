@@ -90,7 +90,8 @@ def test_groups_of_hdf5_are_curves(tmp_path: Path) -> None:
         for k, name in enumerate(("one", "two")):
             group = file.create_group(name)
             group["atomic_numbers"] = np.array([1, 1])
-            group["coordinates"] = np.array([[[0, 0, 0], [0, 0, z]] for z in (1.0, 0.5, 2.0)])
+            z = np.array([1.0, 0.5, 2.0]) + 0.01 * k
+            group["coordinates"] = np.array([[[0, 0, 0], [0, 0, one]] for one in z])
             group["energy"] = np.array([1.0, 3.0, 2.0]) + k
             group["phi"] = np.array([5.0, 4.0, 6.0])
     data = load_dataset(tmp_path / "scans.h5", energy="energy", energy_unit="eV")

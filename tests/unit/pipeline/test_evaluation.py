@@ -221,7 +221,7 @@ def test_far_sets_that_cannot_be_used(config: Config, tmp_path: Path) -> None:
         group["atomic_numbers"] = np.array([16, 1, 1], dtype=np.uint8)
         group["coordinates"] = np.array([[[0, 0, 0], [1.3, 0, 0], [0, 1.3, 0]]], dtype=float)
         group[ENERGY] = np.array([-399.0])
-        group[FORCES] = np.zeros((1, 3, 3))
+        group[FORCES] = np.full((1, 3, 3), 0.01)
 
     def with_far(path: Path) -> Pipeline:
         far = config.far.model_copy(update={"path": path})

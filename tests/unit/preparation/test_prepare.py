@@ -17,6 +17,7 @@ from ekd.data import Dataset, load_dataset, prepared
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.preparation import Summary, prepare_dataset
 from ekd.preparation.staging import Staging
+from ekd.units import BOHR
 from systems import methanol, triclinic_crystal, water
 from tolerances import tolerance
 
@@ -59,7 +60,7 @@ def test_shipped_data(training_file: Path, training_dataset: Dataset, tmp_path: 
     assert summary.n_configs == len(training_dataset)
     assert summary.n_formulas == 19
     assert sum(summary.elements.values()) == summary.n_atoms == training_dataset.n_atoms
-    assert summary.dropped == {"no_energy": 0, "incomplete": 0, "outliers": 0, "duplicates": 0}
+    assert set(summary.dropped.values()) == {0}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.png"]
 
@@ -75,13 +76,27 @@ def test_forces_belong_to_the_energies(test_file: Path, tmp_path: Path) -> None:
     assert 0.8 < summary.work["ratio"] < 1.2
     assert not any("gradients" in warning for warning in summary.warnings)
     turned, _ = run(test_file, tmp_path / "b.h5", KEY, forces, gradients=True)
-    assert any("holds gradients; add --gradients" in warning for warning in turned.warnings)
-    with h5py.File(test_file) as file, h5py.File(tmp_path / "x.h5", "w") as scaled:
+    assert any(
+        "holds gradients; turn their sign with --gradients" in warning
+        for warning in turned.warnings
+    )
+    mixed, _ = run(scaled_forces(test_file, tmp_path / "x.h5", 4.0), tmp_path / "c.h5", KEY, forces)
+    assert any("both in the same unit?" in warning for warning in mixed.warnings)
+    for unit, what in ((BOHR, "small"), (1 / BOHR, "large")):
+        other, _ = run(
+            scaled_forces(test_file, tmp_path / "y.h5", unit), tmp_path / "d.h5", KEY, forces,
+            overwrite=True,
+        )  # fmt: skip
+        assert any(f"too {what} by the length of a Bohr" in text for text in other.warnings)
+
+
+def scaled_forces(source: Path, path: Path, factor: float) -> Path:
+    """The shipped test set with other forces, in neighboring configurations that are near."""
+    with h5py.File(source) as file, h5py.File(path, "w") as scaled:
         for name, group in file.items():
             for key, array in group.items():
-                scaled[f"{name}/{key}"] = array[()] * (4.0 if key == forces else 1)
-    mixed, _ = run(tmp_path / "x.h5", tmp_path / "c.h5", KEY, forces)
-    assert any("both in the same unit?" in warning for warning in mixed.warnings)
+                scaled[f"{name}/{key}"] = array[()] * (factor if key.endswith("forces") else 1)
+    return path
 
 
 def test_several_files_of_several_formats(tmp_path: Path) -> None:
@@ -329,7 +344,7 @@ def test_interrupted_reading_goes_on(
 def test_leftovers_of_another_request_are_not_used(
     training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted with one unit, prepared with another one."""
+    """Interrupted with a unit that is given, prepared without."""
     from ekd.preparation import prepare
 
     def stop(*_: Any) -> None:
@@ -338,10 +353,64 @@ def test_leftovers_of_another_request_are_not_used(
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "analyse", stop)
         with pytest.raises(KeyboardInterrupt):
-            run(training_file, tmp_path / "a.h5", KEY, energy_unit="eV")
+            run(training_file, tmp_path / "a.h5", KEY, energy_unit="Hartree")
     assert (tmp_path / ".a.h5.work").exists()
     _, dataset = run(training_file, tmp_path / "a.h5", KEY)
     assert dataset.fingerprint == load_dataset(training_file, KEY).fingerprint
+
+
+def labelled(path: Path) -> Path:
+    """Frames with types, a second energy, stress, charges and a method."""
+    frames = [water(seed) for seed in range(6)]
+    for index, frame in enumerate(frames):
+        frame.info |= {
+            "config_type": "liquid" if index % 2 else "dimer",
+            "dft_energy": -11.0,
+            "charge": int(index == 5),
+            "method": "MP2" if index < 4 else "HF",
+        }
+        frame.calc = SinglePointCalculator(frame, energy=-10.0 - index / 7, stress=np.ones(6))
+    ase.io.write(path, frames, format="extxyz")
+    return path
+
+
+def test_what_a_file_says_of_its_configurations(tmp_path: Path) -> None:
+    """Selections are counted, types are listed, and stress is not used."""
+    path = labelled(tmp_path / "x.xyz")
+    assert "'method': 'MP2' (4), 'HF' (2)" in refusal(path, tmp_path / "a.h5")
+    where = {"method": ["MP2", "HF"]}
+    assert "1 of 6 configurations" in refusal(path, tmp_path / "a.h5", where=where)
+    summary, dataset = run(path, tmp_path / "a.h5", where=where, states="neutral")
+    assert len(dataset) == 5
+    assert summary.dropped["other_charge_or_spin"] == dataset.provenance.n_dropped == 1
+    assert summary.types == {"config_type": {"dimer": 3, "liquid": 2}}
+    assert summary.not_read == {"stress": 6}
+    assert any("'dft_energy' in 6 configurations" in warning for warning in summary.warnings)
+    where["config_type"] = ["liquid"]
+    summary, dataset = run(path, tmp_path / "a.h5", where=where, states="neutral", overwrite=True)
+    assert len(dataset) == 2
+    assert summary.dropped["not_selected"] == 3
+    assert summary.dropped["no_energy"] == 0
+    message = refusal(tmp_path / "a.h5", tmp_path / "b.h5", states="all")
+    assert "a.h5' is prepared, and does not keep what where and states select by" in message
+
+
+def test_nothing_is_forgotten_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted after reading, the summary is that of one go."""
+    from ekd.preparation import prepare
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    path, options = labelled(tmp_path / "x.xyz"), {"where": {"method": "MP2"}}
+    whole, _ = run(path, tmp_path / "whole.h5", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "analyse", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(path, tmp_path / "parts.h5", **options)
+    parts, _ = run(path, tmp_path / "parts.h5", **options)
+    assert parts.to_json() == whole.to_json()
+    assert whole.dropped["not_selected"] == 2
 
 
 # ------------------------------------------------------------------------------------ refusals

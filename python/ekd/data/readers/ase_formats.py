@@ -7,8 +7,12 @@ database of ASE both may be among the key-value pairs or the data of a row, as S
 
 from __future__ import annotations
 
+import lzma
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,20 +24,34 @@ from numpy.typing import NDArray
 
 from ekd.data.frames import is_database, read_frames, stated_units
 from ekd.data.isolated_atoms import is_isolated_atom
+from ekd.data.readers.labels import choose, is_wanted
+from ekd.data.readers.observed import Observed, Precision
 from ekd.data.readers.source import (
     Block,
     Request,
     Source,
+    check_names,
     check_numbers,
     mismatch,
+    other_energies,
     units,
     unknown_key,
 )
-from ekd.data.readers.stated_units import factors
+from ekd.data.readers.stated_units import factors, listed_units, unit_name, unread_unit
+from ekd.data.readers.verdict import judge
 from ekd.errors import DataError
 
 _FRAMES_PER_BLOCK = 1000
 _NAMES = {"extxyz": "extended XYZ"}
+_OUTPUTS = (
+    *("abinit", "acemolecule", "aims", "castep", "crystal", "dacapo", "espresso", "gamess"),
+    *("gaussian", "gpaw", "gpw", "nwchem", "octopus", "onetep", "orca", "qbox", "siesta"),
+    *("turbomole", "vasp"),
+)
+"""Outputs of programs, whose energies and lengths the parsers of ASE convert to eV and Å."""
+
+_DIFFERENT = 1e-3  # eV
+_UNUSED = ("stress", "virial", "virials", "stresses")
 
 
 class ASESource(Source):
@@ -57,7 +75,29 @@ class ASESource(Source):
                 f"ASE has no format '{self._format}'; 'ase info --formats' lists what it has",
                 code="EKD-DATA-025",
             )
+        check_names(path, self.energy_key, request)
+        self._request = request
+        self._check_converted(request)
         self._units = self._factors(request)
+
+    def _check_converted(self, request: Request) -> None:
+        if self._format.split("-")[0] not in _OUTPUTS:
+            return
+        sizes = units(request, energy="eV")
+        for what, unit, given, size in (
+            ("energies", "eV", request.energy_unit, sizes[0]),
+            ("lengths", "Å", request.length_unit, sizes[1]),
+        ):
+            if size != 1.0:
+                name = f"{what[:-3]}y" if what == "energies" else "length"
+                raise DataError(
+                    f"ASE reads '{self.path}' as '{self._format}' and converts {what} to {unit}, "
+                    f"so that {given} would be wrong; leave {name}_unit out"
+                )
+
+    def verdict(self, seen: Observed) -> list[str]:
+        """See :meth:`Source.verdict`."""
+        return judge(self._request, seen, self.path, self.energy_key)
 
     def _factors(self, request: Request) -> tuple[float, float, float]:
         """Factors for energies, lengths and forces: of the metadata of a database, or as usual."""
@@ -84,7 +124,13 @@ class ASESource(Source):
         while chunk := list(islice(frames, _FRAMES_PER_BLOCK)):
             n_read += len(chunk)
             yield self._block(chunk, present)
-        if start == 0 and n_read:
+        if start == 0 and not n_read:
+            name = _NAMES.get(self._format, f"'{self._format}'")
+            raise DataError(
+                f"'{self.path}' has no configurations that can be read as {name}; if it is of "
+                "another format, name it with format"
+            )
+        if start == 0:
             for key, names in zip(
                 (self.energy_key, self._forces_key), present.values(), strict=True
             ):
@@ -112,7 +158,8 @@ class ASESource(Source):
             ) from None
 
     def _block(self, frames: list[Atoms], present: dict[str, set[str]]) -> Block:
-        energies, kept, forces = [], [], []
+        energies, kept, forces, sizes, types = [], [], [], [], []
+        seen = Observed()
         for frame in frames:
             results = dict(frame.calc.results) if frame.calc is not None else {}
             scalars, arrays = results | frame.info, results | frame.arrays
@@ -123,30 +170,111 @@ class ASESource(Source):
                 scalars = {key: scalars[key] for key in scalars if key not in vectors}
             present["energy"].update(scalars)
             present["forces"].update(arrays)
-            energy = self._number(scalars.get(self.energy_key, np.nan))
+            value = scalars.get(self.energy_key, np.nan)
+            energy = self._number(value, len(frame))
+            factors_of_frame = self._factors_of(frame, seen)
+            self._observe(seen, scalars, arrays, energy, factors_of_frame[0])
             if np.isfinite(energy):
                 kept.append(frame)
                 energies.append(energy)
+                sizes.append(factors_of_frame)
+                types.append(np.asarray(value).dtype)
                 if self._forces_key is not None:
                     forces.append(self._vectors(arrays.get(self._forces_key), len(frame)))
-        in_ev, in_angstrom, force = self._units
-        numbers = np.concatenate([np.zeros(0), *(frame.numbers for frame in kept)]).astype(np.int64)
+        isolated = np.array([is_isolated_atom(frame.info) for frame in kept], dtype=bool)
+        keys = dict.fromkeys(key for frame in kept for key in frame.info)
+        chosen, selection = choose(
+            self._request,
+            {
+                key: [frame.info.get(key) for frame in kept]
+                for key in keys
+                if is_wanted(key, self._request)
+            },
+            np.array([len(frame) for frame in kept], dtype=np.int64),
+            _numbers(kept),
+            isolated,
+        )
+        seen.add(selection)
+        rows = np.flatnonzero(chosen)
+        factor = np.array([sizes[row] for row in rows]).reshape(-1, 3)
+        frames_of_block = [kept[row] for row in rows]
+        numbers = _numbers(frames_of_block)
         check_numbers(self.path, numbers)
-        pbc = np.array([frame.pbc for frame in kept], dtype=bool).reshape(-1, 3)
-        cells = np.array([frame.cell.array for frame in kept]).reshape(-1, 3, 3)
+        values = np.array([energies[row] for row in rows])
+        precision = Precision.of(values, float(factor[:, 0].max(initial=0.0)))
+        stored = [8 * types[row].itemsize for row in rows if types[row].kind == "f"]
+        seen.add(Observed(precision=replace(precision, bits=min([64, *stored]))))
+        pbc = np.array([frame.pbc for frame in frames_of_block], dtype=bool).reshape(-1, 3)
+        cells = np.array([frame.cell.array for frame in frames_of_block]).reshape(-1, 3, 3)
+        n_atoms = np.array([len(frame) for frame in frames_of_block], dtype=np.int64)
         none = np.zeros((0, 3))
+        per_atom = np.repeat(factor, n_atoms, axis=0)
         return Block(
             n_read=len(frames),
-            sizes=np.array([len(frame) for frame in kept], dtype=np.int64),
+            sizes=n_atoms,
             atomic_numbers=numbers,
-            positions=np.concatenate([none, *(frame.positions for frame in kept)]) * in_angstrom,
-            energies=np.array(energies) * in_ev,
-            groups=np.array([frame.symbols.get_chemical_formula() for frame in kept], np.str_),
-            forces=None if self._forces_key is None else np.concatenate([none, *forces]) * force,
-            cells=cells * in_angstrom if pbc.any() else None,
+            positions=np.concatenate([none, *(frame.positions for frame in frames_of_block)])
+            * per_atom[:, [1]],
+            energies=values * factor[:, 0],
+            groups=np.array(
+                [frame.symbols.get_chemical_formula() for frame in frames_of_block], np.str_
+            ),
+            forces=None
+            if self._forces_key is None
+            else np.concatenate([none, *(forces[row] for row in rows)]) * per_atom[:, [2]],
+            cells=cells * factor[:, 1, None, None] if pbc.any() else None,
             pbc=pbc if pbc.any() else None,
-            isolated=np.array([is_isolated_atom(frame.info) for frame in kept], dtype=bool),
+            isolated=isolated[rows],
+            seen=seen,
         )
+
+    def _factors_of(self, frame: Atoms, seen: Observed) -> tuple[float, float, float]:
+        """Factors for a frame, which may state units in its comment line."""
+        stated: dict[str, str] = {}
+        for key, value in frame.info.items():
+            if (what := unit_name(key)) is not None and isinstance(value, str):
+                stated[what] = value
+            elif unread_unit(key) and isinstance(value, str):
+                if (listed := listed_units(value)) is not None:
+                    stated = listed | stated
+                elif self._request.energy_unit is None:
+                    seen.unread_units[key] = value
+        if not stated or is_database(self._format):
+            return self._units
+        names = {"energy": self.energy_key, "positions": "positions"}
+        if self._forces_key is not None:
+            names["forces"] = self._forces_key
+        sizes = factors(
+            self._request,
+            {what: (name, stated.get(what)) for what, name in names.items()},
+            "eV",
+            self.path,
+        )
+        return sizes["energy"], sizes["positions"], sizes.get("forces", 1.0)
+
+    def _observe(
+        self,
+        seen: Observed,
+        scalars: dict[str, Any],
+        arrays: dict[str, Any],
+        energy: float,
+        size: float,
+    ) -> None:
+        """Count what is in a frame beside what is read."""
+        for key in _UNUSED:
+            if key in scalars or key in arrays:
+                seen.unused[key] += 1
+        if self._request.energy is not None:
+            return
+        seen.energies.update(
+            key for key in other_energies(scalars, self.energy_key) if _is_number(scalars[key])
+        )
+        free = scalars.get("free_energy")
+        if self.energy_key == "energy" and free is not None and np.isfinite(energy):
+            difference = abs(self._number(free, 0) - energy) * size
+            if difference > _DIFFERENT:
+                seen.n_free_energies += 1
+                seen.free_energy = max(seen.free_energy, difference)
 
     def _check_one_place(self, results: dict[str, Any], info: dict[str, Any]) -> None:
         """Refuse a key that is both a result of a row and in its data, with other values."""
@@ -158,13 +286,19 @@ class ASESource(Source):
                     code="EKD-DATA-028",
                 )
 
-    def _number(self, value: Any) -> float:
+    def _number(self, value: Any, n_atoms: int) -> float:
+        if np.size(value) == n_atoms > 1 and not isinstance(value, str):
+            raise DataError(
+                f"'{self.energy_key}' in '{self.path}' has one number for every atom in one frame; "
+                "expected a total energy: add them up, or name the key of the total energy"
+            )
         if isinstance(value, (list, np.ndarray)) and np.size(value) == 1:
             value = np.reshape(value, -1)[0]  # as SchNetPack stores it
         if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+            hint = ", without its unit; give energy_unit" if _starts_with_number(value) else ""
             raise DataError(
                 f"'{self.energy_key}' in '{self.path}' is {value!r} in one frame; expected a "
-                "number",
+                f"number{hint}",
                 code="EKD-DATA-026",
             )
         return float(value)
@@ -177,6 +311,23 @@ class ASESource(Source):
             key, expected = str(self._forces_key), f"({n_atoms}, 3)"
             raise mismatch(self.path, "one frame", key, vectors.shape, expected)
         return vectors.astype(np.float64)
+
+
+def _numbers(frames: list[Atoms]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0), *(frame.numbers for frame in frames)]).astype(np.int64)
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        value is not None
+        and np.size(value) == 1
+        and np.asarray(value).dtype.kind in "fi"
+        and bool(np.isfinite(value).all())
+    )
+
+
+def _starts_with_number(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.match(r"\s*[-+]?\d", value))
 
 
 def _is_table(value: Any) -> bool:
@@ -194,13 +345,14 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def _format_of(path: Path) -> str:
-    if path.suffix.lower() in (".xyz", ".extxyz"):
+    unpacked = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2", ".xz") else path
+    if unpacked.suffix.lower() in (".xyz", ".extxyz"):
         return "extxyz"
     try:
         found = str(filetype(str(path)))
     except UnknownFileTypeError:
         found = ""
-    except OSError as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"'{path}' cannot be read: {error}; check the file", code="EKD-DATA-027"
         ) from None

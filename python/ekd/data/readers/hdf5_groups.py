@@ -11,7 +11,7 @@ import os
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,30 @@ from numpy.typing import NDArray
 
 from ekd.data.hdf5 import require_possible_size
 from ekd.data.readers.cells import read_cells
+from ekd.data.readers.hdf5_storage import check_stored, missing_value
 from ekd.data.readers.keys import find, find_cell, is_periodic_name
-from ekd.data.readers.numbers import read_numbers
-from ekd.data.readers.source import Block, Request, Source, mismatch, rows_per_block, unknown_key
-from ekd.data.readers.stated_units import factors, unit_attribute
+from ekd.data.readers.labels import choose, is_wanted
+from ekd.data.readers.numbers import PADDING, read_numbers
+from ekd.data.readers.observed import Observed, Precision
+from ekd.data.readers.padding import check_padding
+from ekd.data.readers.source import (
+    Block,
+    Request,
+    Source,
+    check_names,
+    mismatch,
+    other_energies,
+    rows_per_block,
+    unknown_key,
+)
+from ekd.data.readers.stated_units import (
+    factors,
+    listed_units,
+    unit_attribute,
+    unit_name,
+    unread_unit,
+)
+from ekd.data.readers.verdict import judge
 from ekd.errors import DataError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -118,11 +138,20 @@ class _Group:
 
     name: str
     n_configs: int
+    is_single: bool  # one configuration, whose arrays lack the axis of configurations
     positions: str
     numbers: str
     cell: str | None
     pbc: str | None
     sizes: Mapping[str, float]  # in eV, Å and eV/Å
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    """Units by ``energy``, ``positions``, ``forces``; and values of one number or text, by key."""
+
+    units: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class GroupSource(Source):
@@ -137,11 +166,14 @@ class GroupSource(Source):
     """What the layout calls the atomic numbers."""
 
     def __init__(self, path: Path, request: Request, energy: str) -> None:
+        check_names(path, energy, request)
         self.path = path
         self.energy_key = energy
         self._forces_key = request.forces
         self.has_forces = request.forces is not None
         self._request = request
+        self._said: dict[str, _Attributes] = {}
+        self._unread: dict[str, str] = {}
         with opened(path) as file:
             level = file.attrs.get("level_of_theory", energy)
             self.level_of_theory = level.decode() if isinstance(level, bytes) else str(level)
@@ -181,8 +213,12 @@ class GroupSource(Source):
             cell, pbc = find_cell(members, self._request.keys, self.path, _where(name))
             if cell is not None and cell in group:
                 opened_arrays[cell] = group[cell]
+            above = self._attributes(group).units
             units = {
-                what: (f"{name}/{key}".lstrip("/"), self._stated_unit(opened_arrays, name, key))
+                what: (
+                    f"{name}/{key}".lstrip("/"),
+                    self._stated_unit(opened_arrays, name, key) or above.get(what),
+                )
                 for what, key in (
                     ("energy", self.energy_key),
                     ("positions", positions),
@@ -194,7 +230,10 @@ class GroupSource(Source):
             # Without an energy nothing of the group is used, in whatever unit it is.
             stated.append(units if self.energy_key in opened_arrays else {})
             sizes = factors(self._request, units, "Hartree", self.path)
-            described.append(_Group(name, len(coordinates), positions, numbers, cell, pbc, sizes))
+            shape = coordinates.shape
+            single = len(shape) == 2 and shape == (*getattr(group[numbers], "shape", ()), 3)
+            n_configs = 1 if single else shape[0] if shape else 0
+            described.append(_Group(name, n_configs, single, positions, numbers, cell, pbc, sizes))
         for what, key in (self._request.keys or {}).items():
             if not any(key in group or key in group.attrs for _, group in groups):
                 raise DataError(
@@ -234,6 +273,40 @@ class GroupSource(Source):
             return None
         return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
 
+    def _attributes(self, group: h5py.Group) -> _Attributes:
+        """What attributes of a group say, and of those above it; what is nearer goes first."""
+        if (known := self._said.get(group.name)) is not None:
+            return known
+        above = _Attributes() if group.name == "/" else self._attributes(group.parent)
+        found = self._own_attributes(group)
+        self._said[group.name] = said = (
+            _Attributes(above.units | found.units, above.labels | found.labels) if found else above
+        )
+        return said
+
+    def _own_attributes(self, group: h5py.Group) -> _Attributes | None:
+        found = _Attributes({}, {})
+        for key in group.attrs:
+            value = group.attrs[key]
+            if self._wanted(key) and np.size(value) == 1:
+                found.labels[key] = np.reshape(value, -1)
+            if (what := unit_name(key)) is None and not unread_unit(key):
+                continue
+            where = f"the attribute '{key}' of {_where(group.name.lstrip('/'))}"
+            text = unit_attribute({"units": value}, self.path, where)
+            if text and what is not None:
+                found.units[what] = text
+            elif text and (listed := listed_units(text)) is not None:
+                found.units.update({**listed, **found.units})
+            elif text and self._request.energy_unit is None:
+                self._unread[key] = text
+        return found if found.units or found.labels else None
+
+    def verdict(self, seen: Observed) -> list[str]:
+        """See :meth:`Source.verdict`."""
+        seen.unread_units |= self._unread
+        return judge(self._request, seen, self.path, self.energy_key)
+
     def _check_one_unit(
         self, groups: list[_Group], stated: list[dict[str, tuple[str, str | None]]]
     ) -> None:
@@ -272,11 +345,13 @@ class GroupSource(Source):
         label = self._label(group, name)
         numbers = read_numbers(
             described.numbers,
-            np.asarray(self._dataset(group, name, described.numbers)),
+            self._array(group, name, described.numbers),
             self.path,
             _where(name),
         )
-        coordinates = group[described.positions]
+        coordinates = self._stored(group, name, described.positions)
+        if described.is_single:
+            coordinates = np.asarray(coordinates)[None]
         shape = coordinates.shape
         n_atoms = numbers.shape[-1]
         if len(shape) != 3 or shape[1:] != (n_atoms, 3):
@@ -288,15 +363,36 @@ class GroupSource(Source):
         if numbers.ndim == 2 and len(numbers) != shape[0]:
             expected = f"({shape[0]}, {n_atoms})"
             raise mismatch(self.path, _where(name), described.numbers, numbers.shape, expected)
-        energies = self._property(group, name, self.energy_key, shape[:1])
-        forces = self._forces_key and self._property(group, name, self._forces_key, shape)
+        energies = self._property(group, name, self.energy_key, shape[:1], described.is_single)
+        missing = missing_value(energies)
+        forces = self._forces_key and self._property(
+            group, name, self._forces_key, shape, described.is_single
+        )
         periodic = self._cells(group, described)
+        labels = self._labels(group, shape[0])
+        others = self._other_energies(group, shape[:1])
+        every = numbers if numbers.ndim == 2 else numbers[None]
         step = rows_per_block(n_atoms)
         for first in range(start, shape[0], step):
             rows = slice(first, min(first + step, shape[0]))
-            values = np.asarray(energies[rows], dtype=np.float64).reshape(-1)
+            stored = np.asarray(energies[rows]).reshape(-1)
+            values = stored.astype(np.float64)
+            if missing is not None:
+                values[values == missing] = np.nan
             kept = np.isfinite(values)
-            m = int(kept.sum())
+            n_rows = rows.stop - rows.start
+            mine = np.broadcast_to(every, (n_rows, n_atoms)) if len(every) == 1 else every[rows]
+            atoms = mine[kept] != PADDING
+            chosen_rows, seen = choose(
+                self._request,
+                {key: column[rows][kept] for key, column in labels.items()},
+                atoms.sum(axis=1),
+                mine[kept][atoms],
+            )
+            kept[kept] = chosen_rows
+            seen.energies.update(dict.fromkeys(others, n_rows))
+            seen.precision = Precision.of(stored[kept], sizes["energy"])
+            atoms = atoms[chosen_rows]
 
             def chosen(
                 array: h5py.Dataset | NDArray[np.float64],
@@ -305,24 +401,53 @@ class GroupSource(Source):
             ) -> NDArray[np.float64]:
                 # Nothing is read where nothing is kept: of ANI-1x that is most of the file.
                 part = array[rows][kept] if kept.any() else np.empty((0, *array.shape[1:]))
-                return np.asarray(part, dtype=np.float64).reshape(-1, 3)
+                return np.asarray(part, dtype=np.float64)
 
             cells = pbc = None
             if periodic is not None and (one := periodic[1][rows][kept]).any():
                 cells, pbc = periodic[0][rows][kept] * sizes["cell"], one
+            positions = chosen(coordinates)
+            check_padding(positions, atoms, self.path, _where(name))
             yield Block(
-                n_read=rows.stop - rows.start,
-                sizes=np.full(m, n_atoms, dtype=np.int64),
-                atomic_numbers=np.tile(numbers, m)
-                if numbers.ndim == 1
-                else numbers[rows][kept].reshape(-1),
-                positions=chosen(coordinates) * sizes["positions"],
+                n_read=n_rows,
+                sizes=atoms.sum(axis=1),
+                atomic_numbers=mine[kept][atoms],
+                positions=positions[atoms] * sizes["positions"],
                 energies=values[kept] * sizes["energy"],
-                groups=np.full(m, label),
-                forces=None if forces is None else chosen(forces) * sizes.get("forces", 1.0),
+                groups=np.full(len(atoms), label),
+                forces=None if forces is None else chosen(forces)[atoms] * sizes.get("forces", 1.0),
                 cells=cells,
                 pbc=pbc,
+                seen=seen,
             )
+
+    def _labels(self, group: h5py.Group, n_configs: int) -> dict[str, NDArray[Any]]:
+        """What is said of each configuration: by arrays of the group, or attributes of it or above.
+
+        What is nearer goes first.
+        """
+        columns: dict[str, NDArray[Any]] = {}
+        for key in filter(self._wanted, group):
+            dataset = group[key]
+            shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
+            if shape in ((), (1,), (n_configs,), (n_configs, 1)):
+                columns[key] = np.broadcast_to(np.asarray(dataset).reshape(-1), n_configs)
+        for key, value in self._attributes(group).labels.items():
+            columns.setdefault(key, np.broadcast_to(value, n_configs))
+        return columns
+
+    def _wanted(self, key: str) -> bool:
+        return is_wanted(key, self._request)
+
+    def _other_energies(self, group: h5py.Group, shape: tuple[int, ...]) -> list[str]:
+        """Keys of other energies, where the one that is read was not named."""
+        if self._request.energy is not None:
+            return []
+        return [
+            key
+            for key in other_energies(group, self.energy_key)
+            if isinstance(group[key], h5py.Dataset) and group[key].shape == shape
+        ]
 
     def _cells(
         self, group: h5py.Group, described: _Group
@@ -332,7 +457,7 @@ class GroupSource(Source):
                 return None
             if key not in group:
                 return key, np.asarray(group.attrs[key])
-            return key, np.asarray(self._dataset(group, described.name, key))
+            return key, self._array(group, described.name, key)
 
         return read_cells(
             array(described.cell),
@@ -352,19 +477,43 @@ class GroupSource(Source):
         require_possible_size(dataset)
         return dataset
 
+    def _array(self, group: h5py.Group, name: str, key: str) -> NDArray[Any]:
+        """All values of an array of any type."""
+        dataset = self._dataset(group, name, key)
+        check_stored(dataset, self.path, f"'{key}' of {_where(name)}")
+        return np.asarray(dataset)
+
+    def _stored(self, group: h5py.Group, name: str, key: str) -> h5py.Dataset:
+        """An array of numbers, all of whose values are there."""
+        dataset = self._dataset(group, name, key)
+        if dataset.dtype.kind not in "fiu":
+            raise DataError(
+                f"'{key}' of {_where(name)} in '{self.path}' is of type {dataset.dtype}; expected "
+                "numbers"
+            )
+        check_stored(dataset, self.path, f"'{key}' of {_where(name)}")
+        return dataset
+
     def _property(
-        self, group: h5py.Group, name: str, key: str, shape: tuple[int, ...]
-    ) -> h5py.Dataset | NDArray[np.float64]:
+        self, group: h5py.Group, name: str, key: str, shape: tuple[int, ...], is_single: bool
+    ) -> h5py.Dataset | NDArray[Any]:
         """A property; a group that lacks it has not computed it, which is what NaN means."""
         if key not in group:
             return np.broadcast_to(np.float64(np.nan), shape)
         dataset = group[key]
-        shapes = (shape, (*shape, 1)) if len(shape) == 1 else (shape,)
-        if not isinstance(dataset, h5py.Dataset) or dataset.shape not in shapes:
-            found = getattr(dataset, "shape", "no array")
+        found = getattr(dataset, "shape", "no array")
+        if not isinstance(dataset, h5py.Dataset):
             raise mismatch(self.path, _where(name), key, found, str(shape))
         require_possible_size(dataset)
-        return dataset
+        if is_single and found in ((), shape[1:]):
+            return np.asarray(self._stored(group, name, key))[None]
+        # Axes of length one behind the others are those of scalars in other programs.
+        trailing = found[len(shape) :] if len(shape) == 1 else ()
+        if found[: len(shape)] != shape or len(found) != len(shape) + len(trailing):
+            raise mismatch(self.path, _where(name), key, found, str(shape))
+        if any(length != 1 for length in trailing):
+            raise mismatch(self.path, _where(name), key, found, str(shape))
+        return self._stored(group, name, key)
 
 
 def _where(name: str) -> str:

@@ -11,13 +11,17 @@ from ekd.data.readers.source import check_numbers, mismatch
 from ekd.elements import atomic_number
 from ekd.errors import DataError
 
+PADDING = 0
+"""In arrays of molecules of several sizes, what stands behind the last atom."""
+
 
 def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -> NDArray[np.int64]:
-    """Atomic numbers [n], the same for all configurations; or [m, n].
+    """Atomic numbers [n], the same for all configurations; or [m, n], perhaps with padding.
 
     Args:
         key: of the array, for errors.
-        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text.
+        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text
+            in any case. Behind the last atom of a row may stand 0 or -1.
         path: the file, for errors.
         where: the group, for errors.
 
@@ -27,12 +31,20 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
     if array.ndim not in (1, 2):
         raise mismatch(path, where, key, array.shape, "(n,) or (m, n)")
     if array.dtype.kind in "fiu":
-        numbers = array.astype(np.int64)
-        if (numbers != array).any():
+        values = np.asarray(array, dtype=np.float64)
+        if not np.isfinite(values).all() or (values != np.round(values)).any():
             raise DataError(
                 f"'{key}' of {where} in '{path}' are not whole numbers", code="EKD-DATA-029"
             )
-        check_numbers(path, numbers.reshape(-1))
+        numbers = values.astype(np.int64)
+        if array.ndim == 2 and array.shape[0]:
+            numbers[numbers == -1] = PADDING
+            filled = numbers == PADDING
+            # Only behind the last atom: in front of one it is something else, such as a ghost atom.
+            behind = np.logical_and.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
+            check_numbers(path, numbers[~behind])
+        else:
+            check_numbers(path, numbers.reshape(-1))
         return numbers
     if array.dtype.kind not in "SUO":
         raise DataError(
@@ -41,7 +53,7 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
             code="EKD-DATA-029",
         )
     symbols, inverse = np.unique(
-        [text(entry).strip() for entry in array.reshape(-1)], return_inverse=True
+        [text(entry).strip().capitalize() for entry in array.reshape(-1)], return_inverse=True
     )
     try:
         numbers = np.array([atomic_number(str(symbol)) for symbol in symbols], dtype=np.int64)

@@ -9,9 +9,11 @@ from ekd.data.readers import hdf5_groups, sgdml
 from ekd.data.readers.ani_release import AniReleaseSource
 from ekd.data.readers.ase_formats import ASESource
 from ekd.data.readers.keys import check_keys
+from ekd.data.readers.labels import check_request
 from ekd.data.readers.prepared import PreparedSource
 from ekd.data.readers.pyanitools import PyanitoolsSource
 from ekd.data.readers.sgdml import SGDMLSource
+from ekd.data.readers.signatures import check_signature
 from ekd.data.readers.source import Request, Source
 from ekd.errors import DataError
 
@@ -27,6 +29,9 @@ def open_source(path: Path, request: Request) -> Source:
     if path.is_dir():
         raise DataError(f"'{path}' is a folder; name the files in it", code="EKD-DATA-002")
     check_keys(request.keys)
+    check_request(request)
+    if request.format is None:
+        check_signature(path)
     suffix = path.suffix.lower()
     if request.format is None and suffix in hdf5_groups.SUFFIXES:
         return _hdf5(path, request)

@@ -67,6 +67,11 @@ def check_request(path: Path, header: prepared.Header, request: Request) -> None
                 "or prepare the data with it",
                 code="EKD-DATA-035",
             )
+    if request.where or request.states:
+        raise DataError(
+            f"'{path}' is prepared, and does not keep what where and states select by; leave them "
+            "out, or prepare the data with them"
+        )
     if request.energy_unit or request.length_unit or request.gradients:
         raise DataError(
             f"'{path}' is prepared: it is in eV, Å and eV/Å; leave the units out",

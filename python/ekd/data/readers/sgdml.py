@@ -8,6 +8,7 @@ vectors as columns. rMD17 and its relatives have other names, and no units.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,22 @@ from numpy.typing import NDArray
 
 from ekd.data.readers.cells import read_cells
 from ekd.data.readers.keys import find, find_cell
-from ekd.data.readers.numbers import read_numbers
+from ekd.data.readers.labels import choose, is_wanted
+from ekd.data.readers.numbers import PADDING, read_numbers
+from ekd.data.readers.observed import Observed, Precision
+from ekd.data.readers.padding import check_padding
 from ekd.data.readers.source import (
     Block,
     Request,
     Source,
+    check_names,
     mismatch,
+    other_energies,
     rows_per_block,
-    units,
     unknown_key,
 )
+from ekd.data.readers.stated_units import factors
+from ekd.data.readers.verdict import judge
 from ekd.elements import symbol
 from ekd.errors import DataError
 
@@ -35,6 +42,8 @@ SUFFIXES = (".npz",)
 
 _ENERGIES = ("E", "energies", "energy")
 _WHERE = "the archive"
+_TOTAL_CHARGE = "Q"
+"""The total charge of configurations in archives of PhysNet."""
 
 
 class SGDMLSource(Source):
@@ -47,8 +56,10 @@ class SGDMLSource(Source):
     def __init__(self, path: Path, request: Request) -> None:
         self.path = path
         self.has_forces = request.forces is not None
-        arrays = _load(path)
+        self._request = request
+        arrays, pickled = _load(path)
         self.energy_key = request.energy or next(filter(arrays.__contains__, _ENERGIES), "E")
+        check_names(path, self.energy_key, request)
         positions, numbers = (
             find(what, arrays, request.keys) or _expected(what, request, default)
             for what, default in (("positions", "R"), ("numbers", "z"))
@@ -56,21 +67,41 @@ class SGDMLSource(Source):
         periodic = [(request.keys or {}).get(what) for what in ("cell", "pbc")]
         named = filter(None, [self.energy_key, request.forces, *periodic])
         for key in (positions, numbers, *named):
+            if key in pickled:
+                raise DataError(
+                    f"'{key}' in '{path}' holds pickled Python objects, which are not read, "
+                    "because they could run code; save arrays of numbers: molecules of several "
+                    "sizes as (m, n) with 0 behind the last atom, or in HDF5 as a group for each"
+                )
             if key not in arrays:
                 raise unknown_key(path, key, arrays)
-        e_unit = request.energy_unit or _text(arrays.get("e_unit"))
-        if not e_unit:
+        e_unit = _text(arrays.get("e_unit"))
+        if not e_unit and not request.energy_unit:
             raise DataError(
                 f"'{path}' has no 'e_unit'; give energy_unit (archives of MD17 and rMD17 are in "
                 "kcal/mol)",
                 code="EKD-DATA-043",
             )
-        self._units = units(request, energy=e_unit, length=_text(arrays.get("r_unit")) or "Å")
+        stated: dict[str, tuple[str, str | None]] = {
+            "energy": (self.energy_key, e_unit or None),
+            "positions": (positions, _text(arrays.get("r_unit")) or None),
+        }
+        if request.forces is not None:
+            stated["forces"] = (request.forces, _text(arrays.get("f_unit")) or None)
+        sizes = factors(request, stated, "eV", path)
+        self._units = sizes["energy"], sizes["positions"], sizes.get("forces", 1.0)
         theory = _text(arrays.get("theory"))
         self.level_of_theory = theory if theory not in ("", "unknown") else self.energy_key
 
         self._numbers = read_numbers(numbers, arrays[numbers], path, _WHERE)
         self._positions = self._numeric(arrays, positions)
+        energies = self._numeric(arrays, self.energy_key)
+        self._forces = None if request.forces is None else self._numeric(arrays, request.forces)
+        if self._numbers.ndim == 1 and self._positions.shape == (len(self._numbers), 3):
+            self._positions = self._positions[None]  # one configuration
+            energies = energies[None] if energies.ndim == 0 else energies
+            if self._forces is not None and self._forces.ndim == 2:
+                self._forces = self._forces[None]
         shape = self._positions.shape
         self._n_atoms = n_atoms = self._numbers.shape[-1]
         if len(shape) != 3 or shape[1:] != (n_atoms, 3):
@@ -81,17 +112,15 @@ class SGDMLSource(Source):
         if self._numbers.ndim == 2 and len(self._numbers) != shape[0]:
             expected = f"({shape[0]}, {n_atoms})"
             raise mismatch(path, _WHERE, numbers, self._numbers.shape, expected)
-        energies = self._numeric(arrays, self.energy_key)
-        if energies.shape not in ((shape[0],), (shape[0], 1)):
+        # Axes of length one behind the first are those of scalars in other programs.
+        if energies.shape[:1] != shape[:1] or energies.size != shape[0]:
             expected = f"({shape[0]},)"
             raise mismatch(path, _WHERE, self.energy_key, energies.shape, expected)
-        self._energies = energies.reshape(-1).astype(np.float64)
-        self._forces = None
-        if request.forces is not None:
-            self._forces = self._numeric(arrays, request.forces)
-            if self._forces.shape != shape:
-                found = self._forces.shape
-                raise mismatch(path, _WHERE, request.forces, found, str(shape))
+        self._stored = energies.reshape(-1)
+        self._energies = self._stored.astype(np.float64)
+        if self._forces is not None and self._forces.shape != shape:
+            found = self._forces.shape
+            raise mismatch(path, _WHERE, str(request.forces), found, str(shape))
         cell, pbc = find_cell(arrays, request.keys, path, _WHERE)
         self._periodic = read_cells(
             None if cell is None else (cell, _rows(cell, arrays[cell])),
@@ -100,6 +129,15 @@ class SGDMLSource(Source):
             path,
             _WHERE,
         )
+        self._labels = self._described(arrays)
+        self._others = [
+            key
+            for key in other_energies(arrays, self.energy_key)
+            if request.energy is None
+            and arrays[key].dtype.kind in "fiu"
+            and arrays[key].shape[:1] == shape[:1]
+            and arrays[key].size == shape[0]
+        ]
         if self._numbers.ndim == 1:
             self._formulas = np.full(shape[0], _formula(self._numbers))
         else:
@@ -115,29 +153,56 @@ class SGDMLSource(Source):
             rows = slice(first, first + step)
             energies = self._energies[rows]
             kept = np.isfinite(energies)
-            m = int(kept.sum())
-
-            def vectors(
-                array: NDArray[Any], rows: slice = rows, kept: NDArray[np.bool_] = kept
-            ) -> NDArray[np.float64]:
-                return array[rows][kept].reshape(-1, 3).astype(np.float64)
-
+            numbers = (
+                np.broadcast_to(self._numbers, (len(energies), n_atoms))
+                if self._numbers.ndim == 1
+                else self._numbers[rows]
+            )
+            atoms = numbers[kept] != PADDING
+            chosen, seen = choose(
+                self._request,
+                {key: column[rows][kept] for key, column in self._labels.items()},
+                atoms.sum(axis=1),
+                numbers[kept][atoms],
+            )
+            kept[kept] = chosen
+            atoms = atoms[chosen]
+            seen.energies.update(dict.fromkeys(self._others, len(energies)))
+            seen.precision = Precision.of(self._stored[rows][kept], in_ev)
+            positions = self._positions[rows][kept]
+            check_padding(positions, atoms, self.path, _WHERE)
             cells = pbc = None
             if self._periodic is not None and (one := self._periodic[1][rows][kept]).any():
                 cells, pbc = self._periodic[0][rows][kept] * in_angstrom, one
             yield Block(
                 n_read=len(energies),
-                sizes=np.full(m, n_atoms, dtype=np.int64),
-                atomic_numbers=np.tile(self._numbers, m)
-                if self._numbers.ndim == 1
-                else self._numbers[rows][kept].reshape(-1),
-                positions=vectors(self._positions) * in_angstrom,
+                sizes=atoms.sum(axis=1),
+                atomic_numbers=numbers[kept][atoms],
+                positions=positions[atoms].astype(np.float64) * in_angstrom,
                 energies=energies[kept] * in_ev,
                 groups=self._formulas[rows][kept],
-                forces=None if self._forces is None else vectors(self._forces) * force,
+                forces=None
+                if self._forces is None
+                else self._forces[rows][kept][atoms].astype(np.float64) * force,
                 cells=cells,
                 pbc=pbc,
+                seen=seen,
             )
+
+    def verdict(self, seen: Observed) -> list[str]:
+        """See :meth:`Source.verdict`."""
+        return judge(self._request, seen, self.path, self.energy_key)
+
+    def _described(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What is said of each configuration, by key."""
+        m = len(self._energies)
+        columns = {}
+        for key, array in arrays.items():
+            name = "total_charge" if key == _TOTAL_CHARGE else key
+            if is_wanted(name, self._request) and array.shape in ((), (1,), (m,), (m, 1)):
+                columns[name] = np.broadcast_to(array.reshape(-1), m)
+        columns.pop("theory", None)  # one for all: the level of theory
+        return columns
 
     def _numeric(self, arrays: dict[str, NDArray[Any]], key: str) -> NDArray[Any]:
         array = arrays[key]
@@ -163,28 +228,36 @@ def _rows(key: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _formula(numbers: NDArray[np.int64]) -> str:
-    counts = dict(zip(*np.unique(numbers, return_counts=True), strict=True))
+    atoms = numbers[numbers != PADDING]
+    counts = dict(zip(*np.unique(atoms, return_counts=True), strict=True))
     names = {symbol(int(number)): int(count) for number, count in counts.items()}
     return str(Formula.from_dict(names).format("hill"))
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _load(path: Path) -> tuple[dict[str, NDArray[Any]], set[str]]:
+    """Arrays by name, and the names of those that are pickled objects."""
+    arrays: dict[str, NDArray[Any]] = {}
+    pickled: set[str] = set()
     try:
         # Pickled objects could run code, and nothing that is needed here is one.
-        with np.load(path, allow_pickle=False) as archive:
-            wanted = (name for name in archive.files if name not in ("perms", "idxs_train"))
-            return {name: array for name in wanted if (array := _member(archive, name)) is not None}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            for name in archive.files:
+                if name in ("perms", "idxs_train"):
+                    continue
+                try:
+                    arrays[name] = np.asarray(archive[name])
+                except ValueError as error:
+                    if "allow_pickle" not in str(error):
+                        raise
+                    pickled.add(name)
+    except (
+        *(OSError, ValueError, EOFError, AttributeError, TypeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise DataError(
             f"'{path}' cannot be read as an npz archive: {error}", code="EKD-DATA-027"
         ) from None
-
-
-def _member(archive: Any, name: str) -> NDArray[Any] | None:
-    try:
-        return np.asarray(archive[name])
-    except ValueError:  # a pickled object
-        return None
+    return arrays, pickled
 
 
 def _text(array: NDArray[Any] | None) -> str:

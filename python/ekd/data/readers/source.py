@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd.data.readers.keys import KNOWN
+from ekd.data.readers.observed import Observed
 from ekd.errors import DataError
 from ekd.units import energy_unit, length_unit
 
 ATOMS_PER_BLOCK = 200_000
 """Readers split what is larger: some tens of MB, whatever the size of the file."""
+
+_PER_ATOM = ("per_atom", "peratom", "/atom")
+_NO_TOTAL_ENERGIES = (
+    *("unit", "kinetic", "std", "error", "uncertainty", "variance", "per_atom", "homo", "lumo"),
+    *("gap", "zero_point", "zpe", "relative", "formation", "atomization", "interaction", "binding"),
+    *("correlation", "repulsion", "dispersion", "weight", "cutoff", "thermal", "strain"),
+)
 
 _STRUCTURE = {name for names in KNOWN.values() for name in names}
 
@@ -37,19 +45,29 @@ class Request:
     """name of a format of ASE; None: by suffix and content"""
     keys: Mapping[str, str] | None = None
     """keys of ``positions``, ``numbers``, ``cell``, ``pbc`` in HDF5 and ``.npz``"""
+    where: Mapping[str, Any] | None = None
+    """values, or lists of them, that keys of the configurations must have"""
+    states: str | None = None
+    """charged and open-shell configurations: ``neutral`` leaves them out, ``all`` keeps them; None:
+    a mixture is refused"""
 
     def to_json(self) -> dict[str, Any]:
-        """All that is given, and what is not as None; keys only if there are any."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
-        content["keys"] = dict(self.keys or {})
-        if not content["keys"]:
-            del content["keys"]  # as files say it that were prepared before there were any
+        """All that is given, and what is not as None; keys and selections only if there are any."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in ("keys", "where", "states"):
+            if not content[name]:
+                del content[name]  # as files say it that were prepared before there were any
+            elif name != "states":
+                content[name] = dict(content[name])
         return content
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some configurations of a file, in eV and Å. Those without an energy are left out."""
+    """Some configurations of a file, in eV and Å.
+
+    Those without an energy are left out, and those that the request does not select.
+    """
 
     n_read: int
     """configurations of the file that the block stands for, with those left out"""
@@ -71,6 +89,8 @@ class Block:
     """[n_configs, 3]; None exactly where ``cells`` is"""
     isolated: NDArray[np.bool_] | None = None
     """[n_configs] whether the file calls it an isolated atom; None: the format cannot say"""
+    seen: Observed = field(default_factory=Observed)
+    """what was seen of configurations, with those left out"""
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -102,6 +122,17 @@ class Source(ABC):
             DataError: the file is damaged, or something in it has not the expected shape.
         """
 
+    def verdict(self, seen: Observed) -> list[str]:
+        """Judge what was seen of all configurations.
+
+        Returns:
+            warnings, each with what to do.
+
+        Raises:
+            DataError: configurations are mixed that should not be.
+        """
+        return []
+
 
 def units(request: Request, energy: str, length: str = "Å") -> tuple[float, float, float]:
     """Factors for energies (to eV), lengths (to Å), forces (to eV/Å); defaults of the format.
@@ -115,11 +146,14 @@ def units(request: Request, energy: str, length: str = "Å") -> tuple[float, flo
 
 
 def join(blocks: Sequence[Block]) -> Block:
-    """Several blocks as one; at least one."""
+    """Several blocks of one file as one; at least one."""
 
     def rows(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(block, name) for block in blocks])
 
+    seen = Observed()
+    for block in blocks:
+        seen.add(block.seen)
     periodic = any(block.pbc is not None for block in blocks)
     none = np.zeros((0, 3))
     return Block(
@@ -135,6 +169,7 @@ def join(blocks: Sequence[Block]) -> Block:
         cells=np.concatenate([cells_of(block) for block in blocks]) if periodic else None,
         pbc=np.concatenate([pbc_of(block) for block in blocks]) if periodic else None,
         isolated=None if blocks[0].isolated is None else rows("isolated"),
+        seen=seen,
     )
 
 
@@ -173,10 +208,46 @@ def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
     """
     bad = numbers[(numbers < 1) | (numbers > 118)]
     if len(bad):
+        hint = (
+            ". 0 and -1 are ghost atoms, which models do not know, or fill arrays (m, n) behind "
+            "the last atom, where they are left out"
+            if bad[0] in (0, -1)
+            else ""
+        )
         raise DataError(
-            f"'{path}' has an atom of atomic number {bad[0]}; expected 1 to 118",
+            f"'{path}' has an atom of atomic number {bad[0]}; expected 1 to 118{hint}",
             code="EKD-DATA-046",
         )
+
+
+def check_names(path: Path, energy: str, request: Request) -> None:
+    """Refuse keys whose names say that they hold something else.
+
+    Raises:
+        DataError: the energy is one per atom, or the forces are gradients.
+    """
+    if any(word in energy.casefold().replace("-", "_") for word in _PER_ATOM):
+        raise DataError(
+            f"'{energy}' in '{path}' is an energy per atom by its name; expected total energies: "
+            "multiply it by the number of atoms, or rename the key if it is a total energy"
+        )
+    forces = request.forces
+    if forces is not None and "grad" in forces.casefold() and not request.gradients:
+        raise DataError(
+            f"'{forces}' in '{path}' holds gradients by its name, which are minus the forces; turn "
+            "their sign with gradients=True, or rename the key if it holds forces"
+        )
+
+
+def other_energies(names: Iterable[str], energy: str) -> list[str]:
+    """Names of total energies among names of scalars, but for the one that is read."""
+    return [
+        name
+        for name in names
+        if name not in (energy, "free_energy")
+        and ("energ" in name.casefold() or name == "E")
+        and not any(word in name.casefold() for word in _NO_TOTAL_ENERGIES)
+    ]
 
 
 def incomplete(vectors: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -203,6 +274,14 @@ def no_energies(path: Path, key: str, n_configs: int) -> DataError:
     return DataError(
         f"all {n_configs} values of '{key}' in '{path}' are missing or NaN; name another energy",
         code="EKD-DATA-044",
+    )
+
+
+def nothing_selected(path: Path, n_configs: int) -> DataError:
+    """The error of a file of which no configuration is selected."""
+    return DataError(
+        f"where and states leave out all {n_configs} configurations of '{path}' that have an "
+        "energy; select others"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,48 @@ SIZES: dict[str, Callable[[str], float]] = {
     "length": length_unit,
     "forces": force_unit,
 }
+
+
+_NAMES = {
+    "energy": ("energy", "energies", "e", "total_energy"),
+    "positions": (
+        *("length", "lengths", "distance", "distances", "position", "positions", "r"),
+        *("coordinate", "coordinates", "geometry"),
+    ),
+    "forces": ("force", "forces", "gradient", "gradients", "f"),
+}
+
+
+def unit_name(key: str) -> str | None:
+    """What a key such as ``energy_unit`` gives the unit of: energy, positions, forces; or None."""
+    name = key.casefold()
+    for what, quantities in _NAMES.items():
+        for quantity in quantities:
+            forms = [f"{quantity}_{ending}" for ending in _ATTRIBUTES]
+            if name in (*forms, *(f"{ending}_{quantity}" for ending in _ATTRIBUTES)):
+                return what
+    return None
+
+
+def unread_unit(key: str) -> bool:
+    """Whether a key says something about units, but not of what."""
+    return key.casefold() in _ATTRIBUTES
+
+
+def listed_units(text: str) -> dict[str, str] | None:
+    """Units in a text such as ``energy: Hartree; coordinates: Angstrom``; None: in no such text.
+
+    Returns:
+        names of units by energy, positions and forces, as far as the text has them.
+    """
+    found: dict[str, str] = {}
+    for part in filter(str.strip, re.split(r"[;,\n]", text)):
+        match = re.fullmatch(r"\s*([^\W\d]\w*)\s*(?:[:=]|\bin\b)\s*(\S.*?)\s*", part)
+        if match is None:
+            return None
+        if (what := unit_name(f"{match[1]}_unit")) is not None:
+            found[what] = match[2]
+    return found or None
 
 
 def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str | None:

@@ -1,0 +1,239 @@
+"""Extended XYZ as people write it: split into frames, and checked, before ASE parses it.
+
+ASE stops in silence at a blank line between frames, takes the last of two equal keys, and passes
+over ``lattice`` and ``properties`` in lower case. Files of Windows and of Fortran, and atomic
+numbers in the place of symbols, it does not read.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import ase.io
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.io.formats import open_with_compression
+
+from ekd.errors import DataError
+
+_FRAMES_AT_ONCE = 200
+_ENTRY = re.compile(
+    r"""(?P<key>[^\s=,"'{}\[\]]+)[ \t]*=[ \t]*"""
+    r"""(?P<value>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^]]*\]|[^\s]*)"""
+    r"""|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
+)
+_FORTRAN = re.compile(r"(?<![\w.])([+-]?\d*\.\d*)[dD]([+-]?\d{1,3})(?![\w.])")
+_SPELLINGS = {
+    **dict.fromkeys(("lattice", "cell", "unit_cell", "box"), "Lattice"),
+    "pbc": "pbc",
+    "properties": "Properties",
+}
+_DEFAULT_COLUMNS = "species:S:1:pos:R:3"
+_GHOSTS = {"x", "xx", "bq", "gh", "q", "du", "ghost"}
+_SYMBOLS = set(chemical_symbols[1:])
+
+
+def read_extended_xyz(path: Path, index: slice = slice(None)) -> Iterator[Atoms]:
+    """Yield the frames of a file, which may be compressed with gzip, bzip2 or xz.
+
+    Fortran exponents (``1.0D-01``), a byte order mark, line ends of Windows, blank lines between
+    frames, and atomic numbers among the symbols are understood.
+
+    Args:
+        path: the file.
+        index: of the frames.
+
+    Raises:
+        DataError: a frame is cut off or does not fit its number of atoms; a key is given twice with
+            two values, or is spelled so that it would not be found; an atom is no element.
+        Exception: whatever the parser of ASE raises.
+    """
+    start, stop, step = index.start, index.stop, index.step
+    if any(value is not None and value < 0 for value in (start, stop, step)):
+        with _opened(path) as file:
+            n_frames = sum(1 for _ in _raw_frames(file, path))
+        chosen = range(*index.indices(n_frames))
+        ahead = chosen if chosen.step > 0 else chosen[::-1]
+        if not chosen:
+            return
+        frames = read_extended_xyz(path, slice(ahead[0], ahead[-1] + 1, ahead.step))
+        yield from frames if chosen.step > 0 else reversed(list(frames))
+        return
+    with _opened(path) as file:
+        raw = islice(_raw_frames(file, path), start, stop, step)
+        while some := list(islice(raw, _FRAMES_AT_ONCE)):
+            cleaned = [_cleaned(lines, number, path) for number, lines in some]
+            try:
+                frames = ase.io.read(io.StringIO("".join(cleaned)), index=":", format="extxyz")
+            except ValueError:
+                for (number, _), text in zip(some, cleaned, strict=True):
+                    _check_numbers(text, f"frame {number} of '{path}'")
+                raise
+            yield from frames
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    with (
+        open_with_compression(str(path), "rb") as binary,
+        io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace") as file,
+    ):
+        yield file
+
+
+class _Lines:
+    """The lines of a file, and the number of the last one."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.number += 1
+        return line
+
+
+def _raw_frames(file: IO[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number of a frame, from 1, and its lines; blank lines between frames are passed over."""
+    lines = _Lines(file)
+    number = 0
+    for line in lines:
+        if not (count := line.strip()):
+            continue
+        number += 1
+        if not count.isascii() or not count.isdigit():
+            raise DataError(
+                f"line {lines.number} of '{path}' is {_shortened(count)}; expected the number of "
+                f"atoms of frame {number}. The frame before it may have more lines than it has "
+                "atoms, or the file is not in the XYZ format"
+            )
+        n_atoms = int(count)
+        frame = [line, *islice(lines, n_atoms + 1)]
+        blank = next((k for k, text in enumerate(frame[2:]) if not text.strip()), None)
+        n_found = len(frame) - 2 if blank is None else blank
+        if n_found < n_atoms:
+            end = "the end of the file" if blank is None else "a blank line"
+            raise DataError(
+                f"frame {number} of '{path}' has {max(n_found, 0)} of {n_atoms} atoms before "
+                f"{end}: it is cut off. Remove the frame, or get the whole file"
+            )
+        yield number, frame
+
+
+def _cleaned(frame: list[str], number: int, path: Path) -> str:
+    """A frame as ASE reads it."""
+    where = f"frame {number} of '{path}'"
+    comment = _FORTRAN.sub(r"\1E\2", frame[1].rstrip())
+    entries = _entries(comment, where)
+    column = _column_of_symbols(_columns(entries))
+    atoms = []
+    for line in frame[2:]:
+        if "D" in line or "d" in line:
+            line = _FORTRAN.sub(r"\1E\2", line)
+        fields = line.split()
+        if column is not None and column < len(fields) and fields[column] not in _SYMBOLS:
+            fields[column] = _symbol(fields[column], where)
+        atoms.append(" ".join(fields))
+    return "\n".join([frame[0].strip(), comment, *atoms, ""])
+
+
+def _entries(comment: str, where: str) -> dict[str, str]:
+    """Values by key, as they are written.
+
+    Raises:
+        DataError: a key has two values, or is one that ASE knows in another spelling.
+    """
+    entries: dict[str, str] = {}
+    for match in _ENTRY.finditer(comment):
+        key, value = match["key"], match["value"]
+        if key is None:  # text in quotes
+            continue
+        if entries.setdefault(key, value) != value:
+            raise DataError(
+                f"{where} gives '{key}' twice, as {_shortened(entries[key])} and "
+                f"{_shortened(value)}; remove one of them"
+            )
+    for key in entries:
+        expected = _SPELLINGS.get(key.casefold())
+        if expected is not None and key != expected and expected not in entries:
+            raise DataError(
+                f"{where} has '{key}' in its comment line, which extended XYZ does not know and "
+                f"which would be passed over; expected '{expected}', in this spelling, or no such "
+                "key"
+            )
+    return entries
+
+
+def _columns(entries: dict[str, str]) -> str:
+    return entries.get("Properties", _DEFAULT_COLUMNS).strip("\"'{}")
+
+
+def _column_of_symbols(columns: str) -> int | None:
+    """Where the symbols are, by ``Properties``; None: nowhere."""
+    fields = columns.split(":")
+    before = 0
+    for name, n_columns in zip(fields[::3], fields[2::3], strict=False):
+        if name == "species":
+            return before
+        if not n_columns.isdigit():
+            return None
+        before += int(n_columns)
+    return None
+
+
+def _symbol(text: str, where: str) -> str:
+    """A chemical symbol, from a symbol in any case or an atomic number."""
+    name = text.capitalize()
+    if name in _SYMBOLS:
+        return name
+    if text.isascii() and text.isdigit() and 0 < int(text) < len(chemical_symbols):
+        return str(chemical_symbols[int(text)])
+    if name in ("D", "T"):
+        remedy = "an isotope of hydrogen, which has the same energy; write 'H'"
+    elif text == "0" or re.split(r"[^a-z]", text.casefold())[0] in _GHOSTS:
+        remedy = "a ghost atom or dummy, which models do not know; remove those configurations"
+    else:
+        remedy = "write it as in 'H' or 'Cl', without labels and charges"
+    raise DataError(f"{where}: '{text}' is not a chemical symbol, but {remedy}") from None
+
+
+def _check_numbers(frame: str, where: str) -> None:
+    """Refuse what is no number in a column of numbers, with a message that says what it may be."""
+    _, comment, *atoms = frame.splitlines()
+    fields = _columns(_entries(comment, where)).split(":")
+    kinds: list[str] = []
+    for kind, n_columns in zip(fields[1::3], fields[2::3], strict=False):
+        kinds += [kind] * (int(n_columns) if n_columns.isdigit() else 0)
+    places = [place for place, kind in enumerate(kinds) if kind == "R"]
+    for line in atoms:
+        values = line.split(" ")
+        if len(values) < len(kinds):
+            raise DataError(
+                f"{where}: {_shortened(line)} has {len(values)} columns; expected {len(kinds)} by "
+                "'Properties'. The file may be cut off, or lack a column; remove the frame, or get "
+                "the whole file"
+            )
+        for place in places:
+            try:
+                float(values[place])
+            except ValueError:
+                text = values[place]
+                comma = ", without a decimal comma" if re.fullmatch(r"[-+]?\d+,\d+", text) else ""
+                raise DataError(
+                    f"{where}: {_shortened(text)} is in a column of numbers; expected a number"
+                    f"{comma}; correct or remove the frame"
+                ) from None
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

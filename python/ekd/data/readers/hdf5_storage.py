@@ -1,0 +1,82 @@
+"""Whether the bytes of an HDF5 array are there: HDF5 itself gives zeros where they are not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ekd.errors import DataError
+
+
+def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
+    """Refuse an array that is not there, or not all of it.
+
+    Args:
+        dataset: whose values are going to be read.
+        path: the file, for errors.
+        where: key and group, for errors.
+
+    Raises:
+        DataError: it was never written, or lies in other files that are not there.
+    """
+    if dataset.is_virtual:
+        for source in dataset.virtual_sources():
+            _check_source(dataset, source, path, where)
+        return
+    if dataset.external:
+        for name, _, _ in dataset.external:
+            if not (path.parent / name).exists():
+                raise DataError(
+                    f"{where} in '{path}' has its values in the file '{name}', which is not there; "
+                    "restore it"
+                )
+        return
+    if not dataset.size or not _fills_silently(dataset):
+        return
+    missing = dataset.id.get_storage_size() == 0
+    if dataset.chunks is not None and not missing:
+        pairs = zip(dataset.shape, dataset.chunks, strict=True)
+        expected = math.prod(-(-length // chunk) for length, chunk in pairs)
+        missing = dataset.id.get_num_chunks() < expected
+    if missing:
+        raise DataError(
+            f"{where} in '{path}' was never written, or not all of it: HDF5 would give "
+            f"{dataset.fillvalue} instead. Write the file again; the program that wrote it may "
+            "have been interrupted"
+        )
+
+
+def missing_value(dataset: Any) -> float | None:
+    """The number that stands for what is missing, by an attribute as in netCDF; None: no number."""
+    for name in ("_FillValue", "missing_value"):
+        value = dataset.attrs.get(name) if isinstance(dataset, h5py.Dataset) else None
+        if value is not None and np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
+            return float(np.reshape(value, -1)[0])
+    return None
+
+
+def _fills_silently(dataset: h5py.Dataset) -> bool:
+    """Whether values that were not written look like values; NaN says that they are missing."""
+    fill = dataset.fillvalue
+    return not (np.asarray(fill).dtype.kind == "f" and np.isnan(fill).all())
+
+
+def _check_source(dataset: h5py.Dataset, source: Any, path: Path, where: str) -> None:
+    name = source.file_name
+    try:
+        if name == ".":
+            found = source.dset_name in dataset.file
+        else:
+            with h5py.File(path.parent / name, "r") as file:
+                found = source.dset_name in file
+    except OSError:
+        found = False
+    if not found:
+        raise DataError(
+            f"{where} in '{path}' is a virtual array of '{source.dset_name}' in '{name}', which "
+            "cannot be read; restore that file, or write the values into one file"
+        )

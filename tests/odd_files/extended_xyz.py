@@ -1,0 +1,686 @@
+"""Odd files in extended XYZ."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ekd.units import BOHR, HARTREE
+from odd_files import ENERGY, WATER, OddFile, Read, Refused, waters
+
+PLAIN = "Properties=species:S:1:pos:R:3"
+FORCES = PLAIN + ":forces:R:3"
+BOX = 'Lattice="9 0 0 0 8 0 0 0 7"'
+E = f"energy={ENERGY}"
+F0 = np.array([[0.0, 0.0, 0.3], [0.0, 0.1, -0.15], [0.0, -0.1, -0.15]])
+
+
+def frame(comment: str, positions: Any = WATER, symbols: str = "O H H", columns: Any = None) -> str:
+    """One frame; ``columns`` are numbers behind the positions."""
+    rows = np.asarray(positions) if columns is None else np.hstack([positions, columns])
+    names = symbols.split()
+    lines = [
+        name + "".join(f" {x:.6f}" for x in row) for name, row in zip(names, rows, strict=True)
+    ]
+    return f"{len(names)}\n{comment}\n" + "\n".join(lines) + "\n"
+
+
+def text(content: str, name: str = "x.xyz", encoding: str = "utf-8") -> Callable[[Path], Path]:
+    """What writes a text file."""
+
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(content.encode(encoding))
+        return folder / name
+
+    return write
+
+
+def packed(name: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
+    """What writes a compressed file."""
+
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(pack(frame(f"{PLAIN} {E}").encode()))
+        return folder / name
+
+    return write
+
+
+def frames(comments: list[str], **options: Any) -> str:
+    """Distorted water molecules with these comments."""
+    return "".join(
+        frame(comment, positions, **options)
+        for comment, positions in zip(comments, waters(len(comments)), strict=True)
+    )
+
+
+def numbered(n: int, form: str) -> list[str]:
+    """Comments of n frames with energies that are unlike each other, written in this form."""
+    values = ENERGY + np.random.default_rng(1).normal(scale=0.3, size=n)
+    return [f"{PLAIN} " + form.format(value) for value in values]
+
+
+ONE = Read([ENERGY], positions=WATER)
+TWO = [f"{PLAIN} energy=-2078.5", f"{PLAIN} energy=-2078.25"]
+LISTED = (
+    # ------------------------------------------------------------------------ bytes and lines
+    (
+        "line ends of Windows",
+        "editors of Windows",
+        frame(f"{PLAIN} {E}").replace("\n", "\r\n"),
+        ONE,
+    ),
+    ("byte order mark", "Notepad, Excel, PowerShell", "\ufeff" + frame(f"{PLAIN} {E}"), ONE),
+    ("tabs", "tables that were pasted", frame(f"{PLAIN} {E}").replace(" 0", "\t0"), ONE),
+    (
+        "spaces at the ends of lines, blank lines at the end",
+        "Fortran programs, Molden",
+        frame(f"{PLAIN} {E}").replace("\n", "  \n") + "\n  \n\n",
+        ONE,
+    ),
+    (
+        "blank line between frames",
+        "files joined with cat, Molden, Jmol",
+        frame(TWO[0]) + "\n" + frame(TWO[1], waters(1)[0]),
+        Read([-2078.5, -2078.25]),
+    ),
+    (
+        "number of atoms with spaces before it",
+        "Fortran programs",
+        "     " + frame(f"{PLAIN} {E}"),
+        ONE,
+    ),
+    (
+        "Fortran exponents",
+        "old Fortran programs, Gaussian, MOLPRO",
+        f"3\n{PLAIN} energy=-2.0785127D+03\n"
+        "O 0.0D+00 0.0D0 1.17D-01\nH 0.0d0 7.57d-01 -4.71D-01\nH 0.0D0 -0.757D+00 -4.71D-01\n",
+        ONE,
+    ),
+    (
+        "decimal commas",
+        "German and French locales",
+        frame(f"{PLAIN} {E}").replace("0.7", "0,7"),
+        Refused("'0,757000'.*decimal comma"),
+    ),
+    (
+        "numbers that did not fit",
+        "Fortran formats that overflow",
+        frame(f"{PLAIN} {E}").replace("0.117000", "********"),
+        Refused(r"'\*+'.*expected a number"),
+    ),
+    (
+        "very long comment",
+        "provenance or a whole input in the comment line",
+        frame(f'{PLAIN} {E} input="' + "a = 'b' \\n " * 20000 + '"'),
+        ONE,
+    ),
+    # ------------------------------------------------------------------------------ comments
+    (
+        "JSON, quotes and backslashes in the comment",
+        "ASE, libAtoms, workflow managers",
+        frame(
+            f'{PLAIN} {E} note="energy=-1 \\"quoted\\" C:\\\\x" '
+            'meta="_JSON {\\"energy\\": -3, \\"a\\": [1, 2]}" path=C:\\data\\new'
+        ),
+        ONE,
+    ),
+    (
+        "key twice",
+        "scripts that append what is there already",
+        frame(f"{PLAIN} {E} energy=-2000.0"),
+        Refused("'energy' twice"),
+    ),
+    (
+        "key twice with one value",
+        "scripts that append what is there already",
+        frame(f"{PLAIN} {E} {E}"),
+        ONE,
+    ),
+    (
+        "bare energy as the comment",
+        "xtb, ORCA, CREST",
+        frame("-76.4026"),
+        Refused("has no key 'energy'"),
+    ),
+    (
+        "energy with words",
+        "xtb: energy: -5.07 gnorm: 0.001 xtb: 6.6",
+        frame("energy: -5.0705 gnorm: 0.001 xtb: 6.6.1"),
+        Refused("has no key 'energy'"),
+    ),
+    (
+        "trajectory of CP2K",
+        "CP2K: i = 0, time = 0.000, E = -17.2",
+        frame(" i =        0, time =        0.000, E =     -76.3833"),
+        Read([-76.3833 * HARTREE], positions=WATER),
+        {"energy": "E", "energy_unit": "Hartree"},
+    ),
+    (
+        "lower-case lattice",
+        "scripts of people",
+        frame(f"{PLAIN} {E} " + BOX.replace("Lattice", "lattice")),
+        Refused("'lattice'.*expected 'Lattice'"),
+    ),
+    (
+        "cell instead of Lattice",
+        "scripts of people",
+        frame(f"{PLAIN} {E} " + BOX.replace("Lattice", "cell")),
+        Refused("'cell'.*expected 'Lattice'"),
+    ),
+    (
+        "upper-case PBC",
+        "scripts of people",
+        frame(f'{PLAIN} {E} {BOX} PBC="F F F"'),
+        Refused("'PBC'.*expected 'pbc'"),
+    ),
+    (
+        "lower-case properties",
+        "scripts of people",
+        frame(f"{FORCES} {E}".replace("Prop", "prop"), columns=F0),
+        Refused("'properties'.*expected 'Properties'"),
+    ),
+    # ------------------------------------------------------------------------------- columns
+    (
+        "columns in another order",
+        "QUIP, fpsample",
+        "3\nProperties=forces:R:3:pos:R:3:species:S:1 "
+        + E
+        + "\n"
+        + "".join(
+            " ".join(f"{x:.6f}" for x in (*f, *p)) + f" {s}\n"
+            for f, p, s in zip(F0, WATER, "OHH", strict=True)
+        ),
+        Read([ENERGY], positions=WATER, forces=F0),
+        {"forces": "forces"},
+    ),
+    (
+        "more columns than there are names for",
+        "files with columns added by awk",
+        frame(f"{PLAIN} {E}", columns=F0),
+        ONE,
+    ),
+    (
+        "fewer columns than names",
+        "files with columns cut by awk",
+        frame(f"{FORCES} {E}"),
+        Refused("has 4 columns; expected 7"),
+    ),
+    (
+        "atomic numbers in a column Z",
+        "QUIP",
+        frame(f"{PLAIN} {E}".replace("species:S", "Z:I"), symbols="8 1 1"),
+        ONE,
+    ),
+    (
+        "atomic numbers as symbols",
+        "Molden, Gaussian, home-made writers",
+        frame(f"{PLAIN} {E}", symbols="8 1 1"),
+        ONE,
+    ),
+    (
+        "symbols in lower and upper case",
+        "Turbomole, GAMESS",
+        frame(f"{PLAIN} {E}", 1.9 * WATER, symbols="cl H CL"),
+        Read([ENERGY], ["HCl2"]),
+    ),
+    (
+        "deuterium and tritium",
+        "neutron scattering, CPMD",
+        frame(f"{PLAIN} {E}", symbols="O D H"),
+        Refused("'D'.*isotope.*'H'"),
+    ),
+    (
+        "ghost atoms",
+        "counterpoise corrections, NICS",
+        frame(f"{PLAIN} {E}", symbols="O H Bq"),
+        Refused("'Bq'.*ghost"),
+    ),
+    (
+        "dummy atoms",
+        "Z-matrices, ASE",
+        frame(f"{PLAIN} {E}", symbols="O H X"),
+        Refused("'X'.*ghost"),
+    ),
+    (
+        "labels of atoms",
+        "force fields, CIF",
+        frame(f"{PLAIN} {E}", symbols="O1 H1 H2"),
+        Refused("'O1' is not a chemical symbol"),
+    ),
+    (
+        "ions as symbols",
+        "Materials Project, pymatgen",
+        frame(f"{PLAIN} {E}", symbols="O2- H+ H+"),
+        Refused("is not a chemical symbol"),
+    ),
+    (
+        "energy of every atom as the energy",
+        "potentials that decompose the energy",
+        frame(f"{PLAIN}:energy:R:1", columns=[[-2000.0], [-40.0], [-38.0]]),
+        Refused("'energy'.*one number for every atom"),
+    ),
+    # ------------------------------------------------------------------------------ energies
+    (
+        "frames without an energy",
+        "SCF that did not converge",
+        frames([*TWO, PLAIN]),
+        Read([-2078.5, -2078.25], n_dropped=1),
+    ),
+    (
+        "NaN energies",
+        "pandas, SCF that did not converge",
+        frames([*TWO, f"{PLAIN} energy=nan", f"{PLAIN} energy=NaN"]),
+        Read([-2078.5, -2078.25], n_dropped=2),
+    ),
+    ("energy None", "Python", frames([*TWO, f"{PLAIN} energy=None"]), Refused("'None'")),
+    (
+        "whole numbers",
+        "energies that were rounded by hand",
+        frame(f"{PLAIN} energy=-2078"),
+        Read([-2078.0]),
+    ),
+    (
+        "energy with its unit",
+        "scripts of people",
+        frame(f'{PLAIN} energy="-76.38 Hartree"'),
+        Refused("'-76.38 Hartree'.*energy_unit"),
+    ),
+    (
+        "unit in the comment",
+        "scripts of people, converters of QCArchive",
+        frame(f"{PLAIN} energy=-76.3833 energy_unit=Hartree"),
+        Read([-76.3833 * HARTREE]),
+    ),
+    (
+        "unit in the comment that contradicts",
+        "scripts of people",
+        frame(f"{PLAIN} energy=-76.3833 energy_unit=Hartree"),
+        Refused("Hartree, as the file states, but energy_unit is 'kcal/mol'"),
+        {"energy_unit": "kcal/mol"},
+    ),
+    (
+        "Hartree that nobody mentions",
+        "every quantum chemistry program",
+        frames(["energy=-76.3833", "energy=-76.3811"]),
+        Read([-76.3833, -76.3811], warnings=["as if they were in Hartree"]),
+    ),
+    (
+        "two energies",
+        "files with several methods",
+        frames([f"{line} dft_energy=-2080.1" for line in TWO]),
+        Read([-2078.5, -2078.25], warnings=["'energy' is read.*'dft_energy' in 2"]),
+    ),
+    (
+        "two energies, one is named",
+        "files with several methods",
+        frames([f"{line} dft_energy=-2080.{k}" for k, line in enumerate(TWO)]),
+        Read([-2080.0, -2080.1]),
+        {"energy": "dft_energy"},
+    ),
+    (
+        "keys that change between frames",
+        "files joined with cat",
+        frames([TWO[0], f"{PLAIN} REF_energy=-2078.2"]),
+        Read([-2078.5], n_dropped=1, warnings=["'energy' is read.*'REF_energy' in 1"]),
+    ),
+    (
+        "free energy beside the energy",
+        "smearing: VASP, ASE",
+        frames([f"{line} free_energy=-2079.0" for line in TWO]),
+        Read([-2078.5, -2078.25], warnings=["'free_energy'.* differs .*750 meV"]),
+    ),
+    (
+        "free energy that is the energy",
+        "ASE",
+        frames(["energy=-2078.5 free_energy=-2078.5"]),
+        Read([-2078.5]),
+    ),
+    (
+        "energy per atom",
+        "Materials Project, scripts of people",
+        frame(f"{PLAIN} energy_per_atom=-692.8"),
+        Refused("'energy_per_atom'.*per atom.*total"),
+        {"energy": "energy_per_atom"},
+    ),
+    (
+        "zero for what was not computed",
+        "arrays that were filled with zeros",
+        frames([*TWO, f"{PLAIN} energy=0.0"]),
+        Read([-2078.5, -2078.25, 0.0], warnings=["1 of 3 energies .* exactly zero"]),
+    ),
+    (
+        "few digits",
+        "energies printed with %.1f",
+        frames(numbered(12, "energy={:.1f}")),
+        Read(
+            [float(c.split("=")[-1]) for c in numbered(12, "energy={:.1f}")],
+            warnings=["steps of 100 meV"],
+        ),
+    ),
+    (
+        "several numbers",
+        "excited states",
+        frame(f'{PLAIN} energy="-2078.5 -2070.1"'),
+        Refused("expected a number"),
+    ),
+    (
+        "one geometry with two energies",
+        "two methods, or two SCF solutions, in one file",
+        frame(TWO[0]) + frame(TWO[1]),
+        Read([-2078.5, -2078.25], warnings=["1 configurations .*repeat .* 250 meV"]),
+    ),
+    # -------------------------------------------------------------- levels, charges and spins
+    (
+        "two methods",
+        "files joined with cat",
+        frames([f"{TWO[0]} method=PBE", f"{TWO[1]} method=B3LYP"]),
+        Refused("'method'.*'B3LYP' \\(1\\), 'PBE' \\(1\\).*where"),
+    ),
+    (
+        "two methods, one is chosen",
+        "files joined with cat",
+        frames([f"{TWO[0]} method=PBE", f"{TWO[1]} method=B3LYP"]),
+        Read([-2078.25], n_dropped=1),
+        {"where": {"method": "B3LYP"}},
+    ),
+    (
+        "two methods, both are chosen",
+        "one method by two names",
+        frames([f"{TWO[0]} method=PBE", f"{TWO[1]} method=pbe"]),
+        Read([-2078.5, -2078.25]),
+        {"where": {"method": ["PBE", "pbe"]}},
+    ),
+    (
+        "several configuration types",
+        "GAP: config_type",
+        frames([f"{TWO[0]} config_type=liquid", f"{TWO[1]} config_type=dimer"]),
+        Read([-2078.5, -2078.25]),
+    ),
+    (
+        "one configuration type is chosen",
+        "GAP: config_type",
+        frames([f"{TWO[0]} config_type=liquid", f"{TWO[1]} config_type=dimer"]),
+        Read([-2078.5], n_dropped=1),
+        {"where": {"config_type": "liquid"}},
+    ),
+    (
+        "ions among neutral molecules",
+        "SPICE, OMol25, proton transfer",
+        frames([f"{TWO[0]} charge=0", f"{TWO[1]} charge=1"]),
+        Refused("1 of 2 configurations .* charge.*states='neutral'"),
+    ),
+    (
+        "ions are left out",
+        "SPICE, OMol25, proton transfer",
+        frames([f"{TWO[0]} charge=0", f"{TWO[1]} charge=1"]),
+        Read([-2078.5], n_dropped=1),
+        {"states": "neutral"},
+    ),
+    (
+        "ions are kept",
+        "SPICE, OMol25, proton transfer",
+        frames([f"{TWO[0]} charge=0", f"{TWO[1]} charge=1"]),
+        Read([-2078.5, -2078.25]),
+        {"states": "all"},
+    ),
+    (
+        "nothing but cations",
+        "data of one ion",
+        frames([f"{line} total_charge=1" for line in TWO]),
+        Read([-2078.5, -2078.25], warnings=["all 2 configurations .* have charge \\+1"]),
+    ),
+    (
+        "neutral singlets",
+        "every data set that is careful",
+        frames([f"{line} charge=0 multiplicity=1 spin=0 nelec=10" for line in TWO]),
+        Read([-2078.5, -2078.25]),
+    ),
+    (
+        "neutral singlets of OMol25, whose spin is the multiplicity",
+        "OMol25",
+        frames([f"{line} charge=0 spin=1" for line in TWO]),
+        Read([-2078.5, -2078.25]),
+    ),
+    (
+        "triplets among singlets",
+        "carbenes, oxygen",
+        frames([f"{TWO[0]} multiplicity=1", f"{TWO[1]} multiplicity=3"]),
+        Refused("1 of 2 configurations .* multiplicity"),
+    ),
+    (
+        "electrons are counted",
+        "PySCF scripts",
+        frames([f"{TWO[0]} nelec=10", f"{TWO[1]} nelec=9"]),
+        Refused("1 of 2 configurations .* charge"),
+    ),
+    (
+        "isolated atoms have spins",
+        "GAP, MACE",
+        frames([f"{line} spin=0" for line in TWO])
+        + frame(f"{PLAIN} energy=-13.6 config_type=IsolatedAtom spin=1", [[0, 0, 0]], "H")
+        + frame(f"{PLAIN} energy=-2041 config_type=IsolatedAtom spin=2", [[0, 0, 0]], "O"),
+        Read([-2078.5, -2078.25]),
+    ),
+    # ------------------------------------------------------------------------- forces, stress
+    (
+        "gradient in a column",
+        "Psi4, PySCF, Turbomole",
+        frame(f"{PLAIN}:gradient:R:3 {E}", columns=-F0),
+        Refused("'gradient'.*gradients=True"),
+        {"forces": "gradient"},
+    ),
+    (
+        "gradient in a column, sign turned",
+        "Psi4, PySCF, Turbomole",
+        frame(f"{PLAIN}:gradient:R:3 {E}", columns=-F0),
+        Read([ENERGY], forces=F0),
+        {"forces": "gradient", "gradients": True},
+    ),
+    (
+        "forces of zero where none were computed",
+        "writers that want a column",
+        frame(f"{FORCES} {E}", columns=0 * F0),
+        Read([ENERGY], forces=0 * F0, warnings=["1 of 1 configurations .* forces .* zero"]),
+        {"forces": "forces"},
+    ),
+    (
+        "stress and virial",
+        "GAP, VASP",
+        frame(f'{PLAIN} {E} {BOX} stress="1 0 0 0 1 0 0 0 1" virial="1 0 0 0 1 0 0 0 1"'),
+        Read([ENERGY], pbc=[True, True, True]),
+    ),
+    # ---------------------------------------------------------------------- cells and geometry
+    (
+        "periodic in two directions",
+        "slabs",
+        frame(f'{PLAIN} {E} {BOX} pbc="T F T"'),
+        Read([ENERGY], pbc=[True, False, True], cell=np.diag([9.0, 8.0, 7.0])),
+    ),
+    (
+        "pbc as 0 and 1",
+        "scripts of people",
+        frame(f'{PLAIN} {E} {BOX} pbc="1 0 1"'),
+        Read([ENERGY], pbc=[True, False, True]),
+    ),
+    (
+        "pbc in words",
+        "Python: str(atoms.pbc)",
+        frame(f'{PLAIN} {E} {BOX} pbc="True True False"'),
+        Read([ENERGY], pbc=[True, True, False]),
+    ),
+    (
+        "pbc as one letter",
+        "scripts of people",
+        frame(f"{PLAIN} {E} {BOX} pbc=F"),
+        Read([ENERGY]),
+    ),
+    (
+        "box around a molecule",
+        "OVITO, VMD",
+        frame(f'{PLAIN} {E} {BOX} pbc="F F F"'),
+        Read([ENERGY]),
+    ),
+    (
+        "lattice of zeros",
+        "ASE, molecules that went through a periodic program",
+        frame(f'{PLAIN} {E} Lattice="0 0 0 0 0 0 0 0 0" pbc="F F F"'),
+        Read([ENERGY]),
+    ),
+    (
+        "slab without a third vector",
+        "ASE: surfaces",
+        frame(f'{PLAIN} {E} Lattice="9 0 0 0 8 0 0 0 0" pbc="T T F"'),
+        Read([ENERGY], pbc=[True, True, False]),
+    ),
+    (
+        "periodic along a vector of zero",
+        "scripts of people",
+        frame(f'{PLAIN} {E} Lattice="9 0 0 0 8 0 0 0 0" pbc="T T T"'),
+        Refused("lattice vectors are missing or lie in one plane"),
+    ),
+    (
+        "periodic without a lattice",
+        "scripts of people",
+        frame(f'{PLAIN} {E} pbc="T T T"'),
+        Refused("lattice vectors are missing"),
+    ),
+    (
+        "lattice as lengths and angles",
+        "CIF, scripts of people",
+        frame(f'{PLAIN} {E} Lattice="9 8 7 90 90 90"'),
+        Refused("cannot be read as extended XYZ|Lattice"),
+    ),
+    (
+        "left-handed lattice",
+        "cells with swapped axes",
+        frame(f'{PLAIN} {E} Lattice="0 9 0 8 0 0 0 0 7"'),
+        Read([ENERGY], pbc=[True] * 3, cell=[[0, 9, 0], [8, 0, 0], [0, 0, 7]]),
+    ),
+    (
+        "atoms outside of the cell",
+        "unwrapped trajectories",
+        frame(f"{PLAIN} {E} {BOX}", WATER + 20),
+        Read([ENERGY], pbc=[True] * 3, positions=WATER + 20),
+    ),
+    (
+        "Bohr that nobody mentions",
+        "Turbomole, Psi4, PySCF",
+        frame(f"{PLAIN} {E}", WATER / BOHR),
+        Read([ENERGY], warnings=["1.9 times.*Bohr"]),
+    ),
+    (
+        "positions that are not finite",
+        "geometries that exploded",
+        frame(f"{PLAIN} {E}").replace("0.117000", "nan"),
+        Refused("positions that are not finite"),
+    ),
+    # --------------------------------------------------------------------- frames and counting
+    ("empty file", "jobs that were killed", "", Refused("has no configurations")),
+    ("nothing but blank lines", "jobs that were killed", "\n\n", Refused("has no configurations")),
+    (
+        "frame of no atoms",
+        "filters that took all atoms away",
+        f"0\n{PLAIN} {E}\n" + frame(f"{PLAIN} {E}"),
+        Refused("without atoms"),
+    ),
+    (
+        "single atoms",
+        "reference energies",
+        frame(f"{PLAIN} energy=-13.6", [[0, 0, 0]], "H"),
+        Read([-13.6], ["H"]),
+    ),
+    (
+        "atoms in another order in each frame",
+        "databases that sort",
+        frame(TWO[0]) + frame(TWO[1], waters(1)[0][[1, 0, 2]], "H O H"),
+        Read([-2078.5, -2078.25]),
+    ),
+    (
+        "last frame is cut off between two lines",
+        "jobs that were killed, disks that were full",
+        "".join(frames(TWO).splitlines(keepends=True)[:-1]),
+        Refused("frame 2 .*2 of 3 atoms.*cut off"),
+    ),
+    (
+        "last frame is cut off in a line",
+        "jobs that were killed, disks that were full",
+        frames(TWO)[:-15],
+        Refused("frame 2 .*has 3 columns; expected 4.*cut off"),
+    ),
+    (
+        "last frame is cut off after the number",
+        "jobs that were killed",
+        frames(TWO) + "3\n",
+        Refused("frame 3 .*0 of 3 atoms.*cut off"),
+    ),
+    (
+        "fewer atoms than said",
+        "files edited by hand",
+        frames(TWO).replace("3\n", "4\n", 1),
+        Refused("line 7 .*expected the number of atoms|frame 1"),
+    ),
+    (
+        "more atoms than said",
+        "files edited by hand",
+        frames(TWO).replace("3\n", "2\n", 1),
+        Refused("line 5 .*expected the number of atoms"),
+    ),
+)
+
+ODD_FILES = (
+    *(
+        OddFile(name, found, text(content), outcome, *request)
+        for name, found, content, outcome, *request in LISTED
+    ),
+    OddFile(
+        "text in Latin-1",
+        "old editors: Å, accents",
+        text(frame(f'{PLAIN} {E} note="1 \xc5"'), encoding="latin-1"),
+        ONE,
+    ),
+    OddFile(
+        "text in UTF-16",
+        "redirected output of PowerShell",
+        text(frame(f"{PLAIN} {E}"), encoding="utf-16"),
+        Refused("UTF-16"),
+    ),
+    OddFile("gzip", "archives", packed("x.xyz.gz", gzip.compress), ONE),
+    OddFile("bzip2", "archives", packed("x.extxyz.bz2", bz2.compress), ONE),
+    OddFile("xz", "archives", packed("x.xyz.xz", lzma.compress), ONE),
+    OddFile(
+        "gzip that is cut off",
+        "downloads that broke off",
+        packed("x.xyz.gz", lambda content: gzip.compress(content)[:-20]),
+        Refused("cannot be read as extended XYZ"),
+    ),
+    OddFile(
+        "Zstandard",
+        "archives",
+        packed("x.xyz.zst", lambda content: b"\x28\xb5\x2f\xfd" + content),
+        Refused("Zstandard.*unpack"),
+    ),
+    OddFile(
+        "gzip without the suffix",
+        "downloads",
+        packed("x.xyz", gzip.compress),
+        Refused("gzip"),
+    ),
+    OddFile(
+        "pointer of Git LFS",
+        "repositories cloned without git-lfs",
+        text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"),
+        Refused("Git LFS.*git lfs pull"),
+    ),
+    OddFile(
+        "web page",
+        "downloads behind a login",
+        text("<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n"),
+        Refused("web page"),
+    ),
+)
