@@ -12,7 +12,17 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ekd.cli import committee, doctor, interop, model_file, prepare, quickstart, stability, stages
+from ekd.cli import (
+    committee,
+    doctor,
+    interop,
+    model_file,
+    prepare,
+    quickstart,
+    reproduce,
+    stability,
+    stages,
+)
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.errors import EKDError
@@ -80,6 +90,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd stability run mol.xyz       how long they survive in molecular dynamics
 
+    ekd reproduce run               run the stages again, and compare the results
+
     ekd inspect student.pt          what an exported model says about itself
 
     ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
@@ -115,6 +127,7 @@ def _program(
 
 prepare.register(app)
 stages.register(app)
+reproduce.register(app)
 stability.register(app)
 committee.register(app)
 model_file.register(app)
