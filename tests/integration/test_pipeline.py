@@ -374,11 +374,15 @@ def test_reproduction_refuses_other_inputs(
 def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(untouched, folder)
-    summary_file = folder / "teachers" / "summary.json"
-    summary_file.write_text(summary_file.read_text() + " ")
-    with pytest.raises(DataError, match=r"'train' in .* have changed .* teachers/summary.json"):
-        Reproduction(folder, ["train"])
-    Reproduction(folder, ["report"])
+    changed = folder / "evaluation" / "metrics.json"
+    text = changed.read_text()
+    changed.write_text(text + " ")
+    with pytest.raises(
+        DataError, match=r"'evaluate' in .* have changed .* evaluation/metrics.json"
+    ):
+        Reproduction(folder, ["evaluate"])
+    Reproduction(folder, ["export"])
+    changed.write_text(text)
     stages_file = folder / "stages.json"
     text = stages_file.read_text()
     stages_file.write_text(text.replace('"lammps.nve.duration": 0.01', '"lammps.nve.duration": 1'))

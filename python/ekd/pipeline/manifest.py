@@ -164,10 +164,17 @@ class Manifest:
 
 
 def described_config(config: Config) -> dict[str, Any]:
-    """All settings as JSON values, with file names in the place of paths."""
-    described: dict[str, Any] = without_folders(config.model_dump(mode="json"))
-    del described["output"]
+    """All settings as JSON values, with file names in the place of paths and without folders."""
+    described: dict[str, Any] = _without(
+        {"output", "folder"}, without_folders(config.model_dump(mode="json"))
+    )
     return described
+
+
+def _without(keys: set[str], tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without(keys, entry) for key, entry in tree.items() if key not in keys}
+    return [_without(keys, entry) for entry in tree] if isinstance(tree, list) else tree
 
 
 def command_line() -> list[str]:

@@ -12,7 +12,13 @@ from ekd.config import Config, load_config
 from ekd.errors import DataError, EKDError
 from ekd.pipeline import manifest as module
 from ekd.pipeline.environment import describe_environment, environment_differences
-from ekd.pipeline.manifest import Manifest, command_line, input_files, seeds_of
+from ekd.pipeline.manifest import (
+    Manifest,
+    command_line,
+    described_config,
+    input_files,
+    seeds_of,
+)
 
 CONFIG = """
 seed = 10
@@ -67,6 +73,14 @@ def test_input_files_are_those_that_the_configuration_names(config: Config) -> N
         "pool.calculator.files.parameters": "p.dat",
         "labels.teachers.0.checkpoint": "other.pt",
     }
+
+
+def test_settings_have_no_folders(config: Config, tmp_path: Path) -> None:
+    described = described_config(config)
+    assert "output" not in described
+    assert described["pool"]["calculator"]["files"] == {"parameters": "p.dat"}
+    assert "folder" not in described["pool"]["calculator"]
+    assert tmp_path.name not in str(described)
 
 
 def test_inputs_are_those_of_the_stage(config: Config, tmp_path: Path) -> None:
