@@ -76,29 +76,29 @@ FILES ?=
 tidy: $(VENV)/linters
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/cmake -S . -B build/tidy -G Ninja \
 	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -DCMAKE_EXPORT_COMPILE_COMMANDS=ON > /dev/null
-	$(BIN)/python tests/memory/tidy.py build/tidy $(BIN)/clang-tidy $(FILES)
+	$(BIN)/python tests/checks/tidy.py build/tidy $(BIN)/clang-tidy $(FILES)
 
-# See tests/memory/run.py.
+# See tests/checks/memory.py.
 MEMORY ?= /tmp/ekd-memory
 sanitize: setup
 	for tool in core threads pair; do \
-	  PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/memory/run.py $$tool --folder $(MEMORY) || exit 1; \
+	  PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/checks/memory.py $$tool --folder $(MEMORY) || exit 1; \
 	done
 
 valgrind: setup
-	$(BIN)/python tests/memory/run.py valgrind --folder $(MEMORY)
+	$(BIN)/python tests/checks/memory.py valgrind --folder $(MEMORY)
 
 $(VENV)/coverage: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[coverage]'
 	touch $@
 
 coverage: $(VENV)/coverage
-	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/coverage/run.py
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/checks/measure_coverage.py
 
 # The folder needs 2 GB for each release. MATRIX='--torch 2.14.1' chooses.
 MATRIX ?=
 matrix:
-	$(PYTHON) tests/matrix/run.py $(MATRIX)
+	$(PYTHON) tests/checks/matrix.py $(MATRIX)
 
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(BENCH)

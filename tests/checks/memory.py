@@ -1,9 +1,9 @@
 """Tests of the C++ code under tools that find errors of memory and data races.
 
-    python tests/memory/run.py core         AddressSanitizer and UBSan: tests/cpp
-    python tests/memory/run.py threads      ThreadSanitizer: tests/cpp/threads
-    python tests/memory/run.py pair         AddressSanitizer and UBSan: pair_style ekd in LAMMPS
-    python tests/memory/run.py valgrind     valgrind: pair_style ekd in LAMMPS, as it is installed
+    python tests/checks/memory.py core         AddressSanitizer and UBSan: tests/cpp
+    python tests/checks/memory.py threads      ThreadSanitizer: tests/cpp/threads
+    python tests/checks/memory.py pair         AddressSanitizer and UBSan: pair_style ekd in LAMMPS
+    python tests/checks/memory.py valgrind     valgrind: the installed pair_style ekd in LAMMPS
 
 `make sanitize` runs the first three, `make valgrind` the last. Programs are built in --folder,
 which a second run reuses. The runs of LAMMPS are those of the tests in tests/integration/lammps;
@@ -38,8 +38,10 @@ SELECTED = {
     ],
     # Each run takes about forty times as long.
     "valgrind": [
-        f"{LAMMPS_TESTS}/test_life_cycle.py::test_run_after_run",
-        f"{LAMMPS_TESTS}/test_uncertainty.py",
+        f"{LAMMPS_TESTS}/test_life_cycle.py::test_restart_file_brings_the_model_back",
+        f"{LAMMPS_TESTS}/test_life_cycle.py::test_two_instances_add_up",
+        f"{LAMMPS_TESTS}/test_committee.py::test_restart_keeps_the_keyword",
+        f"{LAMMPS_TESTS}/test_uncertainty.py::test_committee_has_both",
     ],
 }
 
