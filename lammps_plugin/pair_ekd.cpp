@@ -167,7 +167,7 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   }
   const auto& metadata = model->metadata();
   std::vector<std::int64_t> species;
-  const std::string problem = map_types(metadata, path, names, species);
+  std::string problem = map_types(metadata, path, names, species);
   if (!problem.empty()) return problem;
 
   on_device_.reset();
@@ -468,6 +468,7 @@ void PairEKD::read_restart_settings(FILE* file) {
                     count, kMostWords));
   }
   std::vector<char*> arguments;
+  arguments.reserve(words.size());
   for (std::string& word : words) arguments.push_back(word.data());
   settings(static_cast<int>(arguments.size()), arguments.data());
 }
