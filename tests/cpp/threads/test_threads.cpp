@@ -210,7 +210,8 @@ TEST(threads_evaluation_of_a_model) {
       ekd::ExportedModel model(EKD_MODEL, options);
       const Found expected = evaluate(model, boxes, 1);
       check(std::isfinite(expected.energies.front()) && !expected.uncertainty.empty());
-      for (const int n_threads : {2, kThreads}) check(evaluate(model, boxes, n_threads) == expected);
+      for (const int n_threads : {2, kThreads})
+        check(evaluate(model, boxes, n_threads) == expected);
     }
 }
 
