@@ -9,7 +9,8 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test fuzz lint format errors-page bench wheel sites gpu gpu-kit clean
+.PHONY: help setup demo test fuzz lint format errors-page tidy sanitize valgrind coverage matrix \
+	bench wheel sites gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
@@ -18,6 +19,11 @@ help:
 	@echo 'make lint   check format, style, types and the direction of imports'
 	@echo 'make format format all sources'
 	@echo 'make errors-page  write docs/errors.md anew, after a change of errors'
+	@echo 'make tidy   clang-tidy on the C++ code; half an hour of one core'
+	@echo 'make sanitize  C++ tests and pair_style ekd with sanitizers: memory, races'
+	@echo 'make valgrind  pair_style ekd under valgrind'
+	@echo 'make coverage  lines of Python and C++ that the tests run, into coverage/'
+	@echo 'make matrix supported releases of torch: build and test with each, into matrix/'
 	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
 	@echo 'make wheel  a wheel that installs without a compiler, into dist/'
 	@echo 'make sites  pair_style ekd in the LAMMPS of others: Debian in folders; as root, an hour'
@@ -73,6 +79,35 @@ format: $(VENV)/linters
 
 errors-page:
 	PYTHONPATH=python $(PYTHON) docs/errors_page.py
+
+# All C++ sources, each with the options of its compilation. FILES='cpp/src/core/json.cpp' checks some.
+FILES ?=
+tidy: $(VENV)/linters
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/cmake -S . -B build/tidy -G Ninja \
+	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -DCMAKE_EXPORT_COMPILE_COMMANDS=ON > /dev/null
+	$(BIN)/python tests/checks/tidy.py build/tidy $(BIN)/clang-tidy $(FILES)
+
+# See tests/checks/memory.py.
+MEMORY ?= /tmp/ekd-memory
+sanitize: setup
+	for tool in core threads pair; do \
+	  PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/checks/memory.py $$tool --folder $(MEMORY) || exit 1; \
+	done
+
+valgrind: setup
+	$(BIN)/python tests/checks/memory.py valgrind --folder $(MEMORY)
+
+$(VENV)/coverage: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[coverage]'
+	touch $@
+
+coverage: $(VENV)/coverage
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/checks/measure_coverage.py
+
+# The folder needs 2 GB for each release. MATRIX='--torch 2.14.1' chooses.
+MATRIX ?=
+matrix:
+	$(PYTHON) tests/checks/matrix.py $(MATRIX)
 
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(BENCH)

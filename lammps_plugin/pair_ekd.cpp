@@ -510,6 +510,7 @@ void PairEKD::read_restart_settings(FILE* file) {
                     count, kMostWords));
   }
   std::vector<char*> arguments;
+  arguments.reserve(words.size());
   for (std::string& word : words) arguments.push_back(word.data());
   settings(static_cast<int>(arguments.size()), arguments.data());
 }

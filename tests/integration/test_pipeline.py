@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 from pathlib import Path
 
 import h5py
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ekd.cli import app
 from ekd.config import Config, load_config
 from ekd.errors import ConfigError, DataError, EKDError
+from ekd.files import sha256
 from ekd.inference import read_metadata
 from ekd.pipeline import summary
+from ekd.pipeline.content import Verdict
 from ekd.pipeline.order import OPTIONAL, STAGES
 from ekd.pipeline.record import Existing
+from ekd.pipeline.reproduction import Reproduction
 from ekd.pipeline.stages import Pipeline
 from tolerances import tolerance
 
@@ -74,7 +80,14 @@ def config(
     (folder / "config.toml").write_text(CONFIG)
     config = load_config(folder / "config.toml")
     Pipeline(config, progress=False).run()
+    shutil.copytree(config.output, folder / "untouched")
     return config
+
+
+@pytest.fixture(scope="module")
+def untouched(config: Config) -> Path:
+    """A copy of the output folder of the run; tests change the other one."""
+    return config.output.parent / "untouched"
 
 
 @pytest.fixture
@@ -235,3 +248,162 @@ def test_few_energies_are_noticed(
     assert result.exit_code == 0, result.output
     hint = 'few enough for least squares: with optimizer = "levenberg-marquardt"'
     assert (hint in result.output) is hinted
+
+
+def test_manifest_lists_inputs_and_results(untouched: Path) -> None:
+    manifest = json.loads((untouched / "manifest.json").read_text())
+    assert set(manifest["stages"]) == set(STAGES) - set(OPTIONAL)
+    for key, name in (("data.path", "train.h5"), ("test.path", "test.h5")):
+        entry = manifest["inputs"][key]
+        assert entry["name"] == name
+        assert entry["sha256"] == sha256(untouched.parent / name)
+    noted = {name for entry in manifest["stages"].values() for name in entry["results"]}
+    beside = {"config.resolved.toml", "stages.json", "manifest.json"}
+    there = {p.relative_to(untouched).as_posix() for p in untouched.rglob("*") if p.is_file()}
+    assert there - beside == noted
+    for entry in manifest["stages"].values():
+        for name, result in entry["results"].items():
+            assert result["sha256"] == sha256(untouched / name), name
+    assert manifest["stages"]["lammps"]["inputs"] == ["data.path"]
+    assert manifest["stages"]["evaluate"]["inputs"] == ["data.path", "test.path"]
+    assert manifest["seeds"] == {"seed": 0, "split": 0, "teachers": [0, 1], "students": [2]}
+    assert manifest["configuration"]["teachers"]["training"]["epochs"] == 2
+
+
+def test_manifest_holds_nothing_personal(untouched: Path) -> None:
+    text = (untouched / "manifest.json").read_text()
+    assert str(untouched.parent) not in text
+    words = {word for word in re.split(r"[^\w.-]+", text) if word}
+    assert socket.gethostname() not in words
+    assert not re.search(r'"/', text), "an absolute path"
+
+
+def test_everything_is_reproduced_bitwise(
+    untouched: Path, runner: CliRunner, tmp_path: Path
+) -> None:
+    """In another folder, with one worker fewer and another number of threads."""
+    again = tmp_path / "again"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2 if threads == 1 else 1)
+    try:
+        found = runner.invoke(app, ["reproduce", str(untouched), "--output", str(again), "--quiet"])
+    finally:
+        torch.set_num_threads(threads)
+    assert found.exit_code == 0, found.output
+    assert "threads" in found.output.partition("running again")[0]
+    assert re.search(r"all \d\d results are bitwise equal", found.output)
+    manifests = [json.loads((f / "manifest.json").read_text()) for f in (untouched, again)]
+    stages = [manifest["stages"] for manifest in manifests]
+    for name, entry in stages[0].items():
+        assert set(stages[1][name]["results"]) == set(entry["results"]), name
+    # Compare once more, with one result that was changed in its last digits and one altogether.
+    reproduction = Reproduction(untouched, ["label", "distill"])
+    with h5py.File(again / "labels.h5", "a") as file:
+        file["forces"][0, 0] += 1e-9
+        file["forces"][1, 0] += 1e-7
+    history = (again / "student" / "history.csv").read_text().splitlines()
+    (again / "student" / "history.csv").write_text("\n".join(history[:-1]) + "\n")
+    verdicts = {one.path: one.comparison for one in reproduction.compare(again)}
+    assert verdicts["labels.h5"].verdict is Verdict.CLOSE
+    assert verdicts["labels.h5"].where == "forces"
+    assert verdicts["student/history.csv"].verdict is Verdict.DIFFERENT
+    assert verdicts["student/checkpoint.pt"].verdict is Verdict.EQUAL
+    (again / "student" / "summary.json").unlink()
+    verdicts = {one.path: one.comparison for one in reproduction.compare(again)}
+    assert verdicts["student/summary.json"].verdict is Verdict.MISSING
+
+
+def test_one_stage_is_reproduced_from_results_of_others(
+    untouched: Path, runner: CliRunner, tmp_path: Path
+) -> None:
+    """The results of the stage itself may be gone: their checksums are enough."""
+    folder = tmp_path / "run"
+    shutil.copytree(untouched, folder)
+    (folder / "student.pt").unlink()
+    found = runner.invoke(app, ["reproduce", str(folder), "--stages", "export", "--quiet"])
+    assert found.exit_code == 0, found.output
+    assert "all 1 results are bitwise equal" in found.output
+    assert "new results" not in found.output
+    shutil.rmtree(folder / "student")
+    found = runner.invoke(app, ["reproduce", str(folder), "--stages", "export", "--quiet"])
+    assert found.exit_code == 1
+    assert "is missing, which is needed of 'distill'; reproduce 'distill' too" in found.output
+
+
+def test_other_results_are_an_exit_status(
+    untouched: Path, runner: CliRunner, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(untouched, folder)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["stages"]["export"]["results"]["student.pt"]["content_sha256"] = 64 * "0"
+    path.write_text(json.dumps(manifest))
+    (folder / "student.pt").unlink()
+    arguments = ["reproduce", str(folder), "--stages", "export", "--quiet"]
+    found = runner.invoke(app, [*arguments, "--output", str(tmp_path / "new")])
+    assert found.exit_code == 1
+    assert "1 of 1 results are different" in found.output
+    assert f"new results: {tmp_path / 'new'}" in found.output
+    assert (tmp_path / "new" / "student.pt").exists()
+
+
+def test_reproduction_refuses_other_inputs(
+    untouched: Path, runner: CliRunner, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(untouched, folder)
+    resolved = folder / "config.resolved.toml"
+    for name in ("train.h5", "test.h5"):
+        shutil.copyfile(untouched.parent / name, tmp_path / name)
+    resolved.write_text(resolved.read_text().replace(str(untouched.parent), str(tmp_path)))
+    Reproduction(folder)
+    with h5py.File(tmp_path / "train.h5", "a") as file:
+        file.attrs["another"] = 1
+    (tmp_path / "test.h5").unlink()
+    found = runner.invoke(app, ["reproduce", str(folder)])
+    assert found.exit_code == 1
+    assert f"data.path: '{tmp_path / 'train.h5'}' is not the file that the run" in found.output
+    assert f"test.path: '{tmp_path / 'test.h5'}' is missing" in found.output
+    (tmp_path / "train.h5").unlink()
+    Reproduction(folder, inputs=untouched.parent)
+    with pytest.raises(EKDError, match="is not a folder; name the folder of the input files"):
+        Reproduction(folder, inputs=tmp_path / "nowhere")
+
+
+def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(untouched, folder)
+    changed = folder / "evaluation" / "metrics.json"
+    text = changed.read_text()
+    changed.write_text(text + " ")
+    with pytest.raises(DataError, match=r"'evaluate' in .* have changed .*: evaluation/metrics"):
+        Reproduction(folder, ["evaluate"])
+    Reproduction(folder, ["export"])
+    changed.write_text(text)
+    stages_file = folder / "stages.json"
+    text = stages_file.read_text()
+    stages_file.write_text(text.replace('"lammps.nve.duration": 0.01', '"lammps.nve.duration": 1'))
+    with pytest.raises(EKDError, match=r"'lammps' .* other settings(.|\n)*duration = 1 there"):
+        Reproduction(folder, ["lammps"])
+    resolved = folder / "config.resolved.toml"
+    resolved.write_text(resolved.read_text().replace("duration = 0.01", "duration = 0.02"))
+    with pytest.raises(ConfigError, match="has other settings than"):
+        Reproduction(folder)
+
+
+def test_reproduction_refuses_folders_and_stages(untouched: Path, tmp_path: Path) -> None:
+    with pytest.raises(EKDError, match=r"no '.*manifest.json'; name the output folder of a run"):
+        Reproduction(tmp_path)
+    with pytest.raises(EKDError, match="there is no stage 'taste'; expected some of pool, "):
+        Reproduction(untouched, ["taste"])
+    with pytest.raises(EKDError, match=r"'pool' is not complete in .* which has train, label"):
+        Reproduction(untouched, ["pool"])
+    reproduction = Reproduction(untouched, ["export"])
+    with pytest.raises(EKDError, match=r"lies in .* choose another one with --output"):
+        reproduction.run(untouched / "again")
+    (tmp_path / "file").touch()
+    with pytest.raises(EKDError, match="file' is a file; name a folder"):
+        reproduction.run(tmp_path / "file")
+    with pytest.raises(EKDError, match="is not empty; choose another one with --output, or add"):
+        reproduction.run(tmp_path)

@@ -8,6 +8,6 @@ enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 
 // The best that the processor has, or less where the environment variable EKD_SIMD (avx512, avx2,
 // portable) asks for less. What the processor lacks is never returned.
-InstructionSet instruction_set();
+InstructionSet instruction_set() noexcept;
 
 }  // namespace ekd

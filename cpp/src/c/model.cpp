@@ -31,7 +31,7 @@ double deviation(const std::vector<double>& values) {
   return std::sqrt(squares / n);
 }
 
-const ekd_options& checked(const ekd_options& options) {
+void check(const ekd_options& options) {
   require(options.precision >= EKD_PRECISION_MODEL && options.precision <= EKD_PRECISION_DOUBLE,
           "precision is " + std::to_string(options.precision) +
               "; give one of ekd_precision, from 0 to 2 [EKD-API-001]");
@@ -48,14 +48,14 @@ const ekd_options& checked(const ekd_options& options) {
       options.no_self_test == 0 || options.no_self_test == 1,
       "no_self_test is " + std::to_string(options.no_self_test) + "; give 0 or 1 [EKD-API-001]");
   require(options.reserved == 0, "the last field of ekd_options is not zero [EKD-API-001]");
-  return options;
 }
 
 ekd::ModelOptions model_options(const ekd_options& options) {
   constexpr ekd::Precision kPrecisions[] = {ekd::Precision::kModel, ekd::Precision::kSingle,
                                             ekd::Precision::kDouble};
+  check(options);
   ekd::ModelOptions found;
-  found.precision = kPrecisions[checked(options).precision];
+  found.precision = kPrecisions[options.precision];
   found.block = options.block;
   if (options.device != nullptr) found.device = options.device;
   return found;

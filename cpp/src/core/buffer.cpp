@@ -64,7 +64,7 @@ void BlockPool::free(void* data, std::size_t capacity) noexcept {
         blocks_.push_back({data, capacity});
         kept_ += capacity;
         return;
-      } catch (const std::bad_alloc&) {
+      } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
         // No memory to remember it: to be freed.
       }
     }

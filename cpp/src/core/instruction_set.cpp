@@ -26,6 +26,6 @@ InstructionSet most_wanted() {
 
 }  // namespace
 
-InstructionSet instruction_set() { return std::min(best(), most_wanted()); }
+InstructionSet instruction_set() noexcept { return std::min(best(), most_wanted()); }
 
 }  // namespace ekd

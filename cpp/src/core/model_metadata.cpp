@@ -1,6 +1,7 @@
 #include "ekd/model_metadata.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <string_view>
 
@@ -93,12 +94,10 @@ class Reader {
 };
 
 int parse_format(const std::string& text, const std::string& source) {
-  try {
-    std::size_t used = 0;
-    const int format = std::stoi(text, &used);
-    if (used == text.size() && format > 0) return format;
-  } catch (const std::exception&) {  // reported below, with the text that was found
-  }
+  int format = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, format);
+  if (error == std::errc() && stop == end && format > 0) return format;
   throw ModelFileError("'" + source + "' has the format number '" + printable(text) +
                        "', expected a positive integer" + kMend);
 }

@@ -38,7 +38,7 @@ std::vector<std::string> places_of_nvrtc() {
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
     if (const char* toolkit = std::getenv(variable))
       folders.push_back(std::string(toolkit) + "/lib64");
-  folders.push_back("/usr/local/cuda/lib64");
+  folders.emplace_back("/usr/local/cuda/lib64");
   for (const std::string& folder : folders)
     for (const std::string& name : names) places.push_back(folder + "/" + name);
   return places;
@@ -183,6 +183,7 @@ std::string compile_for_cuda(int architecture, const ProgramKey& key) {
   inputs += main.text;
   if (std::optional<std::string> kept = find_kept_program(inputs)) return *kept;
   std::vector<const char*> words;
+  words.reserve(options.size());
   for (const std::string& option : options) words.push_back(option.c_str());
   std::vector<const char*> texts, names;
   for (const Source& source : kHeaders) {

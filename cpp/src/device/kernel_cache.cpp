@@ -28,7 +28,7 @@ fs::path folder() {
     const char* const found = std::getenv(name);
     return found == nullptr ? std::string() : std::string(found);
   };
-  if (const std::string named = value("EKD_CACHE"); !named.empty()) return named;
+  if (std::string named = value("EKD_CACHE"); !named.empty()) return named;
   if (const std::string cache = value("XDG_CACHE_HOME"); !cache.empty())
     return fs::path(cache) / "ekd";
   if (const std::string home = value("HOME"); !home.empty()) return fs::path(home) / ".cache/ekd";

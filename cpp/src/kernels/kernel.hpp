@@ -23,7 +23,7 @@
 
 namespace ekd {
 template <class Function>
-Function* best_of(Function* avx512, Function* avx2, Function* portable) {
+Function* best_of(Function* avx512, Function* avx2, Function* portable) noexcept {
   const InstructionSet set = instruction_set();
   if (set == InstructionSet::kAvx512) return avx512;
   return set == InstructionSet::kAvx2 ? avx2 : portable;

@@ -253,6 +253,7 @@ py::tuple evaluate_batch(Model& model, const Array<std::int64_t>& species,
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Torch-free C++ core of ekd.";
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is that of pybind11
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -1,10 +1,12 @@
 #include "device_engine.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "device_weights.hpp"
 #include "ekd/error.hpp"
@@ -26,14 +28,21 @@ struct Tile {
 
 constexpr int kMostThreads = 256;  // of a block, see program.cu
 
+// Reads "16x256"; false: the text has another form, or a number is too large.
+bool read_tile(std::string_view text, Tile& tile) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, tile.centers);
+  if (error != std::errc() || stop == end || *stop != 'x') return false;
+  const auto [last, second_error] = std::from_chars(stop + 1, end, tile.threads);
+  return second_error == std::errc() && last == end;
+}
+
 // EKD_TILE=16x256 in the environment asks for blocks of 16 centres and 256 threads: for tuning.
 std::optional<Tile> tile_asked_for() {
   const char* const text = std::getenv("EKD_TILE");
   if (text == nullptr || *text == '\0') return std::nullopt;
   Tile tile{};
-  int length = 0;
-  if (std::sscanf(text, "%dx%d%n", &tile.centers, &tile.threads, &length) != 2 ||
-      text[length] != '\0' || tile.centers < 4 || tile.centers % 4 != 0 ||
+  if (!read_tile(text, tile) || tile.centers < 4 || tile.centers % 4 != 0 ||
       tile.threads < tile.centers || tile.threads > kMostThreads)
     throw Error("EKD_TILE is '" + std::string(text) +
                 "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
@@ -453,7 +462,8 @@ struct DeviceEngine<T>::Parts {
   }
 
   void read_uncertainty(double* uncertainty) {
-    device::UncertaintyArguments<T> a = *head;
+    // Only called where there is a head.
+    device::UncertaintyArguments<T> a = *head;  // NOLINT(bugprone-unchecked-optional-access)
     const int H = a.second_layer.columns;
     a.first = 0;
     a.n_centers = atoms.n_owned;

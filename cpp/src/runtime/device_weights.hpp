@@ -102,6 +102,7 @@ DeviceInteraction<T> to_device(const InteractionWeights<T>& from, int widest_sli
   w.outer_transposed = linear(from.outer, F, F, true);
   w.outer_bias = kept.rows(from.outer_bias, 1, F);
   std::vector<device::AtomLayer<T>> layers;
+  layers.reserve(from.layers.size());
   for (const auto& layer : from.layers)
     layers.push_back({linear(layer.inner, F, F, false), linear(layer.inner, F, F, true),
                       linear(layer.outer, F, F, false), linear(layer.outer, F, F, true),

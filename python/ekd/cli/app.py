@@ -24,6 +24,7 @@ from ekd.cli import (
     model_file,
     prepare,
     quickstart,
+    reproduce,
     stability,
     stages,
 )
@@ -122,6 +123,8 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
     ekd stability run mol.xyz       how long they survive in molecular dynamics
 
+    ekd reproduce run               run the stages again, and compare the results
+
     ekd inspect student.pt          what an exported model says about itself
 
     ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
@@ -159,6 +162,7 @@ def _program(
 
 prepare.register(app)
 stages.register(app)
+reproduce.register(app)
 stability.register(app)
 committee.register(app)
 model_file.register(app)

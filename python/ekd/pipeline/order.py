@@ -36,6 +36,12 @@ LEAVES: dict[str, tuple[str, ...]] = {
 }
 """What a stage writes into the output folder, and what is removed when it is done again."""
 
+SHOWS: dict[str, tuple[str, ...]] = {
+    "pool": ("pool.json", "pool.png"),
+    "report": ("report.html", "summary.json", "plots"),
+}
+"""What a stage writes beside that for people, and replaces without being asked."""
+
 UNFINISHED: dict[str, tuple[str, ...]] = {
     "pool": ("pool.h5.parts", "pool.png", "pool.json"),
     "label": ("labels.h5.parts", "snapshots.parts"),
@@ -55,6 +61,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Sections of the configuration that a stage reads. Its result depends on these and on those of the
 stages it needs."""
+
+
+def needed_sections(stage: str) -> set[str]:
+    """Sections of the configuration that the result of a stage depends on."""
+    return {name for one in (*NEEDS[stage], stage) for name in SECTIONS[one]}
 
 
 def verb(stage: str) -> str:

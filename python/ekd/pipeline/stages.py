@@ -45,6 +45,7 @@ from ekd.locks import lock_file, locked_folder
 from ekd.pipeline import pretraining, summary, teachers, trainings
 from ekd.pipeline.evaluation import FAR, NEAR, Measured
 from ekd.pipeline.inputs import load_labelled
+from ekd.pipeline.manifest import MANIFEST, Manifest
 from ekd.pipeline.order import LEAVES, NEEDS, OPTIONAL, SECTIONS, STAGES, UNFINISHED, verb
 from ekd.pipeline.record import Existing, Record
 from ekd.pool import build_pool
@@ -87,6 +88,7 @@ class Pipeline:
         self.progress = progress and self.writes
         self.console = Console(quiet=not self.progress)
         self.record = Record.load(self.folder / "stages.json", writable=self.writes)
+        self.manifest = Manifest.load(self.folder / MANIFEST, writable=self.writes)
         self.summary: dict[str, Any] | None = None
         """Set by the stage ``report``."""
 
@@ -127,8 +129,11 @@ class Pipeline:
             self.console.print(f"[bold]{stage}[/bold]")
             if self.existing is Existing.OVERWRITE and self.writes:
                 self._remove(stage)
+            resumed = not self.setting_differences(stage)
             with self.record.timed(stage, self.settings(stage)):
+                self.manifest.begin(stage, resumed, self.config)
                 actions[stage]()
+                self.manifest.finish(stage, self.config)
 
     def train_member(self, member: int) -> None:
         """Train one teacher, as one job of several that share the output folder.
@@ -521,9 +526,7 @@ class Pipeline:
     def _report(self) -> None:
         start = time.perf_counter()
         evaluation = _read_json(self.folder / "evaluation" / "metrics.json")
-        with_lammps = self.record.is_complete("lammps") and not self.record.differences(
-            "lammps", self.settings("lammps"), _defaults()
-        )
+        with_lammps = self.record.is_complete("lammps") and not self.setting_differences("lammps")
         dynamics = _read_json(self.folder / "lammps" / "results.json") if with_lammps else None
         figures = summary.draw(self.folder, evaluation, dynamics, self.truth, self.far)
         seconds = {
@@ -591,6 +594,7 @@ class Pipeline:
 
     def _remove(self, stage: str) -> None:
         self.record.forget(stage)
+        self.manifest.forget(stage)
         for path in self._outputs(stage):
             remove(path)
 
@@ -649,8 +653,10 @@ class Pipeline:
         # Reads them, and checks that they belong to this configuration and these data.
         teachers = Ensemble([self._job.train_member(k, resume=True) for k in members])
         seconds = [sum(record["seconds"] for record in m.history) for m in teachers.members]
-        self.record.adopt("train", self.settings("train"), max(seconds))
+        self.manifest.begin("train", resumed=False, config=self.config)
         self._conclude_teachers(teachers)
+        self.manifest.finish("train", self.config)
+        self.record.adopt("train", self.settings("train"), max(seconds))
 
     def _has_section(self, stage: str) -> bool:
         """Whether the configuration has the section that a stage is for."""
@@ -690,8 +696,12 @@ class Pipeline:
         if self.writes:
             write_config(self.config, self.folder / RESOLVED)
 
+    def setting_differences(self, stage: str) -> list[str]:
+        """Settings that differ from those the results of a stage were made with, in words."""
+        return self.record.differences(stage, self.settings(stage), _defaults())
+
     def _require_same_settings(self, stage: str) -> None:
-        differences = self.record.differences(stage, self.settings(stage), _defaults())
+        differences = self.setting_differences(stage)
         if differences:
             listed = "\n  ".join(differences)
             raise EKDError(

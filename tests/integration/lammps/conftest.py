@@ -24,6 +24,7 @@ from models import random_model
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 LMP = shlex.split(os.environ.get("EKD_TEST_LMP", str(SCRIPTS / "lmp")))
 MPIRUN = shlex.split(os.environ.get("EKD_TEST_MPIRUN", str(SCRIPTS / "mpirun")))
+TIMEOUT = float(os.environ.get("EKD_TEST_TIMEOUT", "300"))  # seconds; longer for slow machines
 
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
 # host twin of the devices in any case.
@@ -76,7 +77,7 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=TIMEOUT,
             check=False,
         )
         return LammpsRun(done.returncode, done.stdout, tmp_path)

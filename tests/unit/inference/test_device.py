@@ -81,7 +81,7 @@ def test_any_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) ->
     assert_same(path, "liquid", "float64")
 
 
-@pytest.mark.parametrize("tile", ["16", "7x64", "16x8", "8x512", "8x64x2"])
+@pytest.mark.parametrize("tile", ["16", "7x64", "16x8", "8x512", "8x64x2", "99999999999x16"])
 def test_a_tile_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
     path = random_model(tmp_path / "model.pt")
     monkeypatch.setenv("EKD_TILE", tile)

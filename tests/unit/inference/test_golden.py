@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +13,20 @@ import pytest
 from ekd.errors import ModelFileError
 from ekd.export import upgrade_model
 from ekd.inference import ExportedModel, has_weights, read_metadata, run_self_test
+from ekd.inference.metadata import FORMAT
 from models import with_other_class
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 EXPECTED = json.loads((GOLDEN / "exported-3.json").read_text())
+EXPECTED_4 = json.loads((GOLDEN / "exported-4.json").read_text())
 NAMES = [name for name in EXPECTED if name != "structure"]
 
 
-def check(path: Path, name: str) -> None:
+def check(path: Path, name: str, expected: dict[str, Any] = EXPECTED) -> None:
     # Sums in another order, where another processor has wider vectors; in float32 a few 1e-7 of it.
     scale = 1e-5 if name == "single" else 1e-11
-    found = ExportedModel(path).evaluate(**EXPECTED["structure"])
-    for key, value in EXPECTED[name].items():
+    found = ExportedModel(path).evaluate(**expected["structure"])
+    for key, value in expected[name].items():
         np.testing.assert_allclose(getattr(found, key), value, rtol=scale, atol=scale, err_msg=key)
 
 
@@ -37,6 +40,22 @@ def test_format_3(name: str, tmp_path: Path) -> None:
     check(tmp_path / "new.pt", name)
     before, after = read_metadata(old), read_metadata(tmp_path / "new.pt")
     assert before == after
+
+
+def test_every_format_has_files() -> None:
+    """A change of the format needs golden files of the new one."""
+    assert FORMAT == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_format_4(name: str, tmp_path: Path) -> None:
+    """Nothing is left to upgrade."""
+    path = tmp_path / "student.pt"
+    shutil.copy(GOLDEN / f"exported-4-{name}.pt", path)
+    assert has_weights(path)
+    check(path, name, EXPECTED_4)
+    assert run_self_test(ExportedModel(path)).passed
+    assert not upgrade_model(path)
 
 
 def test_format_2(tmp_path: Path) -> None:
