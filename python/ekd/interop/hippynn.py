@@ -152,7 +152,8 @@ def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
     if not allow_code:
         raise HippynnError(
             f"'{structure}' and '{path.name}' are Python pickles, and reading one runs code that "
-            "is in it; if you trust whoever wrote them, add --allow-code (in Python allow_code=True)"
+            "is in it; if you trust whoever wrote them, add --allow-code (in Python: "
+            "allow_code=True)"
         )
     contents = _unpickle(structure)
     state = _unpickle(path)

@@ -1,6 +1,6 @@
 """Files of ``torch.save``, checked before torch reads them.
 
-``torch.load(weights_only=True)`` runs no code of a file, but it believes the rest of it. It compares
+``torch.load(weights_only=True)`` runs no code of a file, but it believes the rest. It compares
 no checksum, so a flipped bit is another weight, and it takes the size of a tensor from the pickle,
 however long the record that holds the numbers is.
 """

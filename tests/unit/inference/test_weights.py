@@ -72,10 +72,22 @@ def test_the_same_as_its_torchscript(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["arrays"].pop(0), "there is no weight '"),
+        (lambda d: d["arrays"].pop(0), "its weights overlap, or leave numbers to nobody"),
+        (lambda d: array(d, "0.blocks.0.outer.weight").update(name="0.x"), "there is no weight '"),
+        (lambda d: d.update(new=1), "it has the unknown key 'new'"),
+        (lambda d: d["members"][0].update(new=1), "a member has the unknown key 'new'"),
+        (lambda d: d["arrays"][0].update(new=1), "an array has the unknown key 'new'"),
+        (
+            lambda d: d["members"][0].update(n_atom_layers=0),
+            "the network has no use for the weight",
+        ),
         (lambda d: d.pop("arrays"), "the description of its weights cannot be read"),
         (lambda d: d.pop("members"), "the description of its weights cannot be read"),
-        (lambda d: d["members"].clear(), "'n_members' in its metadata is not that of the model"),
+        (lambda d: d["members"].clear(), "belongs to no network of the file"),
+        (
+            lambda d: d["members"].append(d["members"][0]),
+            "'n_members' in its metadata is not that of the model",
+        ),
         (lambda d: d["members"][0].update(cutoff=3.0), "'cutoff' in its metadata is not that of"),
         (lambda d: d["members"][0].update(cusp=[1e-3]), "'n_interactions' in its metadata is not"),
         (
@@ -117,7 +129,7 @@ def test_the_same_as_its_torchscript(tmp_path: Path, dtype: str) -> None:
             "is of type 'float16', expected float32 or float64",
         ),
         (
-            lambda d: array(d, "0.blocks.0.interaction.sensitivities.mu").update(shape=[0]),
+            lambda d: array(d, "0.blocks.0.interaction.sensitivities.mu").update(shape=[1, 6]),
             "has no sensitivities, or too many",
         ),
     ],
