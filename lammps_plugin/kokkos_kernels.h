@@ -193,7 +193,8 @@ int count_unsound(int n, const View& rows, double most) {
 }
 
 // Pairs of owned atoms within the reach of the species of the centre: the closest of each pair of
-// elements, and how many are below the limit. Squares of distances, in tables [n_species, n_species].
+// elements, and how many are below the limit. Squares of distances, in tables [n_species,
+// n_species].
 template <class DeviceType, class Neighbors, class Positions>
 void count_close(int n, const int* n_neighbors, const Neighbors& neighbors, const Positions& x,
                  const int* species, int n_species, const double* reach, const double* limits,

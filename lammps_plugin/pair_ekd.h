@@ -159,9 +159,9 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   bool owners_known_ = false;
   // Where the model runs on a device; there when it was first needed.
   std::unique_ptr<ekd::HostRowsEvaluator> on_device_;
-  bool lists_are_there_ = false;    // those of LAMMPS
+  bool lists_are_there_ = false;             // those of LAMMPS
   const ekd::HostResults* found_ = nullptr;  // of the last step there
-  std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
+  std::vector<double> ghost_rows_;           // forces and virials on their way home, newton off
   // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
   ekd::CommitteeSpread spread_;
   std::vector<double> forces_std_;  // [nlocal], units of this run

@@ -55,8 +55,8 @@ void PairEKD::each_listed_pair(const std::function<void(int, int)>& act) {
 }
 
 // Whether LAMMPS may be asking for the energy of a configuration that is not part of the run. Fixes
-// that try one (gcmc, widom, atom/swap, ...) do so while they, and no others, have reneighboring due
-// at this very step.
+// that try one (gcmc, widom, atom/swap, ...) do so while they, and no others, have reneighboring
+// due at this very step.
 bool PairEKD::is_trial() const {
   for (int k = 0; k < modify->nfix; ++k) {
     const Fix* const fix = modify->fix[k];
@@ -217,8 +217,7 @@ void PairEKD::tell_unseen_pairs() {
   std::string pairs;
   for (std::int64_t i = 0; i < close_.n_species(); ++i)
     for (std::int64_t j = i; j < close_.n_species(); ++j)
-      if (is_mapped[i] && is_mapped[j] &&
-          std::isinf(metadata.training_distances[close_.row(i, j)]))
+      if (is_mapped[i] && is_mapped[j] && std::isinf(metadata.training_distances[close_.row(i, j)]))
         pairs += (pairs.empty() ? "" : ", ") + metadata.elements[i] + "-" + metadata.elements[j];
   if (!pairs.empty() && comm->me == 0)
     error->warning(FLERR,

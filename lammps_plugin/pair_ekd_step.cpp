@@ -97,9 +97,9 @@ void PairEKD::gather_pairs() {
       candidates_.resize(2 * static_cast<std::size_t>(n_neighbors) + 1);
     int* const candidates = candidates_.data();
     int n_candidates = 0;
-    const double reach = is_watching_
-                             ? std::max(kOverlapSquared, close_.reach_squared(species_of_type_[type]))
-                             : kOverlapSquared;
+    const double reach =
+        is_watching_ ? std::max(kOverlapSquared, close_.reach_squared(species_of_type_[type]))
+                     : kOverlapSquared;
     const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
     // Locals: the compiler cannot know that what is written below is not the members themselves.
     std::int64_t* const row = atoms_.neighbors.data() + n;

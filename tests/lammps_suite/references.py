@@ -13,10 +13,18 @@ from pathlib import Path
 
 Rows = list[list[float]]
 
-_BLOCKS = (
-    "skip_tests prerequisites pre_commands post_commands pair_coeff extract init_stress "
-    "init_forces run_stress run_forces"
-).split()
+_BLOCKS = [
+    "skip_tests",
+    "prerequisites",
+    "pre_commands",
+    "post_commands",
+    "pair_coeff",
+    "extract",
+    "init_stress",
+    "init_forces",
+    "run_stress",
+    "run_forces",
+]
 
 
 @dataclass

@@ -148,8 +148,8 @@ std::vector<double> parse_closest_pairs(const Json& pairs, const ModelMetadata& 
                      "'closest_pairs' in the provenance has a pair that is not of two elements of "
                      "the model");
       const bool is_there = pair.at("n_pairs").integer() > 0;
-      const double distance = is_there ? pair.at("distance").number()
-                                       : std::numeric_limits<double>::infinity();
+      const double distance =
+          is_there ? pair.at("distance").number() : std::numeric_limits<double>::infinity();
       reader.require(is_there ? distance >= 0.0 && distance <= metadata.cutoff
                               : pair.at("distance").is(Json::Type::kNull),
                      "a distance of 'closest_pairs' in the provenance is not within the cutoff, or "

@@ -91,8 +91,7 @@ void CloseCounter::update_reach() {
   reach_.assign(n_species_, 0.0);
   for (std::int64_t i = 0; i < n_species_; ++i)
     for (std::int64_t j = 0; j < n_species_; ++j)
-      if (present_[j])
-        reach_[i] = std::max({reach_[i], limits_[row(i, j)], closest_[row(i, j)]});
+      if (present_[j]) reach_[i] = std::max({reach_[i], limits_[row(i, j)], closest_[row(i, j)]});
 }
 
 }  // namespace ekd
