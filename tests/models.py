@@ -50,15 +50,14 @@ def random_model(
 
 def closest_pairs(distances: Mapping[str, float]) -> list[dict[str, object]]:
     """Training data that come so close: Å by pairs such as "H-O"; there are no others in them."""
+    by_pair = {frozenset(pair.split("-")): distance for pair, distance in distances.items()}
     symbols = [symbol(z) for z in ELEMENTS]
-    return [
-        {
-            "elements": [a, b],
-            "n_pairs": 10 if f"{a}-{b}" in distances else 0,
-            "distance": distances.get(f"{a}-{b}"),
-        }
-        for a, b in itertools.combinations_with_replacement(symbols, 2)
-    ]
+    found: list[dict[str, object]] = []
+    for elements in itertools.combinations_with_replacement(symbols, 2):
+        distance = by_pair.get(frozenset(elements))
+        n_pairs = 0 if distance is None else 10
+        found.append({"elements": list(elements), "n_pairs": n_pairs, "distance": distance})
+    return found
 
 
 def random_committee(

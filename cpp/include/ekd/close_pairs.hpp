@@ -16,7 +16,7 @@ namespace ekd {
 // Two atoms that are closer than any of their elements in the training data.
 struct ClosePair {
   std::int64_t species[2];
-  std::int64_t atoms[2];
+  std::int64_t atoms[2];     // of these species, in this order
   double distance;           // Å
   double training_distance;  // Å, of the training data; infinity: they have no such pair
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <mutex>
+#include <tuple>
 
 #include "ekd/parallel.hpp"
 
@@ -22,6 +23,14 @@ std::vector<double> limits_of(const ModelMetadata& metadata) {
   return limits;
 }
 
+// Of pairs that are equally close the one with the first atoms, whatever thread comes upon it.
+void keep_closer(ClosePair& known, const ClosePair& other) {
+  const auto rank = [](const ClosePair& pair) {
+    return std::make_tuple(pair.distance, pair.atoms[0], pair.atoms[1]);
+  };
+  if (rank(other) < rank(known)) known = other;
+}
+
 }  // namespace
 
 std::vector<ClosePair> find_close_pairs(const AtomGraph& graph, const ModelMetadata& metadata) {
@@ -32,36 +41,34 @@ std::vector<ClosePair> find_close_pairs(const AtomGraph& graph, const ModelMetad
   std::vector<double> reach(n_species, 0.0);
   for (std::int64_t k = 0; k < n_species * n_species; ++k)
     reach[k / n_species] = std::max(reach[k / n_species], limits[k]);
-  std::vector<ClosePair> closest(n_species * n_species);
-  for (ClosePair& pair : closest) pair.distance = std::numeric_limits<double>::infinity();
+  const std::vector<ClosePair> none(n_species * n_species,
+                                    {{0, 0}, {0, 0}, std::numeric_limits<double>::infinity(), 0.0});
+  std::vector<ClosePair> closest = none;
   std::mutex mutex;
-  parallel_ranges(
-      graph.n_threads, 0, graph.n_owned, kCentersWorthAThread,
-      [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const std::int64_t species = graph.species[i];
-          for (std::int64_t p = graph.offsets[i]; p < graph.offsets[i + 1]; ++p) {
-            const double* const r = graph.pair_vectors + 3 * p;
-            const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-            if (squared >= reach[species]) continue;
-            const std::int64_t j = graph.neighbors[p];
-            const std::int64_t a = std::min(species, graph.species[j]);
-            const std::int64_t b = std::max(species, graph.species[j]);
-            const std::int64_t row = a * n_species + b;
-            if (squared >= limits[row]) continue;
-            const std::lock_guard lock(mutex);  // close pairs are rare
-            const double distance = std::sqrt(squared);
-            // Of pairs that are equally close the first, whatever thread comes upon it.
-            ClosePair& known = closest[row];
-            const std::int64_t first = std::min(i, j), second = std::max(i, j);
-            if (distance > known.distance) continue;
-            if (distance == known.distance &&
-                std::make_pair(first, second) >= std::make_pair(known.atoms[0], known.atoms[1]))
-              continue;
-            known = {{a, b}, {first, second}, distance, metadata.training_distances[row]};
-          }
-        }
-      });
+  parallel_ranges(graph.n_threads, 0, graph.n_owned, kCentersWorthAThread,
+                  [&](std::int64_t begin, std::int64_t end) {
+                    std::vector<ClosePair> found = none;  // of these centres
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      const std::int64_t a = graph.species[i];
+                      for (std::int64_t p = graph.offsets[i]; p < graph.offsets[i + 1]; ++p) {
+                        const double* const r = graph.pair_vectors + 3 * p;
+                        const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
+                        if (squared >= reach[a]) continue;
+                        const std::int64_t j = graph.neighbors[p];
+                        const std::int64_t b = graph.species[j];
+                        // The other centre of the pair has it too.
+                        if (a > b || (a == b && i > j)) continue;
+                        const std::int64_t row = a * n_species + b;
+                        if (squared >= limits[row]) continue;
+                        keep_closer(
+                            found[row],
+                            {{a, b}, {i, j}, std::sqrt(squared), metadata.training_distances[row]});
+                      }
+                    }
+                    const std::lock_guard lock(mutex);
+                    for (std::size_t row = 0; row < found.size(); ++row)
+                      keep_closer(closest[row], found[row]);
+                  });
   std::erase_if(closest, [](const ClosePair& pair) { return std::isinf(pair.distance); });
   return closest;
 }

@@ -16,7 +16,8 @@ class ClosePair:
 
     Attributes:
         elements: chemical symbols, in the order of the elements of the model.
-        atoms: indices of the atoms; the same twice for an atom and its own periodic image.
+        atoms: indices of the atoms, of these elements; the same twice for an atom and its own
+            periodic image.
         distance: Å.
         training_distance: shortest distance of the two elements in the training data, Å; infinity:
             no such pair is within the cutoff there.

@@ -97,28 +97,23 @@ def expected(run: Sequence[Atoms], limits: dict[tuple[int, int], float]) -> dict
 
 @pytest.mark.on_devices
 @pytest.mark.parametrize(
-    ("parts", "n_ranks"),
+    ("n_interactions", "parts", "n_ranks"),
     [
-        ({}, 1),
-        ({}, 2),
-        ({"newton": "off"}, 1),
-        ({"newton": "off", "before": "comm_style tiled"}, 2),
-        ({"style": "ekd ghosts wide"}, 2),
-        ({"style": "hybrid/overlay ekd zero 3.0"}, 2),
+        (1, {}, 1),
+        (1, {"newton": "off", "before": "comm_style tiled"}, 2),
+        (1, {"style": "hybrid/overlay ekd zero 3.0"}, 2),
+        (2, {}, 2),
+        (2, {"style": "ekd ghosts wide"}, 2),
     ],
 )
-@pytest.mark.parametrize("n_interactions", [1, 2])
 def test_counts(
     run_lammps: RunLammps,
     folder: Path,
     tmp_path: Path,
-    device: str,
+    n_interactions: int,
     parts: dict[str, str],
     n_ranks: int,
-    n_interactions: int,
 ) -> None:
-    if n_interactions == 2 and n_ranks == 1:
-        pytest.skip("the pairs are gathered by the same lines")
     atoms = systems.water_box(3)
     write_data(tmp_path / "box.data", atoms)
     model = folder / f"{n_interactions}.pt"

@@ -66,9 +66,7 @@ def script(model: Path, body: str = "run 5", **parts: str) -> str:
     ("parts", "n_ranks"),
     [
         ({}, 1),
-        ({"newton": "off"}, 1),
-        ({"units": "real"}, 2),
-        ({"newton": "off"}, 2),
+        ({"newton": "off", "units": "real"}, 2),
         ({"style": "hybrid/overlay ekd zero 3.0"}, 2),
     ],
 )
