@@ -87,7 +87,7 @@ sites: setup
 # Where the program of LAMMPS is built: SUITE=/some/folder.
 SUITE ?= build/lammps-suite
 lammps-suite: setup
-	$(BIN)/python tests/lammps_suite/run.py --build $(SUITE)
+	$(BIN)/python tests/lammps_suite/pair_style_suite.py --build $(SUITE)
 
 # What a machine with a GPU lacks; it may have no network.
 gpu-kit: setup

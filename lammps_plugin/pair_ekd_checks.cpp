@@ -149,13 +149,14 @@ void PairEKD::report_forces(double limit) {
   if (std::isinf(largest))
     error->one(
         FLERR,
-        ekd::format("pair_style ekd: the force on atom {} is not finite at step {}; {}: minimize "
-                    "first, or use a smaller timestep",
+        ekd::format("pair_style ekd: the force on atom {} is not finite at step {}; {}. "
+                    "Atoms have come too close or moved too far: minimize first, or use a smaller "
+                    "timestep",
                     name_of(worst), update->ntimestep, closest_contact(worst)));
   error->one(
       FLERR,
       ekd::format("pair_style ekd: the force on atom {} is {:.4g} eV/Angstrom at step {}, above "
-                  "force_max {:.6g}; {}: the simulation has blown up; minimize first, or use a "
+                  "force_max {:.6g}; {}. The simulation has blown up: minimize first, or use a "
                   "smaller timestep, or raise force_max if such forces are meant",
                   name_of(worst), largest / energy_unit_, update->ntimestep, settings_.force_max,
                   closest_contact(worst)));
@@ -199,7 +200,7 @@ std::string PairEKD::closest_contact() {
 void PairEKD::report_energy(int i) {
   error->one(
       FLERR,
-      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; {}: atoms have "
+      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; {}. Atoms have "
                   "come too close or moved too far: minimize first, or use a smaller timestep",
                   name_of(i), update->ntimestep, closest_contact(i)));
 }

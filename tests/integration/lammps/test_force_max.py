@@ -162,7 +162,10 @@ run 5
         assert message in run.error, run.screen[-2000:]
 
 
-def test_forces_that_are_no_numbers(run_lammps: RunLammps, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("factor", "what"), [(1e200, "force on"), (1e307, "energy of")])
+def test_results_that_are_no_numbers(
+    run_lammps: RunLammps, tmp_path: Path, factor: float, what: str
+) -> None:
     """Energies of 1e200 eV are numbers, and the squares of their forces are beyond them."""
     sound = random_model(tmp_path / "sound.pt")
     with zipfile.ZipFile(sound) as file:
@@ -177,7 +180,7 @@ def test_forces_that_are_no_numbers(run_lammps: RunLammps, tmp_path: Path) -> No
             if "energy.weight" in array["name"]:
                 n = int(np.prod(array["shape"]))
                 part = np.frombuffer(changed, np.float64, n, array["offset"])
-                part *= 1e200
+                part *= factor
         return bytes(changed)
 
     rewritten(sound, tmp_path / "large.pt", enlarge)
@@ -186,7 +189,7 @@ def test_forces_that_are_no_numbers(run_lammps: RunLammps, tmp_path: Path) -> No
         run = run_lammps(script(tmp_path / "large.pt", style=style))
         assert run.returncode != 0
         assert re.search(
-            r"the force on atom \d+ \(\w\) is not finite at step 0; its closest contact is atom ",
+            rf"the {what} atom \d+ \(\w\) is not finite at step 0; its closest contact is atom ",
             run.error,
         ), run.screen[-2000:]
 

@@ -12,13 +12,13 @@ sys.path.append(str(FOLDER))
 
 import references  # noqa: E402
 
-import run  # noqa: E402
+import pair_style_suite as suite  # noqa: E402
 
 
 @pytest.mark.parametrize("case", ["one", "three", "emulated-one"])
 def test_reference(case: str) -> None:
-    results = run.drive([FOLDER / f"{case}.yaml"])
-    assert all(result["passed"] for result in results), run.table(results)
+    results = suite.drive([FOLDER / f"{case}.yaml"])
+    assert all(result["passed"] for result in results), suite.table(results)
     checks = dict.fromkeys(result["check"] for result in results)
     assert list(checks) == [
         "newton_on",
@@ -41,11 +41,11 @@ def test_other_forces_fail(tmp_path: Path) -> None:
     for name in ("in.molecules", "data.molecules", "one.pt"):
         (tmp_path / name).symlink_to(FOLDER / name)
     references.write(changed)
-    results = run.drive([changed.path], checks=["newton_on"])
+    results = suite.drive([changed.path], checks=["newton_on"])
     failed = [result["quantity"] for result in results if not result["passed"]]
     assert failed == ["forces"]
-    assert "newton_on" in run.table(results)
-    assert "FAILED" in run.table(results)
+    assert "newton_on" in suite.table(results)
+    assert "FAILED" in suite.table(results)
 
 
 def test_every_reference_has_its_files() -> None:
