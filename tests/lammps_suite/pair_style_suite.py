@@ -1,6 +1,6 @@
 """Checks pair_style ekd as LAMMPS checks its pair styles, and prints a table.
 
-    python tests/lammps_suite/pair_style_suite.py [REFERENCE.yaml ...] [--build FOLDER] [--python PROGRAM]
+    python tests/lammps_suite/pair_style_suite.py [REFERENCE.yaml ...] [--build FOLDER]
 
 First by :mod:`driver`, then by LAMMPS's own test_pair_style, which is built in FOLDER. Exit status
 0: everything passed.

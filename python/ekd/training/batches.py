@@ -193,9 +193,9 @@ class BatchSource:
             counts += np.bincount(rows, minlength=n * n)
             vectors = lists.pair_vectors.astype(np.float64)
             np.minimum.at(squares, rows, np.einsum("pd,pd->p", vectors, vectors))
-        counts, squares = counts.reshape(n, n), squares.reshape(n, n)
-        counts = np.where(np.eye(n, dtype=bool), counts // 2, counts)
-        return counts, np.sqrt(squares)
+        # Of two different elements, a row has either direction of a pair.
+        twice = np.where(np.eye(n, dtype=bool), 2, 1)
+        return counts.reshape(n, n) // twice, np.sqrt(squares.reshape(n, n))
 
     def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating[Any]] | None:
         """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å; None without labels."""

@@ -105,7 +105,7 @@ def test_steps_of_lammps(
 def test_calculations_of_ase(folder: Path, tmp_path: Path) -> None:
     systems.water_box(2).write(tmp_path / "box.xyz")
     done = subprocess.run(
-        [sys.executable, "-c", LOOP, str(folder / "1.pt"), "10000"],
+        [sys.executable, "-c", LOOP, str(folder / "1.pt"), "5000"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -10,9 +10,8 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "lammps_suite"
 sys.path.append(str(FOLDER))
 
-import references  # noqa: E402
-
 import pair_style_suite as suite  # noqa: E402
+import references  # noqa: E402
 
 
 @pytest.mark.parametrize("case", ["one", "three", "emulated-one"])
