@@ -5,6 +5,7 @@ A command prints records as lines of JSON. Parts do not depend on each other but
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
@@ -219,6 +220,16 @@ def _in_python(settings: Settings) -> list[Step]:
     return [_python(settings, "part_python.py", *few)]
 
 
+def _training(settings: Settings) -> list[Step]:
+    # Reading the shipped data takes ASE's readers, and those take SciPy.
+    if importlib.util.find_spec("scipy") is None:
+        raise CannotError("SciPy is not installed here, and is too large for the kit")
+    if not settings.installed:
+        _require(SITE / "ekd" / "lib" / "libekd_torch.so")
+    few = ("--copies", 1, "--seconds", 0, "--batch-size", 1024) if settings.tiny else ()
+    return [_python(settings, "part_training.py", *few)]
+
+
 def _sanitizer(settings: Settings) -> list[Step]:
     _require_card(settings)
     tool = _tool("compute-sanitizer")
@@ -311,6 +322,7 @@ PARTS = (
     Part("silver", 20, _silver),
     Part("lammps", 90, _lammps),
     Part("hippynn", 120, _hippynn),
+    Part("training", 90, _training),
     Part("tiles", 45, _tiles),
     Part("python", 30, _in_python),
     Part("largest", 90, _largest),

@@ -26,11 +26,16 @@ _TESTS = str(Path(__file__).parents[3] / "tests")
 class Epochs:
     """By the modules and the step function of hippynn's ``setup_and_train``, validation left out.
 
+    Args:
+        task: what is trained.
+        device: where.
+
     Raises:
         ImportError: hippynn is not installed.
     """
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, device: torch.device | None = None):
+        self.device = device or torch.device("cpu")
         if _TESTS not in sys.path:
             sys.path.append(_TESTS)
         with warnings.catch_warnings():
@@ -54,6 +59,8 @@ class Epochs:
         copy_weights(task.network(), task.config, network.torch_module, layers)
         # Energies are counted from the reference energies, which are fixed.
         layers.layers[0].weight.requires_grad_(False).zero_()
+        self.modules.model.to(self.device)
+        self.modules.loss.to(self.device)
         self.parameters = [p for p in self.modules.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3)
         self.step = get_step_function(self.optimizer)
@@ -63,14 +70,15 @@ class Epochs:
         """One pass over the training part, or its beginning, as in hippynn's ``training_loop``."""
         self.modules.model.train()
         batches = self.database.make_generator("train", "train", batch_size=BATCH_SIZE)
-        for batch in itertools.islice(batches, n_batches):
+        for on_host in itertools.islice(batches, n_batches):
+            batch = [tensor.to(self.device, non_blocking=True) for tensor in on_host]
             inputs, targets = batch[: self.n_inputs], batch[self.n_inputs :]
             self.step(self.optimizer, self.modules.model, self.modules.loss, inputs, targets)
 
     def loss_and_gradient(self) -> tuple[float, float]:
         """Loss of the first configurations, and the norm of its gradient."""
         generator = self.database.make_generator("train", "eval", batch_size=BATCH_SIZE)
-        batch = next(iter(generator))
+        batch = [tensor.to(self.device) for tensor in next(iter(generator))]
         outputs = self.modules.model(*batch[: self.n_inputs])
         loss = self.modules.loss(*outputs, *batch[self.n_inputs :])[0]
         gradient = torch.autograd.grad(loss, self.parameters)

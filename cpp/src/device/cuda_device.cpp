@@ -74,6 +74,35 @@ class CudaProgram final : public Program {
   std::vector<Cuda::Function> functions_;
 };
 
+class CudaMark final : public Mark {
+ public:
+  CudaMark(const Cuda& cuda, Cuda::Context context, const std::string& device)
+      : cuda_(cuda), context_(context), device_(device) {
+    const Current current(cuda, context);
+    cuda.check(cuda.cuEventCreate(&event_, Cuda::kWithoutTiming), device);
+  }
+  ~CudaMark() override {
+    Cuda::Context ignored;
+    if (cuda_.cuCtxPushCurrent_v2(context_) != 0) return;
+    cuda_.cuEventDestroy_v2(event_);
+    cuda_.cuCtxPopCurrent_v2(&ignored);
+  }
+  void set() override {
+    const Current current(cuda_, context_);
+    cuda_.check(cuda_.cuEventRecord(event_, nullptr), device_);
+  }
+  void wait() override {
+    const Current current(cuda_, context_);
+    cuda_.check(cuda_.cuEventSynchronize(event_), device_);
+  }
+
+ private:
+  const Cuda& cuda_;
+  Cuda::Context context_;
+  std::string device_;
+  Cuda::Event event_ = nullptr;
+};
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int number) : cuda_(Cuda::get()) {
@@ -127,6 +156,39 @@ class CudaDevice final : public Device {
     const Current current(cuda_, context_);
     cuda_.check(cuda_.cuMemsetD8Async(reinterpret_cast<Cuda::Pointer>(memory), 0, bytes, nullptr),
                 name_);
+  }
+
+  void* allocate_host(std::size_t bytes) override {
+    const Current current(cuda_, context_);
+    void* memory = nullptr;
+    const int result = cuda_.cuMemAllocHost_v2(&memory, bytes);
+    if (result == Cuda::kOutOfMemory)
+      throw DeviceError("the system gives no " + std::to_string(bytes >> 20) +
+                        " MiB of page-locked memory for transfers to " + name_ +
+                        "; raise its limit (ulimit -l), or free memory");
+    cuda_.check(result, name_);
+    return memory;
+  }
+  void release_host(void* memory) noexcept override {
+    Cuda::Context ignored;
+    if (cuda_.cuCtxPushCurrent_v2(context_) != 0) return;
+    cuda_.cuMemFreeHost(memory);
+    cuda_.cuCtxPopCurrent_v2(&ignored);
+  }
+  void send(void* to, const void* from, std::size_t bytes) override {
+    const Current current(cuda_, context_);
+    cuda_.check(
+        cuda_.cuMemcpyHtoDAsync_v2(reinterpret_cast<Cuda::Pointer>(to), from, bytes, nullptr),
+        name_);
+  }
+  void fetch(void* to, const void* from, std::size_t bytes) override {
+    const Current current(cuda_, context_);
+    cuda_.check(
+        cuda_.cuMemcpyDtoHAsync_v2(to, reinterpret_cast<Cuda::Pointer>(from), bytes, nullptr),
+        name_);
+  }
+  std::unique_ptr<Mark> make_mark() override {
+    return std::make_unique<CudaMark>(cuda_, context_, name_);
   }
 
   std::unique_ptr<Program> compile(const ProgramKey& key) override {

@@ -140,6 +140,14 @@ const CudaDriver& CudaDriver::get() {
     EKD_FIND(cuMemFree_v2);
     EKD_FIND(cuMemcpyHtoD_v2);
     EKD_FIND(cuMemcpyDtoH_v2);
+    EKD_FIND(cuMemAllocHost_v2);
+    EKD_FIND(cuMemFreeHost);
+    EKD_FIND(cuMemcpyHtoDAsync_v2);
+    EKD_FIND(cuMemcpyDtoHAsync_v2);
+    EKD_FIND(cuEventCreate);
+    EKD_FIND(cuEventRecord);
+    EKD_FIND(cuEventSynchronize);
+    EKD_FIND(cuEventDestroy_v2);
     EKD_FIND(cuMemsetD8Async);
     EKD_FIND(cuModuleLoadData);
     EKD_FIND(cuModuleUnload);

@@ -17,6 +17,7 @@ struct CudaDriver {
   using Module = struct CUmod_st*;
   using Function = struct CUfunc_st*;
   using Stream = struct CUstream_st*;
+  using Event = struct CUevent_st*;
   using Pointer = unsigned long long;
 
   Result (*cuInit)(unsigned);
@@ -31,6 +32,14 @@ struct CudaDriver {
   Result (*cuMemFree_v2)(Pointer);
   Result (*cuMemcpyHtoD_v2)(Pointer, const void*, std::size_t);
   Result (*cuMemcpyDtoH_v2)(void*, Pointer, std::size_t);
+  Result (*cuMemAllocHost_v2)(void**, std::size_t);
+  Result (*cuMemFreeHost)(void*);
+  Result (*cuMemcpyHtoDAsync_v2)(Pointer, const void*, std::size_t, Stream);
+  Result (*cuMemcpyDtoHAsync_v2)(void*, Pointer, std::size_t, Stream);
+  Result (*cuEventCreate)(Event*, unsigned);
+  Result (*cuEventRecord)(Event, Stream);
+  Result (*cuEventSynchronize)(Event);
+  Result (*cuEventDestroy_v2)(Event);
   Result (*cuMemsetD8Async)(Pointer, unsigned char, std::size_t, Stream);
   Result (*cuModuleLoadData)(Module*, const void*);
   Result (*cuModuleUnload)(Module);
@@ -45,6 +54,7 @@ struct CudaDriver {
   static constexpr int kSharedMemory = 97;        // ..._MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
   static constexpr int kDynamicShared = 8;        // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
   static constexpr int kOutOfMemory = 2;          // CUDA_ERROR_OUT_OF_MEMORY
+  static constexpr unsigned kWithoutTiming = 2;   // CU_EVENT_DISABLE_TIMING
 
   // Loaded once. Throws Error: there is no driver.
   static const CudaDriver& get();

@@ -52,6 +52,15 @@ class Program {
   virtual void launch_number(std::size_t kernel, const Launch& launch, const void* argument) = 0;
 };
 
+// A place in the order of what a device does.
+class Mark {
+ public:
+  virtual ~Mark() = default;
+
+  virtual void set() = 0;   // after all that has been called so far
+  virtual void wait() = 0;  // until the device has come there
+};
+
 // Everything happens in the order of the calls, on one stream. An error of the device may come to
 // light in a later call.
 class Device {
@@ -71,6 +80,16 @@ class Device {
   virtual void write(void* to, const void* from, std::size_t bytes) = 0;  // from the host
   virtual void read(void* to, const void* from, std::size_t bytes) = 0;   // to the host; waits
   virtual void clear(void* memory, std::size_t bytes) = 0;
+
+  // Memory of the host that stays where it is, so that the device copies to and from it by itself.
+  // Throws Error: the system gives no more.
+  virtual void* allocate_host(std::size_t bytes) = 0;
+  virtual void release_host(void* memory) noexcept = 0;
+  // As write and read, with such memory, but they return at once: until a mark behind them is
+  // reached, what is sent must not change, and what is fetched is not there.
+  virtual void send(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void fetch(void* to, const void* from, std::size_t bytes) = 0;
+  virtual std::unique_ptr<Mark> make_mark() = 0;
 
   // Throws Error: it does not compile here, with what the compiler said.
   virtual std::unique_ptr<Program> compile(const ProgramKey& key) = 0;

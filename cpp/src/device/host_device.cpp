@@ -12,8 +12,47 @@
 namespace ekd::device {
 namespace {
 
+// Copies that were asked for and have not been made. They are made as late as a device may make
+// them, so that tests see what does not wait.
+class Copies {
+ public:
+  void add(void* to, const void* from, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({to, from, bytes});
+  }
+  void make() {
+    const std::lock_guard lock(mutex_);
+    for (const Copy& copy : waiting_) std::memcpy(copy.to, copy.from, copy.bytes);
+    waiting_.clear();
+  }
+
+ private:
+  struct Copy {
+    void* to;
+    const void* from;
+    std::size_t bytes;
+  };
+  std::mutex mutex_;
+  std::vector<Copy> waiting_;
+};
+
+class HostMark final : public Mark {
+ public:
+  explicit HostMark(std::shared_ptr<Copies> copies) : copies_(std::move(copies)) {}
+  void set() override {}
+  void wait() override { copies_->make(); }
+
+ private:
+  std::shared_ptr<Copies> copies_;
+};
+
 class HostProgram : public Program {
+ public:
+  explicit HostProgram(std::shared_ptr<Copies> copies) : copies_(std::move(copies)) {}
+
+ private:
   void launch_number(std::size_t kernel, const Launch& launch, const void* argument) override {
+    copies_->make();
     // Of 16 bytes each: aligned as on a device.
     shared_.resize((launch.shared_bytes + sizeof(Four<float>) - 1) / sizeof(Four<float>));
     for (int index = 0; index < launch.n_blocks; ++index) {
@@ -24,6 +63,7 @@ class HostProgram : public Program {
 
   virtual void run(std::size_t kernel, const Block& block, const void* argument) const = 0;
 
+  std::shared_ptr<Copies> copies_;
   std::vector<Four<float>> shared_;
 };
 
@@ -36,6 +76,7 @@ class HostProgram : public Program {
 
 template <class T, int C>
 class InferenceProgram final : public HostProgram {
+  using HostProgram::HostProgram;
   using Kernels = Kernel;
   void run(std::size_t kernel, const Block& block, const void* argument) const override {
     switch (static_cast<Kernel>(kernel)) { EKD_EACH_KERNEL(EKD_RUN) }
@@ -44,6 +85,7 @@ class InferenceProgram final : public HostProgram {
 
 template <class T>
 class TrainingProgram final : public HostProgram {
+  using HostProgram::HostProgram;
   using Kernels = TrainingKernel;
   void run(std::size_t kernel, const Block& block, const void* argument) const override {
     switch (static_cast<TrainingKernel>(kernel)) { EKD_EACH_TRAINING_KERNEL(EKD_RUN) }
@@ -74,6 +116,7 @@ class HostDevice final : public Device {
     return memory;
   }
   void release(void* memory) noexcept override {
+    copies_->make();
     const std::lock_guard lock(mutex_);
     if (const auto found = sizes_.find(memory); found != sizes_.end()) {
       used_ -= found->second;
@@ -82,12 +125,27 @@ class HostDevice final : public Device {
     std::free(memory);
   }
   void write(void* to, const void* from, std::size_t bytes) override {
+    copies_->make();
     std::memcpy(to, from, bytes);
   }
   void read(void* to, const void* from, std::size_t bytes) override {
+    copies_->make();
     std::memcpy(to, from, bytes);
   }
-  void clear(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
+  void clear(void* memory, std::size_t bytes) override {
+    copies_->make();
+    std::memset(memory, 0, bytes);
+  }
+
+  void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
+  void release_host(void* memory) noexcept override { release(memory); }
+  void send(void* to, const void* from, std::size_t bytes) override {
+    copies_->add(to, from, bytes);
+  }
+  void fetch(void* to, const void* from, std::size_t bytes) override {
+    copies_->add(to, from, bytes);
+  }
+  std::unique_ptr<Mark> make_mark() override { return std::make_unique<HostMark>(copies_); }
 
   std::unique_ptr<Program> compile(const ProgramKey& key) override {
     return key.single ? compile_for<float>(key) : compile_for<double>(key);
@@ -95,11 +153,11 @@ class HostDevice final : public Device {
 
  private:
   template <class T>
-  static std::unique_ptr<Program> compile_for(const ProgramKey& key) {
-    if (key.training) return std::make_unique<TrainingProgram<T>>();
-    if (key.components == 1) return std::make_unique<InferenceProgram<T, 1>>();
-    if (key.components == 4) return std::make_unique<InferenceProgram<T, 4>>();
-    return std::make_unique<InferenceProgram<T, 9>>();
+  std::unique_ptr<Program> compile_for(const ProgramKey& key) const {
+    if (key.training) return std::make_unique<TrainingProgram<T>>(copies_);
+    if (key.components == 1) return std::make_unique<InferenceProgram<T, 1>>(copies_);
+    if (key.components == 4) return std::make_unique<InferenceProgram<T, 4>>(copies_);
+    return std::make_unique<InferenceProgram<T, 9>>(copies_);
   }
 
   // EKD_EMULATED_MEMORY in the environment is what the device has, in bytes, so that tests see
@@ -108,6 +166,8 @@ class HostDevice final : public Device {
     const char* const text = std::getenv("EKD_EMULATED_MEMORY");
     return text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
   }
+
+  std::shared_ptr<Copies> copies_ = std::make_shared<Copies>();
 
   std::string name_ = "the host (emulated)";
   std::mutex mutex_;

@@ -18,6 +18,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
   DeviceNetwork(const HipnnWeights& weights, std::shared_ptr<device::Device> device,
                 std::int64_t block)
       : device_(std::move(device)),
+        staging_(device_),
         engine_(weights, device_, block),
         has_uncertainty_(weights.uncertainty),
         species_(device_),
@@ -56,7 +57,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
     results.scale = 1.0;
     const bool asked = graph.with_uncertainty && has_uncertainty_;
     double* const uncertainty = asked ? uncertainty_.reserve_cleared(graph.n_owned) : nullptr;
-    HostExchange by_host(*device_, exchange, graph.n_atoms, rows_);
+    HostExchange by_host(staging_, exchange, graph.n_atoms, graph.n_owned, rows_);
     engine_.evaluate(atoms, &pairs, by_host, results, uncertainty);
 
     Evaluation found;
@@ -122,6 +123,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
   }
 
   std::shared_ptr<device::Device> device_;
+  device::Staging staging_;
   DeviceEngine<T> engine_;
   bool has_uncertainty_;
   device::Array<int> species_;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../device/device.hpp"
+#include "../device/staging.hpp"
 #include "ekd/device_rows.hpp"
 #include "ekd/network.hpp"
 
@@ -12,30 +12,41 @@ namespace ekd {
 
 class HostExchange final : public DeviceExchange {
  public:
+  // Owned atoms come first, ghosts after them.
   // memory: for the rows, kept by the caller from one evaluation to the next.
-  HostExchange(device::Device& device, GhostExchange& exchange, std::int64_t n_atoms,
-               std::vector<double>& memory)
-      : device_(device), exchange_(exchange), n_atoms_(n_atoms), memory_(memory) {}
+  HostExchange(device::Staging& staging, GhostExchange& exchange, std::int64_t n_atoms,
+               std::int64_t n_owned, std::vector<double>& memory)
+      : staging_(staging),
+        exchange_(exchange),
+        n_atoms_(n_atoms),
+        n_owned_(n_owned),
+        memory_(memory) {}
 
   bool is_needed() const override { return exchange_.is_needed(); }
 
   void copy_to_ghosts(void* rows, std::int64_t width, bool is_single) override {
     if (!exchange_.is_needed()) return;
-    const std::size_t bytes =
-        static_cast<std::size_t>(n_atoms_ * width) * (is_single ? sizeof(float) : sizeof(double));
-    memory_.resize(bytes / sizeof(double) + 1);
-    if (bytes > 0) device_.read(memory_.data(), rows, bytes);
     if (is_single)
-      exchange_.copy_to_ghosts({reinterpret_cast<float*>(memory_.data()), width});
+      pass(static_cast<float*>(rows), width);
     else
-      exchange_.copy_to_ghosts({memory_.data(), width});
-    if (bytes > 0) device_.write(rows, memory_.data(), bytes);
+      pass(static_cast<double*>(rows), width);
   }
 
  private:
-  device::Device& device_;
+  template <class T>
+  void pass(T* rows, std::int64_t width) {
+    const auto n = static_cast<std::size_t>(n_atoms_ * width);
+    const auto owned = static_cast<std::size_t>(n_owned_ * width);
+    memory_.resize(n * sizeof(T) / sizeof(double) + 1);
+    T* const here = reinterpret_cast<T*>(memory_.data());
+    staging_.download(here, rows, owned);
+    exchange_.copy_to_ghosts({here, width});
+    staging_.upload(rows + owned, here + owned, n - owned);
+  }
+
+  device::Staging& staging_;
   GhostExchange& exchange_;
-  std::int64_t n_atoms_;
+  std::int64_t n_atoms_, n_owned_;
   std::vector<double>& memory_;
 };
 

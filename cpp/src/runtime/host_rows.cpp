@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "../device/device.hpp"
+#include "../device/staging.hpp"
 #include "ekd/device_rows.hpp"
 #include "ekd/error.hpp"
 #include "host_exchange.hpp"
@@ -15,6 +15,7 @@ struct HostRowsEvaluator::Parts {
   Parts(ExportedModel& the_model, std::shared_ptr<device::Device> the_device)
       : model(the_model),
         on(std::move(the_device)),
+        staging(on),
         species(on),
         owners(on),
         counts(on),
@@ -29,9 +30,9 @@ struct HostRowsEvaluator::Parts {
 
   ExportedModel& model;
   std::shared_ptr<device::Device> on;
+  device::Staging staging;
   DeviceAtoms atoms;
   HostResults results, of_member;
-  std::vector<int> columns;       // the list, one column after the other
   std::vector<double> exchanged;  // what passes through the host
   device::Array<int> species, owners, counts, neighbors;
   device::Array<double> positions, energies, forces, virial, atomic_virials, centroid_virials,
@@ -53,21 +54,38 @@ void HostRowsEvaluator::set_rows(const HostRows& rows) {
   atoms = {};
   atoms.n_atoms = static_cast<int>(rows.n_atoms);
   atoms.n_owned = atoms.n_centers = static_cast<int>(rows.n_owned);
-  atoms.species = p.species.set(rows.species, rows.n_atoms);
-  if (rows.owners != nullptr) atoms.owners = p.owners.set(rows.owners, rows.n_atoms);
-  atoms.counts = p.counts.set(rows.counts, rows.n_owned);
+  const auto send = [&p](device::Array<int>& to, const int* from, std::int64_t n) {
+    int* const sent = to.reserve(n);
+    p.staging.upload(sent, from, n);
+    return sent;
+  };
+  atoms.species = send(p.species, rows.species, rows.n_atoms);
+  if (rows.owners != nullptr) atoms.owners = send(p.owners, rows.owners, rows.n_atoms);
+  atoms.counts = send(p.counts, rows.counts, rows.n_owned);
   for (std::int64_t i = 0; i < rows.n_owned; ++i)
     atoms.most_neighbors = std::max(atoms.most_neighbors, rows.counts[i]);
-  // Column by column, so that threads side by side read numbers side by side. Atoms are taken
-  // together that share a line of the cache.
+  // Column by column, so that threads side by side read numbers side by side. As many columns
+  // travel together as a line of the cache holds of a row, or as fit into 64 MiB.
   constexpr std::int64_t kLine = 16;
+  constexpr std::int64_t kMostTogether = std::int64_t(16) << 20;
   const std::int64_t n = rows.n_owned;
-  p.columns.resize(static_cast<std::size_t>(n) * atoms.most_neighbors);
-  for (std::int64_t first = 0; first < n; first += kLine)
-    for (int k = 0; k < atoms.most_neighbors; ++k)
-      for (std::int64_t i = first; i < std::min(first + kLine, n); ++i)
-        p.columns[k * n + i] = k < rows.counts[i] ? rows.rows[i][k] : 0;
-  atoms.neighbors = p.neighbors.set(p.columns.data(), p.columns.size());
+  const std::int64_t together =
+      std::clamp<std::int64_t>(kMostTogether / std::max<std::int64_t>(n, 1), 1, kLine);
+  const auto size = static_cast<std::size_t>(n) * atoms.most_neighbors;
+  int* const neighbors = p.neighbors.reserve(size);
+  p.staging.upload(
+      neighbors, size,
+      [&](std::size_t start, std::size_t here, int* columns) {
+        const std::int64_t first_column = static_cast<std::int64_t>(start) / n;
+        const std::int64_t n_columns = static_cast<std::int64_t>(here) / n;
+        for (std::int64_t first = 0; first < n; first += kLine)
+          for (std::int64_t k = 0; k < n_columns; ++k)
+            for (std::int64_t i = first; i < std::min(first + kLine, n); ++i)
+              columns[k * n + i] =
+                  first_column + k < rows.counts[i] ? rows.rows[i][first_column + k] : 0;
+      },
+      static_cast<std::size_t>(together * n));
+  atoms.neighbors = neighbors;
   atoms.row_stride = 1;
   atoms.column_stride = n;
 }
@@ -79,8 +97,10 @@ const HostResults& HostRowsEvaluator::evaluate(
   DeviceAtoms& atoms = p.atoms;
   const auto n_atoms = static_cast<std::size_t>(atoms.n_atoms);
   const auto n_owned = static_cast<std::size_t>(atoms.n_owned);
-  atoms.positions = p.positions.set(positions, 3 * n_atoms);
-  HostExchange by_host(*p.on, exchange, atoms.n_atoms, p.exchanged);
+  double* const sent = p.positions.reserve(3 * n_atoms);
+  p.staging.upload(sent, positions, 3 * n_atoms);
+  atoms.positions = sent;
+  HostExchange by_host(p.staging, exchange, atoms.n_atoms, atoms.n_owned, p.exchanged);
   const std::vector<DeviceRows*> members = p.model.on_device();
 
   DeviceResults results;
@@ -98,8 +118,8 @@ const HostResults& HostRowsEvaluator::evaluate(
   const auto fetch = [&](HostResults& to) {
     to.energies.resize(n_owned);
     to.forces.resize(3 * n_atoms);
-    p.energies.get(to.energies.data(), n_owned);
-    p.forces.get(to.forces.data(), 3 * n_atoms);
+    p.staging.download(to.energies.data(), p.energies.data(), n_owned);
+    p.staging.download(to.forces.data(), p.forces.data(), 3 * n_atoms);
   };
   HostResults& found = p.results;
   if (!each_member) {
@@ -121,10 +141,10 @@ const HostResults& HostRowsEvaluator::evaluate(
       each_member(p.of_member);
     }
   }
-  const auto fetch_if = [](bool asked, std::vector<double>& to, const device::Array<double>& from,
-                           std::size_t n) {
+  const auto fetch_if = [&p](bool asked, std::vector<double>& to, const device::Array<double>& from,
+                             std::size_t n) {
     to.resize(asked ? n : 0);
-    if (asked) from.get(to.data(), n);
+    if (asked) p.staging.download(to.data(), from.data(), n);
   };
   fetch_if(request.virial, found.virial, p.virial, 6);
   fetch_if(request.atomic_virials, found.atomic_virials, p.atomic_virials, 6 * n_atoms);
