@@ -80,8 +80,8 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
   Settings settings;
   for (std::size_t k = 0; k < words.size(); k += 2) {
     const std::string& keyword = words[k];
-    const auto known = {"block",     "committee_every", "device",    "energy", "force_max", "ghosts",
-                        "precision", "self_test",       "sha256"};
+    const auto known = {"block",  "committee_every", "device",    "energy", "force_max",
+                        "ghosts", "precision",       "self_test", "sha256"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(
           FLERR,
@@ -484,7 +484,7 @@ static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error)
   if (length < 0 || length > kLongest)
     error->all(FLERR,
                ekd::format("pair_style ekd: the restart file holds a text of {} bytes, expected up "
-                           "to {}; it is damaged, or of another version of ekd",
+                           "to {}; it is damaged, or of another version of ekd [EKD-PAIR-015]",
                            length, kLongest));
   return read_text(length, file, me, world, error);
 }
