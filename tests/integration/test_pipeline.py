@@ -327,7 +327,9 @@ def test_one_stage_is_reproduced_from_results_of_others(
     shutil.rmtree(folder / "student")
     found = runner.invoke(app, ["reproduce", str(folder), "--stages", "export", "--quiet"])
     assert found.exit_code == 1
-    assert "is missing, a result of 'distill' that is needed; reproduce 'distill' too" in found.output
+    assert (
+        "is missing, a result of 'distill' that is needed; reproduce 'distill' too" in found.output
+    )
 
 
 def test_other_results_are_an_exit_status(
@@ -365,6 +367,7 @@ def test_reproduction_refuses_other_inputs(
     assert found.exit_code == 1
     assert f"data.path: '{tmp_path / 'train.h5'}' is not the file that the run" in found.output
     assert f"test.path: '{tmp_path / 'test.h5'}' is missing" in found.output
+    assert "[EKD-RUN-020]" in found.output
     (tmp_path / "train.h5").unlink()
     Reproduction(folder, inputs=untouched.parent)
     with pytest.raises(EKDError, match="is not a folder; name the folder of the input files"):
@@ -377,7 +380,9 @@ def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_pa
     changed = folder / "evaluation" / "metrics.json"
     text = changed.read_text()
     changed.write_text(text + " ")
-    with pytest.raises(DataError, match=r"'evaluate' in .* have changed .*: evaluation/metrics"):
+    with pytest.raises(
+        DataError, match=r"'evaluate' in .* have changed .*: evaluation/metrics.*EKD-RUN-021"
+    ):
         Reproduction(folder, ["evaluate"])
     Reproduction(folder, ["export"])
     changed.write_text(text)
@@ -388,19 +393,21 @@ def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_pa
         Reproduction(folder, ["lammps"])
     resolved = folder / "config.resolved.toml"
     resolved.write_text(resolved.read_text().replace("duration = 0.01", "duration = 0.02"))
-    with pytest.raises(ConfigError, match="has other settings than"):
+    with pytest.raises(ConfigError, match=r"has other settings than.*EKD-RUN-019"):
         Reproduction(folder)
 
 
 def test_reproduction_refuses_folders_and_stages(untouched: Path, tmp_path: Path) -> None:
-    with pytest.raises(EKDError, match=r"no '.*manifest.json'; name the output folder of a run"):
+    with pytest.raises(EKDError, match=r"no '.*manifest.json'; name the output .*EKD-RUN-016"):
         Reproduction(tmp_path)
     with pytest.raises(EKDError, match="there is no stage 'taste'; expected some of pool, "):
         Reproduction(untouched, ["taste"])
-    with pytest.raises(EKDError, match=r"'pool' is not complete in .* which has train, label"):
+    with pytest.raises(
+        EKDError, match=r"'pool' is not complete in .* which has train.*EKD-RUN-018"
+    ):
         Reproduction(untouched, ["pool"])
     reproduction = Reproduction(untouched, ["export"])
-    with pytest.raises(EKDError, match=r"lies in .* choose another one with --output"):
+    with pytest.raises(EKDError, match=r"lies in .* choose another one with .*EKD-RUN-017"):
         reproduction.run(untouched / "again")
     (tmp_path / "file").touch()
     with pytest.raises(EKDError, match="file' is a file; name a folder"):

@@ -345,7 +345,7 @@ LISTED = (
         "energy in Hartree that ASE has converted",
         "outputs of programs",
         text("x.out", ORCA.format(note="", end="ORCA TERMINATED NORMALLY")),
-        Refused("'orca-output'.*eV.*energy_unit"),
+        Refused("'orca-output'.*eV.*energy_unit.*EKD-DATA-049"),
         {"format": "orca-output", "energy_unit": "Hartree"},
     ),
     (

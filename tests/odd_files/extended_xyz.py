@@ -106,7 +106,7 @@ LISTED = (
         "decimal commas",
         "German and French locales",
         frame(f"{PLAIN} {E}").replace("0.7", "0,7"),
-        Refused("'0,757000'.*decimal comma"),
+        Refused("'0,757000'.*decimal comma.*EKD-DATA-075"),
     ),
     (
         "numbers that did not fit",
@@ -134,7 +134,7 @@ LISTED = (
         "key twice",
         "scripts that append what is there already",
         frame(f"{PLAIN} {E} energy=-2000.0"),
-        Refused("'energy' twice"),
+        Refused("'energy' twice.*EKD-DATA-073"),
     ),
     (
         "key twice with one value",
@@ -165,7 +165,7 @@ LISTED = (
         "lower-case lattice",
         "scripts of people",
         frame(f"{PLAIN} {E} " + BOX.replace("Lattice", "lattice")),
-        Refused("'lattice'.*expected 'Lattice'"),
+        Refused("'lattice'.*expected 'Lattice'.*EKD-DATA-074"),
     ),
     (
         "cell instead of Lattice",
@@ -239,7 +239,7 @@ LISTED = (
         "ghost atoms",
         "counterpoise corrections, NICS",
         frame(f"{PLAIN} {E}", symbols="O H Bq"),
-        Refused("'Bq'.*ghost"),
+        Refused("'Bq'.*ghost.*EKD-DATA-047"),
     ),
     (
         "dummy atoms",
@@ -263,7 +263,7 @@ LISTED = (
         "energy of every atom as the energy",
         "potentials that decompose the energy",
         frame(f"{PLAIN}:energy:R:1", columns=[[-2000.0], [-40.0], [-38.0]]),
-        Refused("'energy'.*one number for every atom"),
+        Refused("'energy'.*one number for every atom.*EKD-DATA-026"),
     ),
     # ------------------------------------------------------------------------------ energies
     (
@@ -345,7 +345,7 @@ LISTED = (
         "energy per atom",
         "Materials Project, scripts of people",
         frame(f"{PLAIN} energy_per_atom=-692.8"),
-        Refused("'energy_per_atom'.*per atom.*total"),
+        Refused("'energy_per_atom'.*per atom.*total.*EKD-DATA-077"),
         {"energy": "energy_per_atom"},
     ),
     (
@@ -380,7 +380,7 @@ LISTED = (
         "two methods",
         "files joined with cat",
         frames([f"{TWO[0]} method=PBE", f"{TWO[1]} method=B3LYP"]),
-        Refused("'method'.*'B3LYP' \\(1\\), 'PBE' \\(1\\).*where"),
+        Refused("'method'.*'B3LYP' \\(1\\), 'PBE' \\(1\\).*where.*EKD-DATA-083"),
     ),
     (
         "two methods, one is chosen",
@@ -413,7 +413,7 @@ LISTED = (
         "ions among neutral molecules",
         "SPICE, OMol25, proton transfer",
         frames([f"{TWO[0]} charge=0", f"{TWO[1]} charge=1"]),
-        Refused("1 of 2 configurations .* charge.*states='neutral'"),
+        Refused("1 of 2 configurations .* charge.*states='neutral'.*EKD-DATA-080"),
     ),
     (
         "ions are left out",
@@ -451,7 +451,13 @@ LISTED = (
         "triplets among singlets",
         "carbenes, oxygen",
         frames([f"{TWO[0]} multiplicity=1", f"{TWO[1]} multiplicity=3"]),
-        Refused("1 of 2 configurations .* multiplicity"),
+        Refused("1 of 2 configurations .* multiplicity.*EKD-DATA-080"),
+    ),
+    (
+        "spins of 0 and 1",
+        "files that were put together",
+        frames([f"{TWO[0]} charge=0 spin=0", f"{TWO[1]} charge=0 spin=1"]),
+        Refused("'spin'.*triplets, or singlets.*EKD-DATA-084"),
     ),
     (
         "electrons are counted",
@@ -472,7 +478,7 @@ LISTED = (
         "gradient in a column",
         "Psi4, PySCF, Turbomole",
         frame(f"{PLAIN}:gradient:R:3 {E}", columns=-F0),
-        Refused("'gradient'.*gradients=True"),
+        Refused("'gradient'.*gradients=True.*EKD-DATA-078"),
         {"forces": "gradient"},
     ),
     (
@@ -605,13 +611,13 @@ LISTED = (
         "last frame is cut off between two lines",
         "jobs that were killed, disks that were full",
         "".join(frames(TWO).splitlines(keepends=True)[:-1]),
-        Refused("frame 2 .*2 of 3 atoms.*cut off"),
+        Refused("frame 2 .*2 of 3 atoms.*cut off.*EKD-DATA-072"),
     ),
     (
         "last frame is cut off in a line",
         "jobs that were killed, disks that were full",
         frames(TWO)[:-15],
-        Refused("frame 2 .*has 3 columns; expected 4.*cut off"),
+        Refused("frame 2 .*has 3 columns; expected 4.*cut off.*EKD-DATA-072"),
     ),
     (
         "last frame is cut off after the number",
@@ -629,7 +635,7 @@ LISTED = (
         "more atoms than said",
         "files edited by hand",
         frames(TWO).replace("3\n", "2\n", 1),
-        Refused("line 5 .*expected the number of atoms"),
+        Refused("line 5 .*expected the number of atoms.*EKD-DATA-071"),
     ),
 )
 
@@ -675,12 +681,12 @@ ODD_FILES = (
         "pointer of Git LFS",
         "repositories cloned without git-lfs",
         text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"),
-        Refused("Git LFS.*git lfs pull"),
+        Refused("Git LFS.*git lfs pull.*EKD-DATA-087"),
     ),
     OddFile(
         "web page",
         "downloads behind a login",
         text("<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n"),
-        Refused("web page"),
+        Refused("web page.*EKD-DATA-087"),
     ),
 )

@@ -182,7 +182,7 @@ LISTED = (
         "molecules of several sizes as objects",
         "lists given to numpy.array",
         ragged,
-        Refused("'R'.*pickled"),
+        Refused("'R'.*pickled.*EKD-DATA-086"),
     ),
     ("true and false as atomic numbers", "masks", npz(z=[True] * 3), Refused("is of type bool")),
     ("NaN energies", "pandas", npz(E=[E[0], np.nan]), Read(EV[:1], n_dropped=1)),
@@ -297,7 +297,7 @@ LISTED = (
         "value that is nowhere is chosen",
         "typing errors",
         npz(temperature=[300, 500]),
-        Refused("temperature.*'700'.*300 \\(1\\), 500 \\(1\\)"),
+        Refused("temperature.*'700'.*300 \\(1\\), 500 \\(1\\).*EKD-DATA-082"),
         {"where": {"temperature": "700"}},
     ),
     (

@@ -107,8 +107,9 @@ def test_gradients_instead_of_forces(test_dataset: Dataset) -> None:
     ],
 )
 def test_what_is_no_selection(given: dict[str, Any], expected: str) -> None:
-    with pytest.raises(DataError, match=expected):
+    with pytest.raises(DataError, match=expected) as error:
         check_request(Request(**given))
+    assert error.value.code == "EKD-DATA-081"
 
 
 @pytest.mark.parametrize(

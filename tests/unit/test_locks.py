@@ -105,7 +105,7 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(EKDError, match="is a file, and a folder is needed"),
+        pytest.raises(EKDError, match=r"is a file, and a folder is needed.*EKD-RUN-012"),
         locked_folder(tmp_path / "file"),
     ):
         pass

@@ -258,8 +258,8 @@ class Reproduction:
                 )
             if missing and stage in self.kept:
                 raise DataError(
-                    f"'{self.folder / missing[0]}' is missing, a result of '{stage}' that is needed; "
-                    f"reproduce '{stage}' too",
+                    f"'{self.folder / missing[0]}' is missing, a result of '{stage}' that is "
+                    f"needed; reproduce '{stage}' too",
                     code="EKD-RUN-021",
                 )
 

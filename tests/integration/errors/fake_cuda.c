@@ -44,6 +44,24 @@ int cuMemcpyDtoH_v2(void* to, unsigned long long from, size_t bytes) {
   memcpy(to, (void*)from, bytes);
   return 0;
 }
+int cuMemAllocHost_v2(void** memory, size_t bytes) {
+  *memory = malloc(bytes);
+  return 0;
+}
+int cuMemFreeHost(void* memory) {
+  free(memory);
+  return 0;
+}
+int cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void* stream) {
+  return cuMemcpyHtoD_v2(to, from, bytes);
+}
+int cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, void* stream) {
+  return cuMemcpyDtoH_v2(to, from, bytes);
+}
+int cuEventCreate(void** event, unsigned flags) { return 0; }
+int cuEventRecord(void* event, void* stream) { return 0; }
+int cuEventSynchronize(void* event) { return 0; }
+int cuEventDestroy_v2(void* event) { return 0; }
 int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, void* stream) {
   memset((void*)to, value, bytes);
   return 0;

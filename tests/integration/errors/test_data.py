@@ -192,7 +192,7 @@ def test_prepared_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         pickle.loads(sent)
     refused("EKD-DATA-065", "prepare", tmp_path / "in.xyz", "-o", path, "--drop-duplicates")
     with Staging(tmp_path / ".q.h5.work", {}, has_forces=False):
-        refused("EKD-DATA-070", "prepare", tmp_path / "in.xyz", "-o", tmp_path / "q.h5")
+        refused("EKD-RUN-010", "prepare", tmp_path / "in.xyz", "-o", tmp_path / "q.h5")
     with h5py.File(path, "a") as file:
         file["energies"][0] += 1.0
     with expect("EKD-DATA-019"):

@@ -125,6 +125,8 @@ def test_files(exported: Path, tmp_path: Path) -> None:
         read_metadata(other_format(exported, tmp_path / "future.pt", "99"))
     with expect("EKD-MODEL-010"):
         ekd.ExportedModel(exported, sha256="0" * 64)
+    with expect("EKD-MODEL-011"):
+        ekd.ExportedModel(exported, sha256="")
 
     def operators(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_metadata.json":

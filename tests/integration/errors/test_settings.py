@@ -16,7 +16,8 @@ import trainings
 from ekd.config import MemberConfig, PoolConfig, TrainingConfig, WallConfig, load_config
 from ekd.distillation import labelling
 from ekd.evaluation.curves import coordinates
-from ekd.files import atomic_write
+from ekd.files import atomic_write, remove
+from ekd.pipeline.content import content_sha256
 from ekd.pipeline.record import Record
 from ekd.pipeline.stages import Existing, Pipeline
 from ekd.training.parallel import Group
@@ -237,6 +238,21 @@ def test_runs(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr("ekd.cli.quickstart.resources.files", lambda name: tmp_path)
         refused("EKD-BUILD-020", "quickstart", "--output", tmp_path / "demo")
+
+
+def test_results_that_cannot_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{")
+    with expect("EKD-RUN-013"):
+        content_sha256(tmp_path / "metrics.json")
+
+
+def test_files_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def protected(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("ekd.files.shutil.rmtree", protected)
+    with expect("EKD-RUN-011"):
+        remove(tmp_path)
 
 
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:

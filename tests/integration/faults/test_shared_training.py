@@ -105,6 +105,6 @@ def test_one_of_two_ends(folder: Path) -> None:
     processes[1].communicate()
     assert processes[0].returncode == 1, output
     assert "another process of this training has ended, or does not answer" in output
-    assert "start the same again with --resume" in output
+    assert "start the same command again with --resume [EKD-TRAINING-004]" in output
     assert "Traceback" not in output
     assert len(torch.load(checkpoint, weights_only=True)["history"]) > n_epochs

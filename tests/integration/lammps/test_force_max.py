@@ -13,6 +13,7 @@ from ase import Atoms
 
 import systems
 from ekd.calculator import EKDCalculator
+from ekd.errors import find_code
 from lammps_runs import RunLammps, write_data
 from models import random_model, rewritten
 
@@ -160,6 +161,7 @@ run 5
         assert run.returncode != 0
         message = "the position of atom 5 (H) is not finite at step 1;"
         assert message in run.error, run.screen[-2000:]
+        assert find_code(run.error) == "EKD-PAIR-027"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,8 @@ def test_results_that_are_no_numbers(
             rf"the {what} atom \d+ \(\w\) is not finite at step 0; its closest contact is atom ",
             run.error,
         ), run.screen[-2000:]
+        code = "EKD-PAIR-028" if what == "force on" else "EKD-PAIR-022"
+        assert find_code(run.error) == code
 
 
 @pytest.mark.parametrize(

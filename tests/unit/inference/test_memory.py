@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ekd.errors import find_code
 from models import random_model
 
 # A box of argon-like carbon, evaluated in a process that may have so many MiB more than it has. The
@@ -98,6 +99,7 @@ def test_not_even_the_smallest(model: Path) -> None:
     found = run(model, "cpu", 20, 10, "one structure")
     assert found["error"] == "MemoryError"
     assert "there is not enough memory for" in found["message"]
+    assert find_code(found["message"]) == "EKD-DEVICE-018"
 
 
 def test_memory_of_a_device(model: Path) -> None:

@@ -218,6 +218,7 @@ def test_command_line(
     refused = runner.invoke(app, command)
     assert refused.exit_code == 1
     assert "add --allow-code" in refused.output
+    assert "[EKD-HIPPYNN-010]" in refused.output
     command.append("--allow-code")
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output

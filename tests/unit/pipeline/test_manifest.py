@@ -142,13 +142,15 @@ def test_command_lines_have_no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"stages": {}}', '{"format": 1, "other": 2}'])
 def test_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(EKDError, match=r"manifest.json' is damaged .*remove it to continue"):
+    with pytest.raises(
+        EKDError, match=r"manifest.json' is damaged .*remove it to continue.*EKD-RUN-014"
+    ):
         Manifest.load(tmp_path / "manifest.json")
 
 
 def test_manifest_of_the_future_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(EKDError, match="manifest format 99, expected 1; use the version of ekd"):
+    with pytest.raises(EKDError, match=r"format 99, expected 1; use the version .*EKD-RUN-015"):
         Manifest.load(tmp_path / "manifest.json")
 
 

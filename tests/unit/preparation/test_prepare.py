@@ -391,8 +391,9 @@ def test_what_a_file_says_of_its_configurations(tmp_path: Path) -> None:
     assert len(dataset) == 2
     assert summary.dropped["not_selected"] == 3
     assert summary.dropped["no_energy"] == 0
-    message = refusal(tmp_path / "a.h5", tmp_path / "b.h5", states="all")
-    assert "a.h5' is prepared, and does not keep what where and states select by" in message
+    with pytest.raises(DataError, match="does not keep what where and states select") as error:
+        prepare_dataset(tmp_path / "a.h5", tmp_path / "b.h5", states="all", progress=False)
+    assert error.value.code == "EKD-DATA-085"
 
 
 def test_nothing_is_forgotten_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,8 +285,8 @@ def _check_states(request: Request, seen: Observed, path: Path) -> list[str]:
     for text, n in others.items():
         counts[names[text]] = counts.get(names[text], 0) + n
     raise DataError(
-        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets according to "
-        f"the file: {listed(counts)}. Models do not know charge and spin, and would mix them "
+        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets according "
+        f"to the file: {listed(counts)}. Models do not know charge and spin, and would mix them "
         "up. Leave these configurations out with states='neutral', or keep them on purpose with "
         "states='all'",
         code="EKD-DATA-080",
