@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from ase import Atoms
 
 from ekd.config import HIPNNConfig
+from ekd.elements import symbol
 from ekd.export import export_model
 from ekd.models import HIPNN
 from ekd.neighbor_list import NeighborList, neighbor_list
@@ -33,12 +35,29 @@ def random_network(
 
 
 def random_model(
-    path: Path, dtype: str = "float64", n_hidden: int | None = None, **settings: object
+    path: Path,
+    dtype: str = "float64",
+    n_hidden: int | None = None,
+    closest: Mapping[str, float] | None = None,
+    **settings: object,
 ) -> Path:
-    """Export a random network to ``path``."""
+    """Export a random network to ``path``; ``closest`` is for :func:`closest_pairs`."""
     network, config = random_network(n_hidden=n_hidden, **settings)
-    export_model(network, path, config=config, dtype=dtype)
+    provenance = [] if closest is None else [{"closest_pairs": closest_pairs(closest)}]
+    export_model(network, path, config=config, dtype=dtype, provenance=provenance)
     return path
+
+
+def closest_pairs(distances: Mapping[str, float]) -> list[dict[str, object]]:
+    """Training data that come so close: Å by pairs such as "H-O"; there are no others in them."""
+    by_pair = {frozenset(pair.split("-")): distance for pair, distance in distances.items()}
+    symbols = [symbol(z) for z in ELEMENTS]
+    found: list[dict[str, object]] = []
+    for elements in itertools.combinations_with_replacement(symbols, 2):
+        distance = by_pair.get(frozenset(elements))
+        n_pairs = 0 if distance is None else 10
+        found.append({"elements": list(elements), "n_pairs": n_pairs, "distance": distance})
+    return found
 
 
 def random_committee(

@@ -15,7 +15,8 @@ _Arrays: TypeAlias = tuple[
     NDArray[np.int64],
 ]
 
-# Energy, atomic energies, forces, virial, energies of the members, forces_std, uncertainty.
+# Energy, atomic energies, forces, virial, energies of the members, forces_std, uncertainty, close
+# pairs: two species, two atoms, distance, that of the training data.
 _Results: TypeAlias = tuple[
     float,
     NDArray[np.float64],
@@ -24,9 +25,10 @@ _Results: TypeAlias = tuple[
     NDArray[np.float64],
     NDArray[np.float64],
     NDArray[np.float64],
+    list[tuple[int, int, int, int, float, float]],
 ]
 
-# The same of every structure of a batch.
+# The same of every structure of a batch, but for the close pairs.
 _BatchResults: TypeAlias = tuple[
     NDArray[np.float64],
     NDArray[np.float64],

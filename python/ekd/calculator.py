@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from typing import Any, ClassVar
 
 from ase import Atoms
@@ -10,8 +12,8 @@ from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ekd.error_estimates import NAMES, EstimatingCalculator
-from ekd.errors import ConfigError, StructureError
-from ekd.inference import ExportedModel
+from ekd.errors import ConfigError, ExtrapolationWarning, StructureError
+from ekd.inference import ClosePair, ExportedModel
 
 
 class EKDCalculator(EstimatingCalculator):
@@ -24,6 +26,9 @@ class EKDCalculator(EstimatingCalculator):
     ``error_estimates["energy_std"]``; students that have learned which error to expect of
     their forces tell it as ``error_estimates["uncertainty"]``. See
     :class:`ekd.error_estimates.EstimatingCalculator`.
+
+    Where two atoms come closer than any of their elements in the training data of the model, there
+    is an :class:`ekd.errors.ExtrapolationWarning`, once for each pair of elements.
 
     ``parameters`` holds ``model`` (absolute path), ``sha256`` (of the file), ``device``, ``block``
     and ``skin``. Databases and trajectories of ASE record them, and ``EKDCalculator(**parameters)``
@@ -84,6 +89,7 @@ class EKDCalculator(EstimatingCalculator):
 
     def _use(self, model: ExportedModel) -> None:
         self.model = model
+        self._warned: set[tuple[str, str]] = set()  # pairs of elements
         several, learned = model.metadata.n_members > 1, model.metadata.uncertainty
         there = {"uncertainty": learned, "forces_std": several, "energy_std": several}
         self.available_estimates = tuple(name for name in NAMES if there[name])
@@ -171,6 +177,24 @@ class EKDCalculator(EstimatingCalculator):
             stress = -results.virial / self.atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
         self.error_estimates = {name: getattr(results, name) for name in self.available_estimates}
+        for pair in results.close_pairs:
+            if pair.elements not in self._warned:
+                self._warned.add(pair.elements)
+                warnings.warn(_extrapolation(pair, self.describe()), ExtrapolationWarning, 2)
+
+
+def _extrapolation(pair: ClosePair, model: str) -> str:
+    (i, j), (a, b) = pair.atoms, pair.elements
+    there = (
+        "has no such pair within the cutoff"
+        if math.isinf(pair.training_distance)
+        else f"has none closer than {pair.training_distance:.4g} Å"
+    )
+    return (
+        f"atoms {i} ({a}) and {j} ({b}) are {pair.distance:.4g} Å apart, and the training data of "
+        f"{model} {there}: energies and forces are extrapolated; check the structure, or add such "
+        "structures to the training data"
+    )
 
 
 def _moved(former: Atoms, now: Atoms) -> Atoms:

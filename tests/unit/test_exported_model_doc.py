@@ -41,6 +41,7 @@ TYPES: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda value: isinstance(value, float),
+    "number or null": lambda value: value is None or isinstance(value, float),
     "map": lambda value: isinstance(value, dict),
     "list of strings": _list_of(str),
     "list of integers": _list_of(int),

@@ -43,6 +43,10 @@ struct ModelMetadata {
   std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
   bool uncertainty = false;                  // whether every student has a head for it
   std::vector<std::string> required_ops;     // schemas of the operators the model calls
+  // [n_species, n_species], Å: how close atoms of two elements come in the training data; of
+  // several students the largest. Infinity: some student has seen no such pair within the cutoff.
+  // Empty: the file does not tell.
+  std::vector<double> training_distances;
   SelfTest self_test;
 
   std::int64_t species_of(const std::string& element) const;  // -1: the model lacks it

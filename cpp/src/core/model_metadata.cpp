@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ekd/error.hpp"
 #include "json.hpp"
@@ -132,6 +133,59 @@ SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const
   return test;
 }
 
+// The shortest distances of one student: `closest_pairs` of its provenance.
+std::vector<double> parse_closest_pairs(const Json& pairs, const ModelMetadata& metadata,
+                                        const Reader& reader) {
+  const auto n_species = static_cast<std::int64_t>(metadata.elements.size());
+  std::vector<double> distances(n_species * n_species, -1.0);
+  try {
+    for (const Json& pair : pairs.items()) {
+      const std::vector<std::string> elements = pair.at("elements").strings();
+      std::int64_t species[2] = {-1, -1};
+      for (std::size_t k = 0; k < std::min<std::size_t>(2, elements.size()); ++k)
+        species[k] = metadata.species_of(elements[k]);
+      reader.require(elements.size() == 2 && species[0] >= 0 && species[1] >= 0,
+                     "'closest_pairs' in the provenance has a pair that is not of two elements of "
+                     "the model");
+      const bool is_there = pair.at("n_pairs").integer() > 0;
+      const double distance =
+          is_there ? pair.at("distance").number() : std::numeric_limits<double>::infinity();
+      reader.require(is_there ? distance >= 0.0 && distance <= metadata.cutoff
+                              : pair.at("distance").is(Json::Type::kNull),
+                     "a distance of 'closest_pairs' in the provenance is not within the cutoff, or "
+                     "is one of no pairs");
+      double& known = distances[species[0] * n_species + species[1]];
+      reader.require(known < 0.0, "'closest_pairs' in the provenance has a pair of elements twice");
+      known = distances[species[1] * n_species + species[0]] = distance;
+    }
+  } catch (const JsonError& error) {
+    reader.fail(std::string("'closest_pairs' in the provenance cannot be read (") + error.what() +
+                ")");
+  }
+  reader.require(std::all_of(distances.begin(), distances.end(), [](double d) { return d >= 0.0; }),
+                 "'closest_pairs' in the provenance lacks a pair of elements");
+  return distances;
+}
+
+// Of several students the largest: below it, at least one of them has nothing to go by.
+std::vector<double> parse_training_distances(const Json& provenance, const ModelMetadata& metadata,
+                                             const Reader& reader) {
+  std::vector<double> distances;
+  bool is_known = true;
+  for (const Json& student : provenance.items()) {
+    const Json* const pairs = student.find("closest_pairs");
+    if (pairs == nullptr) {
+      is_known = false;
+      continue;
+    }
+    const std::vector<double> found = parse_closest_pairs(*pairs, metadata, reader);
+    distances.resize(found.size(), 0.0);
+    for (std::size_t k = 0; k < found.size(); ++k) distances[k] = std::max(distances[k], found[k]);
+  }
+  if (!is_known) distances.clear();
+  return distances;
+}
+
 }  // namespace
 
 std::int64_t ModelMetadata::species_of(const std::string& element) const {
@@ -214,6 +268,8 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   const double reach = metadata.cutoff * static_cast<double>(metadata.n_interactions);
   reader.require(std::abs(metadata.interaction_range - reach) < 1e-9 * reach,
                  "interaction_range is not n_interactions times the cutoff");
+  metadata.training_distances =
+      parse_training_distances(document.at("provenance"), metadata, reader);
   metadata.self_test = parse_self_test(document.at("self_test"), metadata, reader);
   return metadata;
 }

@@ -17,6 +17,7 @@
 
 #include "ekd/batch_results.hpp"
 #include "ekd/buffer.hpp"
+#include "ekd/close_pairs.hpp"
 #include "ekd/device_check.hpp"
 #include "ekd/error.hpp"
 #include "ekd/exported_model.hpp"
@@ -121,11 +122,17 @@ py::tuple evaluate(Model& model, const Array<std::int64_t>& species, const std::
   graph.pair_vectors = pair_vectors;
   graph.n_threads = n_threads;
   ekd::StructureResults found;
+  std::vector<ekd::ClosePair> close;
   {
     py::gil_scoped_release release;
     const std::lock_guard lock(model.mutex);
     found = ekd::evaluate_structure(model.model, graph);
+    close = ekd::find_close_pairs(graph, model.model.metadata());
   }
+  py::list close_pairs;
+  for (const ekd::ClosePair& pair : close)
+    close_pairs.append(py::make_tuple(pair.species[0], pair.species[1], pair.atoms[0],
+                                      pair.atoms[1], pair.distance, pair.training_distance));
   const auto n = static_cast<py::ssize_t>(graph.n_atoms);
   const auto n_spread = std::ssize(found.forces_std);
   const auto n_uncertain = std::ssize(found.uncertainty);
@@ -138,7 +145,7 @@ py::tuple evaluate(Model& model, const Array<std::int64_t>& species, const std::
                         to_numpy(std::move(found.forces), {n, 3}), std::move(virial),
                         to_numpy(std::move(found.member_energies), {n_members}),
                         to_numpy(std::move(found.forces_std), {n_spread}),
-                        to_numpy(std::move(found.uncertainty), {n_uncertain}));
+                        to_numpy(std::move(found.uncertainty), {n_uncertain}), close_pairs);
 }
 
 // That what is asked for lies in the memory that is given.
@@ -284,15 +291,16 @@ PYBIND11_MODULE(_core, module) {
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
            py::arg("pair_vectors"), py::arg("n_threads"),
            "Energy, atomic energies, forces, virial, energies of the members, forces_std, "
-           "uncertainty.")
+           "uncertainty; and of pairs that are closer than in the training data two species, two "
+           "atoms, their distance and that of the training data.")
       .def("evaluate_structure", &evaluate_structure, py::arg("verlet"), py::arg("species"),
            py::arg("positions"), py::arg("cell"), py::arg("pbc"), py::arg("n_threads"),
            "As evaluate_pairs.")
       .def("evaluate_batch", &evaluate_batch, py::arg("species"), py::arg("positions"),
            py::arg("offsets"), py::arg("cells"), py::arg("pbc"), py::arg("max_atoms"),
            py::arg("n_threads"),
-           "As evaluate_pairs, of every structure: energies, virials and energies of the members "
-           "are arrays of structures.");
+           "As evaluate_pairs but for the close pairs, of every structure: energies, virials and "
+           "energies of the members are arrays of structures.");
   module.def("check_device", &ekd::check_device, py::arg("device"),
              py::call_guard<py::gil_scoped_release>(),
              "Run some kernels on a device, against the host; its name.");

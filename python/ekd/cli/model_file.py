@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from ekd.inference import TrainingPairs
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Exported model, *.pt.")]
 
@@ -34,18 +38,23 @@ def inspect(
 
         ekd inspect student.pt --json | jq .provenance
     """
-    from ekd.inference import read_metadata
+    from ekd.inference import read_metadata, training_pairs
 
-    metadata = asdict(read_metadata(model))
+    found = read_metadata(model)
+    metadata = asdict(found)
     if as_json:
         print(json.dumps(metadata, indent=1))
         return
     del metadata["self_test"]  # a frame with its forces: `ekd check` is for that
+    for student in metadata["provenance"]:
+        student.pop("closest_pairs", None)  # a table of its own
     table = Table("key", "value", title=str(model), title_justify="left")
     for key, value in metadata.items():
         table.add_row(key, escape(_readable(value)))
     console = Console()
     console.print(table)
+    if pairs := training_pairs(found):
+        console.print(_distances(pairs))
     for warning in _doubts(metadata):
         console.print(f"[bold yellow]look:[/] {escape(warning)}", highlight=False, soft_wrap=True)
 
@@ -99,6 +108,16 @@ def upgrade(
         print(f"{output or model}: written" if done else f"{model}: holds its weights already")
         if not done and output is not None:
             raise typer.Exit(1)  # somebody waits for that file
+
+
+def _distances(pairs: list[TrainingPairs]) -> Table:
+    """Which pairs of elements the training data have, and how close they come."""
+    table = Table("pair", "closest, Å", "pairs", title="training data within the cutoff")
+    table.title_justify = "left"
+    for pair in pairs:
+        closest = "none" if math.isinf(pair.distance) else f"{pair.distance:.4f}"
+        table.add_row("-".join(pair.elements), closest, str(pair.n_pairs))
+    return table
 
 
 def _doubts(metadata: dict[str, Any]) -> list[str]:

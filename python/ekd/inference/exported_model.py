@@ -16,7 +16,7 @@ from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.files import sha256 as sha256_of
 from ekd.inference.metadata import ModelMetadata
-from ekd.inference.results import BatchResults, Results
+from ekd.inference.results import BatchResults, ClosePair, Results
 from ekd.inference.structures import StructureLike, as_arrays
 from ekd.neighbor_list import NeighborList, Structures, VerletList, as_array
 from ekd.threads import default_threads
@@ -308,8 +308,9 @@ class ExportedModel:
         )
 
     def _results(self, found: tuple[Any, ...]) -> Results:
-        energy, energies, forces, virial, member_energies, forces_std, uncertainty = found
+        energy, energies, forces, virial, member_energies, forces_std, uncertainty, close = found
         several = self.metadata.n_members > 1
+        elements = self.metadata.elements
         return Results(
             energy=energy,
             atomic_energies=energies,
@@ -318,4 +319,8 @@ class ExportedModel:
             forces_std=forces_std if several else None,
             energy_std=float(member_energies.std()) if several else None,
             uncertainty=uncertainty if self.metadata.uncertainty else None,
+            close_pairs=tuple(
+                ClosePair((elements[a], elements[b]), (i, j), distance, training_distance)
+                for a, b, i, j, distance, training_distance in close
+            ),
         )

@@ -7,6 +7,7 @@ uses, so that both accept and refuse the same files in the same words.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,45 @@ class ModelMetadata:
     required_ops: list[str]
     self_test: dict[str, Any]
     uncertainty: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """The pairs of two elements within the cutoff, in the training data of a model.
+
+    Attributes:
+        elements: chemical symbols, in the order of the elements of the model.
+        n_pairs: number of pairs, each counted once; of several students the smallest.
+        distance: the shortest, Å; of several students the largest of theirs. Infinity: a student
+            has seen none.
+    """
+
+    elements: tuple[str, str]
+    n_pairs: int
+    distance: float
+
+
+def training_pairs(metadata: ModelMetadata) -> list[TrainingPairs]:
+    """For each pair of elements, what the training data of all students have of it.
+
+    Empty where the file does not tell it of every student.
+    """
+    order = metadata.elements.index
+    found: dict[tuple[str, str], TrainingPairs] = {}
+    for student in metadata.provenance:
+        if "closest_pairs" not in student:
+            return []
+        for entry in student["closest_pairs"]:
+            first, second = sorted(entry["elements"], key=order)
+            distance = math.inf if entry["n_pairs"] == 0 else float(entry["distance"])
+            pair = TrainingPairs((first, second), entry["n_pairs"], distance)
+            known = found.get(pair.elements, pair)
+            found[pair.elements] = TrainingPairs(
+                pair.elements,
+                min(pair.n_pairs, known.n_pairs),
+                max(pair.distance, known.distance),
+            )
+    return sorted(found.values(), key=lambda pair: [order(name) for name in pair.elements])
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:

@@ -11,6 +11,25 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class ClosePair:
+    """Two atoms that are closer than any of their elements in the training data of a model.
+
+    Attributes:
+        elements: chemical symbols, in the order of the elements of the model.
+        atoms: indices of the atoms, of these elements; the same twice for an atom and its own
+            periodic image.
+        distance: Å.
+        training_distance: shortest distance of the two elements in the training data, Å; infinity:
+            no such pair is within the cutoff there.
+    """
+
+    elements: tuple[str, str]
+    atoms: tuple[int, int]
+    distance: float
+    training_distance: float
+
+
+@dataclass(frozen=True)
 class Results:
     """What a model predicts for one structure.
 
@@ -26,6 +45,9 @@ class Results:
         uncertainty: of students that have learned it, the error that is expected of a force
             component, (n_atoms) eV/Å; of a committee the mean over
             its students. None for others.
+        close_pairs: for each pair of elements that comes closer than in the training data of the
+            model, its closest pair of atoms. Empty where none does, where the file does not tell
+            the distances of its training data, and in results of many structures at once.
     """
 
     energy: float
@@ -35,6 +57,7 @@ class Results:
     forces_std: NDArray[np.float64] | None = None
     energy_std: float | None = None
     uncertainty: NDArray[np.float64] | None = None
+    close_pairs: tuple[ClosePair, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

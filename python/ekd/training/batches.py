@@ -165,6 +165,38 @@ class BatchSource:
         counts: NDArray[np.int64] = offsets[configs + 1] - offsets[configs]
         return counts
 
+    def closest_pairs(
+        self, configs: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """How many pairs of two elements there are within the cutoff, and how close they come.
+
+        Args:
+            configs: each counts once, however often it is named.
+
+        Returns:
+            number of pairs and shortest distance (Å; infinity: no pair), both
+            [n_elements, n_elements] and symmetric.
+        """
+        n = self._n_elements
+        counts = np.zeros(n * n, dtype=np.int64)  # of directed pairs
+        squares = np.full(n * n, np.inf)
+        configs = np.unique(configs)
+        step = max(1, int(_PAIRS_PER_GATHER / max(self.pairs_per_config, 1.0)))
+        for start in range(0, len(configs), step):
+            part = configs[start : start + step]
+            lists = self._lists.take(part)
+            atoms, offsets = _rows(self._data.offsets, part)
+            species = self._species_of[self._data.atomic_numbers[atoms]]
+            first_atom = np.repeat(offsets[:-1], np.diff(lists.offsets))
+            centers, neighbors = species[lists.pairs + first_atom]
+            rows = centers * n + neighbors
+            counts += np.bincount(rows, minlength=n * n)
+            vectors = lists.pair_vectors.astype(np.float64)
+            np.minimum.at(squares, rows, np.einsum("pd,pd->p", vectors, vectors))
+        # Of two different elements, a row has either direction of a pair.
+        twice = np.where(np.eye(n, dtype=bool), 2, 1)
+        return counts.reshape(n, n) // twice, np.sqrt(squares.reshape(n, n))
+
     def forces(self, configs: NDArray[np.int64]) -> NDArray[np.floating[Any]] | None:
         """Force labels of the atoms of configurations, [n_atoms, 3] eV/Å; None without labels."""
         if self._forces is None:

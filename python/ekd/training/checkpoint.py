@@ -28,8 +28,9 @@ FORMAT = 5
 
 _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
 # Where the data lie may change between two sessions; what they are may not. What on-policy rounds
-# came to is put down when they are over.
+# came to is put down when they are over, and the distances follow from the data.
 _MAY_DIFFER = {
+    "provenance.closest_pairs",
     "provenance.data.path",
     "provenance.data.sha256",
     "provenance.on_policy",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import itertools
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ekd.config import LEAST_SQUARES, HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.data.mapped import row_blocks
 from ekd.data.reference_energies import fit_energies
+from ekd.elements import symbol
 from ekd.errors import ConfigError, DataError, TrainingError
 from ekd.files import atomic_write, remove_leftovers
 from ekd.models import HIPNN
@@ -156,6 +159,9 @@ def train(
         if stored is not None:
             run.restore(stored)
         source = BatchSource(data, contents["elements"], model.cutoff, run.dtype, labels, weights)
+        contents["provenance"]["closest_pairs"] = _closest_pairs(
+            source, contents["elements"], train_indices
+        )
         run.path, run.report, run.report_batch = path, report, report_batch
         with contextlib.ExitStack() as stack:
             if tensorboard and directory is not None and group.rank == 0:
@@ -189,6 +195,29 @@ def _check(
             f"force labels have shape {labels.shape}, the positions {data.positions.shape}; "
             "make the labels from these data"
         )
+
+
+def _closest_pairs(
+    source: BatchSource, elements: Sequence[int], configs: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Of each pair of elements, what an exported file tells of the training data.
+
+    Distances are rounded down, so that no structure of the data is closer than they say: pair
+    vectors may be in single precision.
+    """
+    counts, distances = source.closest_pairs(configs)
+    found = []
+    for a, b in itertools.combinations_with_replacement(range(len(elements)), 2):
+        n_pairs = int(counts[a, b])
+        distance = math.floor(1e4 * (distances[a, b] - 1e-5)) / 1e4 if n_pairs else None
+        found.append(
+            {
+                "elements": [symbol(elements[a]), symbol(elements[b])],
+                "n_pairs": n_pairs,
+                "distance": distance,
+            }
+        )
+    return found
 
 
 def _check_least_squares(n_configs: int, labels: NDArray[np.float64] | None, group: Group) -> None:

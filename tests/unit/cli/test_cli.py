@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -213,6 +214,21 @@ def test_inspect_and_check(runner: CliRunner, tmp_path: Path) -> None:
     checked = runner.invoke(app, ["check", str(path)])
     assert checked.exit_code == 0
     assert "PASS" in checked.output
+
+
+def test_inspect_shows_the_distances_of_the_data(runner: CliRunner, tmp_path: Path) -> None:
+    path = random_model(tmp_path / "student.pt", closest={"H-O": 0.9123, "C-H": 1.0})
+    shown = runner.invoke(app, ["inspect", str(path)])
+    assert shown.exit_code == 0
+    rows = re.findall(r"(\w+-\w+) +\S +(none|[\d.]+) +\S +(\d+)", shown.output)
+    assert ("H-O", "0.9123", "10") in rows
+    assert ("H-C", "1.0000", "10") in rows
+    assert ("O-O", "none", "0") in rows
+    assert len(rows) == 10
+    assert "closest_pairs" not in shown.output
+    assert "closest_pairs" in runner.invoke(app, ["inspect", str(path), "--json"]).output
+    silent = random_model(tmp_path / "silent.pt")
+    assert "H-O" not in runner.invoke(app, ["inspect", str(silent)]).output
 
 
 def test_upgrade(runner: CliRunner, tmp_path: Path) -> None:
