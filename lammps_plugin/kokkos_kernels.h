@@ -177,6 +177,45 @@ EnergyFound count_energies(int n, const int* atoms, const int* types, const int*
   return found;
 }
 
+// Of the first n rows of three numbers, those whose length exceeds `most` or is no number.
+template <class DeviceType, class View>
+int count_unsound(int n, const View& rows, double most) {
+  int found = 0;
+  const double largest = most < 1e150 ? most * most : most;
+  Kokkos::parallel_reduce(
+      "ekd: unsound forces", Range<DeviceType>(0, n),
+      KOKKOS_LAMBDA(const std::int64_t i, int& count) {
+        const double x = rows(i, 0), y = rows(i, 1), z = rows(i, 2);
+        if (!(x * x + y * y + z * z <= largest)) ++count;
+      },
+      found);
+  return found;
+}
+
+// Pairs of owned atoms within the reach of the species of the centre: the closest of each pair of
+// elements, and how many are below the limit. Squares of distances, in tables [n_species,
+// n_species].
+template <class DeviceType, class Neighbors, class Positions>
+void count_close(int n, const int* n_neighbors, const Neighbors& neighbors, const Positions& x,
+                 const int* species, int n_species, const double* reach, const double* limits,
+                 double* closest, int* counts) {
+  constexpr int kMask = 0x1FFFFFFF;  // NEIGHMASK of LAMMPS
+  Kokkos::parallel_for(
+      "ekd: close pairs", Range<DeviceType>(0, n), KOKKOS_LAMBDA(const std::int64_t i) {
+        if (species[i] < 0) return;
+        for (int k = 0; k < n_neighbors[i]; ++k) {
+          const int j = neighbors(i, k) & kMask;
+          if (species[j] < 0) continue;
+          const double rx = x(j, 0) - x(i, 0), ry = x(j, 1) - x(i, 1), rz = x(j, 2) - x(i, 2);
+          const double squared = rx * rx + ry * ry + rz * rz;
+          if (squared >= reach[species[i]]) continue;
+          const int row = species[i] * n_species + species[j];
+          if (squared < closest[row]) Kokkos::atomic_min(&closest[row], squared);
+          if (squared < limits[row]) Kokkos::atomic_inc(&counts[row]);
+        }
+      });
+}
+
 // ---- rows of atoms in the buffers of LAMMPS -------------------------------------------------
 // Row k of a buffer begins at k * stride; both count in T.
 

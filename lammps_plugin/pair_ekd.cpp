@@ -8,6 +8,7 @@
 #include "atom.h"
 #include "comm.h"
 #include "ekd/error.hpp"
+#include "ekd/neighbor_list.hpp"
 #include "error.h"
 #include "exceptions.h"
 #include "force.h"
@@ -78,14 +79,14 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
   Settings settings;
   for (std::size_t k = 0; k < words.size(); k += 2) {
     const std::string& keyword = words[k];
-    const auto known = {"block",  "committee_every", "device",   "energy",
-                        "ghosts", "precision",       "self_test"};
+    const auto known = {"block",     "committee_every", "device",    "energy",
+                        "force_max", "ghosts",          "precision", "self_test"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(
           FLERR,
           ekd::format(
               "Unknown pair_style ekd keyword '{}'; the keywords are block, committee_every, "
-              "device, energy, ghosts, precision and self_test (the model file goes on "
+              "device, energy, force_max, ghosts, precision and self_test (the model file goes on "
               "pair_coeff)",
               keyword));
     if (k + 1 == words.size())
@@ -110,6 +111,12 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
       settings.block = utils::inumeric(FLERR, value, false, lmp);
       if (settings.block < 0)
         error->all(FLERR, ekd::format("pair_style ekd block is {}, expected 0 (all atoms) or more",
+                                      value));
+    } else if (keyword == "force_max") {
+      settings.force_max = value == "none" ? 0.0 : utils::numeric(FLERR, value, false, lmp);
+      if (!(settings.force_max >= 0.0))
+        error->all(FLERR, ekd::format("pair_style ekd force_max is {}, expected a force in "
+                                      "eV/Angstrom, or none",
                                       value));
     } else if (keyword == "committee_every") {
       settings.committee_every = utils::inumeric(FLERR, value, false, lmp);
@@ -199,6 +206,13 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   // A thermo column of something that was never evaluated shows it. The sum over ranks is NaN.
   values_.fill(std::numeric_limits<double>::quiet_NaN());
   spread_exists_ = spread_is_current_ = uncertainty_is_current_ = false;
+
+  close_ = ekd::CloseCounter(metadata);
+  const auto n_rows = static_cast<std::size_t>(close_.n_species() * close_.n_species());
+  first_close_.assign(n_rows, {});
+  told_close_.assign(n_rows, false);
+  told_unseen_pairs_ = false;
+  n_watched_ = 0;
   return {};
 }
 
@@ -290,7 +304,9 @@ void PairEKD::init_style() {
     for (int type = 1; type <= atom->ntypes; ++type)
       if (species_of_type_[type] >= 0)
         energy_zero_[type] = energy_unit_ * free_atom_energies_[species_of_type_[type]];
+  present_is_known_ = false;
   tell_energy_of_free_atoms();
+  tell_unseen_pairs();
   if (settings_.wide_ghosts) {
     if (std::find(names_.begin(), names_.end(), "NULL") != names_.end())
       error->all(FLERR,
@@ -444,7 +460,8 @@ void PairEKD::write_restart_settings(FILE* file) {
       "ghosts",          settings_.wide_ghosts ? "wide" : "staged",
       "precision",       settings_.precision,
       "self_test",       settings_.self_test ? "yes" : "no",
-      "energy",          settings_.relative_energy ? "relative" : "total"};
+      "energy",          settings_.relative_energy ? "relative" : "total",
+      "force_max",       ekd::format("{:.17g}", settings_.force_max)};
   const int n_words = static_cast<int>(words.size());
   fwrite(&n_words, sizeof n_words, 1, file);
   for (const std::string& word : words) write_string(file, word);
@@ -513,6 +530,7 @@ double PairEKD::memory_usage() {
       (atoms_.species.capacity() + atoms_.offsets.capacity() + owners_.capacity()) *
       sizeof(std::int64_t));
   bytes += static_cast<double>(ghost_rows_.capacity() * sizeof(double));
+  bytes += static_cast<double>(candidates_.capacity() * sizeof(int));
   return bytes + spread_.memory_usage() +
          static_cast<double>((forces_std_.capacity() + uncertainty_.capacity()) * sizeof(double));
 }
@@ -569,11 +587,16 @@ void PairEKD::run_model(const Step& step) {
   } catch (const LAMMPSException&) {  // it has been reported
     throw;
   } catch (const std::exception& problem) {
+    std::string place;
     // The device does not say which atoms.
-    if (is_on_device() && dynamic_cast<const ekd::StructureError*>(&problem) != nullptr)
-      look_for_overlap();
-    error->one(FLERR,
-               ekd::format("pair_style ekd: the model cannot be evaluated: {}", problem.what()));
+    if (is_on_device() && dynamic_cast<const ekd::StructureError*>(&problem) != nullptr) {
+      each_listed_pair([this](int i, int j) {
+        if (const double r = distance_of(i, j); r < ekd::kOverlapDistance) report_overlap(i, j, r);
+      });
+      place = ekd::format("; at step {} {}", update->ntimestep, closest_contact());
+    }
+    error->one(FLERR, ekd::format("pair_style ekd: the model cannot be evaluated: {}{}",
+                                  problem.what(), place));
   }
 }
 
@@ -583,10 +606,20 @@ void PairEKD::compute(int eflag, int vflag) {
   spread_is_current_ = spread_is_due();
   // Where LAMMPS asks for the energy, compute pair may ask for this.
   uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
-  if (is_on_device())
+  begin_watching();
+  if (is_on_device()) {
     run_model([this] { compute_on_device(); });
-  else
+    // The pairs are not known here: lists are looked through when they are new, and when LAMMPS
+    // wants the energy.
+    is_watching_ = is_watching_ && (neighbor->ago == 0 || eflag_global);
+    if (is_watching_) watch_list();
+  } else {
     run_model([this] { compute_from_pairs(); });
+    if (is_watching_ && settings_.wide_ghosts) watch_list();
+  }
+  n_watched_ += static_cast<std::int64_t>(is_watching_);
+  check_results();
+  if (is_watching_ && (neighbor->ago == 0 || eflag_global)) tell_close_pairs();
 }
 
 void PairEKD::compute_from_pairs() {

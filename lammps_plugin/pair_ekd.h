@@ -12,11 +12,13 @@ PairStyle(ekd,PairEKD);
 
 #include <array>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "committee_spread.h"
+#include "ekd/close_pairs.hpp"
 #include "ekd/exported_model.hpp"
 #include "ekd/host_rows.hpp"
 #include "neighborhood.h"
@@ -35,6 +37,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   void init_style() override;
   double init_one(int, int) override;
   void compute(int, int) override;
+  void finish() override;
 
   void write_restart(FILE*) override;
   void read_restart(FILE*) override;
@@ -70,6 +73,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
     bool wide_ghosts = false;     // evaluate ghosts here instead of exchanging features
     bool relative_energy = true;  // to free atoms
     int committee_every = 1;      // steps between evaluations of the spread; 0: on request only
+    double force_max = 1000.0;    // eV/Å, of an atom in a run; 0: any that is finite
   };
 
   void allocate();
@@ -107,11 +111,28 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   bool has_uncertainty() const;
   void tally_uncertainty(const double* uncertainty);
   std::array<double, 2> largest_and_mean(const std::vector<double>& of_atoms) const;
-  void report_overlap();
   [[noreturn]] void report_overlap(int i, int j, double distance);
-  // Ends the run if there are two atoms on top of each other.
-  virtual void look_for_overlap() { gather_pairs(); }
   [[noreturn]] void report_energy(int i);
+
+  // What is watched, see pair_ekd_checks.cpp.
+  std::string name_of(int i) const;
+  bool has_position(int i) const;
+  double distance_of(int i, int j) const;
+  virtual void each_listed_pair(const std::function<void(int, int)>& act);
+  bool is_trial() const;
+  double largest_sound_force() const;
+  void check_results();
+  virtual bool has_unsound_forces(double limit);
+  virtual std::vector<double> own_forces();
+  void report_forces(double limit);
+  std::string closest_contact(int atom_index);
+  std::string closest_contact();
+  void tell_unseen_pairs();
+  void begin_watching();
+  void watch(int i, int j, double squared);
+  virtual void watch_list();
+  void tell_close_pairs();
+
   template <class Step>
   void run_model(const Step& step);
   void compute_from_pairs();
@@ -138,8 +159,9 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   bool owners_known_ = false;
   // Where the model runs on a device; there when it was first needed.
   std::unique_ptr<ekd::HostRowsEvaluator> on_device_;
-  bool lists_are_there_ = false;    // those of LAMMPS
-  std::vector<double> ghost_rows_;  // forces and virials on their way home, newton off
+  bool lists_are_there_ = false;             // those of LAMMPS
+  const ekd::HostResults* found_ = nullptr;  // of the last step there
+  std::vector<double> ghost_rows_;           // forces and virials on their way home, newton off
   // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
   ekd::CommitteeSpread spread_;
   std::vector<double> forces_std_;  // [nlocal], units of this run
@@ -154,6 +176,21 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   std::array<double, 5> values_;
   static constexpr int kSpreadValues = 3;
   static constexpr int kUncertaintyValues = 2;
+
+  // Pairs of atoms that are closer than in the training data.
+  struct FirstClose {
+    std::int64_t step = -1;  // it has not happened
+    std::int64_t tags[2] = {0, 0};
+    double distance = 0.0;  // Å
+  };
+  ekd::CloseCounter close_;
+  std::vector<FirstClose> first_close_;  // of each pair of elements
+  std::vector<bool> told_close_;         // likewise
+  bool told_unseen_pairs_ = false;
+  bool present_is_known_ = false;  // which elements there are on this rank
+  bool is_watching_ = false;       // in this evaluation
+  std::int64_t n_watched_ = 0;     // evaluations
+  std::vector<int> candidates_;    // of one atom: places of its neighbors within reach
 
   ekd::AtomRows rows_{static_cast<double*>(nullptr), 0};  // what is being exchanged
   std::size_t row_bytes_ = 0;                             // of an atom

@@ -79,6 +79,7 @@ void PairEKD::compute_on_device() {
   const ekd::HostResults& found = shows_ghosts()
                                       ? on_device_->evaluate(x, request, exchange, each_member)
                                       : on_device_->evaluate(x, request, nothing, each_member);
+  found_ = &found;
   tally_energies(found.energies.data());
   tally_results(found);
   if (spread_is_current_) tally_spread();

@@ -1,5 +1,7 @@
 #include "pair_ekd_kokkos.h"
 
+#include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <type_traits>
 
@@ -7,7 +9,6 @@
 #include "atom_masks.h"
 #include "comm.h"
 #include "ekd/error.hpp"
-#include "ekd/neighbor_list.hpp"
 #include "force.h"
 #include "neigh_list_kokkos.h"
 #include "neigh_request.h"
@@ -73,6 +74,12 @@ void PairEKDKokkos<DeviceType>::init_style() {
 }
 
 template <class DeviceType>
+void PairEKDKokkos<DeviceType>::finish() {
+  atomKK->sync(Host, TYPE_MASK);
+  PairEKD::finish();
+}
+
+template <class DeviceType>
 double PairEKDKokkos<DeviceType>::memory_usage() {
   const double there = positions_.bytes() + species_.bytes() + counts_.bytes() +
                        owners_there_.bytes() + names_there_.bytes() + energies_.bytes() +
@@ -86,8 +93,9 @@ double PairEKDKokkos<DeviceType>::memory_usage() {
 
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::compute(int eflag, int vflag) {
+  if (neighbor->ago == 0 || !present_is_known_) atomKK->sync(Host, TYPE_MASK);
   if (neighbor->ago == 0 && atom->molecular != Atom::ATOMIC)
-    atomKK->sync(Host, TYPE_MASK | TAG_MASK | SPECIAL_MASK);
+    atomKK->sync(Host, TAG_MASK | SPECIAL_MASK);
   if (is_on_device()) {
     PairEKD::compute(eflag, vflag);
     return;
@@ -248,10 +256,14 @@ void PairEKDKokkos<DeviceType>::find_owners_on_device() {
   kk::set_owners<DeviceType>(n_all, comm->me, names, owners_there_.reserve(n_all));
 }
 
-// Where two atoms lie on top of each other, on the host: this ends the run.
+// On the host, which then has positions, types and tags too.
 template <class DeviceType>
-void PairEKDKokkos<DeviceType>::look_for_overlap() {
+void PairEKDKokkos<DeviceType>::each_listed_pair(const std::function<void(int, int)>& act) {
   atomKK->sync(Host, X_MASK | TYPE_MASK | TAG_MASK);
+  if (!is_on_device()) {  // the list is a copy on the host
+    PairEKD::each_listed_pair(act);
+    return;
+  }
   const auto& rows = *static_cast<const NeighListKokkos<DeviceType>*>(list);
   const auto neighbors = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), rows.d_neighbors);
   std::vector<int> counts(atom->nlocal);
@@ -260,13 +272,55 @@ void PairEKDKokkos<DeviceType>::look_for_overlap() {
     if (species_of_type_[atom->type[i]] < 0) continue;
     for (int k = 0; k < counts[i]; ++k) {
       const int j = neighbors(i, k) & NEIGHMASK;
-      if (species_of_type_[atom->type[j]] < 0) continue;
-      double squared = 0.0;
-      for (int d = 0; d < 3; ++d) squared += std::pow(atom->x[j][d] - atom->x[i][d], 2);
-      if (squared < ekd::kOverlapDistance * ekd::kOverlapDistance)
-        report_overlap(i, j, std::sqrt(squared));
+      if (species_of_type_[atom->type[j]] >= 0) act(i, j);
     }
   }
+}
+
+// Counted where the list is. Which atoms came too close is looked for on the host, when a pair of
+// elements does so for the first time.
+template <class DeviceType>
+void PairEKDKokkos<DeviceType>::watch_list() {
+  if (!is_on_device()) {
+    PairEKD::watch_list();
+    return;
+  }
+  const auto n_species = static_cast<int>(close_.n_species());
+  const auto n_rows = static_cast<std::size_t>(n_species) * n_species;
+  std::vector<double> reach(n_species);
+  for (int i = 0; i < n_species; ++i) reach[i] = close_.reach_squared(i);
+  kk::from_host<DeviceType>(reach_there_.reserve(n_species), reach.data(),
+                            n_species * sizeof(double));
+  kk::from_host<DeviceType>(limits_there_.reserve(n_rows), close_.limits().data(),
+                            n_rows * sizeof(double));
+  kk::from_host<DeviceType>(closest_there_.reserve(n_rows), close_.closest().data(),
+                            n_rows * sizeof(double));
+  int* const counts_there = close_counts_there_.reserve_cleared(n_rows);
+  const auto& rows = *static_cast<const NeighListKokkos<DeviceType>*>(list);
+  kk::count_close<DeviceType>(atom->nlocal, counts_.data(), rows.d_neighbors,
+                              atomKK->k_x.template view<DeviceType>(), species_.data(), n_species,
+                              reach_there_.data(), limits_there_.data(), closest_there_.data(),
+                              counts_there);
+  kk::to_host<DeviceType>(close_.closest().data(), closest_there_.data(), n_rows * sizeof(double));
+  std::vector<int> counts(n_rows);
+  kk::to_host<DeviceType>(counts.data(), counts_there, n_rows * sizeof(int));
+  bool is_new = false;
+  for (int a = 0; a < n_species; ++a) {
+    for (int b = 0; b < n_species; ++b) {
+      const auto row = close_.row(a, b);
+      const auto first = close_.row(std::min(a, b), std::max(a, b));
+      is_new = is_new || (counts[row] > 0 && first_close_[first].step < 0);
+      close_.counts()[row] += counts[row];
+    }
+  }
+  if (!is_new) return;
+  const std::vector<std::int64_t> counted = close_.counts();
+  each_listed_pair([this](int i, int j) {
+    double squared = 0.0;
+    for (int d = 0; d < 3; ++d) squared += std::pow(atom->x[j][d] - atom->x[i][d], 2);
+    watch(i, j, squared);
+  });
+  close_.counts() = counted;
 }
 
 // ---- what LAMMPS gets -----------------------------------------------------------------------
@@ -281,7 +335,7 @@ void PairEKDKokkos<DeviceType>::tally_energies_on_device(const double* energies)
       list->inum, atoms, types, species_.data(), counts_.data(), zero_of_type_.data(),
       settings_.relative_energy, energies, of_atoms);
   if (found.not_finite >= 0) {
-    atomKK->sync(Host, TAG_MASK);
+    atomKK->sync(Host, TAG_MASK | TYPE_MASK);
     report_energy(found.not_finite);
   }
   if (eflag_global) eng_vdwl += found.sum;
@@ -289,6 +343,26 @@ void PairEKDKokkos<DeviceType>::tally_energies_on_device(const double* energies)
   host_energies_.resize(n_local);
   kk::to_host<DeviceType>(host_energies_.data(), of_atoms, n_local * sizeof(double));
   for (int i = 0; i < n_local; ++i) eatom[i] += host_energies_[i];
+}
+
+template <class DeviceType>
+bool PairEKDKokkos<DeviceType>::has_unsound_forces(double limit) {
+  const int n = atom->nlocal + (force->newton_pair ? atom->nghost : 0);
+  return kk::count_unsound<DeviceType>(n, atomKK->k_f.template view<DeviceType>(), limit) +
+             kk::count_unsound<DeviceType>(atom->nlocal, atomKK->k_x.template view<DeviceType>(),
+                                           DBL_MAX) >
+         0;
+}
+
+// Of all styles: here they are added up together.
+template <class DeviceType>
+std::vector<double> PairEKDKokkos<DeviceType>::own_forces() {
+  atomKK->sync(Host, X_MASK | F_MASK | TYPE_MASK | TAG_MASK);
+  const int n = atom->nlocal + (force->newton_pair ? atom->nghost : 0);
+  std::vector<double> forces(3 * static_cast<std::size_t>(atom->nlocal + atom->nghost), 0.0);
+  for (int i = 0; i < n; ++i)
+    for (int d = 0; d < 3; ++d) forces[3 * static_cast<std::size_t>(i) + d] = atom->f[i][d];
+  return forces;
 }
 
 template <class DeviceType>

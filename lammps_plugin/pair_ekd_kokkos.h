@@ -39,6 +39,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
 
   void init_style() override;
   void compute(int, int) override;
+  void finish() override;
   double memory_usage() override;
 
   int pack_forward_comm_kokkos(int, DAT::tdual_int_1d, CommBufferKokkos&, int, int*) override;
@@ -73,7 +74,10 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
 
   std::string device_of(const Settings&) const override;
   void compute_on_device() override;
-  void look_for_overlap() override;
+  void each_listed_pair(const std::function<void(int, int)>& act) override;
+  bool has_unsound_forces(double limit) override;
+  std::vector<double> own_forces() override;
+  void watch_list() override;
   // Rows in the memory of the host: what a committee has found.
   void copy_to_ghosts(ekd::AtomRows rows) override;
   void add_from_ghosts(ekd::AtomRows rows) override;
@@ -98,6 +102,10 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   std::vector<double> host_zero_of_type_;
   Array<int> species_of_type_there_;
   Array<double> zero_of_type_;
+
+  // Of close pairs, by pairs of elements; see CloseCounter.
+  Array<double> limits_there_, closest_there_, reach_there_;
+  Array<int> close_counts_there_;
 
   Array<double> positions_;  // where LAMMPS has others than double
   Array<int> species_, counts_, owners_there_;

@@ -11,7 +11,6 @@
 #include "neighbor.h"
 #include "pair_ekd.h"
 #include "text.h"
-#include "update.h"
 
 using namespace LAMMPS_NS;
 
@@ -79,20 +78,28 @@ void PairEKD::gather_pairs() {
   const bool all_known = std::all_of(species_of_type_.begin() + 1, species_of_type_.end(),
                                      [](auto s) { return s >= 0; });
   const double cut_squared = cutoff_ * cutoff_;
-  double nearest = cut_squared;
+  constexpr double kOverlapSquared = ekd::kOverlapDistance * ekd::kOverlapDistance;
   std::int64_t n = 0;
   int next = 0;  // atom whose pairs are due
   atoms_.offsets.resize(atom->nlocal + 1);
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (i < next) error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order");
-    if (species_of_type_[atom->type[i]] < 0) continue;
+    const int type = atom->type[i];
+    if (species_of_type_[type] < 0) continue;
     while (next <= i) atoms_.offsets[next++] = n;
     // Fixes that try a deletion (fix gcmc) take the atoms out of group all and exclude their pairs
     // with it. LAMMPS leaves the pairs that these atoms have among themselves.
     if (neighbor->exclude != 0 && (atom->mask[i] & kGroupAll) == 0) continue;
     const int* const neighbors = list->firstneigh[i];
     const int n_neighbors = list->numneigh[i];
+    if (candidates_.size() <= static_cast<std::size_t>(n_neighbors))
+      candidates_.resize(2 * static_cast<std::size_t>(n_neighbors) + 1);
+    int* const candidates = candidates_.data();
+    int n_candidates = 0;
+    const double reach =
+        is_watching_ ? std::max(kOverlapSquared, close_.reach_squared(species_of_type_[type]))
+                     : kOverlapSquared;
     const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
     // Locals: the compiler cannot know that what is written below is not the members themselves.
     std::int64_t* const row = atoms_.neighbors.data() + n;
@@ -108,8 +115,17 @@ void PairEKD::gather_pairs() {
       vectors[3 * found] = rx;
       vectors[3 * found + 1] = ry;
       vectors[3 * found + 2] = rz;
-      nearest = std::min(nearest, squared);
+      candidates[n_candidates] = static_cast<int>(found);
+      n_candidates += static_cast<int>(squared < reach);
       found += static_cast<std::int64_t>(squared < cut_squared);
+    }
+    for (int c = 0; c < n_candidates; ++c) {
+      const int j = static_cast<int>(row[candidates[c]]);
+      if (species_of_type_[atom->type[j]] < 0) continue;
+      const double* const r = vectors + 3 * static_cast<std::size_t>(candidates[c]);
+      const double squared = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
+      if (squared < kOverlapSquared) report_overlap(i, j, std::sqrt(squared));
+      if (is_watching_) watch(i, j, squared);
     }
     if (!all_known) found = drop_unknown(row, vectors, found);
     if (has_owners)
@@ -118,7 +134,6 @@ void PairEKD::gather_pairs() {
   }
   while (next <= atom->nlocal) atoms_.offsets[next++] = n;
   atoms_.n_pairs = n;
-  if (nearest < ekd::kOverlapDistance * ekd::kOverlapDistance) report_overlap();
 }
 
 // With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
@@ -142,17 +157,6 @@ void PairEKD::gather_pairs_of_ghosts_too() {
   std::copy(found.pair_vectors.begin(), found.pair_vectors.end(), atoms_.pair_vectors.begin());
 }
 
-void PairEKD::report_overlap() {
-  for (std::size_t i = 0; i + 1 < atoms_.offsets.size(); ++i) {
-    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
-      const double* const r = &atoms_.pair_vectors[3 * p];
-      const double distance = std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-      if (distance < ekd::kOverlapDistance)
-        report_overlap(static_cast<int>(i), static_cast<int>(atoms_.neighbors[p]), distance);
-    }
-  }
-}
-
 void PairEKD::report_overlap(int i, int j, double distance) {
   error->one(
       FLERR,
@@ -160,14 +164,6 @@ void PairEKD::report_overlap(int i, int j, double distance) {
           "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
           "other; use delete_atoms overlap, or check the box and its boundaries",
           atom->tag[i], atom->tag[j], distance));
-}
-
-void PairEKD::report_energy(int i) {
-  error->one(
-      FLERR,
-      ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; atoms have come "
-                  "too close or moved too far: minimize first, or use a smaller timestep",
-                  atom->tag[i], update->ntimestep));
 }
 
 void PairEKD::tally_energies(const double* atomic_energies) {

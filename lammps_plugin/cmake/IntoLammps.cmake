@@ -24,7 +24,8 @@ endfunction()
 function(ekd_compile_into_lammps)
   set(plugin "${EKD_SOURCE_DIR}/lammps_plugin")
   set(sources "${plugin}/pair_ekd.cpp" "${plugin}/pair_ekd_step.cpp"
-    "${plugin}/pair_ekd_device.cpp" "${plugin}/committee_spread.cpp"
+    "${plugin}/pair_ekd_checks.cpp" "${plugin}/pair_ekd_device.cpp"
+    "${plugin}/committee_spread.cpp"
     "${plugin}/torch_loader.cpp")
   set(headers pair_ekd.h)
   if(PKG_KOKKOS)
