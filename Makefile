@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test lint format bench wheel sites gpu gpu-kit clean
+.PHONY: help setup demo test lint format bench wheel sites lammps-suite gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench  measure ekd against other packages, into bench/; BENCH=--quick is shorter'
 	@echo 'make wheel  a wheel that installs without a compiler, into dist/'
 	@echo 'make sites  pair_style ekd in the LAMMPS of others: Debian in folders; as root, an hour'
+	@echo 'make lammps-suite  the checks that LAMMPS has for its own pair styles'
 	@echo 'make gpu    on a machine with a GPU: build, check, measure; see benchmarks/gpu'
 	@echo 'make gpu-kit  what that machine lacks, to be carried there'
 	@echo 'make clean  remove what these commands made, but for demo/'
@@ -82,6 +83,11 @@ wheel: $(VENV)/build-requirements
 SITES ?= /tmp/ekd-sites
 sites: setup
 	$(BIN)/python benchmarks/sites/run.py --folder $(SITES)
+
+# Where the program of LAMMPS is built: SUITE=/some/folder.
+SUITE ?= build/lammps-suite
+lammps-suite: setup
+	$(BIN)/python tests/lammps_suite/pair_style_suite.py --build $(SUITE)
 
 # What a machine with a GPU lacks; it may have no network.
 gpu-kit: setup
