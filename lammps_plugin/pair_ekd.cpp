@@ -80,8 +80,8 @@ PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) 
   Settings settings;
   for (std::size_t k = 0; k < words.size(); k += 2) {
     const std::string& keyword = words[k];
-    const auto known = {"block",     "committee_every", "device",    "energy", "force_max", "ghosts",
-                        "precision", "self_test",       "sha256"};
+    const auto known = {"block",  "committee_every", "device",    "energy", "force_max",
+                        "ghosts", "precision",       "self_test", "sha256"};
     if (std::find(known.begin(), known.end(), keyword) == known.end())
       error->all(
           FLERR,
