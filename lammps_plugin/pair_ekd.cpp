@@ -484,7 +484,7 @@ static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error)
   if (length < 0 || length > kLongest)
     error->all(FLERR,
                ekd::format("pair_style ekd: the restart file holds a text of {} bytes, expected up "
-                           "to {}; it is damaged, or of another version of ekd",
+                           "to {}; it is damaged, or of another version of ekd [EKD-PAIR-015]",
                            length, kLongest));
   return read_text(length, file, me, world, error);
 }

@@ -119,9 +119,10 @@ void PairEKD::report_forces(double limit) {
   const int n_all = atom->nlocal + atom->nghost;
   for (int i = 0; i < atom->nlocal; ++i)
     if (species_of_type_[atom->type[i]] >= 0 && !has_position(i))
-      error->one(FLERR, ekd::format("pair_style ekd: the position of atom {} is not finite at step "
-                                    "{}; look for what moves it: a fix, or velocities",
-                                    name_of(i), update->ntimestep));
+      error->one(FLERR,
+                 ekd::format("pair_style ekd: the position of atom {} is not finite at step "
+                             "{}; look for what moves it: a fix, or velocities [EKD-PAIR-027]",
+                             name_of(i), update->ntimestep));
   std::vector<double> own = own_forces();
   // Images of an atom belong to it; those of atoms of other ranks go by what is known here.
   if (atom->tag_enable) {
@@ -151,13 +152,13 @@ void PairEKD::report_forces(double limit) {
         FLERR,
         ekd::format("pair_style ekd: the force on atom {} is not finite at step {}; {}. "
                     "Atoms have come too close or moved too far: minimize first, or use a smaller "
-                    "timestep",
+                    "timestep [EKD-PAIR-028]",
                     name_of(worst), update->ntimestep, closest_contact(worst)));
   error->one(
       FLERR,
       ekd::format("pair_style ekd: the force on atom {} is {:.4g} eV/Angstrom at step {}, above "
                   "force_max {:.6g}; {}. The simulation has blown up: minimize first, or use a "
-                  "smaller timestep, or raise force_max if such forces are meant",
+                  "smaller timestep, or raise force_max if such forces are meant [EKD-PAIR-028]",
                   name_of(worst), largest / energy_unit_, update->ntimestep, settings_.force_max,
                   closest_contact(worst)));
 }
@@ -201,7 +202,8 @@ void PairEKD::report_energy(int i) {
   error->one(
       FLERR,
       ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; {}. Atoms have "
-                  "come too close or moved too far: minimize first, or use a smaller timestep",
+                  "come too close or moved too far: minimize first, or use a smaller timestep "
+                  "[EKD-PAIR-022]",
                   name_of(i), update->ntimestep, closest_contact(i)));
 }
 

@@ -30,7 +30,7 @@ AREAS = {
 }
 """The second part of a code, and what such errors are about."""
 
-RETIRED: frozenset[str] = frozenset()
+RETIRED: frozenset[str] = frozenset({"EKD-DATA-070"})
 """Codes of errors that exist no more."""
 
 

@@ -89,7 +89,9 @@ def remove(path: str | os.PathLike[str]) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise EKDError(f"cannot remove '{path}': {error}; check its permissions") from None
+        raise EKDError(
+            f"cannot remove '{path}': {error}; check its permissions", code="EKD-RUN-011"
+        ) from None
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
@@ -151,7 +153,8 @@ def require_state(path: str | os.PathLike[str], state: tuple[int, ...] | None) -
     """
     if state_of(path) != state:
         raise DataError(
-            f"'{path}' has changed while it was read; wait until it is complete, and start again"
+            f"'{path}' has changed while it was read; wait until it is complete, and start again",
+            code="EKD-DATA-018",
         )
 
 

@@ -46,7 +46,10 @@ def locked_folder(path: str | os.PathLike[str], shared: bool = False) -> Iterato
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise EKDError(f"'{path}' is a file, and a folder is needed there; choose another name")
+        raise EKDError(
+            f"'{path}' is a file, and a folder is needed there; choose another name",
+            code="EKD-RUN-012",
+        )
     with _locked(lock_file(path), path, shared):
         yield
 
@@ -118,7 +121,8 @@ def _lock(lock: TextIO, path: str | os.PathLike[str], shared: bool) -> bool:
     except BlockingIOError:
         raise EKDError(
             f"another process is writing to '{path}': {holder(lock)}; wait until it has ended, end "
-            "it, or write to another place"
+            "it, or write to another place",
+            code="EKD-RUN-010",
         ) from None
     except OSError as error:
         if error.errno not in _UNSUPPORTED:

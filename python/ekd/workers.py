@@ -257,7 +257,8 @@ def _job_file(job: Job) -> Iterator[Path]:
         except OSError as error:
             raise EKDError(
                 f"{cannot_write(path, error)}. Worker processes read their job there: the variable "
-                "TMPDIR names another folder for it"
+                "TMPDIR names another folder for it",
+                code="EKD-RUN-002",
             ) from None
         yield path
 

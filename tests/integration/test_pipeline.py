@@ -327,7 +327,7 @@ def test_one_stage_is_reproduced_from_results_of_others(
     shutil.rmtree(folder / "student")
     found = runner.invoke(app, ["reproduce", str(folder), "--stages", "export", "--quiet"])
     assert found.exit_code == 1
-    assert "is missing, which is needed of 'distill'; reproduce 'distill' too" in found.output
+    assert "is missing, a result of 'distill' that is needed; reproduce 'distill' too" in found.output
 
 
 def test_other_results_are_an_exit_status(

@@ -91,7 +91,8 @@ std::string parse_sha256(const std::string& text) {
   }
   if (!is_sound)
     throw Error("the expected SHA-256 is '" + text +
-                "'; give 64 hexadecimal digits, as 'ekd inspect' and 'sha256sum' print them");
+                "'; give 64 hexadecimal digits, as 'ekd inspect' and 'sha256sum' print them "
+                "[EKD-MODEL-011]");
   return digits;
 }
 

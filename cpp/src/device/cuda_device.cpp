@@ -163,9 +163,9 @@ class CudaDevice final : public Device {
     void* memory = nullptr;
     const int result = cuda_.cuMemAllocHost_v2(&memory, bytes);
     if (result == Cuda::kOutOfMemory)
-      throw DeviceError("the system gives no " + std::to_string(bytes >> 20) +
+      throw DeviceError("there are no " + std::to_string(bytes >> 20) +
                         " MiB of page-locked memory for transfers to " + name_ +
-                        "; raise its limit (ulimit -l), or free memory");
+                        "; raise the limit (ulimit -l), or free memory [EKD-DEVICE-017]");
     cuda_.check(result, name_);
     return memory;
   }

@@ -106,7 +106,7 @@ class HostDevice final : public Device {
     const std::lock_guard lock(mutex_);
     if (limit > 0 && used_ + size > limit)
       throw DeviceMemoryError(name_ + " has no room for " + std::to_string(bytes >> 10) +
-                              " KiB more; use a smaller 'block'");
+                              " KiB more; use a smaller 'block' [EKD-DEVICE-009]");
     void* const memory = std::aligned_alloc(256, size);
     if (memory == nullptr && bytes > 0) throw std::bad_alloc();
     if (memory != nullptr) {

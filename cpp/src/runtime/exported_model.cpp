@@ -117,12 +117,13 @@ Evaluation ExportedModel::evaluate(const AtomGraph& graph, GhostExchange& exchan
   try {
     return evaluate_members(graph, exchange, each_member);
   } catch (const std::bad_alloc&) {
+    const std::int64_t block = reduced_block();
+    const std::string tried = block > 0 ? ", not even with block " + std::to_string(block) : "";
     std::ostringstream message;
     message << "there is not enough memory for " << graph.n_atoms << " atoms with " << graph.n_pairs
-            << " pairs within the cutoff";
-    if (const std::int64_t block = reduced_block(); block > 0)
-      message << ", not even with block " << block;
-    message << "; use more processes with fewer atoms each, more memory, or single precision";
+            << " pairs within the cutoff" << tried
+            << "; use more processes with fewer atoms each, more memory, or single precision "
+               "[EKD-DEVICE-018]";
     throw MemoryError(message.str());
   }
 }
@@ -181,8 +182,8 @@ void ExportedModel::self_test() {
   try {
     list = build_neighbor_list(structure, metadata_.cutoff);
   } catch (const StructureError& error) {
-    throw ModelFileError("'" + path_ + "' is damaged: the structure of its self-test is none (" +
-                         error.what() + "); copy or export it again");
+    throw ModelFileError("'" + path_ + "' is damaged: its self-test has no valid structure (" +
+                         error.what() + "); copy or export it again [EKD-MODEL-003]");
   }
 
   AtomGraph graph;

@@ -31,7 +31,7 @@ from ekd.cli import (
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
 from ekd.cli.options import exit_status, interrupted
-from ekd.errors import DataWarning, EKDError
+from ekd.errors import DataWarning, EKDError, find_code
 from ekd.extras import explained
 from ekd.files import cannot_write
 
@@ -77,10 +77,12 @@ class Program(TyperGroup):
             raise typer.Exit(141) from None  # what a shell calls the end by SIGPIPE
         except MemoryError as error:
             what = str(error).replace("std::bad_alloc", "") or "there is not enough memory"
-            _complain(
+            complaint = EKDError(
                 f"{what}; ask for more memory, or for fewer processes and smaller blocks, chunks "
-                "and batches"
+                "and batches",
+                code=find_code(what),
             )
+            _complain(str(complaint), complaint.code)
             raise typer.Exit(1) from None
         except OSError as error:
             if error.errno not in _OF_THE_SYSTEM:

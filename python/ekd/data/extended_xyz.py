@@ -115,7 +115,8 @@ def _raw_frames(file: IO[str], path: Path) -> Iterator[tuple[int, list[str]]]:
             raise DataError(
                 f"line {lines.number} of '{path}' is {_shortened(count)}; expected the number of "
                 f"atoms of frame {number}. The frame before it may have more lines than it has "
-                "atoms, or the file is not in the XYZ format"
+                "atoms, or the file is not in the XYZ format",
+                code="EKD-DATA-071",
             )
         n_atoms = int(count)
         frame = [line, *islice(lines, n_atoms + 1)]
@@ -125,7 +126,8 @@ def _raw_frames(file: IO[str], path: Path) -> Iterator[tuple[int, list[str]]]:
             end = "the end of the file" if blank is None else "a blank line"
             raise DataError(
                 f"frame {number} of '{path}' has {max(n_found, 0)} of {n_atoms} atoms before "
-                f"{end}: it is cut off. Remove the frame, or get the whole file"
+                f"{end}: it is cut off. Remove the frame, or get the whole file",
+                code="EKD-DATA-072",
             )
         yield number, frame
 
@@ -161,15 +163,17 @@ def _entries(comment: str, where: str) -> dict[str, str]:
         if entries.setdefault(key, value) != value:
             raise DataError(
                 f"{where} gives '{key}' twice, as {_shortened(entries[key])} and "
-                f"{_shortened(value)}; remove one of them"
+                f"{_shortened(value)}; remove one of them",
+                code="EKD-DATA-073",
             )
     for key in entries:
         expected = _SPELLINGS.get(key.casefold())
         if expected is not None and key != expected and expected not in entries:
             raise DataError(
-                f"{where} has '{key}' in its comment line, which extended XYZ does not know and "
-                f"which would be passed over; expected '{expected}', in this spelling, or no such "
-                "key"
+                f"{where} has '{key}' in its comment line, which is not a key of extended XYZ and "
+                f"would be ignored; expected '{expected}', in this spelling, or no such "
+                "key",
+                code="EKD-DATA-074",
             )
     return entries
 
@@ -204,7 +208,9 @@ def _symbol(text: str, where: str) -> str:
         remedy = "a ghost atom or dummy, which models do not know; remove those configurations"
     else:
         remedy = "write it as in 'H' or 'Cl', without labels and charges"
-    raise DataError(f"{where}: '{text}' is not a chemical symbol, but {remedy}") from None
+    raise DataError(
+        f"{where}: '{text}' is not a chemical symbol, but {remedy}", code="EKD-DATA-047"
+    ) from None
 
 
 def _check_numbers(frame: str, where: str) -> None:
@@ -221,7 +227,8 @@ def _check_numbers(frame: str, where: str) -> None:
             raise DataError(
                 f"{where}: {_shortened(line)} has {len(values)} columns; expected {len(kinds)} by "
                 "'Properties'. The file may be cut off, or lack a column; remove the frame, or get "
-                "the whole file"
+                "the whole file",
+                code="EKD-DATA-072",
             )
         for place in places:
             try:
@@ -231,7 +238,8 @@ def _check_numbers(frame: str, where: str) -> None:
                 comma = ", without a decimal comma" if re.fullmatch(r"[-+]?\d+,\d+", text) else ""
                 raise DataError(
                     f"{where}: {_shortened(text)} is in a column of numbers; expected a number"
-                    f"{comma}; correct or remove the frame"
+                    f"{comma}; correct or remove the frame",
+                    code="EKD-DATA-075",
                 ) from None
 
 

@@ -141,7 +141,8 @@ def _check_is_of_ase(path: Path) -> None:
     if "systems" not in tables:
         raise DataError(
             f"'{path}' cannot be read as 'db': it is a database with the tables "
-            f"{', '.join(sorted(tables)) or 'none'}, but not one of ASE; convert it"
+            f"{', '.join(sorted(tables)) or 'none'}, but not one of ASE; convert it",
+            code="EKD-DATA-076",
         )
 
 

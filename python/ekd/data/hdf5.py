@@ -41,7 +41,8 @@ def require_possible_size(array: h5py.Dataset) -> None:
     if n_bytes > max(_RATIO * size, _ALWAYS_POSSIBLE):
         raise DataError(
             f"'{array.name}' in '{path}' has the shape {array.shape}, which is {n_bytes} bytes, "
-            f"but the file has {size}: it is damaged; copy or download it again"
+            f"but the file has {size}: it is damaged; copy or download it again",
+            code="EKD-DATA-027",
         )
 
 

@@ -127,7 +127,8 @@ def load(
         raise DataError(
             f"'{path}' has the content {found[1][:12]} and the fingerprint {found[0][:12]}, but "
             f"was written with {header.content_sha256[:12]} and {header.fingerprint[:12]}: it is "
-            "damaged; prepare it again"
+            "damaged; prepare it again",
+            code="EKD-DATA-019",
         )
     if (pbc := arrays["pbc"]) is not None:
         arrays["pbc"] = pbc.astype(bool)
@@ -191,7 +192,8 @@ def _require_arrays(
         if found != f"{np.dtype(_STORED[name][0]).str} {shape}":
             raise DataError(
                 f"'{name}' in '{path}' is {found}, expected {_STORED[name][0]} {shape}: it is "
-                "damaged; prepare it again"
+                "damaged; prepare it again",
+                code="EKD-DATA-019",
             )
     offsets, groups = arrays["offsets"], arrays["group_index"]
     if n_configs and (
@@ -202,8 +204,9 @@ def _require_arrays(
         or groups.max() >= n_groups
     ):
         raise DataError(
-            f"the offsets or the groups in '{path}' do not fit to its arrays: it is damaged; "
-            "prepare it again"
+            f"the offsets or the groups in '{path}' do not fit its arrays: it is damaged; "
+            "prepare it again",
+            code="EKD-DATA-019",
         )
 
 

@@ -82,7 +82,8 @@ class ExportedModel:
         if sha256 == "":
             raise EKDError(
                 "the expected SHA-256 is ''; give 64 hexadecimal digits, as 'ekd inspect' prints "
-                "them, or None for any file"
+                "them, or None for any file",
+                code="EKD-MODEL-011",
             )
         self._runtime = _native.core().ExportedModel(
             self.path, self.device, self.block, _native.script_opener, sha256 or ""

@@ -50,8 +50,9 @@ def run_self_test(model: ExportedModel) -> SelfTestReport:
         )
     except StructureError as error:
         raise ModelFileError(
-            f"'{model.path}' is damaged: the structure of its self-test is none ({error}); copy or "
-            "export it again"
+            f"'{model.path}' is damaged: its self-test has no valid structure ({error}); copy or "
+            "export it again",
+            code="EKD-MODEL-003",
         ) from None
     return compare_with_frame(results, frame)
 

@@ -153,7 +153,8 @@ def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
         raise HippynnError(
             f"'{structure}' and '{path.name}' are Python pickles, and reading one runs code that "
             "is in it; if you trust whoever wrote them, add --allow-code (in Python: "
-            "allow_code=True)"
+            "allow_code=True)",
+            code="EKD-HIPPYNN-010",
         )
     contents = _unpickle(structure)
     state = _unpickle(path)

@@ -164,7 +164,8 @@ def content_of(path: Path) -> Content:
         return _text(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"'{path}' cannot be compared: it is damaged ({error}); run its stage again"
+            f"'{path}' cannot be compared: it is damaged ({error}); run its stage again",
+            code="EKD-RUN-013",
         ) from None
 
 

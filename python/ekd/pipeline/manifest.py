@@ -68,12 +68,14 @@ class Manifest:
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise EKDError(
                 f"'{path}' is damaged ({error}); remove it to continue in this folder. Without it "
-                "'ekd reproduce' cannot check the results that are there"
+                "'ekd reproduce' cannot check the results that are there",
+                code="EKD-RUN-014",
             ) from None
         if manifest is None:
             raise EKDError(
                 f"'{path}' has manifest format {found}, expected {FORMAT}; use the version of ekd "
-                "that wrote it"
+                "that wrote it",
+                code="EKD-RUN-015",
             )
         return manifest
 
@@ -263,7 +265,9 @@ def _status(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}; check the path") from None
+        raise DataError(
+            f"'{path}' cannot be read: {error.strerror}; check the path", code="EKD-DATA-001"
+        ) from None
     return status.st_size, status.st_mtime_ns
 
 

@@ -62,7 +62,8 @@ class Record:
         except OSError as error:
             raise EKDError(
                 f"'{path}' cannot be read ({error.strerror}), so that nobody can tell what is "
-                "complete; check it and its permissions, or choose another output folder"
+                "complete; check it and its permissions, or choose another output folder",
+                code="EKD-RUN-003",
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise EKDError(

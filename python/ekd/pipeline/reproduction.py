@@ -111,14 +111,16 @@ class Reproduction:
         if self.folder.resolve() in (output.resolve(), *output.resolve().parents):
             raise EKDError(
                 f"'{output}' lies in '{self.folder}', the folder of the run; choose another one "
-                "with --output"
+                "with --output",
+                code="EKD-RUN-017",
             )
         if output.exists() and not output.is_dir():
-            raise EKDError(f"'{output}' is a file; name a folder with --output")
+            raise EKDError(f"'{output}' is a file; name a folder with --output", code="EKD-RUN-012")
         if output.is_dir() and any(output.iterdir()) and not resume:
             raise EKDError(
                 f"folder '{output}' is not empty; choose another one with --output, or add "
-                "--resume to continue a reproduction that was interrupted there"
+                "--resume to continue a reproduction that was interrupted there",
+                code="EKD-RUN-001",
             )
         self._take_over(output)
         config = self.config.model_copy(update={"output": output.resolve()})
@@ -161,18 +163,23 @@ class Reproduction:
         complete = self.manifest.complete
         for stage in stages or ():
             if stage not in STAGES:
-                raise EKDError(f"there is no stage '{stage}'; expected some of {', '.join(STAGES)}")
+                raise EKDError(
+                    f"there is no stage '{stage}'; expected some of {', '.join(STAGES)}",
+                    code="EKD-CONFIG-019",
+                )
             if stage not in complete:
                 raise EKDError(
                     f"'{stage}' is not complete in '{self.manifest.path}', which has "
                     f"{', '.join(s for s in STAGES if s in complete) or 'no stage'}; leave it out "
-                    "of --stages"
+                    "of --stages",
+                    code="EKD-RUN-018",
                 )
         chosen = [s for s in STAGES if s in (stages or complete)]
         if not chosen:
             raise EKDError(
                 f"no stage is complete in '{self.manifest.path}'; finish one with "
-                "'ekd run CONFIG --resume'"
+                "'ekd run CONFIG --resume'",
+                code="EKD-RUN-018",
             )
         return chosen
 
@@ -183,12 +190,16 @@ class Reproduction:
         if described_config(config) != self.manifest.configuration:
             raise ConfigError(
                 f"'{path}' has other settings than '{self.manifest.path}', so that it is not the "
-                "configuration of these results; restore it, or run the stages again"
+                "configuration of these results; restore it, or run the stages again",
+                code="EKD-RUN-019",
             )
         if inputs is None:
             return config
         if not inputs.is_dir():
-            raise EKDError(f"'{inputs}' is not a folder; name the folder of the input files")
+            raise EKDError(
+                f"'{inputs}' is not a folder; name the folder of the input files",
+                code="EKD-RUN-012",
+            )
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         for key, place in input_files(config).items():
             entry = self.manifest.inputs.get(key)
@@ -215,7 +226,8 @@ class Reproduction:
             raise DataError(
                 "inputs of the run are missing or have changed:\n  "
                 + "\n  ".join(lines)
-                + "\nrestore them; --inputs FOLDER looks for missing files in another folder"
+                + "\nrestore them; --inputs FOLDER looks for missing files in another folder",
+                code="EKD-RUN-020",
             )
 
     def _check_results(self) -> None:
@@ -229,7 +241,8 @@ class Reproduction:
                     "than the last run there:\n  "
                     + "\n  ".join(differences)
                     + f"\nrun 'ekd {verb(stage)}' with --overwrite, or leave the stage out of "
-                    "--stages"
+                    "--stages",
+                    code="EKD-RUN-006",
                 )
             noted = self.manifest.stages[stage]["results"]
             relevant = {name: entry for name, entry in noted.items() if is_compared(name)}
@@ -240,12 +253,14 @@ class Reproduction:
                 raise DataError(
                     f"results of '{stage}' in '{self.folder}' have changed since they were "
                     f"written: {', '.join(changed[:5])}; run 'ekd {verb(stage)}' with --overwrite, "
-                    "or leave the stage out of --stages"
+                    "or leave the stage out of --stages",
+                    code="EKD-RUN-021",
                 )
             if missing and stage in self.kept:
                 raise DataError(
-                    f"'{self.folder / missing[0]}' is missing, which is needed of '{stage}'; "
-                    f"reproduce '{stage}' too"
+                    f"'{self.folder / missing[0]}' is missing, a result of '{stage}' that is needed; "
+                    f"reproduce '{stage}' too",
+                    code="EKD-RUN-021",
                 )
 
     def _take_over(self, output: Path) -> None:
@@ -258,7 +273,8 @@ class Reproduction:
             if stage not in there.entries:
                 raise EKDError(
                     f"'{there.path}' lacks the stage '{stage}'; restore it, or reproduce '{stage}' "
-                    "too"
+                    "too",
+                    code="EKD-RUN-021",
                 )
             for name in LEAVES[stage]:
                 _copy(self.folder / name, output / name)
@@ -271,7 +287,8 @@ def _load_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise EKDError(
             f"there is no '{path}'; name the output folder of a run. Runs of versions without "
-            "manifests cannot be reproduced by this command: run them again"
+            "manifests cannot be reproduced by this command: run them again",
+            code="EKD-RUN-016",
         )
     return Manifest.load(path, writable=False)
 

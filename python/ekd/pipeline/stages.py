@@ -36,7 +36,7 @@ from ekd.distillation.on_policy import run_rounds
 from ekd.distillation.student import plan_committee, prepare, train_student
 from ekd.distillation.teachers import as_teachers, from_config
 from ekd.elements import symbol
-from ekd.errors import ConfigError, DataError, EKDError
+from ekd.errors import ConfigError, DataError, EKDError, find_code
 from ekd.files import atomic_write, remove
 from ekd.lammps import dynamics
 from ekd.lammps.run import installed_program
@@ -190,7 +190,7 @@ class Pipeline:
                     problem = str(error)
             problem = self.group.from_first(problem)
             if problem is not None:
-                raise EKDError(problem)
+                raise EKDError(problem, code=find_code(problem))
             self.record = Record.load(self.record.path, writable=self.writes)
             yield
 

@@ -157,7 +157,8 @@ def prepare_dataset(
         try:
             return job.run(overwrite)
         except OSError as error:  # those of the inputs are explained where they are read
-            raise DataError(str(cannot_write(output, error))) from error
+            problem = cannot_write(output, error)
+            raise DataError(problem.message, code=problem.code) from error
 
 
 class _Job:
@@ -525,7 +526,9 @@ def _check_paths(paths: list[Path], output: Path) -> None:
             code="EKD-CONFIG-027",
         )
     if output.is_dir():
-        raise DataError(f"'{output}' is a folder; name a file to write, such as data.h5")
+        raise DataError(
+            f"'{output}' is a folder; name a file to write, such as data.h5", code="EKD-RUN-012"
+        )
     if output.absolute() in [path.absolute() for path in paths]:
         raise ConfigError(
             f"'{output}' is both input and output; choose another output", code="EKD-CONFIG-034"

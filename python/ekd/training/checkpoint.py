@@ -67,7 +67,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(
             f"checkpoint '{path}' cannot be read: {error.strerror or error}; name a file, and "
-            "check its permissions"
+            "check its permissions",
+            code="EKD-CHECKPOINT-005",
         ) from None
     except torch_archive.DamagedError as error:
         raise CheckpointError(
@@ -88,7 +89,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError, OverflowError) as error:
         raise CheckpointError(
             f"'{path}' is damaged: its contents are not those of a checkpoint of format {found} "
-            f"({_words(error)}); delete it and train again"
+            f"({_words(error)}); delete it and train again",
+            code="EKD-CHECKPOINT-006",
         ) from None
     return contents
 

@@ -115,8 +115,9 @@ def _others() -> Iterator[None]:
         first = str(error).strip().splitlines()[0]
         raise TrainingError(
             f"another process of this training has ended, or does not answer ({first}); the reason "
-            "is in what that process printed. The checkpoints are intact: start the same again "
-            "with resume=True"
+            "is in the output of that process. The checkpoints are intact: start the same command "
+            "again with resume=True",
+            code="EKD-TRAINING-004",
         ) from None
 
 

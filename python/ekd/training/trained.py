@@ -130,7 +130,8 @@ class TrainedModel:
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"'{path}' is damaged: its weights are not those of its network "
-                f"({' '.join(str(error).split())}); delete it and train again"
+                f"({' '.join(str(error).split())}); delete it and train again",
+                code="EKD-CHECKPOINT-006",
             ) from None
 
     @classmethod

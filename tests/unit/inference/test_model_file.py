@@ -211,7 +211,7 @@ def test_self_test_that_cannot_be_evaluated(
 ) -> None:
     frame = read_metadata(exported).self_test | change
     path = with_metadata(exported, tmp_path / "odd.pt", self_test=frame)
-    expected = r"odd\.pt' is damaged: the structure of its self-test is none \("
+    expected = r"odd\.pt' is damaged: its self-test has no valid structure \("
     with pytest.raises(ModelFileError, match=expected):
         run_self_test(ExportedModel(path))
 

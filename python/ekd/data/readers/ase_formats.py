@@ -92,7 +92,8 @@ class ASESource(Source):
                 name = f"{what[:-3]}y" if what == "energies" else "length"
                 raise DataError(
                     f"ASE reads '{self.path}' as '{self._format}' and converts {what} to {unit}, "
-                    f"so that {given} would be wrong; leave {name}_unit out"
+                    f"so that {given} would be wrong; leave {name}_unit out",
+                    code="EKD-DATA-049",
                 )
 
     def verdict(self, seen: Observed) -> list[str]:
@@ -128,7 +129,8 @@ class ASESource(Source):
             name = _NAMES.get(self._format, f"'{self._format}'")
             raise DataError(
                 f"'{self.path}' has no configurations that can be read as {name}; if it is of "
-                "another format, name it with format"
+                "another format, name it with format",
+                code="EKD-DATA-003",
             )
         if start == 0:
             for key, names in zip(
@@ -290,7 +292,8 @@ class ASESource(Source):
         if np.size(value) == n_atoms > 1 and not isinstance(value, str):
             raise DataError(
                 f"'{self.energy_key}' in '{self.path}' has one number for every atom in one frame; "
-                "expected a total energy: add them up, or name the key of the total energy"
+                "expected a total energy: add them up, or name the key of the total energy",
+                code="EKD-DATA-026",
             )
         if isinstance(value, (list, np.ndarray)) and np.size(value) == 1:
             value = np.reshape(value, -1)[0]  # as SchNetPack stores it

@@ -489,7 +489,8 @@ class GroupSource(Source):
         if dataset.dtype.kind not in "fiu":
             raise DataError(
                 f"'{key}' of {_where(name)} in '{self.path}' is of type {dataset.dtype}; expected "
-                "numbers"
+                "numbers",
+                code="EKD-DATA-029",
             )
         check_stored(dataset, self.path, f"'{key}' of {_where(name)}")
         return dataset

@@ -32,7 +32,8 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
             if not (path.parent / name).exists():
                 raise DataError(
                     f"{where} in '{path}' has its values in the file '{name}', which is not there; "
-                    "restore it"
+                    "restore it",
+                    code="EKD-DATA-033",
                 )
         return
     if not dataset.size or not _fills_silently(dataset):
@@ -46,7 +47,8 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
         raise DataError(
             f"{where} in '{path}' was never written, or not all of it: HDF5 would give "
             f"{dataset.fillvalue} instead. Write the file again; the program that wrote it may "
-            "have been interrupted"
+            "have been interrupted",
+            code="EKD-DATA-079",
         )
 
 
@@ -78,5 +80,6 @@ def _check_source(dataset: h5py.Dataset, source: Any, path: Path, where: str) ->
     if not found:
         raise DataError(
             f"{where} in '{path}' is a virtual array of '{source.dset_name}' in '{name}', which "
-            "cannot be read; restore that file, or write the values into one file"
+            "cannot be read; restore that file, or write the values into one file",
+            code="EKD-DATA-033",
         )

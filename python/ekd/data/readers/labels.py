@@ -67,12 +67,15 @@ def check_request(request: Request) -> None:
     if request.states not in (None, "neutral", "all"):
         raise DataError(
             f"states is {request.states!r}; expected 'neutral', which leaves out charged and "
-            "open-shell configurations, or 'all', which keeps them"
+            "open-shell configurations, or 'all', which keeps them",
+            code="EKD-DATA-081",
         )
     where = request.where
     example = "e.g. where={'config_type': 'liquid'}"
     if where is not None and not isinstance(where, Mapping):
-        raise DataError(f"where is {where!r}; expected a dictionary, {example}")
+        raise DataError(
+            f"where is {where!r}; expected a dictionary, {example}", code="EKD-DATA-081"
+        )
     for key, values in (where or {}).items():
         kinds = (str, int, float, np.generic)
         listed = [values] if isinstance(values, kinds) else values
@@ -81,7 +84,10 @@ def check_request(request: Request) -> None:
             or not listed
             or not all(isinstance(value, kinds) for value in listed)
         ):
-            raise DataError(f"where has {values!r} for '{key}'; expected a value or a list of them")
+            raise DataError(
+                f"where has {values!r} for '{key}'; expected a value or a list of them",
+                code="EKD-DATA-081",
+            )
 
 
 def written(value: Any) -> str | None:
@@ -228,13 +234,15 @@ def _check_where(request: Request, seen: Observed, path: Path) -> None:
         if not counts:
             raise DataError(
                 f"no configuration of '{path}' with an energy has a value of '{key}', which where "
-                "names; correct the key, or leave it out"
+                "names; correct the key, or leave it out",
+                code="EKD-DATA-082",
             )
         for value in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
             if (text := written(value)) not in counts:
                 raise DataError(
                     f"no configuration of '{path}' with an energy has '{key}' = '{text}', which "
-                    f"where names; its values are: {listed(counts)}"
+                    f"where names; its values are: {listed(counts)}",
+                    code="EKD-DATA-082",
                 )
 
 
@@ -246,7 +254,8 @@ def _check_methods(seen: Observed, path: Path) -> None:
                 f"'{path}' has {len(counts)} values of '{key}': {listed(counts, quote=True)}; "
                 "energies of different levels of theory do not mix. Select one with "
                 f"where = {{'{key}': '{first}'}} (--where \"{key}={first}\"); if several are the "
-                "same level by different names, name all of them"
+                "same level by different names, name all of them",
+                code="EKD-DATA-083",
             )
 
 
@@ -258,7 +267,8 @@ def _check_states(request: Request, seen: Observed, path: Path) -> list[str]:
             raise DataError(
                 f"'spin' in '{path}' is 0 in some configurations and 1 in others with an even "
                 "number of electrons: these may be triplets, or singlets by their multiplicity. "
-                "Select with where = {'spin': 0} (--where spin=0), or keep all with states='all'"
+                "Select with where = {'spin': 0} (--where spin=0), or keep all with states='all'",
+                code="EKD-DATA-084",
             )
     others = {text: n for text, n in seen.states.items() if _is_other(states[text])}
     n_others, n_configs = sum(others.values()), seen.n_kept
@@ -275,10 +285,11 @@ def _check_states(request: Request, seen: Observed, path: Path) -> list[str]:
     for text, n in others.items():
         counts[names[text]] = counts.get(names[text], 0) + n
     raise DataError(
-        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets by what "
-        f"the file says: {listed(counts)}. Models do not know charge and spin, and would mix them "
+        f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets according to "
+        f"the file: {listed(counts)}. Models do not know charge and spin, and would mix them "
         "up. Leave these configurations out with states='neutral', or keep them on purpose with "
-        "states='all'"
+        "states='all'",
+        code="EKD-DATA-080",
     )
 
 

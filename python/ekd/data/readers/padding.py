@@ -29,5 +29,6 @@ def check_padding(
         raise DataError(
             f"{where} in '{path}' has atomic numbers 0 or -1 at positions that are not zero: these "
             "are ghost atoms, or the numbers are indices of elements; expected atomic numbers, and "
-            "0 or -1 at zero behind the last atom alone"
+            "0 or -1 at zero behind the last atom alone",
+            code="EKD-DATA-046",
         )

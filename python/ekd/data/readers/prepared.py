@@ -70,7 +70,8 @@ def check_request(path: Path, header: prepared.Header, request: Request) -> None
     if request.where or request.states:
         raise DataError(
             f"'{path}' is prepared, and does not keep what where and states select by; leave them "
-            "out, or prepare the data with them"
+            "out, or prepare the data with them",
+            code="EKD-DATA-085",
         )
     if request.energy_unit or request.length_unit or request.gradients:
         raise DataError(

@@ -71,7 +71,8 @@ class SGDMLSource(Source):
                 raise DataError(
                     f"'{key}' in '{path}' holds pickled Python objects, which are not read, "
                     "because they could run code; save arrays of numbers: molecules of several "
-                    "sizes as (m, n) with 0 behind the last atom, or in HDF5 as a group for each"
+                    "sizes as (m, n) with 0 behind the last atom, or in HDF5 as a group for each",
+                    code="EKD-DATA-086",
                 )
             if key not in arrays:
                 raise unknown_key(path, key, arrays)

@@ -36,15 +36,20 @@ def check_signature(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        raise DataError(f"'{path}' has no configurations, because it is empty; get the file again")
+        raise DataError(
+            f"'{path}' has no configurations, because it is empty; get the file again",
+            code="EKD-DATA-003",
+        )
     if start.startswith(_LFS):
         raise DataError(
-            f"'{path}' is a pointer of Git LFS, not the file itself; get that with 'git lfs pull'"
+            f"'{path}' is a pointer of Git LFS, not the file itself; fetch it with 'git lfs pull'",
+            code="EKD-DATA-087",
         )
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise DataError(
             f"'{path}' is a web page, perhaps one that asks for a login, not the file itself; "
-            "download it again"
+            "download it again",
+            code="EKD-DATA-087",
         )
     for signature, what, suffixes in _SIGNATURES:
         if not start.startswith(signature) or path.suffix.lower() in suffixes:
@@ -52,5 +57,6 @@ def check_signature(path: Path) -> None:
         if path.suffix.lower() in _SUFFIXES or what in _REMEDIES:
             ending = f"name it so that it ends in {suffixes[0]}" if suffixes else ""
             raise DataError(
-                f"'{path}' is {what}, not what its name says; {_REMEDIES.get(what, ending)}"
+                f"'{path}' is {what}, not what its name says; {_REMEDIES.get(what, ending)}",
+                code="EKD-DATA-088",
             )

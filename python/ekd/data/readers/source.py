@@ -228,14 +228,16 @@ def check_names(path: Path, energy: str, request: Request) -> None:
     """
     if any(word in energy.casefold().replace("-", "_") for word in _PER_ATOM):
         raise DataError(
-            f"'{energy}' in '{path}' is an energy per atom by its name; expected total energies: "
-            "multiply it by the number of atoms, or rename the key if it is a total energy"
+            f"'{energy}' in '{path}' is an energy per atom, judging by its name; expected total energies: "
+            "multiply it by the number of atoms, or rename the key if it is a total energy",
+            code="EKD-DATA-077",
         )
     forces = request.forces
     if forces is not None and "grad" in forces.casefold() and not request.gradients:
         raise DataError(
-            f"'{forces}' in '{path}' holds gradients by its name, which are minus the forces; turn "
-            "their sign with gradients=True, or rename the key if it holds forces"
+            f"'{forces}' in '{path}' holds gradients, judging by its name, which are minus the forces; turn "
+            "their sign with gradients=True, or rename the key if it holds forces",
+            code="EKD-DATA-078",
         )
 
 
@@ -281,7 +283,8 @@ def nothing_selected(path: Path, n_configs: int) -> DataError:
     """The error of a file of which no configuration is selected."""
     return DataError(
         f"where and states leave out all {n_configs} configurations of '{path}' that have an "
-        "energy; select others"
+        "energy; select others",
+        code="EKD-DATA-082",
     )
 
 
