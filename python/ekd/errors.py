@@ -127,5 +127,5 @@ class TeacherError(EKDError):
     """A teacher cannot be loaded, or fails on a structure, or its process was lost."""
 
 
-class ExtrapolationWarning(UserWarning):
+class ExtrapolationWarning(RuntimeWarning):
     """Atoms are closer to each other than in the training data of the model."""

@@ -72,8 +72,9 @@ def measure(folder: Path, package: Path, arguments: list[str]) -> int:
     status = run(folder / "core" / "ekd_core_tests")
     parallel = ["-n", "logical", "--maxprocesses", "8", "--dist", "loadfile"]
     return status or run(
-        *(sys.executable, "-m", "pytest", "-q", "--cov=ekd", "--cov-report="),
-        f"--cov-config={Path(__file__).with_name('coverage.ini')}",
+        *(sys.executable, "-m", "coverage", "run"),
+        f"--rcfile={Path(__file__).with_name('coverage.ini')}",
+        *("-m", "pytest", "-q"),
         *(parallel if "-n" not in arguments else ()),
         *arguments,
         PYTHONPATH=str(package),
@@ -87,6 +88,7 @@ def report(folder: Path) -> dict[str, float]:
     data = [f"--data-file={folder / 'python.data'}"]
     config = [f"--rcfile={Path(__file__).with_name('coverage.ini')}"]
     coverage = [sys.executable, "-m", "coverage"]
+    require(*coverage, "combine", *data, *config, "-q")
     require(*coverage, "html", *data, *config, "-q", "-d", folder / "python.html")
     require(*coverage, "json", *data, *config, "-q", "-o", folder / "python.json")
     require(*coverage, "report", *data, *config, "--skip-covered", "--sort=cover")

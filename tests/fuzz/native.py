@@ -50,8 +50,8 @@ def fuzz(result: Any, given: argparse.Namespace, advance: Callable[[], object]) 
         end = os.times()
         words = found.stdout + found.stderr
         if found.returncode == 0:
-            result.counts["read or refused"] += given.mutations
             for _ in range(given.mutations):
+                result.counts["read or refused"] += 1
                 advance()
             seconds = re.search(r"slowest_unit_time_sec: *(\d+)", words)
             used = end.children_user - begin.children_user

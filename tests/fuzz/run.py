@@ -30,7 +30,7 @@ from pathlib import Path
 import native
 from kinds import KINDS
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 HERE = Path(__file__).parent
@@ -96,8 +96,14 @@ def main() -> int:
                     return
                 run = native.fuzz if name in native.TARGETS else fuzz
                 result = results[name] = Result(name)
+
+                def advance(result: Result = result, task: TaskID = tasks[name]) -> None:
+                    bar.advance(task)
+                    if not console.is_terminal and result.n % 1000 == 0 and result.n:
+                        console.print(f"{result.name}: {dict(result.counts)}", soft_wrap=True)
+
                 try:
-                    run(result, given, lambda task=tasks[name]: bar.advance(task))
+                    run(result, given, advance)
                 except Exception as error:
                     result.findings.append(f"the fuzzer itself failed: {error!r}")
 

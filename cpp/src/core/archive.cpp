@@ -87,7 +87,8 @@ Archive::Archive(const std::string& path, const std::string& sha256) : path_(pat
     throw ModelFileError(no_model);
   std::ifstream file(path, std::ios::binary);
   if (!file.good())
-    throw ModelFileError("model file '" + path + "' cannot be opened; check the path [EKD-MODEL-001]");
+    throw ModelFileError("model file '" + path +
+                         "' cannot be opened; check the path [EKD-MODEL-001]");
   // Somebody may have named the wrong file, and a large one.
   std::string content(4, '\0');
   file.read(content.data(), 4);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from ekd.calculator import EKDCalculator
-from ekd.errors import LammpsError
+from ekd.errors import ExtrapolationWarning, LammpsError
 from ekd.lammps.inputs import lower_triangular, single_point
 from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import Program, start
@@ -58,7 +59,9 @@ def compare_with_ase(
     if atoms.pbc.any():
         atoms = lower_triangular(atoms)
     atoms.calc = EKDCalculator(model)
-    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    # Whether the structure is like the training data is not what is asked here.
+    with warnings.catch_warnings(action="ignore", category=ExtrapolationWarning):
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     differences = []
     for n_ranks in ranks:
         run = single_point(folder, f"{name}-{n_ranks}", atoms, model, elements)

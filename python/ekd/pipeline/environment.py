@@ -61,7 +61,7 @@ def environment_differences(
 
     Returns:
         Name, value there and value now of everything that differs; ``none`` stands for a package
-        that is not installed or a variable that is not set.
+        that is not installed or a variable that is not set. Checksums are shortened.
     """
     before, after = dict(_flat(there)), dict(_flat(now))
     return [
@@ -76,7 +76,7 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from ((key, str(entry)) for key, entry in value.items() if entry is not None)
         elif value is not None:
-            yield name, str(value)
+            yield name, str(value)[:12] if name.endswith("sha256") else str(value)
 
 
 def _version(package: str) -> str | None:

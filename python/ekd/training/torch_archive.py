@@ -84,7 +84,7 @@ def _check_pickle(content: bytes, sizes: dict[str, int]) -> None:
     """Read a pickle with stand-ins for tensors, which only look at what they are made of."""
     for code, argument, _ in pickletools.genops(content):
         # The memo is an array, which grows to the largest number.
-        if "PUT" in code.name and int(argument) > len(content):
+        if "PUT" in code.name and isinstance(argument, int) and argument > len(content):
             raise DamagedError(f"number {argument} of its memo is out of range")
     _Sizes(io.BytesIO(content), sizes).load()
 
