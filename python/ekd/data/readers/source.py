@@ -229,8 +229,8 @@ def check_names(path: Path, energy: str, request: Request) -> None:
     if any(word in energy.casefold().replace("-", "_") for word in _PER_ATOM):
         raise DataError(
             f"'{energy}' in '{path}' is an energy per atom, judging by its name; expected "
-            "total energies: multiply it by the number of atoms, or rename the key if it is a total "
-            "energy",
+            "total energies: multiply it by the number of atoms, or rename the key if it is "
+            "a total energy",
             code="EKD-DATA-077",
         )
     forces = request.forces
