@@ -321,7 +321,8 @@ def test_restart_files_keep_the_zero_of_the_energy(
         return struct.pack("i", len(text)) + text.encode()
 
     content = (run.folder / "end.restart").read_bytes()
-    count, last = struct.pack("i", 12) + word("block"), word("energy") + word(keyword)
+    count, last = struct.pack("i", 14) + word("block"), word("energy") + word(keyword)
+    last += word("force_max") + word("1000")
     assert content.count(count) == 1
     assert content.count(last) == 1
     older = content.replace(count, word("block")).replace(last, b"")
@@ -350,7 +351,8 @@ def test_restart_with_another_model_is_noticed(
     read = "units metal\natom_style atomic\nread_restart end.restart\n"
     run = run_lammps(read + "run 0\n")
     assert run.returncode != 0
-    assert "is not the file that the restart was written with; name the model" in run.screen
+    assert "is not the file that the restart was written with" in run.screen
+    assert "name the model with pair_coeff" in run.screen
     assert "All pair coeffs are not set" in run.error
     run = run_lammps(read + f"pair_coeff * * {model} O H N C\nrun 0\n")
     assert run.returncode == 0, run.screen[-3000:]
