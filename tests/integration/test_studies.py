@@ -17,6 +17,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import ekd
 from ekd.data import Dataset
 
+# The numbers of small files are made up.
+pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
+
 FOLDER = Path(__file__).parents[2] / "examples" / "studies"
 MODULES = ("liquid", "pieces", "run", "study", "survival", "tables")
 

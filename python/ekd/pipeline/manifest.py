@@ -63,7 +63,7 @@ class Manifest:
             raw = json.loads(path.read_text(encoding="utf-8"))
             found = raw.pop("format")
             manifest = cls(path, **raw, writable=writable) if found == FORMAT else None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # whoever writes there says what is wrong
             return cls(path, writable=writable)
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise EKDError(

@@ -52,10 +52,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     What is read are the bytes that were checked, whatever happens to the file meanwhile.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it cannot be opened.
         DamagedError: it is another kind of file, truncated or damaged, or it holds something else.
     """
-    Path(path).stat()
+    with Path(path).open("rb"):
+        pass
     try:
         archive = _native.core().Archive(os.fspath(path))
         archive.check_all()

@@ -347,6 +347,7 @@ def test_sets_take_names_and_levels(test_file: Path) -> None:
     assert data.provenance.level_of_theory == "CCSD(T)"
 
 
+@pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> None:
     """Each file is a row, all of them together another; forces are gradients there."""
     student = teacher(0)
