@@ -12,7 +12,7 @@ import pytest
 from ekd import _native
 
 FUZZ = Path(__file__).parents[1] / "fuzz"
-sys.path.insert(0, str(FUZZ))
+sys.path.append(str(FUZZ))
 import kinds  # noqa: E402
 import native  # noqa: E402
 

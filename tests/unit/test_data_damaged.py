@@ -155,6 +155,7 @@ def test_array_of_a_group_that_is_larger_than_its_file(tmp_path: Path) -> None:
         load_dataset(path, energy="energy")
 
 
+@pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_zeros_that_are_packed_well_are_read(tmp_path: Path) -> None:
     """As small as gzip makes them: a thousandth."""
     path = tmp_path / "zeros.h5"
