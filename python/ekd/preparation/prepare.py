@@ -151,9 +151,9 @@ def prepare_dataset(
         console=console,
         disable=not (progress and console.is_terminal),
     ) as bars:
-        states = [state_of(path) for path in paths]
+        file_states = [state_of(path) for path in paths]
         sources = [open_source(path, one) for path, one in zip(paths, requests, strict=True)]
-        job = _Job(output, sources, requests, options, bars, states)
+        job = _Job(output, sources, requests, options, bars, file_states)
         try:
             return job.run(overwrite)
         except OSError as error:  # those of the inputs are explained where they are read
@@ -169,10 +169,10 @@ class _Job:
         requests: list[Request],
         options: Options,
         bars: Progress,
-        states: Sequence[tuple[int, ...] | None],
+        file_states: Sequence[tuple[int, ...] | None],
     ) -> None:
         self.output = output
-        self.states = states
+        self.file_states = file_states
         self.sources = sources
         self.requests = requests
         self.options = options
@@ -197,7 +197,7 @@ class _Job:
             return complete
         with self._staging() as staging:
             self._read(staging)
-            for source, state in zip(self.sources, self.states, strict=True):
+            for source, state in zip(self.sources, self.file_states, strict=True):
                 require_state(source.path, state)
             analysis = self._analyse(staging)
             kept, found, dropped = self._choose(staging, analysis)

@@ -46,7 +46,7 @@ def test_files(tmp_path: Path, training_file: Path) -> None:
     with expect("EKD-DATA-023"):
         ekd.load_dataset(training_file)
     with expect("EKD-DATA-024"):
-        (tmp_path / "x.unknown").write_text("")
+        (tmp_path / "x.unknown").write_text("energies\n")
         ekd.load_dataset(tmp_path / "x.unknown")
     with expect("EKD-DATA-025"):
         ekd.load_dataset(frames(tmp_path / "x.xyz"), format="exyz")
@@ -247,6 +247,7 @@ def scan(key: str) -> ekd.CurveConfig:
     return ekd.CurveConfig(path=Path("x"), coordinate=key)
 
 
+@pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_scans(tmp_path: Path) -> None:
     data = waters(tmp_path)
     with expect("EKD-DATA-056"):
