@@ -156,7 +156,7 @@ def test_pair_style(folder: Path) -> None:
     texts = [write.format("student.pt", "end.restart"), write.format("other.pt", "other.restart")]
     assert errors_of(folder, texts) == ["", ""]
     content = (folder / "end.restart").read_bytes()
-    count = struct.pack("i", 12) + struct.pack("i", 5) + b"block"
+    count = struct.pack("i", 14) + struct.pack("i", 5) + b"block"
     assert content.count(count) == 1
     odd = content.replace(count, struct.pack("i", 7) + count[4:])
     (folder / "odd.restart").write_bytes(odd)
