@@ -275,7 +275,7 @@ PYBIND11_MODULE(_core, module) {
     } catch (const std::bad_alloc&) {
       py::set_error(PyExc_MemoryError,
                     "there is not enough memory for these atoms and the pairs within the cutoff; "
-                    "take fewer at a time, or use fewer processes");
+                    "take fewer at a time, or use fewer processes [EKD-DEVICE-018]");
     }
   });
   module.def("neighbor_list", &neighbor_list, py::arg("positions"), py::arg("offsets"),
