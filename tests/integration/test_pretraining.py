@@ -125,10 +125,13 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "copy")
 
 
+ANEW = ("config.resolved.toml", "manifest.json", "stages.json")
+
+
 def change_times(folder: Path) -> dict[Path, int]:
     """When results were written; settings and record are written anew by every command."""
     results = set((folder / "run").rglob("*.*"))
-    results -= {folder / "run" / name for name in ("config.resolved.toml", "stages.json")}
+    results -= {folder / "run" / name for name in ANEW}
     return {path: path.stat().st_mtime_ns for path in results}
 
 

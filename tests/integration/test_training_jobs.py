@@ -70,7 +70,9 @@ def test_members_one_by_one(folder: Path) -> None:
     assert "member-2' already exists; add --resume" in refused.output.replace("\n", "")
     checkpoint = folder / "run" / "teachers" / "member-2" / "checkpoint.pt"
     finished = checkpoint.read_bytes()
-    torch.save(torch.load(checkpoint, weights_only=True) | {"state": {}}, checkpoint)
+    golden = Path(__file__).parents[1] / "golden" / "checkpoint-5-broken-off.pt"
+    state = torch.load(golden, weights_only=True)["state"]
+    torch.save(torch.load(checkpoint, weights_only=True) | {"state": state}, checkpoint)
     with pytest.raises(EKDError, match=r"member 1 \(not begun\), member 2 \(not finished\)"):
         pipeline(folder).run(["label"])
     checkpoint.write_bytes(finished)

