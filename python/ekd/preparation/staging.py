@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -167,12 +168,20 @@ class Staging:
         self._committed = time.monotonic()
 
     def array(self, name: str) -> NDArray[Any]:
-        """All rows of an array so far, mapped; of cells and pbc zeros where nothing is periodic."""
+        """All rows of an array so far, mapped; of cells and pbc zeros where nothing is periodic.
+
+        Raises:
+            OSError: there is no room for the zeros.
+        """
         kind, shape = _ARRAYS[name]
-        self._files[name].flush()
-        n_rows = self._lengths[name] // np.dtype((kind, shape)).itemsize
+        file, length = self._files[name], self._lengths[name]
+        file.flush()
+        n_rows = length // np.dtype((kind, shape)).itemsize
         if n_rows == 0:  # nothing can be mapped
             return np.zeros((0, *shape), dtype=kind)
+        # A mapped hole gets its room when it is first read. Where there is none, as on a full
+        # tmpfs, the process ends by SIGBUS.
+        os.posix_fallocate(file.fileno(), 0, length)
         return np.memmap(self.folder / name, kind, "r", shape=(n_rows, *shape))
 
     def remove(self) -> None:

@@ -45,13 +45,8 @@ def outcome(
 
 
 @pytest.mark.parametrize("command", ALL if NUMBERS else EVERY_DAY)
-def test_ends_and_continues(
-    outcome: dict[str, Any], command: str, request: pytest.FixtureRequest
-) -> None:
+def test_ends_and_continues(outcome: dict[str, Any], command: str) -> None:
     """What a fault leaves is whole, and the same command comes to the same results."""
-    if command == "prepare":
-        # An open fault, see docs/reliability.md: its results are whole, its end is no clear error.
-        request.applymarker(pytest.mark.xfail(reason="SIGBUS on a full tmpfs", strict=False))
     for fault in ("kill", "disk", "signal"):
         assert outcome[command][fault]["differ"] == [], fault
     for status, output in outcome[command]["disk"]["ends"]:
