@@ -34,7 +34,7 @@ from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import Table, last_step, read_speed, read_thermo
 from ekd.lammps.run import start
 from ekd.lammps.structures import water_box
-from pair_style_runs import command, table
+from pair_style_runs import add_water_options, command, parse, table
 
 DENSITY = 0.997  # g/cm³
 SECONDS_PER_SAMPLE = 2.0
@@ -320,29 +320,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n", 1)[0], epilog=__doc__.split("\n\n", 2)[2]
     )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=Path("demo/student.pt"),
-        help="exported model that knows H and O (default: %(default)s, which make demo writes)",
-    )
+    add_water_options(parser)
     parser.add_argument("--molecules", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--temperature", type=float, default=300.0, help="K (default: 300)")
     parser.add_argument("--timestep", type=float, default=0.0005, help="ps (default: 0.0005)")
     parser.add_argument("--duration", type=float, default=1000.0, help="ps (default: 1000)")
     parser.add_argument(
         "--sample", type=float, default=0.1, help="ps between samples (default: 0.1)"
     )
-    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of structure and velocities")
     parser.add_argument("--folder", type=Path, help="keep logs and restart files here")
-    parser.add_argument("--write", type=Path, help="Markdown file; the plot goes beside it")
-    options = parser.parse_args()
-    if not options.model.exists():
-        parser.error(
-            f"there is no model '{options.model}': run make demo, which writes demo/student.pt, or "
-            "name another exported model with --model"
-        )
+    options = parse(parser)
     model = ExportedModel(options.model)
     with tempfile.TemporaryDirectory(prefix="ekd-") as name:
         folder = options.folder or Path(name)

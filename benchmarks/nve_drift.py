@@ -33,7 +33,7 @@ from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import start
 from ekd.lammps.structures import water_box
-from pair_style_runs import command, table
+from pair_style_runs import add_water_options, command, parse, table
 
 BAR = 1e-5
 """Drift that a run must stay below, eV/atom/ps."""
@@ -218,26 +218,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n", 1)[0], epilog=__doc__.split("\n\n", 2)[2]
     )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=Path("demo/student.pt"),
-        help="exported model that knows H and O (default: %(default)s, which make demo writes)",
-    )
+    add_water_options(parser)
     parser.add_argument("--molecules", type=int, default=1000, help="default: %(default)s")
-    parser.add_argument("--temperature", type=float, default=300.0, help="K (default: 300)")
     parser.add_argument("--timestep", type=float, default=0.00025, help="ps (default: 0.00025)")
     parser.add_argument("--equilibration", type=float, default=1.0, help="ps (default: 1)")
     parser.add_argument("--duration", type=float, default=5.0, help="ps (default: 5)")
-    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of structure, velocities, thermostat")
-    parser.add_argument("--write", type=Path, help="Markdown file; the plot goes beside it")
-    options = parser.parse_args()
-    if not options.model.exists():
-        parser.error(
-            f"there is no model '{options.model}': run make demo, which writes demo/student.pt, or "
-            "name another exported model with --model"
-        )
+    options = parse(parser)
     where = machine(["ekd", "torch", "lammps"]).splitlines()[1]
     model = ExportedModel(options.model)
     with tempfile.TemporaryDirectory(prefix="ekd-") as name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -221,3 +222,27 @@ def _require_agreement(way: Way, found: Timing, expected: Timing, dtype: str) ->
                 f"{way}: {quantity} differs by {difference:.1e} from another way, allowed "
                 f"{AGREEMENT[dtype]:.0e}: no comparison"
             )
+
+
+def add_water_options(parser: argparse.ArgumentParser) -> None:
+    """Options of all scripts that run water: the model, the temperature, ranks, the page."""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=Path("demo/student.pt"),
+        help="exported model that knows H and O (default: %(default)s, which make demo writes)",
+    )
+    parser.add_argument("--temperature", type=float, default=300.0, help="K (default: 300)")
+    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks (default: 2)")
+    parser.add_argument("--write", type=Path, help="Markdown file; the plot goes beside it")
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line; a model that is not there is an error of it."""
+    options = parser.parse_args()
+    if not options.model.exists():
+        parser.error(
+            f"there is no model '{options.model}': run make demo, which writes demo/student.pt, or "
+            "name another exported model with --model"
+        )
+    return options

@@ -163,14 +163,8 @@ class Script(Exported):
 
     def mutate(self, content: bytes, rng: random.Random) -> Mutation:
         way = rng.randrange(10)
-        if way < 3:
-            return mutations.of_bytes(content, rng)
-        if way == 3:
-            return mutations.of_index(content, rng)
-        if way == 4:
-            return mutations.of_archive(content, rng)
-        if way == 5:
-            return mutations.of_record(content, rng, "", mutations.bad_numbers, "numbers")
+        if way < 6:
+            return mutations.of_torch_file(content, rng, way)
         if way < 8:
             tail = rng.choice((".pkl", ".py", "ekd_format"))
             return mutations.of_record(content, rng, tail, mutations.any_bytes, "record")
@@ -188,14 +182,8 @@ class Checkpoint(Kind):
 
     def mutate(self, content: bytes, rng: random.Random) -> Mutation:
         way = rng.randrange(8)
-        if way < 3:
-            return mutations.of_bytes(content, rng)
-        if way == 3:
-            return mutations.of_index(content, rng)
-        if way == 4:
-            return mutations.of_archive(content, rng)
-        if way == 5:
-            return mutations.of_record(content, rng, "", mutations.bad_numbers, "numbers")
+        if way < 6:
+            return mutations.of_torch_file(content, rng, way)
         if way == 6:
             return mutations.of_record(content, rng, "data.pkl", mutations.any_bytes, "pickle")
         return mutations.of_record(content, rng, "data.pkl", self._opcode, "opcode")

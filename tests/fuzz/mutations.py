@@ -232,6 +232,17 @@ def of_record(
     return Mutation(archive_of(records), how, forged=True)
 
 
+def of_torch_file(content: bytes, rng: random.Random, way: int) -> Mutation:
+    """What is done to every file of torch, in six ways: bytes (half of them), records, numbers."""
+    if way < 3:
+        return of_bytes(content, rng)
+    if way == 3:
+        return of_index(content, rng)
+    if way == 4:
+        return of_archive(content, rng)
+    return of_record(content, rng, "", bad_numbers, "numbers")
+
+
 def any_bytes(content: bytes, rng: random.Random) -> bytes:
     return rng.choice(BYTES)(content, rng)
 
