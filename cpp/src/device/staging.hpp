@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <utility>
 
@@ -18,8 +19,13 @@ class Staging {
     for (Piece& piece : pieces_) piece.mark = device_->make_mark();
   }
   ~Staging() {
-    for (Piece& piece : pieces_)
+    for (Piece& piece : pieces_) {
+      try {
+        wait_for(piece);
+      } catch (const std::exception&) {  // the device has failed: nothing travels any more
+      }
       if (piece.memory != nullptr) device_->release_host(piece.memory);
+    }
   }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
