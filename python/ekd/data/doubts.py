@@ -6,7 +6,6 @@ Each check returns one warning with what to do, or None. None of them needs the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +229,9 @@ def repeated(
         sums = sums + cells.reshape(n_configs, 9) @ generator.normal(size=9)
     order = np.lexsort((np.arange(n_configs), sums, sizes))
     first_of = np.arange(n_configs)
-    for one, other in pairwise(order):
-        if sums[one] != sums[other] or sizes[one] != sizes[other]:
-            continue
+    before, after = order[:-1], order[1:]
+    alike = (sums[before] == sums[after]) & (sizes[before] == sizes[after])
+    for one, other in zip(before[alike], after[alike], strict=True):
         earlier = first_of[one]
         a, b = (slice(*offsets[k : k + 2]) for k in (earlier, other))
         if (numbers[a] == numbers[b]).all() and (positions[a] == positions[b]).all():
