@@ -124,6 +124,8 @@ def run_part(part: Part, settings: Settings, seconds: float) -> dict[str, Any]:
         found["status"] = "failed"
         reasons.insert(0, f"{len(wrong)} of its checks found differences")
     if reasons:
+        built = [r for r in found["records"] if r["kind"] == "build" and "error" in r]
+        reasons += [f"{record['name']}: {record['error']}" for record in built]
         found["reason"] = "; ".join(dict.fromkeys(reasons))
     found["seconds"] = round(time.monotonic() - begin, 1)
     return found

@@ -321,6 +321,11 @@ class TimedDevice final : public ekd::device::Device {
   void write(void* to, const void* from, std::size_t n) override { device_->write(to, from, n); }
   void read(void* to, const void* from, std::size_t n) override { device_->read(to, from, n); }
   void clear(void* memory, std::size_t bytes) override { device_->clear(memory, bytes); }
+  void* allocate_host(std::size_t bytes) override { return device_->allocate_host(bytes); }
+  void release_host(void* memory) noexcept override { device_->release_host(memory); }
+  void send(void* to, const void* from, std::size_t n) override { device_->send(to, from, n); }
+  void fetch(void* to, const void* from, std::size_t n) override { device_->fetch(to, from, n); }
+  std::unique_ptr<ekd::device::Mark> make_mark() override { return device_->make_mark(); }
   std::unique_ptr<ekd::device::Program> compile(const ekd::device::ProgramKey& key) override {
     return std::make_unique<TimedProgram>(device_->compile(key), *device_, memory_, totals);
   }
