@@ -1,13 +1,16 @@
-"""What is checked of an HDF5 file before its arrays are read."""
+"""What is checked of an HDF5 file before its arrays are read, and texts in ours."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from ekd.errors import DataError
 
@@ -46,9 +49,31 @@ def require_possible_size(array: h5py.Dataset) -> None:
         )
 
 
+def fixed_text(values: str | Sequence[str]) -> NDArray[np.bytes_]:
+    """Texts of one length, UTF-8, as HDF5 stores them where the rest of an array or attribute is.
+
+    What h5py makes of a ``str`` lies in a heap of texts of different lengths. That heap has no
+    checksum, and HDF5 may not come back from reading a damaged one.
+
+    Args:
+        values: one, or any number of them.
+
+    Returns:
+        an array for h5py, with a shape of () or (number of values,).
+    """
+    encoded = values.encode() if isinstance(values, str) else [value.encode() for value in values]
+    longest = max(map(len, [encoded] if isinstance(encoded, bytes) else encoded), default=0)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(longest, 1)))
+
+
+def plain_text(value: Any) -> Any:
+    """An attribute as ``str`` if it is a text of either kind, otherwise as it is."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def seal(file: h5py.File) -> None:
     """Write the checksum of the attributes that the file has by now."""
-    file.attrs[SEAL] = _digest(file)
+    file.attrs[SEAL] = fixed_text(_digest(file))
 
 
 def check_seal(file: h5py.File) -> None:
@@ -57,13 +82,13 @@ def check_seal(file: h5py.File) -> None:
     Raises:
         ValueError: it is not that of the attributes.
     """
-    if SEAL in file.attrs and str(file.attrs[SEAL]) != _digest(file):
+    if SEAL in file.attrs and plain_text(file.attrs[SEAL]) != _digest(file):
         raise ValueError("its attributes are not those that were written")
 
 
 def _digest(file: h5py.File) -> str:
     def plain(value: Any) -> Any:
-        value = value.decode() if isinstance(value, bytes) else value
+        value = plain_text(value)
         return value.item() if hasattr(value, "item") else value
 
     attributes = {name: plain(value) for name, value in file.attrs.items() if name != SEAL}

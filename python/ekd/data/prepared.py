@@ -21,7 +21,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
-from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
+from ekd.data.hdf5 import (
+    WRITTEN_AS,
+    check_seal,
+    fixed_text,
+    plain_text,
+    require_possible_size,
+    seal,
+)
 from ekd.data.mapped import Reference
 from ekd.elements import atomic_number, symbol
 from ekd.errors import DataError
@@ -255,22 +262,21 @@ def write(
                 if name in kinds:
                     fingerprint.update(canonical.data)
             assert row == len(dataset), f"{name}: {row} rows of {len(dataset)}"
-        names = [name.encode() for name in group_names]
-        file.create_dataset("group_names", data=names, dtype=h5py.string_dtype())
+        file["group_names"] = fixed_text(group_names)
         content.update("\0".join(group_names).encode())
         file.attrs.update(
             {
                 "ekd_dataset_format": FORMAT if reference_energies else 1,
-                "fingerprint": fingerprint.hexdigest(),
-                "content_sha256": content.hexdigest(),
-                "level_of_theory": level_of_theory,
+                "fingerprint": fixed_text(fingerprint.hexdigest()),
+                "content_sha256": fixed_text(content.hexdigest()),
+                "level_of_theory": fixed_text(level_of_theory),
                 "n_dropped": n_dropped,
-                "preparation": json.dumps(preparation),
+                "preparation": fixed_text(json.dumps(preparation)),
             }
         )
         if reference_energies:
             named = {symbol(z): energy for z, energy in sorted(reference_energies.items())}
-            file.attrs["reference_energies"] = json.dumps(named)
+            file.attrs["reference_energies"] = fixed_text(json.dumps(named))
         seal(file)
 
 
@@ -317,7 +323,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
 
 
 def _header(file: h5py.File) -> Header:
-    attributes = file.attrs
+    attributes = {name: plain_text(value) for name, value in file.attrs.items()}
     isolated = json.loads(attributes.get("reference_energies", "null"))
     if isolated is not None and not (
         isinstance(isolated, dict)
@@ -358,7 +364,7 @@ def _create(file: h5py.File, name: str, shape: tuple[int, ...], compress: bool) 
     )
     dataset = file.create_dataset(name, shape=shape, dtype=kind, **packing)
     if unit:
-        dataset.attrs["unit"] = unit
+        dataset.attrs["unit"] = fixed_text(unit)
     return dataset
 
 

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
 from ekd.data.combine import concatenate
-from ekd.data.hdf5 import WRITTEN_AS, check_seal, require_possible_size, seal
+from ekd.data.hdf5 import (
+    WRITTEN_AS,
+    check_seal,
+    fixed_text,
+    plain_text,
+    require_possible_size,
+    seal,
+)
 from ekd.data.mapped import Reference, chain, row_blocks
 from ekd.distillation.parts import Arrays, digest
 from ekd.errors import ConfigError, DataError
@@ -388,7 +395,7 @@ class LabelFile:
         return arrays
 
     def _header(self) -> Header:
-        attributes = self._file.attrs
+        attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
         extra = None
         if "extra" in self._file:
             extra = _read_extra(self._file["extra"], str(self.path))
@@ -437,22 +444,23 @@ def write(
                 ends = atoms if name in _PER_ATOM else bounds
                 if name not in file:
                     file.create_dataset(name, (ends[-1], *array.shape[1:]), np.float64)
-                    file[name].attrs["unit"] = UNITS[name]
+                    file[name].attrs["unit"] = fixed_text(UNITS[name])
                 file[name][ends[number] : ends[number + 1]] = array
             check()
-        file["chunk_sha256"] = checksums
+        file["chunk_sha256"] = fixed_text(checksums)
         file["chunk_configs"] = bounds
         file["chunk_atoms"] = atoms
         if header.extra is not None:
             _write_extra(file.create_group("extra"), header.extra)
-            file.attrs["extra_fingerprint"] = header.extra.fingerprint
-            file.attrs["extra_groups_sha256"] = _groups_digest(header.extra)
+            file.attrs["extra_fingerprint"] = fixed_text(header.extra.fingerprint)
+            file.attrs["extra_groups_sha256"] = fixed_text(_groups_digest(header.extra))
         file.attrs["ekd_labels_format"] = FORMAT
-        file.attrs["data_fingerprint"] = header.data_fingerprint
+        file.attrs["data_fingerprint"] = fixed_text(header.data_fingerprint)
         file.attrs["chunk_size"] = header.chunk_size
         if header.wall is not None:
-            file.attrs["wall"] = header.wall.model_dump_json()
-        file.attrs["teachers"] = json.dumps([vars(teacher) for teacher in header.teachers])
+            file.attrs["wall"] = fixed_text(header.wall.model_dump_json())
+        teachers = json.dumps([vars(teacher) for teacher in header.teachers])
+        file.attrs["teachers"] = fixed_text(teachers)
         seal(file)
 
 
@@ -464,8 +472,8 @@ def _write_extra(group: h5py.Group, extra: Dataset) -> None:
     for name in _EXTRA:
         if getattr(extra, name) is not None:
             group[name] = getattr(extra, name)
-    group["groups"] = extra.groups.astype(h5py.string_dtype())
-    group["positions"].attrs["unit"] = "Å"
+    group["groups"] = fixed_text(extra.groups.tolist())
+    group["positions"].attrs["unit"] = fixed_text("Å")
 
 
 def _read_extra(group: h5py.Group, path: str) -> Dataset:

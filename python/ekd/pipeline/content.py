@@ -256,7 +256,7 @@ def _hdf5(path: Path) -> Content:
     def visit(name: str, place: h5py.HLObject) -> None:
         attributes(place, name)
         if isinstance(place, h5py.Dataset):
-            if place.dtype.kind == "O":
+            if place.dtype.kind in "OS":
                 content.update(_of({name: place.asstr()[()]}))
             else:
                 content[name] = partial(_read_dataset, path, name)

@@ -41,7 +41,7 @@ def assert_equal(found: Labels, expected: Labels) -> None:
 def test_file_round_trip(labels: Labels, small_dataset: Dataset, path: Path) -> None:
     assert_equal(Labels.load(path, small_dataset), labels)
     with h5py.File(path) as file:
-        assert {name: file[name].attrs["unit"] for name in UNITS} == UNITS
+        assert {name: file[name].attrs["unit"].decode() for name in UNITS} == UNITS
         assert file["chunk_configs"][:].tolist() == [0, 10, 20, 30, 40, 43]
         assert len(file["chunk_sha256"]) == 5
 

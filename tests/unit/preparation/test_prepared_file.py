@@ -178,7 +178,7 @@ def test_layout_is_the_documented_one(tmp_path: Path) -> None:
         assert file.attrs["ekd_dataset_format"] == 1
         expected = {*ARRAYS[:4], *ARRAYS[5:], "group_index", "group_names"}
         assert set(file) == expected
-        assert file["positions"].attrs["unit"] == "Å"
+        assert file["positions"].attrs["unit"].decode() == "Å"
         assert file["positions"].compression == "gzip"
         assert file["positions"].fletcher32
         assert {name.decode() for name in file["group_names"]} == set(load_dataset(path).groups)
