@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from ekd.cli.execution import execute
 from ekd.cli.options import (
     KeyOf,
     Overwrite,
@@ -164,8 +165,6 @@ def evaluate(
                 f"{wrong[0]} belongs to data files; '{path}' describes its own"
             )
         if not is_evaluation(path):
-            from ekd.cli.stages import execute
-
             execute(load(path, output), existing(resume, overwrite), quiet, ["evaluate"])
             return
         config = load_evaluation_config(path)
@@ -269,7 +268,7 @@ def _sets(
 
 
 def _run(config: EvaluationConfig, quiet: bool) -> None:
-    from ekd.evaluation import evaluate
+    from ekd.evaluation import evaluate, terminal_tables
 
     with continues_by_itself():
         result = evaluate(
@@ -284,7 +283,7 @@ def _run(config: EvaluationConfig, quiet: bool) -> None:
             progress=not quiet,
         )
     console = Console()
-    for table in result.tables():
+    for table in terminal_tables(result):
         console.print(table)
     for note in result.notes:
         console.print(note, highlight=False)
