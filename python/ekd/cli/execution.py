@@ -17,7 +17,7 @@ def execute(
 ) -> None:
     """Run some stages, or the training of one teacher, and show what came out."""
     from ekd.pipeline import summary
-    from ekd.pipeline.stages import Pipeline
+    from ekd.pipeline.runner import Pipeline
     from ekd.training.parallel import launched_group
 
     trained = {"pretrain": config.pretraining, "distill": config.student}
@@ -25,15 +25,16 @@ def execute(
     with launched_group(section.training.device) as group:
         pipeline = Pipeline(config, what, progress=not quiet, group=group)
         if member is None:
-            pipeline.run(names)
+            result = pipeline.run(names)
         else:
-            pipeline.train_member(member)
+            pipeline.run_part("train", member)
+            result = None
         if group.rank > 0:
             return
     console = Console()
-    if pipeline.summary:
-        console.print(summary.table(pipeline.summary))
-        if (far := summary.far_table(pipeline.summary)) is not None:
+    if result:
+        console.print(summary.table(result))
+        if (far := summary.far_table(result)) is not None:
             console.print(far)
         console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
     else:
