@@ -24,7 +24,8 @@ from ekd.distillation import (
 )
 from ekd.distillation.labelling import records_of
 from ekd.distillation.langevin import End, snapshots_of
-from ekd.distillation.on_policy import _Policy, choose, most_frames
+from ekd.distillation.policy import Policy
+from ekd.distillation.student_frames import choose, most_frames
 from ekd.distillation.teachers import as_teachers
 from ekd.errors import ConfigError, DataError
 from ekd.training import Ensemble, TrainedModel
@@ -72,7 +73,7 @@ def walk(folder: Path, n_configs: int, max_spread: float) -> tuple[np.ndarray, n
         "chunk_size": n_configs,
         "seed": 3,
     }
-    driver = _Policy(ensemble(1), ensemble(2), max_spread)
+    driver = Policy(ensemble(1), ensemble(2), max_spread)
     found = snapshots_of(driver, single_atoms(n_configs), plan, folder, False, 1, False)
     assert found.frames is not None
     return found.frames.positions, found.ends
