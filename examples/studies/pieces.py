@@ -17,7 +17,7 @@ from ekd.config import TestConfig
 from ekd.data import Dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation.extra import without_energies
-from ekd.distillation.labels import TeacherRecord
+from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write, sha256
 from ekd.pipeline.inputs import load_labelled

@@ -15,8 +15,7 @@ import pytest
 from ekd import load_dataset
 from ekd.config import load_config
 from ekd.data import prepared
-from ekd.distillation import Labels
-from ekd.distillation import labels as label_file
+from ekd.distillation import Labels, label_file
 from ekd.pipeline import manifest as manifest_file
 from ekd.pipeline.manifest import Manifest
 from ekd.pipeline.record import Existing

@@ -17,8 +17,8 @@ from ekd import workers
 from ekd.config import WallConfig
 from ekd.data import Dataset
 from ekd.data.combine import concatenate
-from ekd.distillation import labels as label_file
-from ekd.distillation.labels import Header, LabelFile, Labels, TeacherRecord, require_finite
+from ekd.distillation.label_file import NO_DATA, Header, LabelFile, TeacherRecord, write_labels
+from ekd.distillation.labels import Labels, require_finite
 from ekd.distillation.parts import Arrays, Parts, require_same_plan
 from ekd.distillation.teachers import (
     ASETeacher,
@@ -103,7 +103,7 @@ def label(
     for teacher in chosen:
         teacher.check(elements)
     header = Header(
-        label_file.NO_DATA if data is None else data.fingerprint,
+        NO_DATA if data is None else data.fingerprint,
         records_of(chosen),
         chunk_size,
         extra,
@@ -134,7 +134,7 @@ def label(
         )
         # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
         complete = folder / path.name
-        label_file.write(complete, header, sizes, map(parts.load, chunks))
+        write_labels(complete, header, sizes, map(parts.load, chunks))
         with atomic_write(path) as temporary:
             complete.replace(temporary)
         parts.remove()
