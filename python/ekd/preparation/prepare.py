@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from ekd.data.readers import Request, open_source
-from ekd.data.readers.hdf5_groups import SUFFIXES
+from ekd.data.readers.hdf5_walk import SUFFIXES
 from ekd.errors import ConfigError, DataError
 from ekd.files import cannot_write, state_of
 from ekd.preparation.preparation_job import Options, PreparationJob
