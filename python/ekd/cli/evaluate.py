@@ -86,28 +86,45 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate", help=_HELP)(evaluate)
 
 
+_Energy = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
+]
+_Forces = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Key of the forces; once for all files, or for each. Default: energies alone.",
+    ),
+]
+_EnergyUnit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
+    ),
+]
+_Level = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Level of theory of the labels, if the files do not say it."),
+]
+_SameLevel = Annotated[
+    bool,
+    typer.Option(
+        "--same-level",
+        help="Measure total energies where models and labels call their level of theory by "
+        "different names, too.",
+    ),
+]
+
+
 def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(metavar="MODEL|DATA...", help="Models and data files; or one TOML file."),
     ],
-    energy: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
-    ] = None,
-    forces: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the forces; once for all files, or for each. Default: energies alone.",
-        ),
-    ] = None,
-    energy_unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
-        ),
-    ] = None,
+    energy: _Energy = None,
+    forces: _Forces = None,
+    energy_unit: _EnergyUnit = None,
     key: KeyOf = None,
     where: Where = None,
     states: StatesOption = None,
@@ -115,20 +132,8 @@ def evaluate(
         bool,
         typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
     ] = False,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Level of theory of the labels, if the files do not say it."
-        ),
-    ] = None,
-    same_level: Annotated[
-        bool,
-        typer.Option(
-            "--same-level",
-            help="Measure total energies where models and labels call their level of theory by "
-            "different names, too.",
-        ),
-    ] = False,
+    level: _Level = None,
+    same_level: _SameLevel = False,
     window: Annotated[
         list[float] | None,
         typer.Option(metavar="KCAL/MOL", help="Energy above the lowest conformer. Default: 100."),

@@ -90,15 +90,7 @@ def label(
         )
     chosen = as_teachers(teachers)
     extra = None if extra is None else _without_energies(extra)
-    wall = None if wall is None or not wall.strength or extra is None else wall
-    n_counting = sum(teacher.use_energies for teacher in chosen)
-    if wall is not None and n_counting < 2:
-        raise ConfigError(
-            f"the energies of {n_counting} of {len(chosen)} teachers count, and a wall where they "
-            "disagree needs two; set use_energies for teachers at the level of theory of the data, "
-            "or the strength of the wall to 0",
-            code="EKD-CONFIG-013",
-        )
+    wall = _used_wall(wall, chosen, extra)
     elements = sorted({number for part in structures for number in part.elements})
     for teacher in chosen:
         teacher.check(elements)
@@ -139,6 +131,29 @@ def label(
             complete.replace(temporary)
         parts.remove()
         return Labels.load(path, data, stream=None if keeping else False)
+
+
+def _used_wall(
+    wall: WallConfig | None,
+    teachers: Sequence[MemberTeacher | ASETeacher],
+    extra: Dataset | None,
+) -> WallConfig | None:
+    """The wall, if it changes any label.
+
+    Raises:
+        ConfigError: there are not enough teachers whose energies count.
+    """
+    if wall is None or not wall.strength or extra is None:
+        return None
+    n_counting = sum(teacher.use_energies for teacher in teachers)
+    if n_counting < 2:
+        raise ConfigError(
+            f"the energies of {n_counting} of {len(teachers)} teachers count, and a wall where "
+            "they disagree needs two; set use_energies for teachers at the level of theory of the "
+            "data, or the strength of the wall to 0",
+            code="EKD-CONFIG-013",
+        )
+    return wall
 
 
 def records_of(teachers: Iterable[MemberTeacher | ASETeacher]) -> tuple[TeacherRecord, ...]:

@@ -91,6 +91,10 @@ def evaluate(
         for d, dataset in enumerate(truths)
         for m, model in enumerate(opened)
     }
+    scanned = [
+        {model.name: found[m, len(truths) + d] for m, model in enumerate(opened)}
+        for d in range(len(scans))
+    ]
     counting = {
         (name, model.name)
         for name, dataset in truths.items()
@@ -106,13 +110,8 @@ def evaluate(
         calibrations=calibration_rows(opened, truths, by_name, counting),
         curves=[
             curve
-            for d, ((name, dataset), config) in enumerate(zip(scans.items(), curves, strict=True))
-            for curve in compare_curves(
-                name,
-                dataset,
-                config,
-                {model.name: found[m, len(truths) + d] for m, model in enumerate(opened)},
-            )
+            for (name, scan), config, of_models in zip(scans.items(), curves, scanned, strict=True)
+            for curve in compare_curves(name, scan, config, of_models)
         ],
         notes=_notes(infos, truths, counting),
         windows=list(windows),

@@ -8,7 +8,6 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ekd.elements import symbol
 from ekd.errors import StructureError
 
 
@@ -71,6 +70,8 @@ class SpeciesTable:
         Raises:
             StructureError: always.
         """
+        from ekd.elements import symbol  # which loads ASE
+
         raise StructureError(
             f"{structure} contains {', '.join(symbol(z) for z in sorted(set(numbers.tolist())))}, "
             f"but the model '{path}' knows only {', '.join(self.symbols)}; use a model that was "
