@@ -203,9 +203,9 @@ class Pipeline:
             return True
         if not is_only:
             return False
-        section = stage.section
+        name, section = stage.name, stage.section
         raise ConfigError(
-            f"'{stage.name}' needs a section [{section}], which the configuration lacks; add one, "
+            f"'{name}' needs a section [{section}], which the configuration lacks; add one, "
             f"if only the line '[{section}]', which takes the defaults",
             code="EKD-CONFIG-026",
         )
@@ -236,12 +236,13 @@ class Pipeline:
         for needed in stage.needed(self.config):
             if needed in coming or not needed.has_section(self.config):
                 continue
-            if not self.record.is_complete(needed.name):
+            name = needed.name
+            if not self.record.is_complete(name):
                 self._adopt(needed, stage)
-            if not self.record.is_complete(needed.name):
+            if not self.record.is_complete(name):
                 raise EKDError(
-                    f"'{verb(stage.name)}' needs the results of '{needed.name}', which are not in "
-                    f"'{self.folder}'; run 'ekd {needed.name}' with this configuration first",
+                    f"'{verb(stage.name)}' needs the results of '{name}', which are not in "
+                    f"'{self.folder}'; run 'ekd {name}' with this configuration first",
                     code="EKD-RUN-007",
                 )
             self._require_same_settings(needed)
@@ -256,14 +257,14 @@ class Pipeline:
         self.record.adopt(stage.name, stage.settings(self.work), seconds)
 
     def _require_same_settings(self, stage: Stage) -> None:
-        differences = self._differences(stage)
+        differences, name = self._differences(stage), stage.name
         if differences:
             listed = "\n  ".join(differences)
             raise EKDError(
-                f"the results of '{stage.name}' in '{self.folder}' were made with other settings:\n"
+                f"the results of '{name}' in '{self.folder}' were made with other settings:\n"
                 f"  {listed}\n"
                 "choose another folder with --output, or make them again with "
-                f"'ekd run --from {stage.name} --overwrite'",
+                f"'ekd run --from {name} --overwrite'",
                 code="EKD-RUN-006",
             )
 

@@ -60,10 +60,10 @@ class TrainTeachers(PartedStage):
         Raises:
             ConfigError: there is no such member.
         """
-        n_members = config.teachers.n_members
-        if not 0 <= part < n_members:
+        member, n_members = part, config.teachers.n_members
+        if not 0 <= member < n_members:
             raise ConfigError(
-                f"there is no member {part}: teachers.n_members = {n_members}, so that members "
+                f"there is no member {member}: teachers.n_members = {n_members}, so that members "
                 f"are 0 to {n_members - 1}"
                 if n_members
                 else "teachers.n_members = 0: there are no members to train",
@@ -87,7 +87,7 @@ class TrainTeachers(PartedStage):
         Raises:
             EKDError: some are missing.
         """
-        job = work.teacher_job
+        stage, job = needed_by, work.teacher_job
         members = range(work.config.teachers.n_members)
         folders = [job.member_directory(k) for k in members]
         begun = [k for k in members if (folders[k] / "checkpoint.pt").exists()]
@@ -99,7 +99,7 @@ class TrainTeachers(PartedStage):
                 f"member {k} ({'not finished' if k in begun else 'not begun'})" for k in missing
             )
             raise EKDError(
-                f"'{needed_by}' needs all {len(members)} teachers, and in "
+                f"'{stage}' needs all {len(members)} teachers, and in "
                 f"'{work.folder / 'teachers'}' {len(missing)} are missing: {listed}; train each "
                 "with 'ekd train CONFIG --member K --resume', or all with 'ekd train CONFIG "
                 "--resume'",
