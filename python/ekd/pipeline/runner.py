@@ -215,9 +215,10 @@ class Pipeline:
         others = [stage.name for stage in stages if not stage.shares_training]
         if n_ranks > 1 and others:
             *names, last = [f"'{s.name}'" for s in self._stages.values() if s.shares_training]
+            shared = f"{', '.join(names)} and {last}"
             raise EKDError(
                 f"torchrun started {n_ranks} processes of '{others[0]}', which works in one; only "
-                f"{', '.join(names)} and {last} share their work that way. Run it without torchrun",
+                f"{shared} share their work that way. Run it without torchrun",
                 code="EKD-RUN-005",
             )
 
