@@ -13,8 +13,14 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "python" / "ekd"
 MODULES = sorted(PYTHON.rglob("*.py"))
 
+LIMITED = [
+    *MODULES,
+    # The C++ files, once they are split:
+    # *(path for folder in ("cpp", "lammps_plugin") for path in (ROOT / folder).rglob("*.[ch]*")),
+]
+"""Files of limited length."""
+
 MOST_LINES = 500
-"""Lines of a file."""
 MOST_CLASS_LINES = 300
 MOST_FUNCTION_LINES = 100
 
@@ -45,19 +51,19 @@ def imported_outside_type_checking(tree: ast.AST) -> Iterator[str]:
             yield from imported_outside_type_checking(node)
 
 
-def test_files_have_a_page_or_two() -> None:
-    long = {str(path): n for path in MODULES if (n := n_lines(path)) > MOST_LINES}
-    assert not long, f"longer than {MOST_LINES} lines: {long}; split them by purpose"
+def test_files_are_short() -> None:
+    lengths = {str(path.relative_to(ROOT)): n_lines(path) for path in LIMITED}
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
 
 
 def test_classes_and_functions_are_short() -> None:
-    long = {
+    lengths = {
         f"{path.relative_to(PYTHON)}: {name}": n
         for path in MODULES
         for name, n, is_class in definitions(path)
         if n > (MOST_CLASS_LINES if is_class else MOST_FUNCTION_LINES)
     }
-    assert not long, long
+    assert lengths == {}
 
 
 def test_no_module_imports_the_whole_package() -> None:
