@@ -120,7 +120,7 @@ def distill_on_policy(
             on_policy=on_policy or OnPolicyConfig(n_rounds=1),
             training=training,
             seed=seed,
-            lessons={
+            task_settings={
                 "validation_fraction": validation_fraction,
                 "split_by": split_by,
                 "split_seed": split_seed,
@@ -147,7 +147,7 @@ def run_rounds(
     on_policy: OnPolicyConfig,
     training: TrainingConfig | None,
     seed: int,
-    lessons: Mapping[str, Any],
+    task_settings: Mapping[str, Any],
     wall: WallConfig | None,
     directory: Path,
     n_workers: int | None,
@@ -168,7 +168,8 @@ def run_rounds(
         on_policy: likewise.
         training: likewise.
         seed: likewise.
-        lessons: arguments of :func:`ekd.distillation.student.prepare` beside data and labels.
+        task_settings: arguments of :func:`ekd.distillation.student_task.plan_task` beside data
+            and labels.
         wall: likewise.
         directory: likewise.
         n_workers: processes for dynamics and labels, which the first of a group starts.
@@ -187,8 +188,8 @@ def run_rounds(
         labels,
         chosen,
         networks=_networks(chosen, on_policy),
-        training_part=_training_part(data, labels, on_policy, lessons),
-        lessons=lessons,
+        training_part=_training_part(data, labels, on_policy, task_settings),
+        task_settings=task_settings,
         training=_training(students, training, on_policy),
         seed=seed,
         wall=labels.wall if wall is None else wall,
@@ -225,12 +226,12 @@ def _networks(teachers: Sequence[MemberTeacher | ASETeacher], config: OnPolicyCo
 
 
 def _training_part(
-    data: Dataset, labels: Labels, config: OnPolicyConfig, lessons: Mapping[str, Any]
+    data: Dataset, labels: Labels, config: OnPolicyConfig, task_settings: Mapping[str, Any]
 ) -> NDArray[np.int64]:
     """Configurations of the data that are trained on."""
     labels.check(data)
     names = ("validation_fraction", "split_by", "split_seed")
-    training, _ = split(data, *(lessons[name] for name in names))
+    training, _ = split(data, *(task_settings[name] for name in names))
     n_others = len(training) + (0 if labels.extra is None else len(labels.extra))
     if most_frames(n_others, config.ratio) < 1:
         raise ConfigError(

@@ -23,8 +23,9 @@ from ekd.distillation.labelling import label
 from ekd.distillation.labels import Labels
 from ekd.distillation.langevin import End, Snapshots, snapshots_of
 from ekd.distillation.policy import Policy
-from ekd.distillation.student import plan_committee, prepare, train_student
+from ekd.distillation.student import plan_committee, train_student
 from ekd.distillation.student_frames import atom_mean, choose, force_errors, members_of, most_frames
+from ekd.distillation.student_task import StudentTask, plan_task
 from ekd.distillation.teachers import ASETeacher, MemberTeacher
 from ekd.training import (
     Ensemble,
@@ -94,7 +95,7 @@ class Rounds:
     teachers: list[MemberTeacher | ASETeacher]
     networks: Ensemble
     training_part: NDArray[np.int64]
-    lessons: Mapping[str, Any]
+    task_settings: Mapping[str, Any]
     training: TrainingConfig
     seed: int
     wall: WallConfig | None
@@ -124,18 +125,19 @@ class Rounds:
         after, trained = before, students
         if made is not None:
             after = before.with_extra(made)
-            lesson, errors = self._lesson(students, after)
+            task, errors = self._task(students, after)
             frames = made.extra
             assert frames is not None
             result = replace(
                 result,
                 n_frames=len(frames),
-                n_trained_on=lesson["provenance"]["n_on_policy"],
+                n_trained_on=task.provenance["n_on_policy"],
                 error_before=atom_mean(errors[-len(frames) :], frames),
             )
             if result.n_trained_on:
-                lesson["provenance"]["on_policy"] = [*_earlier(students), asdict(result)]
-                trained = self._train(number, lesson, students, target)
+                record = [*_earlier(students), asdict(result)]
+                task = replace(task, provenance=task.provenance | {"on_policy": record})
+                trained = self._train(number, task, students, target)
                 left = self._on_first(lambda: force_errors(trained, frames, made.forces))
                 result = replace(result, error_after=atom_mean(left, frames))
         concluded = self._conclude(trained, [*_earlier(students), asdict(result)], target)
@@ -213,33 +215,29 @@ class Rounds:
             parts.append(extra.subset(of_extra))
         return concatenate(*parts)
 
-    def _lesson(
-        self, students: Students, labels: Labels
-    ) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    def _task(self, students: Students, labels: Labels) -> tuple[StudentTask, NDArray[np.float64]]:
         """What a round learns from, and the errors of the students on all frames so far.
 
         Args:
             students: whose errors choose among the frames.
             labels: with all frames.
         """
-        lesson = prepare(self.data, labels, **self.lessons)
+        task = plan_task(self.data, labels, **self.task_settings)
         n_extra = 0 if self.labels.extra is None else len(self.labels.extra)
         first = len(self.data) + n_extra  # row of the first frame
         assert labels.extra is not None
         frames = labels.extra.subset(np.arange(n_extra, len(labels.extra)))
         forces = labels.forces[-frames.n_atoms :]
         errors = self._on_first(lambda: force_errors(students, frames, forces))
-        rows = lesson["train_indices"]
+        rows = task.train_indices
         usable = rows[rows >= first]
         n_most = most_frames(int((rows < first).sum()), self.config.ratio)
         kept = usable[choose(errors[usable - first], n_most)]
-        lesson["train_indices"] = np.concatenate([rows[rows < first], kept])
-        lesson["provenance"] |= {"n_extra": n_extra, "n_on_policy": len(kept)}
-        return lesson, errors
+        noted = task.provenance | {"n_extra": n_extra, "n_on_policy": len(kept)}
+        chosen = np.concatenate([rows[rows < first], kept])
+        return replace(task, train_indices=chosen, provenance=noted), errors
 
-    def _train(
-        self, number: int, lesson: dict[str, Any], students: Students, target: Path
-    ) -> Students:
+    def _train(self, number: int, task: StudentTask, students: Students, target: Path) -> Students:
         """Train each student further."""
         members = members_of(students)
         energies = [
@@ -249,7 +247,7 @@ class Rounds:
         title = f"round {number}, student"
         if isinstance(students, TrainedModel):
             return train_student(
-                lesson | {"start": students, "reference_energies": energies[0]},
+                replace(task, start=students, reference_energies=energies[0]),
                 model=students.model_config,
                 training=self.training,
                 seed=self.seed,
@@ -261,7 +259,7 @@ class Rounds:
                 name=title,
             )
         job = plan_committee(
-            lesson,
+            task,
             len(members),
             model=members[0].model_config,
             training=self.training,

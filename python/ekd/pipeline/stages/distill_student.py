@@ -7,7 +7,8 @@ from typing import Any
 
 from ekd.distillation import Labels
 from ekd.distillation.on_policy import run_rounds
-from ekd.distillation.student import plan_committee, prepare, train_student
+from ekd.distillation.student import plan_committee, train_student
+from ekd.distillation.student_task import plan_task
 from ekd.pipeline import trainings
 from ekd.pipeline.checks import check_bases, check_teachers, check_tensorboard
 from ekd.pipeline.stage import Check, Stage
@@ -37,7 +38,7 @@ class DistillStudent(Stage):
         """Train the student or the students, draw their curves."""
         student, folder = work.config.student, work.folder / "student"
         labels = Labels.load(work.folder / "labels.h5", work.data)
-        lessons = {
+        settings = {
             "spread": student.spread,
             "uncertainty": student.uncertainty,
             "extra_energy_weight": student.extra_energy_weight,
@@ -45,7 +46,7 @@ class DistillStudent(Stage):
             **work.split,
         }
         base = work.bases.members[0] if work.bases is not None and student.from_base else None
-        lesson = prepare(work.data, labels, start=base, **lessons)
+        task = plan_task(work.data, labels, start=base, **settings)
         has_rounds = student.on_policy.n_rounds > 0
         shared: dict[str, Any] = {
             "model": student.model or work.config.model,
@@ -57,7 +58,7 @@ class DistillStudent(Stage):
             students = Ensemble(
                 [
                     train_student(
-                        lesson,
+                        task,
                         **shared,
                         resume=True,
                         progress=work.progress,
@@ -67,13 +68,13 @@ class DistillStudent(Stage):
                 ]
             )
         else:
-            job = plan_committee(lesson, student.n_members, **shared)
+            job = plan_committee(task, student.n_members, **shared)
             job = replace(job, tensorboard=work.config.tensorboard)
             students = train_members(
                 job, student.n_workers, resume=True, progress=work.progress, group=work.group
             )
         if has_rounds:
-            students = _rounds(work, students, labels, lessons, shared["seed"])
+            students = _rounds(work, students, labels, settings, shared["seed"])
         if work.writes:
             trainings.conclude(
                 folder, students.members, "student", work.data, work.held_out, labels
@@ -81,7 +82,7 @@ class DistillStudent(Stage):
 
 
 def _rounds(
-    work: Workspace, students: Ensemble, labels: Labels, lessons: dict[str, Any], seed: int
+    work: Workspace, students: Ensemble, labels: Labels, task_settings: dict[str, Any], seed: int
 ) -> Ensemble:
     """Train the students further on frames of their own dynamics."""
     student, section = work.config.student, work.config.labels
@@ -89,7 +90,7 @@ def _rounds(
         "on_policy": student.on_policy,
         "training": student.training,
         "seed": seed,
-        "lessons": lessons,
+        "task_settings": task_settings,
         "wall": section.wall,
         "directory": work.folder / "student",
         "n_workers": section.n_workers,
