@@ -67,8 +67,9 @@ $(VENV)/docs: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $@.txt
 	touch $@
 
+# Not --quiet: that hides warnings from the strict mode too.
 docs: $(VENV)/docs
-	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f docs/site/mkdocs.yml
+	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 
 # Files of tests side by side; those of one file share what they have trained.
 test: setup
