@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +103,46 @@ def test_settings_show_their_own_defaults() -> None:
     assert by_name["labels.teachers"].is_list
     assert by_name["pool"].is_optional
     assert not by_name["student"].is_optional
+
+
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [page for page in PAGES if page.name != "errors.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_in_pages_exist(page: Path) -> None:
+    known: dict[str, set[str]] = {}
+    for root in site_settings.FILES:
+        for name, key in fields(site_settings.model(root)):
+            known.setdefault(name, set()).add(key)
+
+    def check(table: dict[str, typing.Any], name: str = "") -> None:
+        for key, value in table.items():
+            below = f"{name}.{key}".lstrip(".")
+            is_section = any(f"{section}.".startswith(f"{below}.") for section in known)
+            if key in known.get(name, ()):
+                continue
+            assert is_section, f"{below} in {page.name}"
+            for inner in value if isinstance(value, list) else [value]:
+                check(inner, below)
+
+    for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+        check(tomllib.loads(block))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_pages_exist(page: Path) -> None:
+    found = dict(commands(typer.main.get_command(app)))
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ")
+    for line in re.findall(r"^(?:\$ |srun )?ekd ([a-z].*)$", lines, re.MULTILINE):
+        words = shlex.split(line.split("  ")[0], comments=True)
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in found), None)
+        assert name is not None, f"ekd {line}"
+        options = {option for p in found[name].params for option in p.opts}
+        options |= {option for p in found[name].params for option in p.secondary_opts}
+        given = {word.split("=")[0] for word in words if re.match("--?[a-zA-Z]", word)}
+        assert given <= options | {"--help"}, f"ekd {line}"
 
 
 # ---- Python -----------------------------------------------------------------------------------
