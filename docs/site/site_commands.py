@@ -19,7 +19,8 @@ from ekd.cli import app
 _HEAD = """# Command reference
 
 Every command of the program `ekd`, with its arguments and options. `ekd COMMAND --help` shows the
-same in the terminal. This page is made from the program when the site is built.
+same in the terminal, and `ekd --version` the version. This page is made from the program when the
+site is built.
 
 Exit status: 0, done; 1, an error, which the message explains, or a failed check; 2, the command
 line is wrong; 128 and the number of a signal, the command was [interrupted](../faults.md#signals).
