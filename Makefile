@@ -9,15 +9,16 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test fuzz lint format errors-page tidy sanitize valgrind coverage matrix \
+.PHONY: help setup demo test fuzz docs lint format errors-page tidy sanitize valgrind coverage matrix \
 	bench wheel sites lammps-suite gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
 	@echo 'make test   install, then run all tests'
 	@echo 'make fuzz   damage files of every kind and read them; FUZZ="--mutations 200" is shorter'
-	@echo 'make lint   check format, style, types and the direction of imports'
+	@echo 'make lint   check format, style, types, the direction of imports and the documentation'
 	@echo 'make format format all sources'
+	@echo 'make docs   the documentation as a site, into site/; fails at any warning'
 	@echo 'make errors-page  write docs/errors.md anew, after a change of errors'
 	@echo 'make tidy   clang-tidy on the C++ code; half an hour of one core'
 	@echo 'make sanitize  C++ tests and pair_style ekd with sanitizers: memory, races'
@@ -58,6 +59,18 @@ setup: $(VENV)/installed
 demo: setup
 	$(BIN)/ekd quickstart --output demo --resume
 
+# ekd itself need not be installed: pages are made from its source, and nothing is compiled.
+$(VENV)/docs: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))\
+	['project']['optional-dependencies']['docs'], sep='\n')" > $@.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $@.txt
+	touch $@
+
+# Not --quiet: that hides warnings from the strict mode too.
+docs: $(VENV)/docs
+	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
+
 # Files of tests side by side; those of one file share what they have trained.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
@@ -66,7 +79,7 @@ test: setup
 fuzz: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(FUZZ)
 
-lint: $(VENV)/linters
+lint: $(VENV)/linters docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = re.compile(r"```pycon\n(.*?)```", re.DOTALL)
-PAGES = [page for page in sorted(ROOT.glob("docs/*.md")) if PROMPTS.search(page.read_text())]
+PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if PROMPTS.search(page.read_text())]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -33,7 +33,7 @@ def test_conventions_name_tests_that_exist() -> None:
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
