@@ -154,7 +154,7 @@ class TrainingRun:
         if not record["loss"] < record["constant_loss"] + _FAR_FROM_CONSTANT:
             raise TrainingError(
                 f"the uncertainty cannot be trained: its loss is {record['loss']:.3g}, and that of "
-                f"the mean spread for all atoms is {record['constant_loss']:.3g}; check the "
+                f"one constant for all atoms is {record['constant_loss']:.3g}; check the "
                 "labels, or set enabled = false in [student.uncertainty]",
                 code="EKD-TRAINING-003",
             )
