@@ -141,7 +141,7 @@ def core_units(level: str = "-O3") -> list[Unit]:
 def program(level: str = "-O3", core: Path | None = None) -> Target:
     """`device_bench`; with `core`, a static library, everything else is in there."""
     own = [BENCH / "device_bench.cpp", *sorted((BENCH / "bench").glob("*.cpp"))]
-    units = [Unit(source, (*_COMMON, "-O2")) for source in own]
+    units = [Unit(source, (*_COMMON, level)) for source in own]
     if core is None:
         return Target("device_bench", PROGRAM, [*core_units(level), *units], ["-ldl", "-pthread"])
     return Target("device_bench", PROGRAM, units, [str(core), "-ldl", "-pthread"])

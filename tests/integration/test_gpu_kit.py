@@ -37,7 +37,7 @@ def run(
 
 
 def built_core() -> list[str]:
-    """The option that names the static library of this source, if pip has left one.
+    """Options of the build: fast to compile, with the static library of this source if pip left one.
 
     Without it the test compiles all of the core, which takes minutes.
     """
@@ -46,7 +46,7 @@ def built_core() -> list[str]:
     named = os.environ.get("EKD_TEST_CORE")
     found = [Path(named)] if named else sorted((ROOT / "build").glob("*/cpp/libekd_core.a"))
     fresh = [file for file in found if file.stat().st_mtime > newest]
-    return ["--core", str(fresh[0])] if fresh else ["--level=-O0"]
+    return ["--level=-O0", *(["--core", str(fresh[0])] if fresh else [])]
 
 
 @pytest.fixture(scope="module")
