@@ -187,8 +187,8 @@ def page(
         f"{n_atoms:,} atoms of water at {DENSITY} g/cm³, time step "
         f"{1e3 * options.timestep:g} fs: {options.equilibration:g} ps with a Langevin",
         f"thermostat at {options.temperature:g} K, then {options.duration:g} ps at constant "
-        "energy, from the same",
-        "start in both precisions.",
+        "energy. Both precisions",
+        "start from the same state.",
         f"Model: {about.model.get('description') or 'no description'}; "
         f"{about.n_interactions} interaction(s),",
         f"cutoff {about.cutoff} Å, {about.dtype}. Written by",
@@ -208,8 +208,8 @@ def page(
             rows,
         ),
         "",
-        "The drift is the slope of a line fitted to the total energy by least squares, the",
-        "fluctuation is the standard deviation from that line, the largest deviation that from the",
+        "The drift is the slope of a least-squares line through the total energy, the fluctuation",
+        "is the standard deviation from that line, and the largest deviation is relative to the",
         "first step.",
     ]
 

@@ -222,7 +222,7 @@ def main() -> None:
         "# pair_style ekd against ASE",
         "",
         "Largest differences between LAMMPS and the ASE calculator, float64, random weights:",
-        "energy (eV/atom) / forces (eV/Å) / virial (eV/atom), the worst of l = 0, 1, 2. Written by",
+        "energy (eV/atom) / forces (eV/Å) / virial (eV/atom), maximum over l = 0, 1, 2. Written by",
         "`python benchmarks/pair_style_accuracy.py --write docs/pair_ekd_accuracy.md`",
         f"with {where}.",
         "",

@@ -73,7 +73,7 @@ def efficiency_section(results: dict[Network, dict[Way, Timing]], n_atoms: int) 
         "## Two ranks against one",
         "",
         f"{n_atoms:,} atoms of water, two interactions. Efficiency is the time of one rank with",
-        "one thread over ranks × threads × the time.",
+        "one thread, divided by ranks × threads × the time of the run.",
         "",
     ]
     rows = []
@@ -220,16 +220,16 @@ def domain_section(network: Network, domains: Sequence[Domain]) -> list[str]:
         "",
         f"Two ranks with a cube of water each; network: {network.name}, with one to "
         f"{max(d.n_interactions for d in domains)} interactions.",
-        "Centres and pairs are what a rank evaluates in each interaction. With wide ghosts it",
-        "evaluates all of them; *at least* counts those pairs alone that an interaction cannot do",
-        "without, which are fewer from one interaction to the next.",
+        "The columns show the centers and pairs that a rank evaluates in each interaction. With",
+        "wide ghosts it evaluates all of them; *at least* counts only the pairs that an",
+        "interaction needs, whose number decreases from one interaction to the next.",
         "",
         *table(
             [
                 "interactions, atoms of a rank",
                 "ghosts, staged",
                 "wide",
-                "centres, staged",
+                "centers, staged",
                 "wide",
                 "10³ pairs, staged",
                 "wide",
@@ -241,7 +241,7 @@ def domain_section(network: Network, domains: Sequence[Domain]) -> list[str]:
             rows,
         ),
         "",
-        f"In words, from these numbers (differences below {100 * SAME:.0f} % count as none):",
+        f"Summary (differences below {100 * SAME:.0f} % are ignored):",
         "",
         *in_words(domains),
     ]
@@ -336,10 +336,10 @@ def page(results: Results, options: argparse.Namespace, where: str) -> list[str]
     lines = [
         "# pair_style ekd on one rank and on several",
         "",
-        "Periodic water at 0.997 g/cm³, NVE in LAMMPS, a new neighbour list every 20 steps. Times",
-        f"are the shortest of {options.repetitions} run(s) that took turns with those they are "
-        "compared with.",
-        "Weights are random: time does not depend on them.",
+        "Periodic water at 0.997 g/cm³, NVE in LAMMPS, neighbor list rebuilt every 20 steps. Times",
+        f"are the minimum of {options.repetitions} run(s), which alternate with the runs that they "
+        "are compared with.",
+        "Weights are random, because times do not depend on them.",
         "",
         *table(["network", "size"], sizes),
         "",
@@ -359,9 +359,8 @@ def page(results: Results, options: argparse.Namespace, where: str) -> list[str]
         "",
         f"{192 * options.warm_up_repeats**3:,} atoms, one rank, one thread. The model has been "
         "evaluated",
-        "before step 1: by its self-test, and by LAMMPS when it sets up the run. Of the "
-        f"{options.repetitions} process(es)",
-        "of each network, the one with the smallest ratio.",
+        "before step 1: by its self-test, and by LAMMPS when it sets up the run. The table shows",
+        f"the process with the smallest ratio out of {options.repetitions} for each network.",
         "",
         *warm_up.section(results.first_steps),
     ]

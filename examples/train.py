@@ -1,6 +1,6 @@
-"""The whole method from Python: energies in, a student for ASE and LAMMPS out.
+"""The whole method in Python: from energies to a student for ASE and LAMMPS.
 
-Run it in this folder with ``python train.py``. It takes some minutes.
+Run it in this folder with ``python train.py``. It takes a few minutes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ def main(n_members: int = 4, epochs: int = 100, model: Path = HERE / "student.pt
     energy = "ccsd(t)_ccpvdz.energy"
     data = ekd.load_dataset(HERE / "data" / "ccsdt_chno.h5", energy=energy)
 
-    # Energies alone teach the teachers.
+    # Teachers are trained on energies alone.
     training = ekd.TrainingConfig(epochs=epochs)
     teachers = ekd.train_ensemble(data, n_members=n_members, training=training)
 
-    # The mean of their forces, atom by atom, is what the student learns beside the energies.
+    # The student is trained on energies and on the mean of the teachers' forces on each atom.
     labels = ekd.label(teachers, data)
-    # With forces it cannot overfit so soon: it may train longer.
+    # Forces reduce overfitting, so the student can be trained longer.
     training = ekd.StudentTrainingConfig(epochs=2 * epochs)
     student = ekd.distill(data, labels, training=training, seed=n_members)
     student.export(model, description="distilled from CCSD(T)/cc-pVDZ energies")
 
-    # From here on the file is enough.
+    # From here on, only the file is needed.
     atoms = molecule("CH3OH")
     atoms.calc = ekd.EKDCalculator(model)
     print(f"energy of methanol: {atoms.get_potential_energy():.3f} eV")

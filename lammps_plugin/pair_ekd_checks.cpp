@@ -1,5 +1,5 @@
-// What pair_style ekd watches while it runs: forces that are not finite or explode, and atoms that
-// come closer to each other than in the training data.
+// What pair_style ekd watches while it runs: pairs that LAMMPS leaves out, forces that are not
+// finite or explode, and atoms that come closer to each other than in the training data.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -26,6 +26,75 @@ namespace {
 constexpr int kRun = 1;  // update->whichflag: dynamics, not a minimization
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 }  // namespace
+
+// ---- the pairs that LAMMPS gives -----------------------------------------------------------
+
+// The lists are new: whether LAMMPS has left out pairs that the model needs.
+void PairEKD::check_pairs_are_complete() {
+  // Exclusions may have come with fixes (fix gcmc), after init_style.
+  if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
+    error->all(
+        FLERR,
+        ekd::format(
+            "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
+            "which this input or one of its fixes uses; use ghosts staged [EKD-PAIR-013]",
+            neighbor->exclude != 0 ? "exclude" : "include"));
+  // With wide ghosts the pairs come from a list of our own, which removes none.
+  if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
+}
+
+// LAMMPS removes pairs of bonded atoms if both their factors are zero, unless a kspace style needs
+// these pairs. That is an error only if both atoms of such a pair belong to the model. Collective,
+// so that one message names the pair with the smallest tag, whatever rank owns it.
+void PairEKD::check_special_pairs() {
+  const int* const flag = neighbor->special_flag;
+  if (flag[1] != 0 && flag[2] != 0 && flag[3] != 0) return;
+  constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
+  std::int64_t first = kNone, partner = 0;  // tags; of molecule templates the partner stays 0
+  for (int i = 0; i < atom->nlocal; ++i) {
+    if (species_of_type_[atom->type[i]] < 0 || atom->tag[i] >= first) continue;
+    if (atom->molecular == Atom::TEMPLATE) {
+      if (atom->molindex[i] >= 0) first = atom->tag[i];
+      continue;
+    }
+    const int* const ends = atom->nspecial[i];
+    for (int n = 0; n < ends[2]; ++n) {
+      const int kind = n < ends[0] ? 1 : n < ends[1] ? 2 : 3;
+      if (flag[kind] != 0) continue;
+      const int j = atom->map(atom->special[i][n]);
+      if (j < 0 || species_of_type_[atom->type[j]] < 0) continue;
+      first = atom->tag[i];
+      partner = atom->tag[j];
+      break;
+    }
+  }
+  const std::int64_t own = first;
+  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT64_T, MPI_MIN, world);
+  if (first == kNone) return;
+  if (own != first) partner = 0;
+  MPI_Allreduce(MPI_IN_PLACE, &partner, 1, MPI_INT64_T, MPI_MAX, world);
+
+  std::array<double, 3> lj, coul;
+  for (int k = 1; k <= 3; ++k) {
+    lj[k - 1] = flag[k] == 0 ? 1e-30 : force->special_lj[k];
+    coul[k - 1] = flag[k] == 0 ? 1e-30 : force->special_coul[k];
+  }
+  const auto words = [](const std::array<double, 3>& f) {
+    return ekd::format("{:.6g} {:.6g} {:.6g}", f[0], f[1], f[2]);
+  };
+  const std::string advice = lj == coul ? "special_bonds lj/coul " + words(lj)
+                                        : "special_bonds lj " + words(lj) + " coul " + words(coul);
+  const std::string atoms =
+      partner == 0 ? std::string() : ekd::format(", such as {} and {}", first, partner);
+  error->all(
+      FLERR,
+      ekd::format("pair_style ekd needs all neighbors, but special_bonds removes pairs of bonded "
+                  "atoms{}; use '{}', which keeps them in the list and changes no energy of other "
+                  "styles [EKD-PAIR-014]",
+                  atoms, advice));
+}
+
+// ---- forces and contacts ---------------------------------------------------------------------
 
 // "12 (O)"
 std::string PairEKD::name_of(int i) const {

@@ -4,13 +4,16 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "ekd/error.hpp"
 #include "ekd/neighbor_list.hpp"
 #include "error.h"
+#include "exceptions.h"
 #include "force.h"
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_ekd.h"
 #include "text.h"
+#include "update.h"
 
 using namespace LAMMPS_NS;
 
@@ -273,4 +276,88 @@ void PairEKD::add_forces(const double* pair_gradients) {
     }
     for (int d = 0; d < 3; ++d) f[3 * i + d] += sum[d];
   }
+}
+
+// Calls `step`, whose errors become LAMMPS's.
+template <class Step>
+void PairEKD::run_model(const Step& step) {
+  try {
+    step();
+  } catch (const LAMMPSException&) {  // it has been reported
+    throw;
+  } catch (const std::exception& problem) {
+    std::string place;
+    // The device does not say which atoms.
+    if (is_on_device() && dynamic_cast<const ekd::StructureError*>(&problem) != nullptr) {
+      each_listed_pair([this](int i, int j) {
+        if (const double r = distance_of(i, j); r < ekd::kOverlapDistance) report_overlap(i, j, r);
+      });
+      place = ekd::format("; at step {} {}", update->ntimestep, closest_contact());
+    }
+    error->one(FLERR, ekd::format("pair_style ekd: the model cannot be evaluated: {}{}",
+                                  problem.what(), place));
+  }
+}
+
+void PairEKD::compute(int eflag, int vflag) {
+  ev_init(eflag, vflag);
+  if (neighbor->ago == 0) check_pairs_are_complete();
+  spread_is_current_ = spread_is_due();
+  // Where LAMMPS asks for the energy, compute pair may ask for this.
+  uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
+  begin_watching();
+  if (is_on_device()) {
+    run_model([this] { compute_on_device(); });
+    // The pairs are not known here: lists are looked through when they are new, and when LAMMPS
+    // wants the energy.
+    is_watching_ = is_watching_ && (neighbor->ago == 0 || eflag_global);
+    if (is_watching_) watch_list();
+  } else {
+    run_model([this] { compute_from_pairs(); });
+    if (is_watching_ && settings_.wide_ghosts) watch_list();
+  }
+  tell_of_memory();
+  n_watched_ += static_cast<std::int64_t>(is_watching_);
+  check_results();
+  if (is_watching_ && (neighbor->ago == 0 || eflag_global)) tell_close_pairs();
+}
+
+// Once for every block that the model has come to because memory ran out.
+void PairEKD::tell_of_memory() {
+  const std::int64_t block = model_->reduced_block();
+  if (block == 0 || (told_block_ > 0 && block >= told_block_)) return;
+  told_block_ = block;
+  error->warning(
+      FLERR, ekd::format(
+                 "pair_style ekd: memory has run out at step {}; MPI rank {} goes on with {} atoms "
+                 "at a time: use 'pair_style ekd block {}' from the start, or "
+                 "more ranks",
+                 update->ntimestep, comm->me, block, block));
+}
+
+void PairEKD::compute_from_pairs() {
+  std::function<void(const ekd::Evaluation&)> each_member;
+  if (spread_is_current_)
+    each_member = [this](const ekd::Evaluation& found) {
+      spread_.add(atoms_, sum_of_energies(found.atomic_energies.data()),
+                  found.pair_gradients.data());
+    };
+  gather_species();
+  if (settings_.wide_ghosts)
+    gather_pairs_of_ghosts_too();
+  else
+    gather_pairs();
+  if (spread_is_current_)
+    spread_.begin(atoms_.species.size(), static_cast<int>(model_->metadata().n_members));
+  ekd::AtomGraph graph = atoms_.graph();
+  graph.with_uncertainty = uncertainty_is_current_;
+  graph.n_threads = comm->nthreads;
+  result_ = {};  // its memory serves what comes
+  ekd::NoExchange nothing;
+  result_ = atoms_.complete ? model_->evaluate(graph, nothing, each_member)
+                            : model_->evaluate(graph, *this, each_member);
+  tally_energies(result_.atomic_energies.data());
+  tally_forces(result_.pair_gradients.data());
+  if (spread_is_current_) tally_spread();
+  if (uncertainty_is_current_) tally_uncertainty(result_.uncertainty.data());
 }

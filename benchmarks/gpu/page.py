@@ -15,13 +15,14 @@ NOT_MEASURED = "not measured"
 
 HEAD = """# Speed on a GPU
 
-Written by `python benchmarks/gpu/page.py` from `benchmarks/gpu/results/`, one file for each card
-that `make gpu` has run on; [benchmarks/gpu](../benchmarks/gpu/README.md) says how it measures.
+`python benchmarks/gpu/page.py` writes this page from `benchmarks/gpu/results/`, with one file for
+each card that `make gpu` has run on; [benchmarks/gpu](../benchmarks/gpu/README.md) describes the
+measurements.
 """
 
 NOBODY = """
-No GPU has run it yet, so there are no numbers: the kernels have run in their host twin alone, on
-the CPU, where they give the results of the other kernels.
+It has not run on a GPU yet, so there are no numbers. The kernels have only run in their host twin,
+on the CPU, where their results agree with those of the CPU kernels.
 """
 
 
@@ -166,7 +167,7 @@ ROWS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
 
 def table(results: Results) -> str:
     """The targets and what there is."""
-    lines = ["| Measure | Target | Found |", "|---|---|---|"]
+    lines = ["| Measure | Target | Result |", "|---|---|---|"]
     lines += [f"| {name} | {target} | {found(results)} |" for name, target, found in ROWS]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The cases of pair_style_accuracy.py in the LAMMPS of others; writes docs/pair_ekd_sites.md.
+"""The cases of pair_style_accuracy.py in other builds of LAMMPS; writes docs/pair_ekd_sites.md.
 
 python benchmarks/sites/run.py [--folder /tmp/ekd-sites] [--only NAME ...] [--models 1 2 3]
 
@@ -173,13 +173,13 @@ def _described(site: Site, results: Path, help_text: str, python: str) -> dict[s
 def page(found: Sequence[dict[str, object]]) -> str:
     """The Markdown."""
     lines = [
-        "# `pair_style ekd` in the LAMMPS of others",
+        "# `pair_style ekd` in other builds of LAMMPS",
         "",
         "Largest differences between LAMMPS and the ASE calculator over all cases of",
         "[pair_style ekd against ASE](pair_ekd_accuracy.md), float64, random weights: energy",
         "(eV/atom) / forces (eV/Å) / virial (eV/atom). Written by `make sites`.",
         "",
-        "| LAMMPS | sizes | MPI | compiler of LAMMPS | Python | way | cases | differences |",
+        "| LAMMPS | sizes | MPI | compiler | Python | installation | cases | differences |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for each in found:

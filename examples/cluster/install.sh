@@ -3,9 +3,9 @@
 #
 #     bash install.sh SOURCE PREFIX [lmp [mpirun]]
 #
-# SOURCE is a checkout of ekd. PREFIX gets a virtual environment and `pair_style ekd` for the LAMMPS
-# that is loaded. It needs Python 3.11, CMake 3.24, a C++20 compiler, and the MPI of that LAMMPS. For
-# training as well: pip install '.[train]' into that environment, then `ekd torch build` in it.
+# SOURCE is a checkout of ekd. A virtual environment and `pair_style ekd` for the loaded LAMMPS are
+# installed in PREFIX. This needs Python 3.11, CMake 3.24, a C++20 compiler, and the MPI of that LAMMPS.
+# For training, also run pip install '.[train]' in that environment, then `ekd torch build`.
 set -euo pipefail
 
 source=${1:?the source of ekd}
@@ -13,7 +13,7 @@ prefix=${2:?where everything goes}
 lmp=${3:-lmp}
 mpirun=${4:-mpirun}
 
-# module load lammps openmpi gcc cmake python      # as your cluster calls them
+# module load lammps openmpi gcc cmake python      # names as on your cluster
 
 python3 -m venv "$prefix/python"
 "$prefix/python/bin/pip" install scikit-build-core pybind11 numpy ase typer rich

@@ -23,15 +23,14 @@ endfunction()
 
 function(ekd_compile_into_lammps)
   set(plugin "${EKD_SOURCE_DIR}/lammps_plugin")
-  set(sources "${plugin}/pair_ekd.cpp" "${plugin}/pair_ekd_step.cpp"
-    "${plugin}/pair_ekd_checks.cpp" "${plugin}/pair_ekd_device.cpp"
-    "${plugin}/committee_spread.cpp"
-    "${plugin}/torch_loader.cpp")
+  include("${plugin}/cmake/StyleSources.cmake")
+  set(sources ${EKD_STYLE_SOURCES})
   set(headers pair_ekd.h)
   if(PKG_KOKKOS)
-    list(APPEND sources "${plugin}/pair_ekd_kokkos.cpp")
+    list(APPEND sources ${EKD_STYLE_KOKKOS_SOURCES})
     list(APPEND headers pair_ekd_kokkos.h)
   endif()
+  list(TRANSFORM sources PREPEND "${plugin}/")
   target_sources(lammps PRIVATE ${sources})
   # LAMMPS may be C++17.
   set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -std=c++20)

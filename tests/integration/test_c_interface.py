@@ -92,17 +92,18 @@ def cmake(*arguments: str | Path) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-@pytest.fixture(scope="module", params=["in place", "moved"])
+@pytest.fixture(scope="module", params=["c in place", "c moved", "cpp moved"])
 def water_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, built against the package where it is, and against a copy elsewhere."""
+    """The examples, built against the package where it is, and against a copy elsewhere."""
     build = tmp_path_factory.mktemp("build")
     prefix = PREFIX
-    if request.param == "moved":
+    language, place = request.param.split(" ", 1)
+    if place == "moved":
         prefix = tmp_path_factory.mktemp("moved")
         shutil.copytree(PREFIX / "include", prefix / "include")
         shutil.copytree(PREFIX / "lib" / "cmake", prefix / "lib" / "cmake")
         shutil.copy(PREFIX / "lib" / "libekd.so", prefix / "lib")
-    cmake("-S", ROOT / "examples" / "c", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    cmake("-S", ROOT / "examples" / language, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
     cmake("--build", build)
     return build / "water"
 

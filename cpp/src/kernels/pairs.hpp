@@ -9,6 +9,7 @@ namespace {
 
 using ekd::kMaxComponents;
 using ekd::kWindowBins;
+using ekd::StagePairs;
 template <class T>
 using Weights = ekd::StageWeights<T>;
 

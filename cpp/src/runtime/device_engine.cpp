@@ -1,13 +1,11 @@
 #include "device_engine.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <system_error>
 
+#include "device_terms.hpp"
+#include "device_tiles.hpp"
 #include "device_weights.hpp"
 #include "ekd/error.hpp"
 #include "ekd/neighbor_list.hpp"
@@ -21,71 +19,10 @@ using device::Launch;
 constexpr int kWidestSlice = 128;
 constexpr std::int64_t kPairBytes = std::int64_t(256) << 20;
 
-// Of the kernels that take some centres through the layers.
-struct Tile {
-  int centers, threads;
-};
-
-constexpr int kMostThreads = 256;  // of a block, see program.cu
-
-// Reads "16x256"; false: the text has another form, or a number is too large.
-bool read_tile(std::string_view text, Tile& tile) {
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, tile.centers);
-  if (error != std::errc() || stop == end || *stop != 'x') return false;
-  const auto [last, second_error] = std::from_chars(stop + 1, end, tile.threads);
-  return second_error == std::errc() && last == end;
-}
-
-// EKD_TILE=16x256 in the environment asks for blocks of 16 centres and 256 threads: for tuning.
-std::optional<Tile> tile_asked_for() {
-  const char* const text = std::getenv("EKD_TILE");
-  if (text == nullptr || *text == '\0') return std::nullopt;
-  Tile tile{};
-  if (!read_tile(text, tile) || tile.centers < 4 || tile.centers % 4 != 0 ||
-      tile.threads < tile.centers || tile.threads > kMostThreads)
-    throw Error("EKD_TILE is '" + std::string(text) +
-                "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
-                "no fewer than those and at most " +
-                std::to_string(kMostThreads) + " [EKD-DEVICE-013]");
-  return tile;
-}
-
-// Half of the shared memory leaves room for a second block on a multiprocessor.
-template <class Bytes>
-Tile choose_tile(const device::Device& on, const Bytes& bytes) {
-  const auto fits = [&](const Tile& tile, std::size_t most) {
-    return static_cast<std::size_t>(bytes(tile)) <= most;
-  };
-  if (const std::optional<Tile> asked = tile_asked_for()) {
-    if (fits(*asked, on.shared_memory())) return *asked;
-    throw Error("EKD_TILE: such blocks need " + std::to_string(bytes(*asked)) +
-                " bytes of shared memory, and one of " + on.name() + " has " +
-                std::to_string(on.shared_memory()) + "; ask for fewer centres [EKD-DEVICE-013]");
-  }
-  if (!on.is_parallel()) {
-    const Tile small{8, 16};
-    return fits(small, on.shared_memory()) ? small : Tile{4, 12};
-  }
-  for (const Tile tile : {Tile{32, 256}, Tile{16, 256}, Tile{16, 128}, Tile{8, 128}})
-    if (fits(tile, on.shared_memory() / 2 - 1024)) return tile;
-  for (const Tile tile : {Tile{8, 128}, Tile{4, 128}})
-    if (fits(tile, on.shared_memory())) return tile;
-  return {4, 64};
-}
-
 int ceiling(std::int64_t n, std::int64_t unit) { return static_cast<int>((n + unit - 1) / unit); }
 
 std::int64_t up_to_blocks(std::int64_t rows) {
   return (rows + device::kProductRows - 1) / device::kProductRows * device::kProductRows;
-}
-
-// The number of tensor components, for code that the compiler wants to know it.
-template <class Act>
-auto with_components(int components, const Act& act) {
-  if (components == 1) return act(std::integral_constant<int, 1>());
-  if (components == 4) return act(std::integral_constant<int, 4>());
-  return act(std::integral_constant<int, 9>());
 }
 
 }  // namespace
@@ -108,131 +45,10 @@ struct DeviceEngine<T>::Parts {
     features.push_back(std::make_unique<device::Array<T>>(on));
     const std::int64_t n_species = weights.feature_widths[0];
     reference = kept.keep(weights.arrays.get<double>("reference_energies", {n_species}));
-    if (weights.zbl) set_repulsion(weights.arrays, n_species);
-    if (weights.uncertainty) set_head(weights);
-    choose_tiles();
+    if (weights.zbl) repulsion = repulsion_on_device(weights.arrays, n_species, kept);
+    if (weights.uncertainty) head = uncertainty_on_device<T>(weights, *on, kept);
+    tiles = std::make_unique<DeviceTiles<T>>(*on, interactions, components);
     compile();
-  }
-
-  void set_repulsion(const Weights& arrays, std::int64_t n_species) {
-    const std::vector<std::int64_t> table{n_species, n_species};
-    const std::vector<std::int64_t>& terms = arrays.shape("zbl.decays");
-    device::RepulsionArguments z{};
-    z.n_species = static_cast<int>(n_species);
-    const std::vector<double> decays = arrays.get<double>("zbl.decays", terms);
-    z.n_terms = static_cast<int>(decays.size());
-    z.strength = kept.keep(arrays.get<double>("zbl.strength", table));
-    z.inverse_length = kept.keep(arrays.get<double>("zbl.inverse_length", table));
-    z.range = kept.keep(arrays.get<double>("zbl.range", table));
-    z.coefficients = kept.keep(arrays.get<double>("zbl.coefficients", terms));
-    z.decays = kept.keep(decays);
-    repulsion = z;
-  }
-
-  void set_head(const HipnnWeights& network) {
-    const Weights& weights = network.arrays;
-    const std::string name = "uncertainty_head.";
-    const std::vector<std::int64_t>& shape = weights.shape(name + "first.bias");
-    const std::int64_t H = shape.empty() ? 1 : shape[0];
-    std::int64_t F = 0;  // of all levels side by side
-    for (std::size_t k = 1; k < network.feature_widths.size(); ++k) F += network.feature_widths[k];
-    if (interactions.size() > static_cast<std::size_t>(device::kMostLevels))
-      throw DeviceError("a network of " + std::to_string(interactions.size()) +
-                        " interactions with an uncertainty does not run on " + on->name() + ": " +
-                        std::to_string(device::kMostLevels) +
-                        " are the most; use device cpu [EKD-DEVICE-011]");
-    const std::vector<T> first = weights.get<T>(name + "first.weight", {H, F});
-    const std::vector<T> second = weights.get<T>(name + "second.weight", {H, H});
-    device::UncertaintyArguments<T> a{};
-    a.n_levels = static_cast<int>(interactions.size());
-    std::int64_t start = 0;
-    for (int level = 0; level < a.n_levels; ++level) {
-      const std::int64_t width = network.feature_widths[level + 1];
-      a.first_layer[level] = kept.matrix<T>(
-          width, H, [&](auto from, auto to) { return first[to * F + start + from]; });
-      start += width;
-    }
-    a.second_layer =
-        kept.matrix<T>(H, H, [&](auto from, auto to) { return second[to * H + from]; });
-    a.first_bias = kept.rows(weights.get<T>(name + "first.bias", {H}), 1, H);
-    a.second_bias = kept.rows(weights.get<T>(name + "second.bias", {H}), 1, H);
-    a.readout = kept.rows(weights.get<T>(name + "readout.weight", {1, H}), 1, H);
-    a.readout_bias = weights.get<T>(name + "readout.bias", {1})[0];
-    head = a;
-  }
-
-  // ---- shared memory ------------------------------------------------------------------------
-
-  std::int64_t species_bytes(const Tile& tile) const {
-    return with_components(components, [&](auto c) {
-      device::Carver carver(nullptr);
-      return device::SpeciesMemory<T, c()>(carver, interactions[0].weights, tile.centers,
-                                           tile.threads)
-          .bytes;
-    });
-  }
-  std::int64_t layer_bytes(std::size_t k, const Tile& tile) const {
-    device::Carver carver(nullptr);
-    const auto& w = interactions[k].weights;
-    carver.take<T>(static_cast<std::int64_t>(tile.centers) * components * w.out_width);
-    const device::LayerMemory<T> layers(carver, w, tile.centers);
-    return carver.used();
-  }
-  std::int64_t mix_bytes(std::size_t k, const Tile& tile) const {
-    return with_components(components, [&](auto c) {
-      device::Carver carver(nullptr);
-      const device::PairMemory<T, c()> memory(carver, interactions[k].weights, tile.centers, false);
-      if (!on->is_parallel()) carver.take<T>(std::int64_t(tile.threads) * 4 * c());
-      return carver.used();
-    });
-  }
-  std::int64_t differentiate_bytes(std::size_t k, const Tile& tile, int slice) const {
-    return with_components(components, [&](auto c) {
-      device::Carver carver(nullptr);
-      const auto& w = interactions[k].weights;
-      const std::int64_t n = tile.centers;
-      const device::PairMemory<T, c()> memory(carver, w, tile.centers, true);
-      carver.take<T>(n * w.n_sensitivities * slice);
-      carver.take<T>(n * device::kPairsTogether * c() * (slice / 4 + 1));
-      carver.take<double>(n * device::kPairsTogether * device::kSums);
-      carver.take<T>(n * device::kPairsTogether * c());
-      return carver.used();
-    });
-  }
-
-  void choose_tiles() {
-    species_tile = choose_tile(*on, [&](const Tile& tile) { return species_bytes(tile); });
-    require_room(species_bytes(species_tile), "its first interaction");
-    layer_tile = choose_tile(*on, [&](const Tile& tile) {
-      std::int64_t most = 0;
-      for (std::size_t k = 0; k < interactions.size(); ++k)
-        most = std::max(most, layer_bytes(k, tile));
-      return most;
-    });
-    for (std::size_t k = 1; k < interactions.size(); ++k) {
-      require_room(layer_bytes(k, layer_tile), "its layers");
-      for (const auto& slice : interactions[k].slices)
-        require_room(differentiate_bytes(k, pair_tile(k, slice.width), slice.width),
-                     "a later interaction");
-    }
-  }
-
-  void require_room(std::int64_t bytes, const std::string& what) const {
-    if (bytes <= static_cast<std::int64_t>(on->shared_memory())) return;
-    throw DeviceError("the network is too wide for " + on->name() + ": " + what + " needs " +
-                      std::to_string(bytes) + " bytes of shared memory, and a block has " +
-                      std::to_string(on->shared_memory()) +
-                      "; use precision single, or device cpu [EKD-DEVICE-011]");
-  }
-
-  // Of the kernels whose threads have four features of an atom each.
-  Tile pair_tile(std::size_t k, int slice) const {
-    const int lanes = slice / 4;
-    int centers = std::max(1, (on->is_parallel() ? 64 : 2 * lanes) / lanes);
-    while (centers > 1 && differentiate_bytes(k, {centers, centers * lanes}, slice) >
-                              static_cast<std::int64_t>(on->shared_memory() / 4))
-      --centers;
-    return {centers, std::max(centers * lanes, centers)};
   }
 
   void compile() {
@@ -325,7 +141,7 @@ struct DeviceEngine<T>::Parts {
   }
 
   void run_species(Kernel kernel) {
-    const Launch launch = launch_of(species_tile, species_bytes(species_tile));
+    const Launch launch = launch_of(tiles->species(), tiles->species_bytes(tiles->species()));
     run(kernel, launch, arguments);
   }
 
@@ -333,7 +149,7 @@ struct DeviceEngine<T>::Parts {
   void run_layers(std::size_t k, Kernel kernel) {
     arguments.first = 0;
     arguments.n_centers = atoms.n_centers;
-    run(kernel, launch_of(layer_tile, layer_bytes(k, layer_tile)), arguments);
+    run(kernel, launch_of(tiles->layers(), tiles->layer_bytes(k, tiles->layers())), arguments);
   }
 
   void multiply(int n_rows, const T* from, std::int64_t from_stride,
@@ -454,10 +270,10 @@ struct DeviceEngine<T>::Parts {
     arguments.slice_first = slice.first;
     arguments.slice_width = slice.width;
     arguments.q = q.data();
-    const Tile tile = pair_tile(k, slice.width);
+    const Tile tile = tiles->pairs(k, slice.width);
     const std::int64_t bytes = kernel == Kernel::mix_features
-                                   ? mix_bytes(k, tile)
-                                   : differentiate_bytes(k, tile, slice.width);
+                                   ? tiles->mix_bytes(k, tile)
+                                   : tiles->differentiate_bytes(k, tile, slice.width);
     each_chunk([&] { run(kernel, launch_of(tile, bytes), arguments); });
   }
 
@@ -488,7 +304,7 @@ struct DeviceEngine<T>::Parts {
   const double* reference = nullptr;
   std::optional<device::RepulsionArguments> repulsion;
   std::optional<device::UncertaintyArguments<T>> head;
-  Tile species_tile{}, layer_tile{};
+  std::unique_ptr<DeviceTiles<T>> tiles;
   std::unique_ptr<device::Program> program;
 
   // Of the evaluation that is under way.

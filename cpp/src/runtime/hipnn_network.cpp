@@ -1,11 +1,8 @@
 #include "hipnn_network.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <memory>
 #include <new>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,171 +10,36 @@
 #include "ekd/buffer.hpp"
 #include "ekd/hipnn_kernels.hpp"
 #include "ekd/parallel.hpp"
+#include "hipnn_stage.hpp"
 #include "hipnn_weights.hpp"
 #include "interaction_weights.hpp"
+#include "pair_directions.hpp"
 #include "uncertainty_head.hpp"
+#include "workspace.hpp"
 #include "zbl.hpp"
 
 namespace ekd {
 namespace {
-
-// ---- weights --------------------------------------------------------------------------------
-
-// The weights of one stage as the kernels want them, and the memory that they point into.
-template <class T>
-class Stage {
- public:
-  Stage(const InteractionWeights<T>& from, const HipnnKernels<T>& kernels)
-      : kernels_(kernels), kept_(kernels.panel) {
-    const std::int64_t F = from.width;
-    const std::int64_t F_in = from.width_in;
-    const std::int64_t W = padded_to(F, kernels.panel);
-    w.of_species = from.of_species;
-    w.width_in = F_in;
-    w.width_out = F;
-    w.padded = W;
-    w.n_components = (from.l_max + 1) * (from.l_max + 1);
-    w.cutoff = from.cutoff;
-    w.cusp = from.cusp;
-    set_sensitivities(from);
-
-    const std::int64_t S = w.n_sensitivities;
-    const std::int64_t SP = w.padded_sensitivities;
-    if (from.of_species) {
-      const auto at = [&](std::int64_t row, std::int64_t f) {
-        return f < F && row % SP < S ? from.mix(f, row % SP, row / SP) : T(0);
-      };
-      w.mix = kept_.pack(F_in * SP, W, at);
-      w.mix_transposed =
-          kept_.pack(W, F_in * SP, [&](auto k, auto n) { return n < F_in * SP ? at(n, k) : T(0); });
-    } else {
-      const auto at = [&](std::int64_t f_in, std::int64_t column) {
-        return column % W < F ? from.mix(column % W, column / W, f_in) : T(0);
-      };
-      w.mix = kept_.pack(F_in, S * W, at);
-      w.mix_transposed =
-          kept_.pack(S * W, F_in, [&](auto k, auto n) { return n < F_in ? at(n, k) : T(0); });
-    }
-
-    w.tensor_scales = rows(from.tensor_scales, from.l_max, F);
-    w.outer_bias = rows(from.outer_bias, 1, F);
-    w.outer = linear(from.outer, F, F, false);
-    w.outer_transposed = linear(from.outer, F, F, true);
-    const bool skips = !from.skip.empty();
-    if (from.of_species) {
-      // One-hot features pick a column.
-      std::vector<T> center_rows(F_in * F), skip_rows(F_in * F, T(0));
-      for (std::int64_t s = 0; s < F_in; ++s)
-        for (std::int64_t f = 0; f < F; ++f) {
-          center_rows[s * F + f] = from.center[f * F_in + s] + from.center_bias[f];
-          skip_rows[s * F + f] = skips ? from.skip[f * F_in + s] : T(s == f);
-        }
-      w.center_rows = rows(center_rows, F_in, F);
-      w.skip_rows = rows(skip_rows, F_in, F);
-    } else {
-      w.center_bias = rows(from.center_bias, 1, F);
-      w.center = linear(from.center, F, F_in, false, true);
-      w.center_transposed = linear(from.center, F, F_in, true, true);
-      if (skips) {
-        w.skip = linear(from.skip, F, F_in, false, true);
-        w.skip_transposed = linear(from.skip, F, F_in, true, true);
-      }
-    }
-    for (const auto& layer : from.layers)
-      layers_.push_back({linear(layer.inner, F, F, false), linear(layer.inner, F, F, true),
-                         linear(layer.outer, F, F, false), linear(layer.outer, F, F, true),
-                         rows(layer.inner_bias, 1, F), rows(layer.outer_bias, 1, F)});
-    w.layers = layers_.data();
-    w.n_layers = static_cast<std::int64_t>(layers_.size());
-    w.energy = rows(from.energy, 1, F);
-    w.energy_bias = from.energy_bias;
-  }
-
-  Stage(const Stage&) = delete;
-  Stage& operator=(const Stage&) = delete;
-
-  StageWeights<T> w{};
-
-  // How many sensitivities the pairs of an atom feel if none is shorter than `nearest`.
-  std::int16_t reach(double nearest) const {
-    const auto bin = static_cast<std::int64_t>(nearest / w.cutoff * kWindowBins - 0.01);
-    return reach_[std::clamp<std::int64_t>(bin, 0, kWindowBins - 1)];
-  }
-
- private:
-  // n rows of width F, padded.
-  const T* rows(const std::vector<T>& values, std::int64_t n, std::int64_t F) {
-    std::vector<T> out(std::max<std::int64_t>(1, n) * w.padded, T(0));
-    for (std::int64_t row = 0; row < n; ++row)
-      std::copy_n(values.begin() + row * F, F, out.begin() + row * w.padded);
-    return kept_.keep(std::move(out));
-  }
-
-  // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. What is inside
-  // the stage has padded rows; the features that enter it have not.
-  PackedMatrix<T> linear(const std::vector<T>& weight, std::int64_t n_out, std::int64_t n_in,
-                         bool transposed, bool enters = false) {
-    const auto at = [&](std::int64_t from, std::int64_t to) {
-      return from < n_in && to < n_out ? weight[to * n_in + from] : T(0);
-    };
-    const std::int64_t in = enters ? n_in : w.padded;
-    if (transposed) return kept_.pack(w.padded, in, [&](auto k, auto n) { return at(n, k); });
-    return kept_.pack(in, w.padded, at);
-  }
-
-  void set_sensitivities(const InteractionWeights<T>& from) {
-    w.n_sensitivities = from.n_sensitivities();
-    w.padded_sensitivities = padded_to(w.n_sensitivities, kernels_.lanes);
-    std::vector<T> inverse = from.inverse_mu, width = from.sigma;
-    inverse.resize(w.padded_sensitivities, T(0));
-    width.resize(w.padded_sensitivities, T(0));
-    window_begin_ = from.window_begin;
-    window_end_ = from.window_end;
-    reach_ = window_end_;
-    for (std::int64_t bin = kWindowBins - 1; bin-- > 0;)
-      reach_[bin] = std::max(reach_[bin], reach_[bin + 1]);
-    w.inverse_mu = kept_.keep(std::move(inverse));
-    w.sigma = kept_.keep(std::move(width));
-    w.window_begin = window_begin_.data();
-    w.window_end = window_end_.data();
-  }
-
-  const HipnnKernels<T>& kernels_;
-  std::vector<std::int16_t> window_begin_, window_end_, reach_;
-  std::vector<AtomLayerWeights<T>> layers_;
-  PackedWeights<T> kept_;
-};
-
-// ---- memory ---------------------------------------------------------------------------------
-
-// Grows and never shrinks, and is not cleared: from step to step a simulation needs the same.
-template <class T>
-class Workspace {
- public:
-  T* reserve(std::int64_t n) {
-    if (n > size_) {
-      release();
-      data_.reset(new T[n]);
-      size_ = n;
-    }
-    return data_.get();
-  }
-  T* data() const { return data_.get(); }
-  void release() {
-    data_.reset();
-    size_ = 0;
-  }
-
- private:
-  std::unique_ptr<T[]> data_;
-  std::int64_t size_ = 0;
-};
 
 // Most memory for q, if the user sets no block.
 constexpr std::int64_t kMostBytes = std::int64_t(2) << 30;
 // Atoms that are taken from pairs to gradients in one go, where the model allows it: what they
 // need stays in the cache.
 constexpr std::int64_t kChunk = 48;
+
+// For so many atoms whose q takes so many bytes each.
+std::int64_t default_block(std::int64_t n_senders, std::int64_t n_atoms, std::int64_t bytes) {
+  const std::int64_t most = kMostBytes / bytes;
+  // A block reaches out to several times its own size.
+  return std::max<std::int64_t>(1, n_senders <= most ? n_atoms : most / 4);
+}
+
+Buffer<double> first_of(Buffer<double> numbers, std::int64_t n) {
+  if (n == static_cast<std::int64_t>(numbers.size())) return numbers;
+  Buffer<double> first(n);
+  std::copy_n(numbers.begin(), n, first.begin());
+  return first;
+}
 
 // ---- evaluation -----------------------------------------------------------------------------
 
@@ -238,13 +100,13 @@ class HipnnNetwork : public Network {
     if (!several()) {
       parallel(n, [&](std::int64_t begin, std::int64_t end) {
         if (!cleared) clear_gradients(begin, end);
-        kernels_.evaluate_alone(stages_[0]->w, pairs_, species, seeds_.data(), begin, end,
+        kernels_.evaluate_alone(stages_[0]->w, pairs_.first(), species, seeds_.data(), begin, end,
                                 energies_, gradients_, read_features);
       });
     } else {
       evaluate_several(exchange, read_features);
     }
-    found.atomic_energies = owned(std::move(energies));
+    found.atomic_energies = first_of(std::move(energies), graph.n_owned);
     if (with_uncertainty) found.uncertainty = read_uncertainty();
     return found;
   }
@@ -268,14 +130,6 @@ class HipnnNetwork : public Network {
   template <class Run>
   void parallel(std::int64_t n, const Run& run) const {
     parallel(0, n, run);
-  }
-
-  // Energies of the first n_owned centres.
-  Buffer<double> owned(Buffer<double> energies) const {
-    if (graph_.n_owned == graph_.n_centers) return energies;
-    Buffer<double> first(graph_.n_owned);
-    std::copy_n(energies.begin(), graph_.n_owned, first.begin());
-    return first;
   }
 
   // Features that enter interaction k; null: the species alone.
@@ -302,8 +156,8 @@ class HipnnNetwork : public Network {
                                mixed, k == last ? energies_ : nullptr, gradient_in,
                                k == last ? read_features : nullptr);
         if (k == 0)
-          kernels_.differentiate(w, pairs_, species, nullptr, nullptr, mixed, nullptr, nullptr,
-                                 begin, end, gradients_, nullptr);
+          kernels_.differentiate(w, pairs_.first(), species, nullptr, nullptr, mixed, nullptr,
+                                 nullptr, begin, end, gradients_, nullptr);
       };
       if (k == last)
         sum_messages(k, exchange, back);
@@ -332,59 +186,23 @@ class HipnnNetwork : public Network {
     return found;
   }
 
-  // Offsets of the sorted pairs, and for later interactions the pairs of each neighbour.
-  //
-  // Every process has the pairs of which it owns the centre. For each of them, the owner of the
-  // other atom has the reverse. Where there are ghosts, later interactions therefore read the pairs
-  // in the other direction: the neighbours are owned, and ghosts are centres. So q of every atom is
-  // made once, by its owner, who adds what it says to all its centres, and what comes together for
-  // ghosts is sent to those who own them.
   void set_pairs(const AtomGraph& graph, bool has_ghosts) {
     graph_ = graph;
-    pairs_ = {graph.pair_vectors, 1.0, {graph.offsets, nullptr, graph.neighbors}, {}};
-    if (!several()) return;
-    find_columns();
-    pairs_.of_neighbors = {columns_.data(), by_neighbor_.data(), centers_.data()};
-    later_ = has_ghosts ? StagePairs{pairs_.vectors, -1.0, pairs_.of_neighbors, pairs_.of_centers}
-                        : pairs_;
-    find_senders(graph.n_centers);
+    pairs_.set(graph, several(), has_ghosts);
+    if (several()) find_reach(graph.n_centers);
   }
 
-  void find_columns() {
-    const std::int64_t* const neighbors = graph_.neighbors;
-    columns_.assign(graph_.n_atoms + 1, 0);
-    for (std::int64_t p = 0; p < graph_.n_pairs; ++p) ++columns_[neighbors[p] + 1];
-    std::partial_sum(columns_.begin(), columns_.end(), columns_.begin());
-    std::int64_t* const by_neighbor = by_neighbor_.reserve(graph_.n_pairs);
-    std::int64_t* const centers = centers_.reserve(graph_.n_pairs);
-    std::vector<std::int64_t> next(columns_.begin(), columns_.end() - 1);
-    for (std::int64_t i = 0; i < graph_.n_centers; ++i)
-      for (std::int64_t p = graph_.offsets[i]; p < graph_.offsets[i + 1]; ++p) {
-        centers[p] = i;
-        by_neighbor[next[neighbors[p]]++] = p;
-      }
-  }
-
-  // Atoms that are neighbours of any in later interactions, all of them among the first n, and how
-  // many sensitivities their pairs ask for: far ones are felt by few.
-  void find_senders(std::int64_t n) {
-    const AtomPairs& rows = later_.of_neighbors;
+  // How many sensitivities the later pairs of an atom ask for: far ones are felt by few.
+  void find_reach(std::int64_t n) {
     reach_.assign(n, 0);
     parallel(n, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t j = begin; j < end; ++j) {
-        double square = std::numeric_limits<double>::infinity();
-        for (std::int64_t k = rows.offsets[j]; k < rows.offsets[j + 1]; ++k) {
-          const double* r = later_.vectors + 3 * (rows.order != nullptr ? rows.order[k] : k);
-          square = std::min(square, r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-        }
-        if (rows.offsets[j] == rows.offsets[j + 1]) continue;
+        if (!pairs_.is_neighbor(j)) continue;
+        const double nearest = pairs_.nearest_later(j);
         for (std::size_t k = 1; k < stages_.size(); ++k)
-          reach_[j] = std::max(reach_[j], stages_[k]->reach(std::sqrt(square)));
+          reach_[j] = std::max(reach_[j], stages_[k]->reach(nearest));
       }
     });
-    senders_.clear();
-    for (std::int64_t j = 0; j < n; ++j)
-      if (rows.offsets[j] < rows.offsets[j + 1]) senders_.push_back(j);
   }
 
   std::int64_t sums_size(std::size_t k) const {
@@ -407,7 +225,7 @@ class HipnnNetwork : public Network {
   void sum_messages(std::size_t k, GhostExchange& exchange, Act act) {
     // Kept for the way back.
     mixed_[k].reserve((k == 0 ? graph_.n_centers : graph_.n_atoms) * sums_size(k));
-    if (k == 0) return mix(k, pairs_, 0, graph_.n_centers, act);
+    if (k == 0) return mix(k, pairs_.first(), 0, graph_.n_centers, act);
     if (!exchange.is_needed()) return mix_later(k, act);
     mix_later(k, [](std::int64_t, std::int64_t, T*) {});
     exchange.add_from_ghosts(message_sums(k));
@@ -422,12 +240,12 @@ class HipnnNetwork : public Network {
       const std::int64_t end = std::min(first + block, graph_.n_atoms);
       const bool there_is_room = try_with(block, [&] {
         if (block >= graph_.n_atoms)
-          project(k, senders_);
+          project(k, pairs_.senders());
         else
-          project(k, senders_to(first, end));
+          project(k, pairs_.neighbors_of(first, end));
       });
       if (!there_is_room) continue;
-      mix(k, later_, first, end, act);
+      mix(k, pairs_.later(), first, end, act);
       first = end;
     }
   }
@@ -463,18 +281,19 @@ class HipnnNetwork : public Network {
   void differentiate(std::size_t k, T* gradient_in) {
     const auto run = [&](const std::vector<std::int64_t>& atoms) {
       parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
-        kernels_.differentiate(stages_[k]->w, later_, graph_.species, q_rows_.data(), q_[k].data(),
-                               mixed_[k].data(), atoms.data(), reach_.data(), begin, end,
-                               gradients_, gradient_in);
+        kernels_.differentiate(stages_[k]->w, pairs_.later(), graph_.species, q_rows_.data(),
+                               q_[k].data(), mixed_[k].data(), atoms.data(), reach_.data(), begin,
+                               end, gradients_, gradient_in);
       });
     };
-    if (block_size() >= graph_.n_atoms) return run(senders_);  // q is still there
+    if (block_size() >= graph_.n_atoms) return run(pairs_.senders());  // q is still there
+    const std::vector<std::int64_t>& senders = pairs_.senders();
     std::vector<std::int64_t> atoms;
-    for (std::size_t first = 0; first < senders_.size();) {
+    for (std::size_t first = 0; first < senders.size();) {
       const std::int64_t block = block_size();
-      const std::size_t end = std::min(first + static_cast<std::size_t>(block), senders_.size());
+      const std::size_t end = std::min(first + static_cast<std::size_t>(block), senders.size());
       const bool there_is_room = try_with(block, [&] {
-        atoms.assign(senders_.begin() + first, senders_.begin() + end);
+        atoms.assign(senders.begin() + first, senders.begin() + end);
         project(k, atoms);
       });
       if (!there_is_room) continue;
@@ -494,28 +313,12 @@ class HipnnNetwork : public Network {
     });
   }
 
-  // The neighbours of the centres of a range.
-  std::vector<std::int64_t> senders_to(std::int64_t first, std::int64_t end) {
-    const AtomPairs& rows = later_.of_centers;
-    std::vector<bool> marked(graph_.n_atoms, false);
-    std::vector<std::int64_t> atoms;
-    for (std::int64_t k = rows.offsets[first]; k < rows.offsets[end]; ++k) {
-      const std::int64_t j = rows.others[rows.order != nullptr ? rows.order[k] : k];
-      if (!marked[j]) atoms.push_back(j);
-      marked[j] = true;
-    }
-    return atoms;
-  }
-
   // Centres whose neighbours' q is in memory at a time.
   std::int64_t block_size() const {
     if (reduced_block_ > 0) return reduced_block_;
     if (block_ > 0) return block_;
-    const std::int64_t most = kMostBytes / (row_size_ * static_cast<std::int64_t>(sizeof(T)));
-    // A block reaches out to several times its own size.
-    return static_cast<std::int64_t>(senders_.size()) <= most
-               ? std::max<std::int64_t>(1, graph_.n_atoms)
-               : std::max<std::int64_t>(1, most / 4);
+    return default_block(static_cast<std::int64_t>(pairs_.senders().size()), graph_.n_atoms,
+                         row_size_ * static_cast<std::int64_t>(sizeof(T)));
   }
 
   const HipnnKernels<T>& kernels_;
@@ -529,17 +332,13 @@ class HipnnNetwork : public Network {
 
   // Of the evaluation that is under way.
   AtomGraph graph_;
-  StagePairs pairs_{};
-  StagePairs later_{};  // as later interactions read them
+  PairDirections pairs_;
   double* energies_ = nullptr;
   double* gradients_ = nullptr;
   // Keeps the memory of one array of gradients from one evaluation to the next.
   std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);
   std::vector<double> seeds_;
-  std::vector<std::int64_t> columns_;
-  Workspace<std::int64_t> by_neighbor_, centers_;  // [n_pairs], for later interactions
-  std::vector<std::int16_t> reach_;                // [n_centers]
-  std::vector<std::int64_t> senders_;    // atoms that are neighbours of any, later interactions
+  std::vector<std::int16_t> reach_;      // [n_centers], for later interactions
   std::vector<std::int64_t> q_rows_;     // [n_atoms]
   std::vector<Workspace<T>> mixed_, q_;  // by interaction
   std::vector<Workspace<T>> features_;   // that enter interaction k; the last: that leave the last

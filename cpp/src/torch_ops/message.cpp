@@ -1,8 +1,8 @@
 // torch.ops.ekd.message and its two gradients: schemas, CPU kernels, a form for every other
 // device in plain torch operations, and derivatives of every order.
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
-#include <torch/torch.h>
 
 #include "device_ops.hpp"
 #include "ekd/message_kernels.hpp"

@@ -1,7 +1,7 @@
 // Where the pairs of each centre begin.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 

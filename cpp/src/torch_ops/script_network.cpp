@@ -1,5 +1,7 @@
 #include "script_network.hpp"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include <algorithm>
 
 namespace ekd {

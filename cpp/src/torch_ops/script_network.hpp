@@ -3,7 +3,6 @@
 #pragma once
 
 #include <torch/script.h>
-#include <torch/torch.h>
 
 #include <vector>
 

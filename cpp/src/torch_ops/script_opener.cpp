@@ -5,8 +5,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/frontend/function_schema_parser.h>
+#include <torch/cuda.h>
 #include <torch/script.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cstring>

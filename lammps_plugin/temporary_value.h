@@ -1,0 +1,19 @@
+// A variable that has another value for a while.
+#pragma once
+
+namespace ekd {
+
+template <class T>
+class TemporaryValue {
+ public:
+  TemporaryValue(T& variable, T value) : variable_(variable), usual_(variable) { variable = value; }
+  ~TemporaryValue() { variable_ = usual_; }
+  TemporaryValue(const TemporaryValue&) = delete;
+  TemporaryValue& operator=(const TemporaryValue&) = delete;
+
+ private:
+  T& variable_;
+  const T usual_;
+};
+
+}  // namespace ekd
