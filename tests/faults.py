@@ -39,7 +39,7 @@ import ekd.dynamics
 import ekd.evaluation
 import ekd.export
 import ekd.inference
-import ekd.pipeline.stages  # noqa: F401
+import ekd.pipeline.runner  # noqa: F401
 from ekd.cli import main as ekd_main
 from kills import kill_at, warm_up
 

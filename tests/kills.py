@@ -26,7 +26,7 @@ import torch
 from ekd.config import Config, load_config
 from ekd.evaluation import plots, style
 from ekd.pipeline.record import Existing
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 
 STAGES = ("train", "label", "distill")
 

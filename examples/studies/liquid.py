@@ -14,7 +14,8 @@ from ekd.errors import LammpsError
 from ekd.files import atomic_write
 from ekd.lammps.dynamics import run_water
 from ekd.lammps.structures import water_box
-from pieces import TEACHERS, Row, Workshop
+from piece_settings import TEACHERS
+from pieces import Row, Workshop
 from study import Liquid
 from tables import write_files
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +16,17 @@ from ekd.config import TestConfig
 from ekd.data import Dataset, split
 from ekd.data.combine import concatenate
 from ekd.distillation.extra import without_energies
-from ekd.distillation.labels import TeacherRecord
+from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write, sha256
 from ekd.pipeline.inputs import load_labelled
 from ekd.pipeline.pretraining import learns_from_pool, steps
 from ekd.pool.recipe import DATA
-from study import Study, Variant, resolve
+from piece_settings import TEACHERS, PieceSettings
+from study import Study, Variant
 
 Row = dict[str, Any]
 """Columns of results.csv."""
-
-TEACHERS = "teachers"
 
 
 @dataclass(frozen=True)
@@ -76,19 +74,20 @@ class Experiment:
     seed: int
 
     @cached_property
-    def _resolved(self) -> tuple[dict[str, Any], Any]:
-        return resolve(self.shop.study, self.variant, self.name, self.seed, self.shop.data)
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The configuration as it is written: what is left to defaults is not in it."""
-        return self._resolved[0]
+    def settings(self) -> PieceSettings:
+        """What each piece depends on."""
+        shop = self.shop
+        return PieceSettings(shop.study, shop.folder, shop.data, self.variant, self.name, self.seed)
 
     @property
     def config(self) -> ekd.Config:
         """The configuration with all defaults."""
-        config: ekd.Config = self._resolved[1]
-        return config
+        return self.settings.config
+
+    @property
+    def reference(self) -> Experiment:
+        """The first variant with the same teachers, see :attr:`PieceSettings.reference`."""
+        return self.shop.experiment(self.settings.reference.variant, self.name, self.seed)
 
     @cached_property
     def training_set(self) -> Dataset:
@@ -124,23 +123,12 @@ class Experiment:
         return ekd.build_pool(
             self.training_set.subset(self.parts[0]),
             section.model_copy(update={"n_workers": self.shop.n_workers}),
-            path=self._folder("pool", self._pool_settings) / "pool.h5",
+            path=self.settings.folder_of("pool", self.settings.pool) / "pool.h5",
             cutoff=self.config.model.cutoff,
             seed=self.config.seed,
             resume=True,
             progress=self.shop.progress,
         )
-
-    @property
-    def _pool_settings(self) -> dict[str, Any]:
-        section = self.raw["pool"]
-        # As for the data: their content is for the pool to look at.
-        return {
-            "set": self.name,
-            "seed": self.config.seed,
-            "cutoff": self.config.model.cutoff,
-            "pool": {"structures": [], **_without_folders(section)},
-        }
 
     @cached_property
     def bases(self) -> ekd.Ensemble | None:
@@ -152,7 +140,7 @@ class Experiment:
         if section.checkpoint is not None:
             bases = ekd.Ensemble([ekd.TrainedModel.load(section.checkpoint)])
         learned = self.pool if learns_from_pool(self.config) else None
-        folder = self._folder("bases", self._base_settings)
+        folder = self.settings.folder_of("bases", self.settings.bases)
         for step in steps(self.config, learned and learned.data, load_labelled(section.data)):
             bases = ekd.pretrain(
                 step.data,
@@ -169,20 +157,6 @@ class Experiment:
                 progress=self.shop.progress,
             )
         return bases
-
-    @property
-    def _base_settings(self) -> dict[str, Any]:
-        """Of the first base as of all: those of one base are found again where there are two."""
-        section = {key: value for key, value in self.raw["pretraining"].items() if key != "n_bases"}
-        if "data" in section:
-            section["data"] = {**section["data"], "path": Path(section["data"]["path"]).name}
-        return {
-            "set": self.name,
-            "seed": self.config.seed,
-            "model": self.raw.get("model", {}),
-            "pretraining": section,
-            "pool": self._pool_settings if learns_from_pool(self.config) else None,
-        }
 
     @property
     def start(self) -> ekd.TrainedModel | None:
@@ -208,104 +182,12 @@ class Experiment:
             n_folds=section.n_folds,
             overrides=section.overrides,
             starts=self.bases,
-            directory=self._folder("teachers", self._teacher_settings),
+            directory=self.settings.folder_of("teachers", self.settings.teachers),
             n_workers=self.shop.n_workers,
             resume=True,
             progress=self.shop.progress,
             **self.split,
         )
-
-    @property
-    def _teacher_settings(self) -> dict[str, Any]:
-        if self.variant.generation_of is not None:
-            earlier = self.shop.study.variant(self.variant.generation_of)
-            return self.shop.experiment(earlier, self.name, self.seed)._student_settings
-        raw, pretraining = self.raw, self.config.pretraining
-        settings = {key: raw.get(key, {}) for key in ("seed", "model", "teachers")}
-        if pretraining is not None:
-            settings["bases"] = [pretraining.n_bases, self._base_settings]
-        return {"set": self.name, **settings}
-
-    @property
-    def reference(self) -> Experiment:
-        """The first variant of the study with the same teachers; tables name them after it.
-
-        A variant that has none of its own, because its student learns energies or true forces, is
-        compared with those of the first variant that has some.
-        """
-        if self.variant.generation_of is not None:
-            earlier = self.shop.study.variant(self.variant.generation_of)
-            return self.shop.experiment(earlier, self.name, self.seed).reference
-        others = self._with_teachers
-        if self.variant.learn != "labels":
-            return others[0] if others else self
-        own = self._teacher_settings
-        return next(other for other in others if other._teacher_settings == own)
-
-    @property
-    def _with_teachers(self) -> list[Experiment]:
-        """Variants of the study for this data set that train teachers, whatever their seeds."""
-        return [
-            self.shop.experiment(variant, self.name, self.seed)
-            for variant in self.shop.study.variants
-            if variant.learn == "labels"
-            and variant.generation_of is None
-            and (variant.sets is None or self.name in variant.sets)
-        ]
-
-    @property
-    def teachers_name(self) -> str:
-        """What the column ``variant`` calls the teachers: all alike, or those of some variants."""
-        reference = self.reference
-        first = (reference._with_teachers or [reference])[0]
-        if reference.variant.name == first.variant.name:
-            return TEACHERS
-        return f"{TEACHERS}, {reference.variant.name}"
-
-    @property
-    def _label_settings(self) -> dict[str, Any]:
-        settings = {
-            "teachers": self._teacher_settings,
-            "n_teachers": self.variant.n_teachers,
-            "labels": _without_folders(self.raw.get("labels", {})),
-        }
-        if self._labels_pool:
-            settings["pool"] = self._pool_settings
-        return settings
-
-    @property
-    def _labels_pool(self) -> bool:
-        return self.config.pool is not None and self.config.labels.pool
-
-    @property
-    def _student_settings(self) -> dict[str, Any]:
-        settings = self._first_settings
-        if self._has_rounds:
-            settings = {"first": settings, "on_policy": self.raw["student"]["on_policy"]}
-        return settings
-
-    @property
-    def _has_rounds(self) -> bool:
-        """Whether the students go on with frames of their own dynamics; teachers label those."""
-        return self.variant.learn == "labels" and self.config.student.on_policy.n_rounds > 0
-
-    @property
-    def _first_settings(self) -> dict[str, Any]:
-        """Of the students before any round, which are the same without rounds."""
-        settings: dict[str, Any] = {"set": self.name, "seed": self.config.seed, "learn": "energies"}
-        section = self.raw.get("student", {})
-        settings["student"] = {key: section[key] for key in section if key != "on_policy"}
-        if self.config.pretraining is not None and self.config.student.from_base:
-            settings["base"] = self._base_settings
-        if self.variant.learn != "labels":  # these do not depend on teachers, but for the seed
-            settings["seed"] += self.config.teachers.n_members
-        if self.variant.training == "teachers":
-            settings["training"] = self.raw.get("teachers", {}).get("training", {})
-        if self.variant.learn == "forces":
-            settings["learn"] = "forces"
-        elif self.variant.learn == "labels":
-            settings["learn"] = self._label_settings
-        return settings
 
     @cached_property
     def labels(self) -> ekd.Labels:
@@ -313,14 +195,14 @@ class Experiment:
         if self.variant.learn == "forces":
             return _true_labels(self.training_set, self.with_true_forces)
         section = self.config.labels
-        folder = self._folder("labels", self._label_settings)
+        folder = self.settings.folder_of("labels", self.settings.labels)
         if (folder / "labels.h5").exists():
             return ekd.Labels.load(folder / "labels.h5", self.training_set)
         return ekd.label(
             self._asked,
             self.training_set,
             folder / "labels.h5",
-            extra=self._extra(self._asked),
+            extra=_extra(self, self._asked),
             chunk_size=section.chunk_size,
             n_workers=self.shop.n_workers,
             resume=True,
@@ -333,37 +215,6 @@ class Experiment:
         """The teachers that give labels."""
         return ekd.Ensemble(self.teachers.members[: self.variant.n_teachers])
 
-    def _extra(self, teachers: ekd.Ensemble) -> Dataset | None:
-        """Extra configurations, as ``ekd label`` makes them."""
-        section, seed = self.config.labels, self.config.seed
-        training, _ = self.parts
-        extra = [ekd.read_structures(path) for path in section.structures]
-        if self._labels_pool:
-            assert self.pool is not None
-            cheap = self.pool.data
-            extra.append(without_energies(cheap.subset(cheap.groups != DATA)))
-        if section.perturbed.n_copies:
-            start = self.training_set.subset(training)
-            extra.append(
-                ekd.perturb(start, section.perturbed.displacement, section.perturbed.n_copies, seed)
-            )
-        if section.md.n_trajectories:
-            settings = section.md.model_dump()
-            n = min(settings.pop("n_trajectories"), len(training))
-            chosen = np.random.default_rng(seed).permutation(training)[:n]
-            extra.append(
-                ekd.sample_md(
-                    teachers,
-                    self.training_set.subset(chosen),
-                    **settings,
-                    seed=seed,
-                    n_workers=self.shop.n_workers,
-                    progress=self.shop.progress,
-                    wall=section.wall,
-                )
-            )
-        return concatenate(*extra) if extra else None
-
     @cached_property
     def parts(self) -> tuple[Any, Any]:
         """Configurations of the training set that are trained on, and that are held out."""
@@ -374,7 +225,7 @@ class Experiment:
     def students(self) -> ekd.Ensemble:
         """The trained student, or students."""
         section = self.config.student
-        if not self._has_rounds:
+        if not self.settings.has_rounds:
             return self.first_students
         return ekd.distill_on_policy(
             self.first_students,
@@ -385,7 +236,7 @@ class Experiment:
             training=section.training,
             seed=self.config.seed + self.config.teachers.n_members,
             wall=self.config.labels.wall,
-            directory=self._folder("student", self._student_settings),
+            directory=self.settings.folder_of("student", self.settings.students),
             n_workers=self.shop.n_workers,
             resume=True,
             progress=self.shop.progress,
@@ -412,7 +263,7 @@ class Experiment:
             "model": section.model or self.config.model,
             "training": section.training,
             "seed": self.config.seed + self.config.teachers.n_members,
-            "directory": self._folder("student", self._first_settings),
+            "directory": self.settings.folder_of("student", self.settings.first_students),
             "n_members": section.n_members,
             "n_workers": self.shop.n_workers,
             "resume": True,
@@ -447,8 +298,8 @@ class Experiment:
 
     def measure_teachers(self) -> list[Row]:
         """Errors of the single teachers, in the mean, and of their ensemble."""
-        name = self.teachers_name
-        folder = self._folder("teachers", self._teacher_settings)
+        name = self.settings.teachers_name
+        folder = self.settings.folder_of("teachers", self.settings.teachers)
         names = {f"{TEACHERS}, one": "single teacher", TEACHERS: "ensemble"}
         return [
             {**row, "variant": name, "model": names[row["model"]], "teachers": name}
@@ -457,7 +308,7 @@ class Experiment:
 
     def measure(self) -> list[Row]:
         """Errors of the student; of several those of the single ones, in the mean, too."""
-        folder = self._folder("student", self._student_settings)
+        folder = self.settings.folder_of("student", self.settings.students)
         names = {"student, one": "single student", "student": "student"}
         if self.config.student.n_members > 1:
             names["student"] = "committee"
@@ -466,7 +317,7 @@ class Experiment:
                 **row,
                 "variant": self.variant.name,
                 "model": names[row["model"]],
-                "teachers": self.teachers_name,
+                "teachers": self.settings.teachers_name,
             }
             for row in self._measured(folder, "student")
         ]
@@ -479,7 +330,7 @@ class Experiment:
         if not path.exists():
             ensemble = self.teachers if what == TEACHERS else self.students
             rows = _measure(what, ensemble, self.truth, self.shop.n_workers)
-            if what != TEACHERS and self._has_rounds:
+            if what != TEACHERS and self.settings.has_rounds:
                 before = _seconds(self.first_students)
                 for row in rows:
                     single = row["model"] != what
@@ -489,12 +340,37 @@ class Experiment:
         found: list[Row] = json.loads(path.read_text())
         return [{"set": self.name, "seed": self.seed, **row} for row in found]
 
-    def _folder(self, kind: str, settings: dict[str, Any]) -> Path:
-        """Of a piece: named after a checksum of all that it depends on."""
-        # Where the data lie does not matter; that they are the same is for checkpoints to find out.
-        data = {**self.raw["data"], "path": Path(self.raw["data"]["path"]).name}
-        text = json.dumps([data, settings], sort_keys=True)
-        return self.shop.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+def _extra(made: Experiment, teachers: ekd.Ensemble) -> Dataset | None:
+    """Extra configurations, as ``ekd label`` makes them."""
+    section, seed = made.config.labels, made.config.seed
+    training, _ = made.parts
+    extra = [ekd.read_structures(path) for path in section.structures]
+    if made.settings.labels_pool:
+        assert made.pool is not None
+        cheap = made.pool.data
+        extra.append(without_energies(cheap.subset(cheap.groups != DATA)))
+    if section.perturbed.n_copies:
+        start = made.training_set.subset(training)
+        extra.append(
+            ekd.perturb(start, section.perturbed.displacement, section.perturbed.n_copies, seed)
+        )
+    if section.md.n_trajectories:
+        settings = section.md.model_dump()
+        n = min(settings.pop("n_trajectories"), len(training))
+        chosen = np.random.default_rng(seed).permutation(training)[:n]
+        extra.append(
+            ekd.sample_md(
+                teachers,
+                made.training_set.subset(chosen),
+                **settings,
+                seed=seed,
+                n_workers=made.shop.n_workers,
+                progress=made.shop.progress,
+                wall=section.wall,
+            )
+        )
+    return concatenate(*extra) if extra else None
 
 
 def _true(section: TestConfig) -> Dataset:
@@ -533,13 +409,6 @@ def _measure(
     for row in rows.values():
         row["training_seconds"] = seconds / (len(ensemble) if row["model"] != name else 1)
     return list(rows.values())
-
-
-def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
-    """A section of which files of structures have their names alone."""
-    if "structures" not in section:
-        return section
-    return section | {"structures": [Path(path).name for path in section["structures"]]}
 
 
 def _true_labels(data: Dataset, known: Dataset | None) -> ekd.Labels:

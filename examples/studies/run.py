@@ -121,7 +121,7 @@ def measure(shop: Workshop, chosen: Sequence[tuple[str, int, Variant]]) -> list[
         for name, seed, variant in chosen:
             bars.update(bar, description=f"{name}, seed {seed}: {variant.name}")
             experiment = shop.experiment(variant, name, seed)
-            teachers = (name, seed, experiment.teachers_name)
+            teachers = (name, seed, experiment.settings.teachers_name)
             if teachers not in known:
                 known.add(teachers)
                 rows += experiment.reference.measure_teachers()

@@ -10,7 +10,8 @@ import ekd
 from ekd.dynamics.molecules import Outcome
 from ekd.dynamics.survival import Survival as Curve
 from ekd.dynamics.survival import survival as curve_of
-from pieces import TEACHERS, Row, Workshop
+from piece_settings import TEACHERS
+from pieces import Row, Workshop
 from study import Survival
 from tables import write_files
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ekd.evaluation.style import ENSEMBLE, STUDENT, TEACHER, save, styled_axes
 from ekd.files import atomic_write
-from pieces import TEACHERS, Row
+from piece_settings import TEACHERS
+from pieces import Row
 from study import Study
 
 COLUMNS = (

@@ -12,14 +12,12 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -27,20 +25,16 @@ import ekd
 from ekd.config import UncertaintyConfig
 from ekd.data import Dataset, split
 from ekd.data.combine import concatenate
-from ekd.data.dataset import Provenance
 from ekd.files import atomic_write
-from ekd.models import HIPNN
-from ekd.training.batches import Batch, BatchSource
-from ekd.training.predictions import forces_from_gradient, large_batches
 from ekd.training.uncertainty import SpreadLesson, expected_error, fit_uncertainty
+from last_layer import Array, LastLayer, head_on, quadratic, with_ridge
+from method_cost import N_SAMPLED, WaterCost
 from study import HERE
-
-Array = NDArray[np.float64]
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Of the matrices of the last layer, times their mean diagonal element."""
-N_SAMPLED = 16
-"""Last layers that LLPR is estimated with where its cost is measured."""
+
+
 _BOOTSTRAP = 500
 
 
@@ -61,45 +55,6 @@ class Method:
     scale: float | None = None
     chosen: str = ""
     cost: float | None = None
-
-
-class LastLayer:
-    """Energies and forces of a student as linear functions of its last layer.
-
-    The features after all interactions side by side, summed over the atoms of a configuration, are
-    the derivatives of its energy; their own derivatives with respect to positions are those of the
-    forces. Counts of the elements are features too, of energies alone: they stand for biases and
-    reference energies.
-    """
-
-    def __init__(self, student: ekd.TrainedModel):
-        self.network = copy.deepcopy(student.model).float()
-        self.n_elements = len(self.network.elements)
-        self.n_features = sum(self.network.feature_widths[1:])
-
-    def source(self, data: Dataset) -> BatchSource:
-        """Batches of a dataset."""
-        return BatchSource(data, self.network.elements, self.network.cutoff, torch.float32)
-
-    def parts(
-        self, data: Dataset, configs: NDArray[np.int64] | None = None
-    ) -> Iterator[tuple[Array, Array, Array]]:
-        """Batch by batch: of energies [n, k], of forces [n_atoms, 3, k], of atoms [n_atoms, k]."""
-        for batch in large_batches(self.network, self.source(data), configs):
-            yield self._of(batch)
-
-    def _of(self, batch: Batch) -> tuple[Array, Array, Array]:
-        vectors = batch.pair_vectors.detach().requires_grad_()
-        _, levels = self.network.forward_levels(batch.species, batch.pairs, vectors, batch.n_atoms)
-        features = torch.cat(levels, dim=1)
-        forces = np.zeros((batch.n_atoms, 3, self.n_features + self.n_elements))
-        for k in range(self.n_features):
-            (gradient,) = torch.autograd.grad(features[:, k].sum(), vectors, retain_graph=True)
-            forces[:, :, k] = forces_from_gradient(gradient.double(), batch.pairs, batch.n_atoms)
-        counts = torch.nn.functional.one_hot(batch.species, self.n_elements)
-        atoms = torch.cat([features.detach().double(), counts.double()], dim=1)
-        zeros = torch.zeros(batch.n_configs, atoms.shape[1], dtype=torch.float64)
-        return zeros.index_add(0, batch.config_index, atoms).numpy(), forces, atoms.numpy()
 
 
 class Comparison:
@@ -144,7 +99,7 @@ class Comparison:
         self.steps = options.steps
         self.seeds = range(options.seeds)
         self.last = LastLayer(self.student)
-        self.box = _Box(self.student)
+        self.box = WaterCost(self.student)
 
     @property
     def distance(self) -> Array:
@@ -188,7 +143,7 @@ class Comparison:
             networks.append(network)
 
         def tells(which: str) -> list[Array]:
-            return [_head_on(network, self.sets[which]) for network in networks]
+            return [head_on(network, self.sets[which]) for network in networks]
 
         spread = self.ensemble["validation"].energies_std
         return Method(name, tells, _rms(self.energy_error) / _rms(spread), "", self.box.head())
@@ -254,14 +209,14 @@ class Comparison:
         }
 
         def method(ridge: float) -> Method:
-            inverse: Array = np.linalg.inv(_with_ridge(matrix, ridge)).astype(np.float64)
-            energies = np.sqrt(_quadratic(known["validation"][0], inverse))
+            inverse: Array = np.linalg.inv(with_ridge(matrix, ridge)).astype(np.float64)
+            energies = np.sqrt(quadratic(known["validation"][0], inverse))
             alpha = np.sqrt(np.mean((self.energy_error / energies) ** 2))  # most likely one
 
             def tells(which: str) -> list[Array]:
                 _, forces, atoms = known[which]
                 variance = (
-                    _quadratic(forces, inverse).mean(1) if of_forces else _quadratic(atoms, inverse)
+                    quadratic(forces, inverse).mean(1) if of_forces else quadratic(atoms, inverse)
                 )
                 return [alpha * np.sqrt(variance)]
 
@@ -275,7 +230,7 @@ class Comparison:
         self, matrix: Array, sides: Array, known: dict[str, tuple[Array, Array, Array]]
     ) -> Method:
         def method(ridge: float) -> Method:
-            weights = np.linalg.solve(_with_ridge(matrix, ridge), sides.T)
+            weights = np.linalg.solve(with_ridge(matrix, ridge), sides.T)
 
             def tells(which: str) -> list[Array]:
                 return [np.sqrt((known[which][1] @ weights).var(-1).mean(1))]
@@ -308,121 +263,6 @@ class Comparison:
                 np.mean([_spearman(t, self.ensemble[name].forces_std) for t in told])
             )
         return row
-
-
-class _Box:
-    """The cost of a method in molecular dynamics of water, beside energy and forces."""
-
-    def __init__(self, student: ekd.TrainedModel, n_molecules: int = 32):
-        from ekd.lammps.structures import water_box
-
-        atoms = water_box(n_molecules, 0.997, 0)
-        data = Dataset(
-            atomic_numbers=atoms.numbers,
-            positions=atoms.positions,
-            offsets=np.array([0, len(atoms)]),
-            energies=np.zeros(1),
-            groups=np.array(["water"]),
-            provenance=Provenance("water", "", "none", 0),
-            cells=atoms.cell.array[None],
-            pbc=atoms.pbc[None],
-        )
-        self.data = data
-        self.network = student.in_float64()
-        self.batch = self._batch(self.network)
-        self.plain = _seconds(lambda: self._forces(self.network, self.batch))
-
-    def _batch(self, network: HIPNN) -> Batch:
-        source = BatchSource(self.data, network.elements, network.cutoff, torch.float64)
-        return next(source.batches(np.arange(1), 1))
-
-    def _levels(
-        self, network: HIPNN, batch: Batch
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        vectors = batch.pair_vectors.detach().requires_grad_()
-        levels, features = network.forward_levels(
-            batch.species, batch.pairs, vectors, batch.n_atoms
-        )
-        return torch.stack(levels).sum(), torch.cat(features, dim=1), vectors
-
-    def _forces(self, network: HIPNN, batch: Batch) -> None:
-        energy, _, vectors = self._levels(network, batch)
-        torch.autograd.grad(energy, vectors)
-
-    def _with(self, more: Callable[[torch.Tensor, torch.Tensor], Any]) -> float:
-        def both() -> None:
-            energy, features, vectors = self._levels(self.network, self.batch)
-            torch.autograd.grad(energy, vectors, retain_graph=True)
-            more(features, vectors)
-
-        return _seconds(both) / self.plain
-
-    def head(self) -> float:
-        """Of a head on the features."""
-        assert self.network.uncertainty_head is not None
-        head = self.network.uncertainty_head
-        return self._with(lambda features, _: head([features.detach()]))
-
-    def quadratic(self) -> float:
-        """Of a quadratic form of the features."""
-
-        def form(features: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-            there = features.detach()
-            return ((there @ (there.T @ there)) * there).sum(1)
-
-        return self._with(form)
-
-    def sampled(self, n: int) -> float:
-        """Of the forces of ``n`` last layers."""
-
-        def more(features: torch.Tensor, vectors: torch.Tensor) -> None:
-            energies = features.sum(0) @ torch.randn(features.shape[1], n).double()
-            for energy in energies:
-                torch.autograd.grad(energy, vectors, retain_graph=True)
-
-        return self._with(more)
-
-    def times_of_teachers(self, teachers: ekd.Ensemble) -> float:
-        """Of the student, and all teachers beside it."""
-        seconds = 0.0
-        for teacher in teachers.members:
-            network = teacher.in_float64()
-            batch = self._batch(network)
-            seconds += _seconds(lambda n=network, b=batch: self._forces(n, b))  # type: ignore[misc]
-        return 1 + seconds / self.plain
-
-
-def _seconds(call: Callable[[], Any], n: int = 15) -> float:
-    """Least of several: the machine may do other things too."""
-    times = []
-    for _ in range(n):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-@torch.no_grad()
-def _head_on(network: HIPNN, data: Dataset) -> Array:
-    source = BatchSource(data, network.elements, network.cutoff, torch.float32)
-    told = []
-    for batch in large_batches(network, source, None):
-        _, features = network.forward_levels(
-            batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms
-        )
-        told.append(network.uncertainty(features))
-    found: Array = torch.cat(told).numpy()
-    return found
-
-
-def _with_ridge(matrix: Array, ridge: float) -> Array:
-    """Add the ridge in units in which every feature has the same weight on the diagonal."""
-    return matrix + ridge * np.diag(np.diag(matrix)) + 1e-12 * np.eye(len(matrix))
-
-
-def _quadratic(rows: Array, inverse: Array) -> Array:
-    form: Array = np.einsum("...i,ij,...j->...", rows, inverse, rows, optimize=True)
-    return np.maximum(form, 0)
 
 
 def _rms(values: Array) -> float:

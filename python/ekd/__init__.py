@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     from ekd.distillation import sample_md as sample_md
     from ekd.dynamics import StabilityConfig as StabilityConfig
     from ekd.dynamics import stability as stability
+    from ekd.dynamics import write_stability as write_stability
     from ekd.errors import EKDError as EKDError
     from ekd.evaluation import CurveConfig as CurveConfig
     from ekd.evaluation import SetConfig as SetConfig
     from ekd.evaluation import as_calculator as as_calculator
     from ekd.evaluation import evaluate as evaluate
+    from ekd.evaluation import write_evaluation as write_evaluation
     from ekd.inference import ExportedModel as ExportedModel
     from ekd.interop import from_hippynn as from_hippynn
     from ekd.neighbor_list import VerletList as VerletList
@@ -114,6 +116,8 @@ _PUBLIC = {
     "sample_md": "distillation",
     "stability": "dynamics",
     "train_ensemble": "training",
+    "write_evaluation": "evaluation",
+    "write_stability": "dynamics",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

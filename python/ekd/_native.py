@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -40,14 +41,13 @@ def build_info() -> ModuleType:
         BuildError: ekd has not been built.
     """
     try:
-        from ekd import _build
+        return importlib.import_module("ekd._build")
     except ImportError:
         raise BuildError(
             "ekd's compiled libraries were not found; build them with 'pip install .' in the "
             "source directory",
             code="EKD-BUILD-001",
         ) from None
-    return _build
 
 
 @functools.cache
@@ -59,14 +59,13 @@ def core() -> ModuleType:
     """
     build_info()
     try:
-        from ekd import _core
+        return importlib.import_module("ekd._core")
     except ImportError as error:
         raise BuildError(
             f"ekd's compiled core does not load ({error}); rebuild it with "
             "'pip install --force-reinstall --no-deps .' in the source directory",
             code="EKD-BUILD-002",
         ) from None
-    return _core
 
 
 @functools.cache

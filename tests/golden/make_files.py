@@ -26,7 +26,7 @@ from ekd.config import load_config
 from ekd.distillation import Labels
 from ekd.lammps.inputs import write_data
 from ekd.lammps.run import installed_program
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.pool import Pool
 
 FOLDER = Path(__file__).parent

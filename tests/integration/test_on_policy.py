@@ -11,7 +11,7 @@ import pytest
 from ekd.config import load_config
 from ekd.distillation import load_students
 from ekd.pipeline.record import Existing
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 
 CONFIG = """
 output = "run"

@@ -22,7 +22,7 @@ from ekd.distillation import Labels, load_students
 from ekd.errors import CheckpointError, ConfigError, DataError, EKDError
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.record import Existing, Record
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.pool import Pool, picture
 from ekd.training import TrainedModel, load_ensemble
 
@@ -191,16 +191,16 @@ def test_other_bases_need_no_other_pool(copied: Path) -> None:
 def test_a_teacher_alone_needs_bases(copied: Path) -> None:
     """As a job of an array."""
     shutil.rmtree(copied / "run" / "teachers" / "member-1")
-    pipeline(copied).train_member(1)
+    pipeline(copied).run_part("train", 1)
     bases = load_ensemble(copied / "run" / "bases").members
     again = load_ensemble(copied / "run" / "teachers").members[1]
     assert again.provenance["start"] == bases[1].sha256
     changed = (copied / "config.toml").read_text().replace("n_bases = 2", "n_bases = 1")
     with pytest.raises(EKDError, match="n_bases = 2 there, 1 now"):
-        pipeline(copied, changed).train_member(1)
+        pipeline(copied, changed).run_part("train", 1)
     shutil.rmtree(copied / "run")
     with pytest.raises(EKDError, match=r"'train' needs the results of 'pool'.*run 'ekd pool'"):
-        pipeline(copied).train_member(1)
+        pipeline(copied).run_part("train", 1)
 
 
 @pytest.mark.parametrize(("stage", "section"), [("pool", "pool"), ("pretrain", "pretraining")])
@@ -234,7 +234,7 @@ def test_records_from_before_there_were_pools(
         assert {"pool", "pretraining"} <= set(settings)
         old.adopt(stage, {k: v for k, v in settings.items() if k not in new}, 1.0)
     for stage in STAGES[STAGES.index("label") :]:
-        pipeline(folder)._require_same_settings(stage)
+        assert pipeline(folder).setting_differences(stage) == []
     # A pool changes what is labelled, and teachers stay.
     with_pool = pipeline(folder, WITHOUT + POOL)
     with_pool.run(["train"])

@@ -21,7 +21,7 @@ from ekd.data import Dataset
 pytestmark = pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")
 
 FOLDER = Path(__file__).parents[2] / "examples" / "studies"
-MODULES = ("liquid", "pieces", "run", "study", "survival", "tables")
+MODULES = ("liquid", "piece_settings", "pieces", "run", "study", "survival", "tables")
 
 TINY = """
 title = "A question"
@@ -324,7 +324,9 @@ def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -
     first = experiment("student")
     pool = first.pool.data
     starts = [model.provenance["start"] for model in first.bases.members]
-    learned = ekd.load_ensemble(first._folder("bases", first._base_settings) / "pool").members
+    learned = ekd.load_ensemble(
+        first.settings.folder_of("bases", first.settings.bases) / "pool"
+    ).members
     assert learned[0].provenance["data"]["fingerprint"] == pool.fingerprint
     assert starts == [model.sha256 for model in learned]
     better = ekd.load_dataset(data / "small.xyz", energy="energy", forces="forces")
@@ -340,7 +342,7 @@ def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -
     assert plain.pool is None
     assert plain.bases is None
     # Another seed has another pool.
-    assert experiment("student", 1)._pool_settings != first._pool_settings
+    assert experiment("student", 1).settings.pool != first.settings.pool
 
 
 def test_defaults_of_fine_tuning(main: Callable[[list[str]], int]) -> None:

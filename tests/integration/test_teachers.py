@@ -18,7 +18,7 @@ from ekd.data import Dataset
 from ekd.distillation import Labels, labelling
 from ekd.errors import DataError, EKDError, TeacherError
 from ekd.pipeline.record import Existing
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from untrained import teacher
 
 CONFIG = """
@@ -130,17 +130,19 @@ def test_mixed_teachers_and_extra_configurations(
     pipeline = run(folder, "train", "label", "distill", "evaluate", "report")
     assert not list((folder / "run").glob("*.parts"))
 
-    labels = Labels.load(folder / "run" / "labels.h5", pipeline.data)
+    labels = Labels.load(folder / "run" / "labels.h5", pipeline.work.data)
     names = ["teacher 0", "teacher 1", "my_springs:Mine k=0.4 path=", "older network"]
     for record, name in zip(labels.teachers, names, strict=True):
         assert record.name.startswith(name)
     assert [record.use_energies for record in labels.teachers] == [True, True, False, True]
     assert labels.extra is not None
-    n_training = len(pipeline._parts[0])
+    n_training = len(pipeline.work.trained_on)
     assert len(labels.extra) == 5 + n_training + 6
-    np.testing.assert_allclose(labels.extra.positions[:3], pipeline.truth.positions[:3], atol=1e-7)
-    assert len(pipeline.students) == 2
-    for student in pipeline.students.members:
+    np.testing.assert_allclose(
+        labels.extra.positions[:3], pipeline.work.truth.positions[:3], atol=1e-7
+    )
+    assert len(pipeline.work.students) == 2
+    for student in pipeline.work.students.members:
         assert student.provenance["n_extra"] == len(labels.extra)
         assert "n_above_limit" in student.provenance
 
@@ -182,7 +184,7 @@ def test_calculator_alone(folder: Path) -> None:
     begin, end = text.index("[labels]"), text.index("[student.spread]")
     (folder / "config.toml").write_text(text[:begin] + ALONE + text[end:])
     pipeline = run(folder, "train", "label", "distill", "evaluate", "report")
-    labels = Labels.load(folder / "run" / "labels.h5", pipeline.data)
+    labels = Labels.load(folder / "run" / "labels.h5", pipeline.work.data)
     assert labels.energies is None
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["mean_teacher"]["energy_rmse"] is None

@@ -14,7 +14,7 @@ from ekd.cli import app
 from ekd.config import load_config
 from ekd.errors import CheckpointError, ConfigError, EKDError
 from ekd.pipeline.record import Existing, Record
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.training import TrainedModel, tensorboard
 
 CONFIG = """
@@ -76,7 +76,7 @@ def test_members_one_by_one(folder: Path) -> None:
     with pytest.raises(EKDError, match=r"member 1 \(not begun\), member 2 \(not finished\)"):
         pipeline(folder).run(["label"])
     checkpoint.write_bytes(finished)
-    pipeline(folder).train_member(1)
+    pipeline(folder).run_part("train", 1)
     pipeline(folder).run(["label", "distill"])
     assert json.loads((folder / "run" / "stages.json").read_text())["train"]["complete"]
     assert (folder / "run" / "teachers" / "learning_curves.png").exists()
@@ -95,7 +95,7 @@ def test_members_one_by_one(folder: Path) -> None:
 
 def test_members_of_other_settings_are_not_adopted(folder: Path) -> None:
     for member in range(3):
-        pipeline(folder).train_member(member)
+        pipeline(folder).run_part("train", member)
     path = folder / "config.toml"
     path.write_text(CONFIG.replace("epochs = 2\nbatch_atoms = 100", "epochs = 2\nbatch_atoms = 90"))
     with pytest.raises(CheckpointError, match="batch_atoms: 100 in the checkpoint, 90 now"):
@@ -104,15 +104,15 @@ def test_members_of_other_settings_are_not_adopted(folder: Path) -> None:
 
 def test_there_is_no_such_member(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"no member 3: teachers\.n_members = 3, .* are 0 to 2"):
-        pipeline(folder).train_member(3)
+        pipeline(folder).run_part("train", 3)
 
 
 def test_overwriting_a_member_leaves_the_others(folder: Path) -> None:
     for member in range(2):
-        pipeline(folder).train_member(member)
+        pipeline(folder).run_part("train", member)
     paths = [folder / "run/teachers" / f"member-{k}" / "checkpoint.pt" for k in range(2)]
     before = [path.stat().st_mtime_ns for path in paths]
-    pipeline(folder, Existing.OVERWRITE).train_member(1)
+    pipeline(folder, Existing.OVERWRITE).run_part("train", 1)
     after = [path.stat().st_mtime_ns for path in paths]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False]
 
@@ -133,7 +133,7 @@ def test_tensorboard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     path = folder / "config.toml"
     path.write_text("tensorboard = true\n" + CONFIG)
-    pipeline(folder).train_member(1)
+    pipeline(folder).run_part("train", 1)
     member = folder / "run" / "teachers" / "member-1"
     history = TrainedModel.load(member / "checkpoint.pt").history
     log = events.EventAccumulator(str(member / "tensorboard"))

@@ -12,11 +12,11 @@ from ekd.config import (
     HIPNNConfig,
     TeachersConfig,
     TrainingConfig,
-    _sections,
     load_config,
     validate_config,
     write_config,
 )
+from ekd.config.section import nested_sections
 from ekd.errors import ConfigError
 
 DATA = {"path": "data.h5", "energy": "ccsd(t).energy"}
@@ -363,7 +363,7 @@ def test_written_defaults_read_back(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    sections = _sections(Config)
+    sections = nested_sections(Config)
     assert "lammps.nve" in sections
     for section, model in sections.items():
         for name, field in model.model_fields.items():

@@ -15,7 +15,7 @@ import pytest
 from ekd.config import HIPNNConfig, TrainingConfig
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill
-from ekd.distillation.labels import TeacherRecord
+from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import ModelFileError
 from ekd.inference import read_metadata
 from models import other_format

@@ -15,12 +15,11 @@ import pytest
 from ekd import load_dataset
 from ekd.config import load_config
 from ekd.data import prepared
-from ekd.distillation import Labels
-from ekd.distillation import labels as label_file
+from ekd.distillation import Labels, label_file
 from ekd.pipeline import manifest as manifest_file
 from ekd.pipeline.manifest import Manifest
 from ekd.pipeline.record import Existing
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.pool import Pool
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -91,8 +90,8 @@ def test_finished_stages_of_a_run_are_kept(run: Path) -> None:
     assert {path.name for path in after if after[path] != before.get(path)} == {
         "config.resolved.toml"
     }
-    assert len(pipeline.members) == 2
-    assert pipeline.students.members[0].model.uncertainty_head is not None
+    assert len(pipeline.work.members) == 2
+    assert pipeline.work.students.members[0].model.uncertainty_head is not None
 
 
 def test_manifest_of_a_run(run: Path) -> None:

@@ -118,7 +118,8 @@ class DeviceNetwork final : public Network, public DeviceRows {
       throw StructureError("two atoms lie on top of each other [EKD-STRUCTURE-008]");
     if ((status & device::kTooLarge) != 0)
       throw StructureError(
-          "a force is larger than 10^5 eV/Angstrom, or not a number: atoms have come too close to "
+          "a force is larger than 131072 eV/Angstrom, or not a number: atoms have come too close "
+          "to "
           "each other [EKD-STRUCTURE-009]");
   }
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ekd import interruption
+from ekd._native import build_info
 from ekd.cli import (
     committee,
     doctor,
@@ -144,9 +145,7 @@ In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import ekd
-
-        print(f"ekd {ekd.__version__}")
+        print(f"ekd {build_info().EKD_VERSION}")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from ekd.cli.execution import execute
 from ekd.cli.options import (
     KeyOf,
     Overwrite,
@@ -85,28 +86,45 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate", help=_HELP)(evaluate)
 
 
+_Energy = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
+]
+_Forces = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Key of the forces; once for all files, or for each. Default: energies alone.",
+    ),
+]
+_EnergyUnit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
+    ),
+]
+_Level = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Level of theory of the labels, if the files do not say it."),
+]
+_SameLevel = Annotated[
+    bool,
+    typer.Option(
+        "--same-level",
+        help="Measure total energies where models and labels call their level of theory by "
+        "different names, too.",
+    ),
+]
+
+
 def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(metavar="MODEL|DATA...", help="Models and data files; or one TOML file."),
     ],
-    energy: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
-    ] = None,
-    forces: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the forces; once for all files, or for each. Default: energies alone.",
-        ),
-    ] = None,
-    energy_unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
-        ),
-    ] = None,
+    energy: _Energy = None,
+    forces: _Forces = None,
+    energy_unit: _EnergyUnit = None,
     key: KeyOf = None,
     where: Where = None,
     states: StatesOption = None,
@@ -114,20 +132,8 @@ def evaluate(
         bool,
         typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
     ] = False,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Level of theory of the labels, if the files do not say it."
-        ),
-    ] = None,
-    same_level: Annotated[
-        bool,
-        typer.Option(
-            "--same-level",
-            help="Measure total energies where models and labels call their level of theory by "
-            "different names, too.",
-        ),
-    ] = False,
+    level: _Level = None,
+    same_level: _SameLevel = False,
     window: Annotated[
         list[float] | None,
         typer.Option(metavar="KCAL/MOL", help="Energy above the lowest conformer. Default: 100."),
@@ -164,8 +170,6 @@ def evaluate(
                 f"{wrong[0]} belongs to data files; '{path}' describes its own"
             )
         if not is_evaluation(path):
-            from ekd.cli.stages import execute
-
             execute(load(path, output), existing(resume, overwrite), quiet, ["evaluate"])
             return
         config = load_evaluation_config(path)
@@ -269,7 +273,7 @@ def _sets(
 
 
 def _run(config: EvaluationConfig, quiet: bool) -> None:
-    from ekd.evaluation import evaluate
+    from ekd.evaluation import evaluate, terminal_tables
 
     with continues_by_itself():
         result = evaluate(
@@ -284,7 +288,7 @@ def _run(config: EvaluationConfig, quiet: bool) -> None:
             progress=not quiet,
         )
     console = Console()
-    for table in result.tables():
+    for table in terminal_tables(result):
         console.print(table)
     for note in result.notes:
         console.print(note, highlight=False)

@@ -70,6 +70,78 @@ def register(app: typer.Typer) -> None:
     app.command("prepare", help=_HELP)(prepare)
 
 
+_Energy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Key of the energy. Default: `energies` in files of pyanitools, `E`, `energies` "
+        "or `energy` in .npz, `energy` in formats of ASE." + _EACH,
+    ),
+]
+_Forces = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Key of the forces. Default: no forces." + _EACH),
+]
+_EnergyUnit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT",
+        help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: what the file says, else Hartree "
+        "in HDF5 and eV in formats of ASE." + _EACH,
+    ),
+]
+_LengthUnit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT",
+        help="Angstrom, Bohr or nm. Default: what the file says, else Å." + _EACH,
+    ),
+]
+_Format = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A format of ASE, where the suffix does not tell." + _EACH),
+]
+_LevelOfTheory = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
+]
+_DropDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--drop-duplicates",
+        help="Keep one configuration of every geometry. Molecules are the same if all "
+        "distances agree to 1e-4 Å, periodic cells if cell and positions do.",
+    ),
+]
+_DropOutliers = Annotated[
+    bool,
+    typer.Option("--drop-outliers", help="Drop energies and contacts beyond the next two limits."),
+]
+_OutlierDeviations = Annotated[
+    float,
+    typer.Option(
+        metavar="N",
+        help="Largest distance of an energy per atom from the median of its formula, in robust "
+        "standard deviations.",
+    ),
+]
+_DropIncomplete = Annotated[
+    bool,
+    typer.Option(
+        "--drop-incomplete",
+        help="Drop what has an energy but not all else: forces that were asked for, finite "
+        "positions, a proper cell. Without it such configurations stop the command.",
+    ),
+]
+_Compression = Annotated[
+    bool,
+    typer.Option(
+        help="Without compression the file is larger and can be streamed as it is; a "
+        "compressed one is unpacked beside itself first."
+    ),
+]
+
+
 def prepare(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT...", help="One data file or several.")
@@ -77,89 +149,26 @@ def prepare(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The prepared file, *.h5.", show_default=False)
     ],
-    energy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY",
-            help="Key of the energy. Default: `energies` in files of pyanitools, `E`, `energies` "
-            "or `energy` in .npz, `energy` in formats of ASE." + _EACH,
-        ),
-    ] = None,
-    forces: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Key of the forces. Default: no forces." + _EACH),
-    ] = None,
-    energy_unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT",
-            help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: what the file says, else Hartree "
-            "in HDF5 and eV in formats of ASE." + _EACH,
-        ),
-    ] = None,
-    length_unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT",
-            help="Angstrom, Bohr or nm. Default: what the file says, else Å." + _EACH,
-        ),
-    ] = None,
+    energy: _Energy = None,
+    forces: _Forces = None,
+    energy_unit: _EnergyUnit = None,
+    length_unit: _LengthUnit = None,
     gradients: Annotated[
         bool, typer.Option("--gradients", help="The forces are gradients: turn their sign.")
     ] = False,
-    format: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A format of ASE, where the suffix does not tell." + _EACH
-        ),
-    ] = None,
+    format: _Format = None,
     key: KeyOf = None,
     where: Where = None,
     states: StatesOption = None,
-    level_of_theory: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
-    ] = None,
-    drop_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--drop-duplicates",
-            help="Keep one configuration of every geometry. Molecules are the same if all "
-            "distances agree to 1e-4 Å, periodic cells if cell and positions do.",
-        ),
-    ] = False,
-    drop_outliers: Annotated[
-        bool,
-        typer.Option(
-            "--drop-outliers", help="Drop energies and contacts beyond the next two limits."
-        ),
-    ] = False,
-    outlier_deviations: Annotated[
-        float,
-        typer.Option(
-            metavar="N",
-            help="Largest distance of an energy per atom from the median of its formula, in robust "
-            "standard deviations.",
-        ),
-    ] = 20.0,
+    level_of_theory: _LevelOfTheory = None,
+    drop_duplicates: _DropDuplicates = False,
+    drop_outliers: _DropOutliers = False,
+    outlier_deviations: _OutlierDeviations = 20.0,
     min_distance: Annotated[
         float, typer.Option(metavar="Å", help="Smallest distance between two atoms.")
     ] = 0.4,
-    drop_incomplete: Annotated[
-        bool,
-        typer.Option(
-            "--drop-incomplete",
-            help="Drop what has an energy but not all else: forces that were asked for, finite "
-            "positions, a proper cell. Without it such configurations stop the command.",
-        ),
-    ] = False,
-    compression: Annotated[
-        bool,
-        typer.Option(
-            help="Without compression the file is larger and can be streamed as it is; a "
-            "compressed one is unpacked beside itself first."
-        ),
-    ] = True,
+    drop_incomplete: _DropIncomplete = False,
+    compression: _Compression = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an output of other inputs or options.")
     ] = False,

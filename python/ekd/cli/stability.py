@@ -161,6 +161,7 @@ def _config(
 
 def _run(config: StabilityConfig, quiet: bool) -> None:
     from ekd.dynamics import stability as run
+    from ekd.dynamics import terminal_tables
 
     with continues_by_itself():
         result = run(
@@ -171,6 +172,6 @@ def _run(config: StabilityConfig, quiet: bool) -> None:
             progress=not quiet,
         )
     console = Console()
-    for table in result.tables():
+    for table in terminal_tables(result):
         console.print(table)
     console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)

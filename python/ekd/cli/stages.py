@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ekd.cli import evaluate
+from ekd.cli.execution import execute
 from ekd.cli.options import ConfigPath, Output, Overwrite, Quiet, Resume, existing, load
 from ekd.pipeline.order import STAGES, verb
-
-if TYPE_CHECKING:
-    from ekd.config import Config
-    from ekd.pipeline.record import Existing
 
 Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
 
@@ -177,34 +173,6 @@ def export(
         portable_export = settings.export.model_copy(update={"portable": True})
         settings = settings.model_copy(update={"export": portable_export})
     execute(settings, existing(resume, overwrite), quiet, ["export"])
-
-
-def execute(
-    config: Config, what: Existing, quiet: bool, names: Sequence[str], member: int | None = None
-) -> None:
-    """Run some stages, or the training of one teacher, and show what came out."""
-    from ekd.pipeline import summary
-    from ekd.pipeline.stages import Pipeline
-    from ekd.training.parallel import launched_group
-
-    trained = {"pretrain": config.pretraining, "distill": config.student}
-    section = trained.get(names[0]) or config.teachers
-    with launched_group(section.training.device) as group:
-        pipeline = Pipeline(config, what, progress=not quiet, group=group)
-        if member is None:
-            pipeline.run(names)
-        else:
-            pipeline.train_member(member)
-        if group.rank > 0:
-            return
-    console = Console()
-    if pipeline.summary:
-        console.print(summary.table(pipeline.summary))
-        if (far := summary.far_table(pipeline.summary)) is not None:
-            console.print(far)
-        console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
-    else:
-        console.print(f"done: {config.output}", soft_wrap=True, highlight=False)
 
 
 def _command(name: str) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance, prepared
 from ekd.data.combine import concatenate
 from ekd.data.frames import read_frames
-from ekd.data.readers.hdf5_groups import SUFFIXES
+from ekd.data.readers.hdf5_walk import SUFFIXES
 from ekd.distillation.langevin import moved, require_positive, snapshots_of
 from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError, DataError

@@ -17,8 +17,8 @@ from ekd import workers
 from ekd.config import WallConfig
 from ekd.data import Dataset
 from ekd.data.combine import concatenate
-from ekd.distillation import labels as label_file
-from ekd.distillation.labels import Header, LabelFile, Labels, TeacherRecord, require_finite
+from ekd.distillation.label_file import NO_DATA, Header, LabelFile, TeacherRecord, write_labels
+from ekd.distillation.labels import Labels, require_finite
 from ekd.distillation.parts import Arrays, Parts, require_same_plan
 from ekd.distillation.teachers import (
     ASETeacher,
@@ -90,20 +90,12 @@ def label(
         )
     chosen = as_teachers(teachers)
     extra = None if extra is None else _without_energies(extra)
-    wall = None if wall is None or not wall.strength or extra is None else wall
-    n_counting = sum(teacher.use_energies for teacher in chosen)
-    if wall is not None and n_counting < 2:
-        raise ConfigError(
-            f"the energies of {n_counting} of {len(chosen)} teachers count, and a wall where they "
-            "disagree needs two; set use_energies for teachers at the level of theory of the data, "
-            "or the strength of the wall to 0",
-            code="EKD-CONFIG-013",
-        )
+    wall = _used_wall(wall, chosen, extra)
     elements = sorted({number for part in structures for number in part.elements})
     for teacher in chosen:
         teacher.check(elements)
     header = Header(
-        label_file.NO_DATA if data is None else data.fingerprint,
+        NO_DATA if data is None else data.fingerprint,
         records_of(chosen),
         chunk_size,
         extra,
@@ -134,11 +126,34 @@ def label(
         )
         # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
         complete = folder / path.name
-        label_file.write(complete, header, sizes, map(parts.load, chunks))
+        write_labels(complete, header, sizes, map(parts.load, chunks))
         with atomic_write(path) as temporary:
             complete.replace(temporary)
         parts.remove()
         return Labels.load(path, data, stream=None if keeping else False)
+
+
+def _used_wall(
+    wall: WallConfig | None,
+    teachers: Sequence[MemberTeacher | ASETeacher],
+    extra: Dataset | None,
+) -> WallConfig | None:
+    """The wall, if it changes any label.
+
+    Raises:
+        ConfigError: there are not enough teachers whose energies count.
+    """
+    if wall is None or not wall.strength or extra is None:
+        return None
+    n_counting = sum(teacher.use_energies for teacher in teachers)
+    if n_counting < 2:
+        raise ConfigError(
+            f"the energies of {n_counting} of {len(teachers)} teachers count, and a wall where "
+            "they disagree needs two; set use_energies for teachers at the level of theory of the "
+            "data, or the strength of the wall to 0",
+            code="EKD-CONFIG-013",
+        )
+    return wall
 
 
 def records_of(teachers: Iterable[MemberTeacher | ASETeacher]) -> tuple[TeacherRecord, ...]:

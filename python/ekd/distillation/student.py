@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ekd.config import (
     HIPNNConfig,
     SpreadConfig,
@@ -18,13 +15,10 @@ from ekd.config import (
     TrainingConfig,
     UncertaintyConfig,
 )
-from ekd.data import Dataset, split
-from ekd.data.combine import concatenate
-from ekd.data.mapped import row_blocks
-from ekd.data.reference_energies import provenance_of, reference_energies
+from ekd.data import Dataset
 from ekd.distillation.labels import Labels
-from ekd.distillation.weights import trust
-from ekd.errors import CheckpointError, DataError, TrainingError
+from ekd.distillation.student_task import StudentTask, plan_task
+from ekd.errors import CheckpointError, TrainingError
 from ekd.inference.metadata import FORMAT_RECORD
 from ekd.training import (
     Ensemble,
@@ -38,8 +32,6 @@ from ekd.training import (
 from ekd.training.job import Job
 from ekd.training.parallel import ALONE, Group
 from ekd.training.progress import TrainingProgress
-from ekd.training.start import reference_energies_after
-from ekd.training.uncertainty import SpreadLesson
 
 
 def distill(
@@ -100,7 +92,7 @@ def distill(
             learn from, or there is none to learn as an output.
         TrainingError: the training diverged.
     """
-    lesson = prepare(
+    task = plan_task(
         data,
         labels,
         validation_fraction=validation_fraction,
@@ -113,7 +105,7 @@ def distill(
         start=start,
     )
     return train_student(
-        lesson,
+        task,
         model=model or HIPNNConfig(),
         training=training or StudentConfig().training,
         seed=seed,
@@ -124,7 +116,7 @@ def distill(
 
 
 def train_student(
-    lesson: dict[str, Any],
+    task: StudentTask,
     *,
     model: HIPNNConfig,
     training: TrainingConfig,
@@ -136,9 +128,9 @@ def train_student(
     tensorboard: bool = False,
     name: str = "student",
 ) -> TrainedModel:
-    """Train one student on what :func:`prepare` returns, in one process or in all of a group."""
+    """Train one student on a task, in one process or in all of a group."""
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
-        bars.warn(lesson["provenance"])
+        bars.warn(task.provenance)
         bars.add(name, training.epochs)
         bars.start(name)
 
@@ -147,7 +139,15 @@ def train_student(
 
         try:
             student = train(
-                **lesson,
+                task.data,
+                train_indices=task.train_indices,
+                validation_indices=task.validation_indices,
+                reference_energies=task.reference_energies,
+                labels=task.labels,
+                weights=task.weights,
+                spread=task.spread,
+                start=task.start,
+                provenance=task.provenance,
                 model=model,
                 training=training,
                 seed=seed,
@@ -217,7 +217,7 @@ def distill_committee(
             learn from, or there is none to learn as an output.
         TrainingError: a training diverged, or a process was lost.
     """
-    lesson = prepare(
+    task = plan_task(
         data,
         labels,
         validation_fraction=validation_fraction,
@@ -231,7 +231,7 @@ def distill_committee(
     )
     with member_directory(directory) as folder:
         job = plan_committee(
-            lesson,
+            task,
             n_members,
             model=model or HIPNNConfig(),
             training=training or StudentConfig().training,
@@ -242,7 +242,7 @@ def distill_committee(
 
 
 def plan_committee(
-    lesson: dict[str, Any],
+    task: StudentTask,
     n_members: int,
     *,
     model: HIPNNConfig,
@@ -250,98 +250,31 @@ def plan_committee(
     seed: int,
     directory: Path,
 ) -> Job:
-    """Several students that learn what :func:`prepare` returns.
+    """Several students with the same task.
 
     Raises:
         ConfigError: fewer than one.
     """
-    parts = {name: lesson[name] for name in ("train_indices", "validation_indices")}
     members = plan_members(
-        lesson["data"], n_members, model=model, training=training, seed=seed, **parts
+        task.data,
+        n_members,
+        model=model,
+        training=training,
+        train_indices=task.train_indices,
+        validation_indices=task.validation_indices,
+        seed=seed,
     )
-    shared = {name: value for name, value in lesson.items() if name not in (*parts, "start")}
     return Job(
-        **shared,
-        members=[replace(member, start=lesson["start"]) for member in members],
+        data=task.data,
+        members=[replace(member, start=task.start) for member in members],
+        reference_energies=task.reference_energies,
+        labels=task.labels,
+        weights=task.weights,
+        spread=task.spread,
+        provenance=task.provenance,
         directory=directory,
         title="student",
     )
-
-
-def prepare(
-    data: Dataset,
-    labels: Labels,
-    validation_fraction: float = 0.1,
-    split_by: str = "configuration",
-    split_seed: int = 0,
-    spread: SpreadConfig | None = None,
-    uncertainty: UncertaintyConfig | None = None,
-    extra_energy_weight: float = 1.0,
-    extra_force_weight: float = 1.0,
-    start: TrainedModel | None = None,
-) -> dict[str, Any]:
-    """What students of the same labels learn from: arguments of :func:`ekd.training.train`.
-
-    Those are ``data, train_indices, validation_indices, reference_energies, labels, weights,
-    spread, start`` and ``provenance``. Arguments and errors are those of :func:`distill`.
-    """
-    labels.check(data)
-    train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
-    energies, doubts = reference_energies(data, train_indices)
-    if start is not None:
-        energies = reference_energies_after(start, data, train_indices)
-    provenance: dict[str, Any] = {"teachers": list(labels.teacher_sha256)}
-    provenance |= provenance_of(data, doubts, corrected=start is not None)
-    if labels.extra is not None:
-        extra_indices = len(data) + np.arange(len(labels.extra))
-        train_indices = np.concatenate([train_indices, extra_indices])
-        data = concatenate(data, labels.extra)
-        provenance["n_extra"] = len(labels.extra)
-    trusted = trust(data, labels, spread or SpreadConfig(), extra_energy_weight, extra_force_weight)
-    if spread is not None and spread.limit is not None:
-        provenance["n_above_limit"] = trusted.n_above
-    return {
-        "data": _with_all_energies(data, labels),
-        "train_indices": train_indices[trusted.kept[train_indices]],
-        "validation_indices": validation_indices,
-        "reference_energies": energies,
-        "labels": labels.forces,
-        "weights": trusted.weights,
-        "spread": _spread_lesson(labels, uncertainty or UncertaintyConfig(), train_indices),
-        "start": start,
-        "provenance": provenance,
-    }
-
-
-def _spread_lesson(
-    labels: Labels, uncertainty: UncertaintyConfig, train_indices: NDArray[np.int64]
-) -> SpreadLesson | None:
-    """What a head learns from; None: there is to be none.
-
-    Configurations on which the teachers disagree too much for their forces to be learned are part
-    of it: they show what disagreement looks like.
-    """
-    if uncertainty.enabled is False:
-        return None
-    if labels.n_members > 1 and any((part > 0).any() for part in row_blocks(labels.forces_std)):
-        return SpreadLesson(uncertainty, labels.forces_std, labels.n_members, train_indices)
-    if uncertainty.enabled is None:
-        return None
-    raise DataError(
-        f"the labels are of {labels.n_members} teacher(s) that never disagree, so that there is no "
-        "spread to learn; use labels of at least two different teachers, or set enabled = false in "
-        "[student.uncertainty]",
-        code="EKD-LABELS-011",
-    )
-
-
-def _with_all_energies(data: Dataset, labels: Labels) -> Dataset:
-    """Give extra configurations the teachers' energies; zero, of weight zero, where none counts."""
-    is_true = np.isfinite(data.energies)
-    if is_true.all():
-        return data
-    told = np.zeros(len(data)) if labels.energies is None else labels.energies
-    return replace(data, energies=np.where(is_true, data.energies, told))
 
 
 def load_students(path: str | os.PathLike[str]) -> Ensemble:

@@ -1,7 +1,9 @@
 """Molecular dynamics as a test: how long runs survive, and how well they conserve energy."""
 
-from ekd.dynamics.instrument import Stability, stability
+from ekd.dynamics.measure_stability import stability
+from ekd.dynamics.results import Stability
 from ekd.dynamics.settings import DriftConfig, FailureConfig, StabilityConfig, StructureConfig
+from ekd.dynamics.stability_files import terminal_tables, write_stability
 from ekd.dynamics.survival import Survival, survival
 
 __all__ = [
@@ -13,4 +15,6 @@ __all__ = [
     "Survival",
     "stability",
     "survival",
+    "terminal_tables",
+    "write_stability",
 ]

@@ -1,10 +1,13 @@
 """How good a model is: errors against the truth, stability of its dynamics, plots, reports."""
 
 from ekd.evaluation.calculators import MeanCalculator, as_calculator
-from ekd.evaluation.instrument import Evaluation, evaluate
+from ekd.evaluation.evaluate_models import evaluate
+from ekd.evaluation.evaluation_files import write_evaluation
 from ekd.evaluation.metrics import Metrics, compare, improvement, mean
+from ekd.evaluation.results import Evaluation
 from ekd.evaluation.settings import CurveConfig, ModelConfig, SetConfig
 from ekd.evaluation.stability import Drift, energy_drift
+from ekd.evaluation.tables import terminal_tables
 
 __all__ = [
     "CurveConfig",
@@ -20,4 +23,6 @@ __all__ = [
     "evaluate",
     "improvement",
     "mean",
+    "terminal_tables",
+    "write_evaluation",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ekd.data import Dataset
 from ekd.data.frames import read_frames
-from ekd.data.readers.hdf5_groups import molecule_groups, opened
+from ekd.data.readers.hdf5_walk import molecule_groups, opened
 from ekd.errors import ConfigError, DataError
 from ekd.evaluation.models import ModelPredictions
 from ekd.evaluation.settings import CurveConfig

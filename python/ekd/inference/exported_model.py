@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from ekd import _native
 from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.inference.metadata import ModelMetadata
 from ekd.inference.results import BatchResults, ClosePair, Results
+from ekd.inference.species_table import SpeciesTable
 from ekd.inference.structures import StructureLike, as_arrays
 from ekd.neighbor_list import NeighborList, Structures, VerletList, as_array
 from ekd.threads import default_threads
@@ -92,12 +93,7 @@ class ExportedModel:
         self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
         self.sha256: str = self._runtime.sha256  # of the bytes that the model was made of
         self.neighbors = VerletList(self.metadata.cutoff, skin)
-        # By atomic number, to be looked up for all atoms at once; -1: not in the model.
-        numbers = self.metadata.atomic_numbers
-        self._species = np.full(max(numbers) + 2, -1, dtype=np.int64)
-        self._species[numbers] = np.arange(len(numbers))
-        # Atomic numbers and species of the last structure: MD asks for the same again and again.
-        self._last: tuple[bytes, NDArray[np.int64]] | None = None
+        self._table = SpeciesTable(self.metadata.atomic_numbers, self.metadata.elements)
 
     @classmethod
     def from_content(
@@ -151,37 +147,7 @@ class ExportedModel:
         Raises:
             StructureError: the model lacks an element.
         """
-        numbers = np.asarray(atomic_numbers, dtype=np.int64)
-        if numbers.ndim != 1:
-            raise StructureError(
-                f"atomic_numbers have shape {numbers.shape}, expected (n_atoms)",
-                code="EKD-STRUCTURE-004",
-            )
-        key, known = numbers.tobytes(), self._last
-        if known is not None and known[0] == key:
-            return known[1]
-        species = self._look_up(numbers)
-        if (species < 0).any():
-            self._refuse_elements("the structure", numbers[species < 0])
-        species.setflags(write=False)
-        self._last = key, species
-        return species
-
-    def _look_up(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Species of atomic numbers; -1: not in the model."""
-        # The last place of the table stands for all numbers beyond it, and below zero.
-        last = len(self._species) - 1
-        return self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
-
-    def _refuse_elements(self, structure: str, numbers: NDArray[np.int64]) -> NoReturn:
-        from ekd.elements import symbol
-
-        raise StructureError(
-            f"{structure} contains {', '.join(symbol(z) for z in sorted(set(numbers.tolist())))}, "
-            f"but the model '{self.path}' knows only {', '.join(self.metadata.elements)}; use a "
-            "model that was trained on every element of the structure",
-            code="EKD-STRUCTURE-003",
-        )
+        return self._table.of_structure(atomic_numbers, self.path)
 
     def evaluate(
         self,
@@ -278,11 +244,11 @@ class ExportedModel:
                 "one for each row of positions",
                 code="EKD-STRUCTURE-004",
             )
-        species = self._look_up(numbers)
+        species = self._table.look_up(numbers)
         if (unknown := np.flatnonzero(species < 0)).size:
             place = int(np.searchsorted(batch.offsets, unknown[0], "right")) - 1
             last = int(np.searchsorted(unknown, batch.offsets[place + 1]))
-            self._refuse_elements(f"structure {place}", numbers[unknown[:last]])
+            self._table.refuse(f"structure {place}", numbers[unknown[:last]], self.path)
         found = self._runtime.evaluate_batch(
             species,
             batch.positions,

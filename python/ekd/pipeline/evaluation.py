@@ -1,4 +1,4 @@
-"""The stage ``evaluate``: teachers, ensemble and student on a set whose labels are true."""
+"""Predictions of teachers, ensemble and student on a test set, and their errors."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ekd.export.archive import without_folders
 from ekd.files import atomic_write, sha256
 from ekd.pipeline.content import content_sha256, is_compared
 from ekd.pipeline.environment import describe_environment
-from ekd.pipeline.order import LEAVES, SHOWS, needed_sections
+from ekd.pipeline.stages import BY_NAME
 
 MANIFEST = "manifest.json"
 
@@ -241,7 +241,7 @@ def _paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
 
 def inputs_of_stage(config: Config, stage: str) -> dict[str, Path]:
     """The input files that a stage depends on, by dotted key."""
-    sections = needed_sections(stage)
+    sections = BY_NAME[stage].all_sections()
     return {
         key: path for key, path in input_files(config).items() if key.partition(".")[0] in sections
     }
@@ -250,7 +250,7 @@ def inputs_of_stage(config: Config, stage: str) -> dict[str, Path]:
 def results_of_stage(folder: Path, stage: str) -> list[Path]:
     """The files that a stage has left in an output folder, sorted."""
     found: list[Path] = []
-    for name in (*LEAVES[stage], *SHOWS.get(stage, ())):
+    for name in (*BY_NAME[stage].leaves, *BY_NAME[stage].shows):
         place = folder / name
         found += [place] if place.is_file() else place.rglob("*")
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))

@@ -32,9 +32,10 @@ from ekd.pipeline.manifest import (
     missing_or_changed,
     results_of_stage,
 )
-from ekd.pipeline.order import LEAVES, NEEDS, STAGES, verb
+from ekd.pipeline.order import STAGES, verb
 from ekd.pipeline.record import Existing, Record
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
+from ekd.pipeline.stages import BY_NAME
 
 _RECORD = "stages.json"
 
@@ -79,10 +80,8 @@ class Reproduction:
     @property
     def kept(self) -> list[str]:
         """Stages whose results are taken over, because those that run again need them."""
-        needed = {name for stage in self.stages for name in NEEDS[stage]}
-        # The report shows runs of LAMMPS if there are any.
-        if "report" in self.stages:
-            needed.add("lammps")
+        chosen = [BY_NAME[name] for name in self.stages]
+        needed = {other.name for stage in chosen for other in (*stage.needs, *stage.uses)}
         complete = self.manifest.complete
         return [s for s in STAGES if s in needed and s not in self.stages and s in complete]
 
@@ -276,7 +275,7 @@ class Reproduction:
                     "too",
                     code="EKD-RUN-021",
                 )
-            for name in LEAVES[stage]:
+            for name in BY_NAME[stage].leaves:
                 _copy(self.folder / name, output / name)
             entry = there.entries[stage]
             record.adopt(stage, entry.settings, entry.wall_seconds)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ekd.data import Dataset, mapped
 from ekd.training.batches import LossWeights
-from ekd.training.loop import Report, train
+from ekd.training.loop import train
 from ekd.training.members import Member
 from ekd.training.parallel import ALONE, Group
+from ekd.training.steps import Report
 from ekd.training.trained import TrainedModel
 from ekd.training.uncertainty import SpreadLesson
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from ekd.training.predictions import (
 )
 
 Record = dict[str, Any]
+Report = Callable[[Record], None]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_training_that_diverges(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
 def test_uncertainty_that_cannot_be_trained(
     data: Dataset, labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ekd.training.loop._FAR_FROM_CONSTANT", -1e9)
+    monkeypatch.setattr("ekd.training.training_run._FAR_FROM_CONSTANT", -1e9)
     with expect("EKD-TRAINING-003"):
         ekd.distill(
             data,

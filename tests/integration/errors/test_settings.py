@@ -18,8 +18,8 @@ from ekd.distillation import labelling
 from ekd.evaluation.curves import coordinates
 from ekd.files import atomic_write, remove
 from ekd.pipeline.content import content_sha256
-from ekd.pipeline.record import Record
-from ekd.pipeline.stages import Existing, Pipeline
+from ekd.pipeline.record import Existing, Record
+from ekd.pipeline.runner import Pipeline
 from ekd.training.parallel import Group
 from error_triggers import expect, frames, refused, waters
 from models import random_model
@@ -223,7 +223,7 @@ def test_runs(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> 
     small = "[model]\nn_features = 4\nn_sensitivities = 4\n[teachers.training]\nepochs = 1\n"
     write("[teachers]\nn_members = 2\n" + small)
     one = Pipeline(load_config(config), Existing.OVERWRITE, progress=False)
-    one.train_member(0)
+    one.run_part("train", 0)
     refused("EKD-RUN-004", "label", config)
     pipeline = Pipeline(load_config(config), Existing.REFUSE, progress=False, group=Two())
     with expect("EKD-RUN-005"):

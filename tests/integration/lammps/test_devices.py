@@ -77,7 +77,7 @@ def test_a_force_that_is_too_large(run_lammps: RunLammps, tmp_path: Path) -> Non
     write_data(tmp_path / "box.data", atoms)
     run = run_lammps(text)
     assert run.returncode != 0
-    assert "a force is larger than 10^5 eV/Angstrom" in run.error
+    assert "a force is larger than 131072 eV/Angstrom" in run.error
 
 
 def test_no_gpu_is_an_error(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ekd.cli import app, quickstart, stages
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset, load_dataset
 from ekd.distillation import Labels, distill
-from ekd.distillation.labels import TeacherRecord
+from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import CheckpointError
 from ekd.models import UncertaintyHead
 from ekd.pipeline.order import STAGES

@@ -129,8 +129,8 @@ def test_interruption(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ekd.evaluation.instrument.predict_everything", interrupt)
-    monkeypatch.setattr("ekd.dynamics.instrument.complete", interrupt)
+    monkeypatch.setattr("ekd.evaluation.evaluate_models.predict_everything", interrupt)
+    monkeypatch.setattr("ekd.dynamics.measure_stability.complete", interrupt)
     ase.io.write("w.xyz", water(0))
     result = runner.invoke(app, [verb, "run", *(["w.xyz"] if verb == "stability" else [])])
     assert result.exit_code == 130

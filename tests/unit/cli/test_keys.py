@@ -14,7 +14,7 @@ from ekd.cli import app
 from ekd.config import load_config
 from ekd.data import load_dataset
 from ekd.evaluation.settings import load_evaluation_config
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from untrained import teacher
 
 KEYS = ["--key", "positions=xyz", "--key", "numbers=charges"]
@@ -66,8 +66,8 @@ def test_configuration(runner: CliRunner) -> None:
     data = f'path = "own.h5"\nenergy = "e"\n{AS_TOML}\n'
     Path("config.toml").write_text(f"[data]\n{data}[test]\n{data}")
     pipeline = Pipeline(load_config("config.toml"), progress=False)
-    assert len(pipeline.data) == 20
-    assert pipeline.test is not None
-    assert pipeline.test.fingerprint == pipeline.data.fingerprint
+    assert len(pipeline.work.data) == 20
+    assert pipeline.work.test is not None
+    assert pipeline.work.test.fingerprint == pipeline.work.data.fingerprint
     # The fingerprint says what was read; names in the file do not change a result.
     assert not [key for key in pipeline.settings("train") if "keys" in key]

@@ -13,7 +13,7 @@ from ekd.config import HIPNNConfig
 from ekd.data import Dataset
 from ekd.data.hdf5 import SEAL
 from ekd.distillation import Labels, distill, label, perturb
-from ekd.distillation.labels import UNITS
+from ekd.distillation.label_file import UNITS
 from ekd.errors import DataError
 from untrained import ensemble
 

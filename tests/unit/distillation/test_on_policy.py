@@ -19,12 +19,16 @@ from ekd.distillation import (
     distill_on_policy,
     label,
     load_students,
-    on_policy,
     perturb,
+    policy,
+    rounds,
+    student_frames,
 )
 from ekd.distillation.labelling import records_of
 from ekd.distillation.langevin import End, snapshots_of
-from ekd.distillation.on_policy import _Policy, choose, most_frames
+from ekd.distillation.policy import Policy
+from ekd.distillation.student_frames import choose, most_frames
+from ekd.distillation.student_task import StudentTask
 from ekd.distillation.teachers import as_teachers
 from ekd.errors import ConfigError, DataError
 from ekd.training import Ensemble, TrainedModel
@@ -58,7 +62,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, border: float, torn: float = np.inf) -
         far = np.linalg.norm(data.positions, axis=1, keepdims=True) > border
         return [Predictions(energies, forces + sign * 3.0 * far) for sign in (-1, 1)]
 
-    monkeypatch.setattr(on_policy, "evaluate_models", evaluate)
+    monkeypatch.setattr(policy, "evaluate_models", evaluate)
 
 
 def walk(folder: Path, n_configs: int, max_spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +76,7 @@ def walk(folder: Path, n_configs: int, max_spread: float) -> tuple[np.ndarray, n
         "chunk_size": n_configs,
         "seed": 3,
     }
-    driver = _Policy(ensemble(1), ensemble(2), max_spread)
+    driver = Policy(ensemble(1), ensemble(2), max_spread)
     found = snapshots_of(driver, single_atoms(n_configs), plan, folder, False, 1, False)
     assert found.frames is not None
     return found.frames.positions, found.ends
@@ -203,14 +207,14 @@ def test_frames_with_large_errors_are_preferred(
 ) -> None:
     made = Labels.load(whole[1] / "rounds" / "1" / "labels.h5")
     assert made.extra is not None
-    errors = on_policy.force_errors(student, made.extra, made.forces)
+    errors = student_frames.force_errors(student, made.extra, made.forces)
     seen: dict[str, Any] = {}
 
-    def train(lesson: dict[str, Any], **settings: Any) -> TrainedModel:
-        seen.update(lesson, **settings)
+    def train(task: StudentTask, **settings: Any) -> TrainedModel:
+        seen.update(vars(task), **settings)
         return student
 
-    monkeypatch.setattr(on_policy, "train_student", train)
+    monkeypatch.setattr(rounds, "train_student", train)
     one = ROUNDS.model_copy(update={"n_rounds": 1})
     improved(student, teachers, data, labels, on_policy=one)
     rows = seen["train_indices"]

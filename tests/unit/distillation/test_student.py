@@ -17,7 +17,7 @@ from ekd.config import (
 )
 from ekd.data import Dataset
 from ekd.distillation import Labels, distill, distill_committee, label, load_students, perturb
-from ekd.distillation.labels import TeacherRecord
+from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ekd.inference import ExportedModel, read_metadata
 from ekd.training import Ensemble, TrainedModel

@@ -12,10 +12,17 @@ import pytest
 
 import ekd
 from ekd.distillation import ASETeacher
-from ekd.dynamics import Stability, StabilityConfig, StructureConfig, runs, survival
-from ekd.dynamics.instrument import ALL, SurvivalRow
-from ekd.dynamics.output import ratio_text
+from ekd.dynamics import (
+    Stability,
+    StabilityConfig,
+    StructureConfig,
+    runs,
+    survival,
+    terminal_tables,
+)
+from ekd.dynamics.results import ALL, SurvivalRow
 from ekd.dynamics.settings import load_stability_config
+from ekd.dynamics.stability_files import ratio_text
 from ekd.errors import ConfigError, DataError, StructureError
 from ekd.evaluation import ModelConfig
 from systems import water
@@ -68,14 +75,14 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ):
         assert words in report
     assert r"\bottomrule" in (tmp_path / "tables" / "survival.tex").read_text()
-    for table in result.tables():
+    for table in terminal_tables(result):
         assert table.row_count
 
     def forbidden(*_: object) -> None:
         raise AssertionError("this has been done")
 
     monkeypatch.setattr(runs.Runs, "run", forbidden)
-    monkeypatch.setattr(Stability, "write", lambda self, folder: None)
+    monkeypatch.setattr("ekd.dynamics.measure_stability.write_stability", lambda *_: None)
     again = ekd.stability(models, ["H2O", "CH4"], tmp_path, progress=False, **settings)
     assert [row.outcomes for row in again.survival] == [row.outcomes for row in result.survival]
     with pytest.raises(AssertionError, match="has been done"):  # a longer run is another one

@@ -13,6 +13,7 @@ from scipy import stats
 import ekd
 from ekd.data import Dataset
 from ekd.errors import DataError
+from ekd.evaluation import terminal_tables
 from ekd.evaluation.calibration import calibrate
 from ekd.models import UncertaintyHead
 from untrained import ensemble
@@ -111,6 +112,6 @@ def test_students_that_tell_their_uncertainty(
     table = (tmp_path / "out" / "tables" / "calibration.csv").read_text()
     assert "force,uncertainty," in table
     text = Console(width=200, record=True)
-    for one in result.tables():
+    for one in terminal_tables(result):
         text.print(one)
     assert "forces, uncertainty" in text.export_text()

@@ -22,7 +22,7 @@ from ekd.evaluation.accuracy import conformers, relative_errors
 from ekd.pipeline import summary
 from ekd.pipeline.evaluation import told_errors
 from ekd.pipeline.record import Existing
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.training import EnsemblePredictions
 from ekd.training.predictions import Predictions
 
@@ -93,8 +93,8 @@ def test_errors_are_those_of_compare(config: Config, name: str) -> None:
     truth = of_section(config, name)
     found = metrics(config) if name == "test" else metrics(config)["far"]
     pipeline = Pipeline(config, Existing.RESUME, progress=False)
-    ensemble = pipeline.members.predict(truth)
-    student = pipeline.students.predict(truth)
+    ensemble = pipeline.work.members.predict(truth)
+    student = pipeline.work.students.predict(truth)
     assert found["n_configs"] == len(truth) > 0
     assert found["held_out"] == f"{name} set"
     assert found["teachers"] == [
@@ -202,11 +202,11 @@ def test_without_a_far_set(config: Config, tmp_path: Path) -> None:
     pipeline.run(["evaluate"])
     assert metrics(without) == metrics(config) | {"far": None}
     assert not (tmp_path / "run/evaluation/predictions_far.npz").exists()
-    pipeline.run(["report"])
-    assert pipeline.summary is not None
-    assert pipeline.summary["far"] is None
-    assert "Near the training data" not in shown(pipeline.summary)
-    assert "force error / student's uncertainty" in shown(pipeline.summary)
+    result = pipeline.run(["report"])
+    assert result is not None
+    assert result["far"] is None
+    assert "Near the training data" not in shown(result)
+    assert "force error / student's uncertainty" in shown(result)
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<h2>Near" not in html
     assert html.count("data:image/png;base64,") == 5

@@ -9,7 +9,7 @@ import pytest
 
 from ekd.config import validate_config
 from ekd.errors import DataError
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.preparation import prepare_dataset
 
 
@@ -24,9 +24,9 @@ def test_prepared_data_need_no_keys(training_file: Path, tmp_path: Path) -> None
     raw = pipeline(tmp_path, path=str(training_file), energy=key)
     read = pipeline(tmp_path, path="data.h5")
     streamed = pipeline(tmp_path, path="data.h5", stream=True)
-    assert not read.data.is_mapped
-    assert streamed.data.is_mapped
-    assert raw.data.fingerprint == read.data.fingerprint == streamed.data.fingerprint
+    assert not read.work.data.is_mapped
+    assert streamed.work.data.is_mapped
+    assert raw.work.data.fingerprint == read.work.data.fingerprint == streamed.work.data.fingerprint
     # Where the arrays are does not matter to what was trained on them.
     assert read.settings("train") == streamed.settings("train")
 
@@ -37,8 +37,8 @@ def test_reference_energies_are_settings(training_file: Path, tmp_path: Path) ->
     atoms = {"H": -13.6, "C": -1029.8, "N": -1485.3, "O": -2041.8}
     fitted = pipeline(tmp_path, **section)
     given = pipeline(tmp_path, **section, reference_energies=atoms)
-    assert given.data.reference_energies == {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
+    assert given.work.data.reference_energies == {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
     changed = given.settings("train").items() ^ fitted.settings("train").items()
     assert {key for key, _ in changed} == {f"data.reference_energies.{name}" for name in atoms}
     with pytest.raises(DataError, match="energies of H, and none of C, N, O"):
-        pipeline(tmp_path, **section, reference_energies={"H": -13.6}).data  # noqa: B018
+        pipeline(tmp_path, **section, reference_energies={"H": -13.6}).work.data  # noqa: B018

@@ -345,13 +345,13 @@ def test_leftovers_of_another_request_are_not_used(
     training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted with a unit that is given, prepared without."""
-    from ekd.preparation import prepare
+    from ekd.preparation import preparation_job
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "analyse", stop)
+        patch.setattr(preparation_job, "analyse", stop)
         with pytest.raises(KeyboardInterrupt):
             run(training_file, tmp_path / "a.h5", KEY, energy_unit="Hartree")
     assert (tmp_path / ".a.h5.work").exists()
@@ -398,7 +398,7 @@ def test_what_a_file_says_of_its_configurations(tmp_path: Path) -> None:
 
 def test_nothing_is_forgotten_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted after reading, the summary is that of one go."""
-    from ekd.preparation import prepare
+    from ekd.preparation import preparation_job
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -406,7 +406,7 @@ def test_nothing_is_forgotten_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     path, options = labelled(tmp_path / "x.xyz"), {"where": {"method": "MP2"}}
     whole, _ = run(path, tmp_path / "whole.h5", **options)
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "analyse", stop)
+        patch.setattr(preparation_job, "analyse", stop)
         with pytest.raises(KeyboardInterrupt):
             run(path, tmp_path / "parts.h5", **options)
     parts, _ = run(path, tmp_path / "parts.h5", **options)

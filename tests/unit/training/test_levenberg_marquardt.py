@@ -15,7 +15,7 @@ from ekd.config import StudentTrainingConfig, TrainingConfig, validate_config
 from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import ConfigError, TrainingError
 from ekd.models import HIPNN
-from ekd.training import TrainedModel, levenberg_marquardt
+from ekd.training import TrainedModel, least_squares, levenberg_marquardt
 from ekd.training import loop as training_loop
 from ekd.training.levenberg_marquardt import LevenbergMarquardt, step_scales
 from ekd.training.parallel import Group
@@ -163,8 +163,8 @@ def test_it_ends_after_the_best_epoch(small_dataset: Dataset) -> None:
 
 
 def test_progress_within_a_step(small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_loop, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(training_loop, "_PAIRS_PER_SLOPES", 100)
+    monkeypatch.setattr(least_squares, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(least_squares, "_PAIRS_PER_SLOPES", 100)
     seen: list[dict[str, Any]] = []
     run(
         small_dataset,

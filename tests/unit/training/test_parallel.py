@@ -17,7 +17,7 @@ import torch
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import EKDError, TrainingError
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.training import TrainedModel, train
 from ekd.training.batches import LossWeights
 from ekd.training.parallel import Group, launched_group
@@ -45,7 +45,7 @@ from pathlib import Path
 import numpy as np
 from ekd.config import HIPNNConfig, TrainingConfig, load_config
 from ekd.data import load_dataset
-from ekd.pipeline.stages import Pipeline
+from ekd.pipeline.runner import Pipeline
 from ekd.training import train
 from ekd.training.batches import LossWeights
 from ekd.training.parallel import launched_group

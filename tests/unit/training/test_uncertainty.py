@@ -13,8 +13,7 @@ from scipy import stats
 from ekd.config import HIPNNConfig, TrainingConfig, UncertaintyConfig
 from ekd.data import Dataset, fit_reference_energies
 from ekd.errors import CheckpointError, TrainingError
-from ekd.training import TrainedModel, train
-from ekd.training import loop as training_loop
+from ekd.training import TrainedModel, train, training_run
 from ekd.training.uncertainty import SpreadLesson, expected_error, likelihood_loss
 
 MODEL = HIPNNConfig(
@@ -223,7 +222,7 @@ def test_head_that_diverged(
     def broken(*_: object) -> dict[str, float]:
         return {"loss": loss, "constant_loss": -1.5}
 
-    monkeypatch.setattr(training_loop, "fit_uncertainty", broken)
+    monkeypatch.setattr(training_run, "fit_uncertainty", broken)
     message = r"uncertainty cannot be trained: its loss is (nan|1e\+10), and .*all atoms is -1\.5;"
     with pytest.raises(TrainingError, match=message):
         run(small_dataset, spread)

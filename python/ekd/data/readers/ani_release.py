@@ -11,7 +11,8 @@ from pathlib import Path
 
 import h5py
 
-from ekd.data.readers.hdf5_groups import GroupSource, molecule_groups, opened
+from ekd.data.readers.hdf5_groups import GroupSource
+from ekd.data.readers.hdf5_walk import molecule_groups, opened
 from ekd.data.readers.keys import find
 from ekd.data.readers.source import Request
 from ekd.errors import DataError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ekd.data.prepared import is_prepared
-from ekd.data.readers import hdf5_groups, sgdml
+from ekd.data.readers import hdf5_walk, sgdml
 from ekd.data.readers.ani_release import AniReleaseSource
 from ekd.data.readers.ase_formats import ASESource
 from ekd.data.readers.keys import check_keys
@@ -33,7 +33,7 @@ def open_source(path: Path, request: Request) -> Source:
     if request.format is None:
         check_signature(path)
     suffix = path.suffix.lower()
-    if request.format is None and suffix in hdf5_groups.SUFFIXES:
+    if request.format is None and suffix in hdf5_walk.SUFFIXES:
         return _hdf5(path, request)
     if request.format is None and suffix in sgdml.SUFFIXES:
         return SGDMLSource(path, request)
@@ -43,12 +43,12 @@ def open_source(path: Path, request: Request) -> Source:
 
 
 def _hdf5(path: Path, request: Request) -> Source:
-    with hdf5_groups.opened(path) as file:
+    with hdf5_walk.opened(path) as file:
         if is_prepared(file):
             if request.keys:
                 raise _no_keys(path)
             return PreparedSource(path, request)
-        _, first = next(hdf5_groups.molecule_groups(file, request.keys), ("", {}))
+        _, first = next(hdf5_walk.molecule_groups(file, request.keys), ("", {}))
         names = set(first)
     if not names:
         wanted = (request.keys or {}).get("positions", "coordinates")

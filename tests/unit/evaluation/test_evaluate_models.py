@@ -18,7 +18,7 @@ import ekd
 from ekd.data import Dataset
 from ekd.distillation import ASETeacher
 from ekd.errors import CheckpointError, ConfigError, ModelFileError, StructureError, TeacherError
-from ekd.evaluation import CurveConfig, ModelConfig, SetConfig, compare
+from ekd.evaluation import CurveConfig, ModelConfig, SetConfig, compare, terminal_tables
 from ekd.evaluation import predictions as stored
 from ekd.evaluation.comparison_plots import parity
 from ekd.evaluation.models import FileModel, TeacherModel
@@ -73,7 +73,7 @@ def test_errors_are_those_of_the_metrics(truth: Dataset, result: ekd.evaluation.
 
 
 def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation) -> None:
-    result.write(tmp_path / "out")
+    ekd.write_evaluation(result, tmp_path / "out")
     report = (tmp_path / "out" / "report.html").read_text()
     assert 'src="http' not in report
     assert report.count("data:image/png;base64,") == len(list((tmp_path / "out/plots").iterdir()))
@@ -93,7 +93,7 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
     latex = (tmp_path / "out" / "tables" / "errors.tex").read_text()
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
     assert r"kcal/mol/\AA{}" in latex
-    for table in result.tables():
+    for table in terminal_tables(result):
         assert table.row_count
 
 
@@ -164,7 +164,7 @@ def test_exported_files_in_batches(truth: Dataset, tmp_path: Path) -> None:
 def test_predictions_are_found_again(
     truth: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ekd.evaluation.Evaluation, "write", lambda self, folder: None)
+    monkeypatch.setattr("ekd.evaluation.evaluate_models.write_evaluation", lambda *_: None)
     first = evaluated(truth, tmp_path)
     files = sorted((tmp_path / "predictions").iterdir())
     assert len(files) == 3

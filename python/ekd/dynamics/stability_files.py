@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,31 @@ from matplotlib.ticker import NullLocator
 from rich.table import Table
 
 from ekd.dynamics.failures import KINDS
-from ekd.dynamics.instrument import ALL, Stability, SurvivalRow
+from ekd.dynamics.results import ALL, Stability, SurvivalRow
 from ekd.dynamics.settings import StabilityConfig
-from ekd.evaluation.output import software
+from ekd.evaluation.evaluation_files import software
 from ekd.evaluation.report import embedded, fill
 from ekd.evaluation.style import colors_of, plain_log, save, styled_axes
 from ekd.evaluation.tables import latex_table, tex, write_csv
 from ekd.files import atomic_write
+from ekd.locks import locked_folder
 
 
-def write(result: Stability, folder: Path) -> None:
-    """Write all files; see :meth:`ekd.dynamics.instrument.Stability.write`."""
+def write_stability(result: Stability, folder: str | os.PathLike[str]) -> None:
+    """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``.
+
+    Args:
+        result: of :func:`ekd.stability`.
+        folder: made if it is missing. Files of an earlier test are replaced.
+
+    Raises:
+        EKDError: another process is writing to the folder, or it cannot be written to.
+    """
+    with locked_folder(folder):
+        _write(result, Path(folder))
+
+
+def _write(result: Stability, folder: Path) -> None:
     write_csv(
         folder / "tables" / "runs.csv",
         [

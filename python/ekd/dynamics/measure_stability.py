@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,126 +13,17 @@ import numpy as np
 from ase import Atoms
 
 from ekd.dynamics.molecules import DriftOutcome, Outcome
+from ekd.dynamics.results import ALL, DriftRow, Stability, SurvivalRow
 from ekd.dynamics.runs import complete, plan, read_structures
 from ekd.dynamics.settings import StabilityConfig, StructureConfig
-from ekd.dynamics.survival import Survival, survival
+from ekd.dynamics.stability_files import write_stability
+from ekd.dynamics.survival import survival
 from ekd.errors import ConfigError, TeacherError
 from ekd.evaluation.settings import ModelConfig
 from ekd.evaluation.sources import ModelLike, open_models
 from ekd.locks import locked_folder
 
-ALL = "all structures"
-"""Name of the rows that join all structures at one temperature."""
-
 StructureLike: TypeAlias = "str | os.PathLike[str] | Atoms | StructureConfig"
-
-
-@dataclass(frozen=True)
-class SurvivalRow:
-    """All runs of one model, structure and temperature.
-
-    Attributes:
-        structure: its name, or :data:`ALL`.
-        temperature: K.
-        model: its name, or that of one of several members, whose runs are joined.
-        engine: ``ASE`` or ``LAMMPS``.
-        outcomes: of every run.
-        result: their survival.
-    """
-
-    structure: str
-    temperature: float
-    model: str
-    engine: str
-    outcomes: list[Outcome]
-    result: Survival
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """How many runs failed in which way."""
-        kinds = [outcome.failure for outcome in self.outcomes if outcome.failure is not None]
-        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-
-
-@dataclass(frozen=True)
-class DriftRow:
-    """All runs at constant energy of one model, structure and time step.
-
-    Attributes:
-        structure: its name.
-        timestep: ps.
-        model: as of :class:`SurvivalRow`.
-        engine: ``ASE`` or ``LAMMPS``.
-        drift: mean of the absolute slopes of the total energy, eV/atom/ps; None: all failed.
-        fluctuation: root mean square deviation from the line, mean over the runs, eV/atom.
-        n_runs: all.
-        n_failed: those that failed before their end.
-    """
-
-    structure: str
-    timestep: float
-    model: str
-    engine: str
-    drift: float | None
-    fluctuation: float | None
-    n_runs: int
-    n_failed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Stability:
-    """What came out. :meth:`write` makes files of it, :meth:`tables` shows it in a terminal.
-
-    Attributes:
-        config: all settings.
-        models: rows of the tables, in their order.
-        structures: by name.
-        survival: of every structure, temperature and model; with several structures also of all.
-        drift: of every structure, time step and model.
-        baseline: row that medians are compared with, single members of an ensemble; or None.
-        seconds: that the runs took, of one core, by model.
-    """
-
-    config: StabilityConfig
-    models: list[str]
-    structures: Mapping[str, Atoms]
-    survival: list[SurvivalRow]
-    drift: list[DriftRow]
-    baseline: str | None
-    seconds: Mapping[str, float]
-
-    def ratio(self, row: SurvivalRow) -> tuple[float, bool] | None:
-        """Median of a row over that of the baseline, same structure and temperature.
-
-        Returns:
-            the ratio, and whether it is a lower limit, because more than half of the runs of the
-            row survive; None where the baseline has no median, or is the row itself.
-        """
-        for other in self.survival:
-            if (other.structure, other.temperature, other.model) == (
-                row.structure,
-                row.temperature,
-                self.baseline,
-            ):
-                median = other.result.median
-                if median is None or other is row:
-                    return None
-                own = row.result.median
-                return (row.result.longest if own is None else own) / median, own is None
-        return None
-
-    def tables(self) -> list[Any]:
-        """Tables of :mod:`rich`."""
-        from ekd.dynamics.output import terminal_tables
-
-        return terminal_tables(self)
-
-    def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``."""
-        from ekd.dynamics.output import write
-
-        with locked_folder(folder):
-            write(self, Path(folder))
 
 
 def stability(
@@ -220,7 +110,7 @@ def stability(
         seconds=seconds,
     )
     if output is not None:
-        result.write(output)
+        write_stability(result, output)
     return result
 
 

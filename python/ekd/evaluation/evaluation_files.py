@@ -15,8 +15,8 @@ from typing import Any
 
 from ekd.elements import symbol
 from ekd.evaluation import comparison_plots
-from ekd.evaluation.instrument import Evaluation, Row
 from ekd.evaluation.report import embedded, fill
+from ekd.evaluation.results import Evaluation, Row
 from ekd.evaluation.style import save
 from ekd.evaluation.tables import (
     Units,
@@ -27,12 +27,26 @@ from ekd.evaluation.tables import (
     write_tables,
 )
 from ekd.files import atomic_write
+from ekd.locks import locked_folder
 
 _WORST = 15  # groups that the report shows
 
 
-def write(result: Evaluation, folder: Path) -> None:
-    """Write all files; see :meth:`ekd.evaluation.instrument.Evaluation.write`."""
+def write_evaluation(result: Evaluation, folder: str | os.PathLike[str]) -> None:
+    """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``.
+
+    Args:
+        result: of :func:`ekd.evaluate`.
+        folder: made if it is missing. Files of an earlier evaluation are replaced.
+
+    Raises:
+        EKDError: another process is writing to the folder, or it cannot be written to.
+    """
+    with locked_folder(folder):
+        _write(result, Path(folder))
+
+
+def _write(result: Evaluation, folder: Path) -> None:
     write_tables(result, folder / "tables")
     plots = folder / "plots"
     figures, paths = [], set()

@@ -1,0 +1,92 @@
+"""The base of all sections: strict about keys and types, with errors in plain words."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ekd.errors import ConfigError
+
+
+def _without_null(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r} holds a null character, which no file name has")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_null)]
+"""A path, which TOML can only give as a string."""
+
+
+Range = Annotated[tuple[float, float], Field(strict=False)]
+"""Lower and upper bound, which TOML can only give as a list."""
+
+
+class Section(BaseModel):
+    """A section of the configuration: immutable, and strict about its keys and types.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(explain_all(error, type(self)), code="EKD-CONFIG-004") from None
+
+    # Without this mark pydantic would call __init__ for every nested section as well, and the
+    # first bad one would hide the problems of the others.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def explain_all(error: ValidationError, root: type[Section]) -> str:
+    """One line per problem; a lone problem needs no list."""
+    problems = [_explain(problem, nested_sections(root)) for problem in error.errors()]
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"{len(problems)} problems", *problems])
+
+
+def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    # A table of a list is described where the list is: its place in it is no key.
+    section = ".".join(part for part in problem["loc"][:-1] if isinstance(part, str))
+    key = str(problem["loc"][-1]) if problem["loc"] else ""
+    found, message = problem["input"], problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        known = list(sections[section].model_fields)
+        homes = [home for home, model in sections.items() if key in model.model_fields and home]
+        if homes:
+            return f"unknown key '{name}': '{key}' belongs in [{'] or ['.join(homes)}]"
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"unknown key '{name}': {hint}known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"'{name}' is required; add {f'[{name}]' if name in sections else f'{key} = ...'}"
+    if problem["type"] == "value_error":  # raised by a validator here, in its own words
+        message = str(problem["ctx"]["error"])
+        return f"[{name}]: {message}" if name else message
+    if problem["type"] == "list_type" and name in sections:
+        return f"'{name}' = {found!r}: expected sections, each written [[{name}]]"
+    if name in sections:
+        return f"'{name}' = {found!r}: expected a section, written [{name}]"
+    if problem["type"] == "path_type":
+        message = "expected a path in quotes"
+    return f"'{name}' = {found!r}: {message[0].lower()}{message[1:]}"
+
+
+def nested_sections(root: type[Section], name: str = "") -> dict[str, type[Section]]:
+    """All sections at and below ``root`` by their dotted names; ``root`` itself has none."""
+    found = {name: root}
+    for key, field in root.model_fields.items():
+        for kind in (field.annotation, *typing.get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found |= nested_sections(kind, f"{name}.{key}".lstrip("."))
+    return found

@@ -1,0 +1,45 @@
+"""The stage ``pretrain``: networks that teachers and student start from."""
+
+from __future__ import annotations
+
+from ekd.config import Config
+from ekd.pipeline import pretraining, trainings
+from ekd.pipeline.checks import check_bases, check_tensorboard
+from ekd.pipeline.stage import Check, Stage
+from ekd.pipeline.stages.make_pool import POOL
+from ekd.pipeline.workspace import Workspace
+from ekd.training import load_ensemble
+
+
+class PretrainBases(Stage):
+    """Train the bases. They need the pool only where they learn from it."""
+
+    name = "pretrain"
+    needs = (POOL,)
+    section = "pretraining"
+    sections = ("seed", "data", "model", "pretraining")
+    leaves = (pretraining.BASES,)
+    shares_training = True
+
+    def needed(self, config: Config) -> tuple[Stage, ...]:
+        """The pool, if bases learn from it."""
+        return self.needs if pretraining.learns_from_pool(config) else ()
+
+    def checks(self, work: Workspace) -> list[Check]:
+        """Bases and TensorBoard."""
+        return [check_bases, check_tensorboard]
+
+    def run(self, work: Workspace) -> None:
+        """Train the bases, draw their learning curves."""
+        bases = pretraining.train_bases(
+            work.config, work.folder, work.data, work.base_data, work.progress, work.group
+        )
+        folder = work.folder / pretraining.BASES
+        if work.writes and bases.members[0].history:
+            trainings.draw_curves(folder, bases.members, "base")
+        first = folder / pretraining.FIRST_STEP
+        if work.writes and first.is_dir():
+            trainings.draw_curves(first, load_ensemble(first).members, "pool base")
+
+
+PRETRAIN = PretrainBases()

@@ -1,0 +1,44 @@
+"""The stage ``lammps``: molecular dynamics with the exported student."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from ekd.elements import symbol
+from ekd.files import write_json
+from ekd.lammps import dynamics
+from ekd.pipeline import summary
+from ekd.pipeline.checks import check_lammps
+from ekd.pipeline.stage import Check, Stage
+from ekd.pipeline.stages.export_student import EXPORT
+from ekd.pipeline.workspace import Workspace
+
+
+class RunLammps(Stage):
+    """Run a molecule and a box of water, and compare with ASE."""
+
+    name = "lammps"
+    needs = (*EXPORT.needs, EXPORT)
+    sections = ("lammps",)
+    leaves = ("lammps",)
+
+    def checks(self, work: Workspace) -> list[Check]:
+        """LAMMPS and the molecule."""
+        return [check_lammps]
+
+    def run(self, work: Workspace) -> None:
+        """Run everything, name the runs that broke off."""
+        result = dynamics.run(
+            work.folder / "lammps",
+            model=work.folder / "student.pt",
+            known={symbol(number) for number in work.data.elements},
+            config=work.config.lammps,
+            seed=work.config.seed,
+            progress=work.progress,
+        )
+        write_json(work.folder / "lammps" / "results.json", result)
+        for sentence in summary.broken_off(result):
+            work.console.print(f"[yellow]look:[/] {escape(sentence)}", soft_wrap=True)
+
+
+LAMMPS = RunLammps()

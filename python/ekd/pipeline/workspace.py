@@ -1,0 +1,170 @@
+"""What the stages of a run share: settings, output folder, data and models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ekd.config import Config
+from ekd.data import Dataset, load_dataset, split
+from ekd.distillation import ASETeacher, MemberTeacher, load_students
+from ekd.distillation.teachers import as_teachers, from_config
+from ekd.pipeline import pretraining
+from ekd.pipeline.inputs import load_labelled
+from ekd.pipeline.record import Record
+from ekd.training import Ensemble, load_ensemble, plan_ensemble
+from ekd.training.job import Job
+from ekd.training.parallel import Group
+
+
+class Workspace:
+    """A configuration, its output folder, and what stages read there and elsewhere.
+
+    Data and models are read when they are first used, and kept.
+
+    Args:
+        config: from :func:`ekd.config.load_config`.
+        progress: show progress bars and a line per stage.
+        group: processes that share the training; the first writes all files.
+
+    Attributes:
+        record: what has been done in the folder.
+        writes: whether this process writes files.
+        console: for people; quiet without ``progress``.
+    """
+
+    def __init__(self, config: Config, progress: bool, group: Group) -> None:
+        self.config = config
+        self.folder = config.output
+        self.group = group
+        self.writes = group.rank == 0
+        self.progress = progress and self.writes
+        self.console = Console(quiet=not self.progress)
+        self.record = self._read_record()
+
+    def reload_record(self) -> None:
+        """Read again what has been done: another process may have been at work."""
+        self.record = self._read_record()
+
+    def _read_record(self) -> Record:
+        return Record.load(self.folder / "stages.json", writable=self.writes)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The training set."""
+        section = self.config.data
+        return load_dataset(
+            section.path,
+            energy=section.energy,
+            energy_unit=section.energy_unit,
+            stream=section.stream,
+            keys=section.keys,
+            where=section.where,
+            states=section.states,
+            reference_energies=section.reference_energies,
+        )
+
+    @cached_property
+    def test(self) -> Dataset | None:
+        """The test set, if the configuration names one."""
+        return load_labelled(self.config.test)
+
+    @cached_property
+    def far(self) -> Dataset | None:
+        """The second test set, far from the training set, if the configuration names one."""
+        return load_labelled(self.config.far)
+
+    def test_sets(self) -> dict[str, Dataset]:
+        """The test sets that there are, by the names of their sections."""
+        both = {"test": self.test, "far": self.far}
+        return {name: data for name, data in both.items() if data is not None}
+
+    @cached_property
+    def truth(self) -> Dataset:
+        """What the models are measured against: the test set, else what training held out."""
+        if self.test is not None:
+            return self.test
+        return self.data.subset(self.held_out)
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        data = self.config.data
+        return split(self.data, data.validation_fraction, by=data.split_by, seed=data.split_seed)
+
+    @property
+    def trained_on(self) -> NDArray[np.int64]:
+        """Configurations of the training set that models are trained on."""
+        return self._parts[0]
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Configurations of the training set that no model is trained on."""
+        return self._parts[1]
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """How the training set is split, as arguments of the functions that train."""
+        data = self.config.data
+        return {
+            "validation_fraction": data.validation_fraction,
+            "split_by": data.split_by,
+            "split_seed": data.split_seed,
+        }
+
+    @cached_property
+    def base_data(self) -> Dataset | None:
+        """The data set of [pretraining.data], if there is such a section."""
+        section = self.config.pretraining
+        return load_labelled(None if section is None else section.data)
+
+    @cached_property
+    def bases(self) -> Ensemble | None:
+        """What teachers start from, read from the output folder; None: random weights."""
+        return pretraining.load_bases(self.config, self.folder)
+
+    @cached_property
+    def teacher_job(self) -> Job:
+        """The training of the teachers, planned."""
+        section = self.config.teachers
+        job = plan_ensemble(
+            self.data,
+            self.folder / "teachers",
+            model=self.config.model,
+            n_members=section.n_members,
+            seed=self.config.seed,
+            training=section.training,
+            splits=section.splits,
+            n_folds=section.n_folds,
+            overrides=section.overrides,
+            starts=self.bases,
+            **self.split,
+        )
+        return replace(job, tensorboard=self.config.tensorboard)
+
+    @cached_property
+    def members(self) -> Ensemble:
+        """The teachers that are trained here, read from the output folder; perhaps none."""
+        if self.config.teachers.n_members == 0:
+            return Ensemble([])
+        return load_ensemble(self.folder / "teachers")
+
+    @cached_property
+    def teachers(self) -> list[MemberTeacher | ASETeacher]:
+        """All teachers: those that are trained here, then the others."""
+        members = as_teachers(self.members) if len(self.members) else []
+        return [*members, *self.other_teachers]
+
+    @cached_property
+    def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
+        """The teachers that the section [labels] names."""
+        return [from_config(section) for section in self.config.labels.teachers]
+
+    @cached_property
+    def students(self) -> Ensemble:
+        """The trained student, or students, read from the output folder."""
+        return load_students(self.folder / "student")
