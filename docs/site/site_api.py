@@ -37,7 +37,10 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Evaluation",
         "Errors of models of any kind, and how long they survive in molecular dynamics. The manual "
         "is in [evaluation](../evaluation.md).",
-        ("evaluate", "SetConfig", "CurveConfig", "as_calculator", "stability", "StabilityConfig"),
+        (
+            "evaluate", "write_evaluation", "SetConfig", "CurveConfig", "as_calculator",
+            "stability", "write_stability", "StabilityConfig",
+        ),
     ),
     "models": (
         "Exported models",
