@@ -1,4 +1,4 @@
-"""The whole instrument on small models: what it measures, keeps, writes and refuses."""
+"""All of `ekd.evaluate` on small models: what it measures, keeps, writes and refuses."""
 
 from __future__ import annotations
 
