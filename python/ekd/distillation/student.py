@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from ekd.data import Dataset
 from ekd.distillation.labels import Labels
 from ekd.distillation.student_task import StudentTask, plan_task
 from ekd.errors import CheckpointError, TrainingError
-from ekd.inference.metadata import FORMAT_RECORD
 from ekd.training import (
     Ensemble,
     TrainedModel,
@@ -288,12 +286,6 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
         CheckpointError: there is no student, or one is damaged or not finished.
     """
     path = Path(path)
-    if path.is_file() and is_exported(path):
-        raise CheckpointError(
-            f"'{path}' is an exported model, which cannot be taken apart again; name the output "
-            "folder of the run that it comes from",
-            code="EKD-CHECKPOINT-002",
-        )
     if path.is_file():
         return Ensemble([TrainedModel.load(path)])
     for folder in (path, path / "student"):
@@ -306,11 +298,3 @@ def load_students(path: str | os.PathLike[str]) -> Ensemble:
         "same without student/); name the output folder of 'ekd run', or train first",
         code="EKD-CHECKPOINT-001",
     )
-
-
-def is_exported(path: Path) -> bool:
-    """Whether a file is an exported model."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith(f"extra/{FORMAT_RECORD}") for name in archive.namelist())

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,15 @@ FORMAT = 4
 
 FORMAT_RECORD = "ekd_format"
 METADATA_RECORD = "ekd_metadata.json"
+
+
+def is_exported(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an exported model, as far as the names in its archive say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"extra/{FORMAT_RECORD}") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        return False
 
 
 @dataclass(frozen=True)

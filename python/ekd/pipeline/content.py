@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ekd.errors import DataError
 from ekd.export.weights import DESCRIPTION_RECORD, NUMBERS_RECORD
 from ekd.files import sha256
-from ekd.inference.metadata import METADATA_RECORD
+from ekd.inference.metadata import METADATA_RECORD, is_exported
 from ekd.lammps.logs import read_thermo
 from ekd.training import checkpoint
 
@@ -150,7 +150,7 @@ def content_of(path: Path) -> Content:
     suffix = path.suffix
     try:
         if suffix == ".pt":
-            return _exported(path) if _is_exported(path) else _checkpoint(path)
+            return _exported(path) if is_exported(path) else _checkpoint(path)
         if suffix == ".h5":
             return _hdf5(path)
         if suffix == ".npz":
@@ -206,11 +206,6 @@ def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Value]]:
 
 def _decoded(entry: Any) -> str:
     return entry.decode(errors="replace") if isinstance(entry, bytes) else str(entry)
-
-
-def _is_exported(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith(DESCRIPTION_RECORD) for name in archive.namelist())
 
 
 def _checkpoint(path: Path) -> Content:

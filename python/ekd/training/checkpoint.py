@@ -25,6 +25,7 @@ import torch
 from ekd.config import HIPNNConfig, Section, TrainingConfig, UncertaintyConfig
 from ekd.errors import CheckpointError, ConfigError
 from ekd.files import atomic_write
+from ekd.inference.metadata import is_exported
 from ekd.training import torch_archive
 
 FORMAT = 5
@@ -71,6 +72,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             code="EKD-CHECKPOINT-005",
         ) from None
     except torch_archive.DamagedError as error:
+        if is_exported(path):
+            raise CheckpointError(
+                f"'{path}' is an exported model, which holds no checkpoint; name the output folder "
+                "of the run that wrote it, or open it with ekd.ExportedModel",
+                code="EKD-CHECKPOINT-002",
+            ) from None
         raise CheckpointError(
             f"'{path}' is not a checkpoint or is damaged ({error}); delete it and train again",
             code="EKD-CHECKPOINT-006",
