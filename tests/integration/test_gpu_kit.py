@@ -37,9 +37,9 @@ def run(
 
 
 def built_core() -> list[str]:
-    """Options of the build: fast to compile, with the static library of this source if pip left one.
+    """Options of the build: quick to compile, and the static library that pip has left.
 
-    Without it the test compiles all of the core, which takes minutes.
+    Without that library, if it is not of this source, all of the core is compiled.
     """
     folders = [CPP / "include", *(CPP / "src" / name for name in CORE)]
     newest = max(file.stat().st_mtime for folder in folders for file in folder.rglob("*.*"))

