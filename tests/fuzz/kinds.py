@@ -358,7 +358,7 @@ class Labels(HDF5):
     def make(self, folder: Path) -> None:
         from ekd.config import WallConfig
         from ekd.distillation.labels import Labels as Written
-        from ekd.distillation.labels import TeacherRecord
+        from ekd.distillation.label_file import TeacherRecord
 
         data = small_data()
         rng = np.random.default_rng(1)

@@ -15,8 +15,7 @@ MODULES = sorted(PYTHON.rglob("*.py"))
 
 LIMITED = [
     *MODULES,
-    # The C++ files, once they are split:
-    # *(path for folder in ("cpp", "lammps_plugin") for path in (ROOT / folder).rglob("*.[ch]*")),
+    *(path for folder in ("cpp", "lammps_plugin") for path in (ROOT / folder).rglob("*.[ch]*")),
 ]
 """Files of limited length."""
 
