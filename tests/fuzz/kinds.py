@@ -357,8 +357,8 @@ class Labels(HDF5):
 
     def make(self, folder: Path) -> None:
         from ekd.config import WallConfig
-        from ekd.distillation.labels import Labels as Written
         from ekd.distillation.label_file import TeacherRecord
+        from ekd.distillation.labels import Labels as Written
 
         data = small_data()
         rng = np.random.default_rng(1)
