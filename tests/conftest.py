@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 from ekd.data import Dataset, load_dataset
+
+# Two test processes use all cores, and the start of a worker takes longer than what most tests
+# give it to do. Tests of workers name their number.
+os.environ.setdefault("EKD_WORKERS", "1")
 
 ENERGY_KEY = "ccsd(t)_ccpvdz.energy"
 FORCES_KEY = "ccsd(t)_ccpvdz.forces"

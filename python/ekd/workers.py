@@ -29,7 +29,7 @@ from typing import Any, Protocol, TextIO
 
 import ekd.errors
 from ekd import interruption
-from ekd.errors import EKDError
+from ekd.errors import ConfigError, EKDError
 from ekd.files import cannot_write
 
 _GRACE = 10.0  # s that a worker has between SIGTERM and SIGKILL
@@ -58,6 +58,24 @@ class Event:
     task: Any
     kind: str
     content: dict[str, Any]
+
+
+def default_workers() -> int:
+    """Worker processes where no number is given: ``EKD_WORKERS``, or one per core.
+
+    Raises:
+        ConfigError: the variable is not a positive number.
+    """
+    named = os.environ.get("EKD_WORKERS", "").strip()
+    if not named:
+        return n_cores()
+    if not named.isdecimal() or int(named) < 1:
+        raise ConfigError(
+            f"the environment variable EKD_WORKERS is '{named}'; set it to the number of worker "
+            "processes, 1 or more, or unset it",
+            code="EKD-CONFIG-004",
+        )
+    return int(named)
 
 
 def n_cores() -> int:

@@ -69,7 +69,7 @@ def measure(folder: Path, package: Path, arguments: list[str]) -> int:
     """Run the tests; return the exit status of pytest."""
     for old in [*folder.rglob("*.gcda"), *folder.glob("python.data*")]:
         old.unlink()
-    status = run(folder / "core" / "ekd_core_tests")
+    status = run(folder / "core" / "ekd_core_tests") or run(folder / "core" / "ekd_device_tests")
     parallel = ["-n", "logical", "--maxprocesses", "8", "--dist", "loadfile"]
     return status or run(
         *(sys.executable, "-m", "coverage", "run"),

@@ -74,7 +74,8 @@ def build(source: Path, folder: Path, *definitions: str, install: bool = False) 
 def core(folder: Path) -> int:
     """The tests of the core with AddressSanitizer and UBSan."""
     build(ROOT / "tests" / "cpp", folder / "core")
-    return run(folder / "core" / "ekd_core_tests", environment=leaks(folder))
+    programs = ("ekd_core_tests", "ekd_device_tests")
+    return max(run(folder / "core" / name, environment=leaks(folder)) for name in programs)
 
 
 def threads(folder: Path) -> int:

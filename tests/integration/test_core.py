@@ -1,4 +1,7 @@
-"""The tests of the core in C++ (tests/cpp), compiled with sanitizers and run one by one."""
+"""The tests of the core in C++ (tests/cpp), run one by one; those without devices with sanitizers.
+
+`make sanitize` runs those of devices with sanitizers too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "cpp"
+DEVICES = ("test_device_engine.cpp", "test_kernel_cache.cpp", "test_staging.cpp")
 FORK = "test_fork.cpp"
 """Its tests are a program of their own, without sanitizers."""
 
@@ -20,8 +24,15 @@ def names(file: Path) -> list[str]:
     return re.findall(r"^TEST\((\w+)\)", file.read_text(), re.MULTILINE)
 
 
-NAMES = [
-    name for file in sorted(SOURCE.glob("test_*.cpp")) if file.name != FORK for name in names(file)
+def program_of(file: Path) -> str:
+    kinds = dict.fromkeys(DEVICES, "device") | {FORK: "fork"}
+    return f"ekd_{kinds.get(file.name, 'core')}_tests"
+
+
+TESTS = [
+    pytest.param(program_of(file), name, id=name)
+    for file in sorted(SOURCE.glob("test_*.cpp"))
+    for name in names(file)
 ]
 
 
@@ -39,23 +50,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cmake = shutil.which("cmake", path=folders)
     assert cmake is not None
     build = tmp_path_factory.mktemp("core")
-    for arguments in (["-S", SOURCE, "-B", build], ["--build", build]):
+    for arguments in (
+        ["-S", SOURCE, "-B", build, "-DEKD_SANITIZE_DEVICES=OFF"],
+        ["--build", build],
+    ):
         found = run(cmake, *arguments, timeout=1200.0)
         assert found.returncode == 0, found.stdout + found.stderr
     return build
 
 
-def assert_passes(program: Path, name: str) -> None:
-    found = run(program, name)
+@pytest.mark.parametrize(("program", "name"), TESTS)
+def test_core(build: Path, program: str, name: str) -> None:
+    found = run(build / program, name)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout == f"passed {name}\n"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_core(build: Path, name: str) -> None:
-    assert_passes(build / "ekd_core_tests", name)
-
-
-@pytest.mark.parametrize("name", names(SOURCE / FORK))
-def test_threads_after_a_fork(build: Path, name: str) -> None:
-    assert_passes(build / "ekd_fork_tests", name)

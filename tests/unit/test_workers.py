@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ekd import workers
-from ekd.errors import StructureError, TeacherError
+from ekd.errors import ConfigError, StructureError, TeacherError
 
 
 @dataclass(frozen=True)
@@ -110,3 +110,18 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [("", workers.n_cores()), ("1", 1), (" 7 ", 7), ("12", 12)]
+)
+def test_default_number(monkeypatch: pytest.MonkeyPatch, named: str, expected: int) -> None:
+    monkeypatch.setenv("EKD_WORKERS", named)
+    assert workers.default_workers() == expected
+
+
+@pytest.mark.parametrize("named", ["0", "-1", "two", "1.5"])
+def test_default_number_that_is_none(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("EKD_WORKERS", named)
+    with pytest.raises(ConfigError, match=f"EKD_WORKERS is '{named}'; set it to the number"):
+        workers.default_workers()

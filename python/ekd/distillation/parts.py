@@ -87,7 +87,7 @@ class Parts:
             TeacherError: a process was lost.
         """
         missing = [number for number in range(len(sizes)) if not self._has(number)]
-        n_workers = min(n_workers or workers.n_cores(), len(missing))
+        n_workers = min(n_workers or workers.default_workers(), len(missing))
         there = sum(sizes) - sum(sizes[number] for number in missing)
         with Counter(name, sum(sizes), there, enabled=progress) as counter:
 

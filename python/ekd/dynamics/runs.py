@@ -250,7 +250,7 @@ def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
     whole = [round(1e3 * task.picoseconds(runs.config)) for task in runs.tasks]
     total = sum(whole) // 1000
     there = total - sum(whole[k] for k in missing) // 1000
-    n_workers = min(n_workers or workers.n_cores(), len(missing))
+    n_workers = min(n_workers or workers.default_workers(), len(missing))
     if not missing:
         return
     with Counter("ps of trajectories", total, there, enabled=progress) as counter:

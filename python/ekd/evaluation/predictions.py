@@ -113,7 +113,7 @@ def predict_everything(
     missing = [task for task in tasks if job.load(task) is None]
     n_atoms = {tuple(task): _n_atoms(datasets[task[1]], task) for task in tasks}
     if n_workers is None:
-        n_workers = workers.n_cores() if len(missing) >= _WORTH_A_PROCESS else 1
+        n_workers = workers.default_workers() if len(missing) >= _WORTH_A_PROCESS else 1
     total = sum(n_atoms.values())
     there = total - sum(n_atoms[tuple(task)] for task in missing)
     with Counter("atoms evaluated", total, there, enabled=progress and bool(missing)) as counter:

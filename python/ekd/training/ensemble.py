@@ -301,7 +301,7 @@ def train_members(
             f"n_workers is {n_workers}; at least 1 process is needed", code="EKD-CONFIG-011"
         )
     members = range(len(job.members)) if only is None else only
-    n_workers = min(n_workers or workers.n_cores(), len(members))
+    n_workers = min(n_workers or workers.default_workers(), len(members))
     in_place = n_workers == 1 or group.n_ranks > 1
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
         bars.warn(job.provenance)
