@@ -9,12 +9,13 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test fuzz docs lint format errors-page tidy sanitize valgrind coverage matrix \
+.PHONY: help setup demo test test-all fuzz docs lint format errors-page tidy sanitize valgrind coverage matrix \
 	bench wheel sites lammps-suite gpu gpu-kit clean
 
 help:
 	@echo 'make demo   install, then energies -> teachers -> student -> LAMMPS, into demo/'
-	@echo 'make test   install, then run all tests'
+	@echo 'make test   install, then run the tests'
+	@echo 'make test-all  the same with whole benchmarks and studies'
 	@echo 'make fuzz   damage files of every kind and read them; FUZZ="--mutations 200" is shorter'
 	@echo 'make lint   check format, style, types, the direction of imports and the documentation'
 	@echo 'make format format all sources'
@@ -72,8 +73,13 @@ docs: $(VENV)/docs
 	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 
 # Files of tests side by side; those of one file share what they have trained.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	$(PYTEST) -m 'not slow'
+
+test-all: setup
+	$(PYTEST)
 
 # With clang, libFuzzer looks for inputs of the readers in C++; otherwise they are random.
 fuzz: setup

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--n-features", "4", "--n-sensitivities", "4", "--cutoff", "3", "--steps", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options", "rows"),
     [
@@ -39,6 +40,7 @@ def test_runs_alone(script: str, options: list[str], rows: list[str]) -> None:
         assert not any("skipped" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_suite(tmp_path: Path) -> None:
     """Two parts of it, from the command line to the files; the others have tests of their own."""
     done = _run(
@@ -67,6 +69,7 @@ def test_suite_names_the_folder_that_is_a_file(tmp_path: Path) -> None:
     assert f"'{occupied}' is a file; name a folder with --output" in done.stderr
 
 
+@pytest.mark.slow
 def test_accuracy_of_the_pair_style(tmp_path: Path) -> None:
     """One case of the table in the docs: far below what the tests allow."""
     table = tmp_path / "table.md"

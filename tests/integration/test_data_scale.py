@@ -85,6 +85,7 @@ def test_same_seed_same_file(synthetic: Path, tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "1.h5", KEY).fingerprint != expected
 
 
+@pytest.mark.slow
 def test_measurements(synthetic: Path, tmp_path: Path) -> None:
     """The cheap steps, and the one that compares streamed with in memory."""
     (tmp_path / "raw.h5").write_bytes(synthetic.read_bytes())

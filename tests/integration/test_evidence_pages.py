@@ -34,6 +34,7 @@ def run(script: str, *options: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_parallel_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     small = ["--repeats", 1, "--domains", 1, "--interactions", 2, "--warm-up-repeats", 1]
@@ -49,6 +50,7 @@ def test_parallel_page(tmp_path: Path) -> None:
     assert page.with_suffix(".png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_energy_page(tmp_path: Path) -> None:
     model = random_model(tmp_path / "trial.pt", zbl=True)
     page = tmp_path / "page.md"
@@ -70,6 +72,7 @@ def test_energy_page_needs_a_model(tmp_path: Path) -> None:
     assert "run make demo, which writes demo/student.pt, or name" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_liquid_that_falls_apart(tmp_path: Path) -> None:
     """Steps of 50 fs stand in for a model that does not know the liquid."""
     model = random_model(tmp_path / "trial.pt")
@@ -141,6 +144,7 @@ def test_fluctuation_is_what_the_line_leaves() -> None:
     assert found.fluctuation == pytest.approx(wiggle.std(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_long_run(tmp_path: Path) -> None:
     """Both halves of a long run, the second one from the restart file of the first."""
     model = random_model(tmp_path / "trial.pt", zbl=True)

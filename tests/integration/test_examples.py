@@ -39,6 +39,7 @@ def load(path: Path) -> Any:
     return module
 
 
+@pytest.mark.slow
 def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(examples / "train.py").main(n_members=2, epochs=1, model=tmp_path / "student.pt")
     assert "energy of methanol: -3" in capsys.readouterr().out  # -3140 eV, nearly all of it cores

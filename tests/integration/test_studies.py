@@ -176,6 +176,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_study(main: Callable[[list[str]], int], data: Path) -> None:
     text = f"""{TINY}
 [[variants]]
@@ -261,6 +262,7 @@ duration = 0.01
     assert "| ccsdt | 1 | H2O | 300 | next |" not in survival  # it is of seed 0 alone
 
 
+@pytest.mark.slow
 def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
     assert main(options(data, PRETRAINED)) == 0
     found = rows(data)
@@ -311,6 +313,7 @@ def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
     assert pieces == {path: path.stat().st_mtime_ns for path in pieces}  # nothing was made again
 
 
+@pytest.mark.slow
 def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -> None:
     """Teachers from bases in turn, and the student from the first or from random weights."""
     pieces = importlib.import_module("pieces")
