@@ -151,11 +151,43 @@ def _report(result: Evaluation, figures: Sequence[Mapping[str, Any]]) -> str:
             for line in main_lines(result)
         ],
         figures=figures,
+        summary=_summary(result),
         worst=_worst(result),
         calibrations=[calibration_record(row) for row in result.calibrations],
         symbols={data.name: ", ".join(map(symbol, data.elements)) for data in result.datasets},
         software=software(),
     )
+
+
+def _summary(result: Evaluation) -> list[dict[str, str]]:
+    """For each dataset the model with the smallest error, and the next one."""
+    units = Units.named(result.units)
+    cards = []
+    for data in result.datasets:
+        rows = result.select(data.name, kind="all")
+        for quantity, title in (("force", "force RMSE"), ("relative_energy", "ΔE RMSE")):
+            ranked = sorted(
+                (
+                    row
+                    for row in rows
+                    if row.quantity == quantity and math.isfinite(row.errors.rmse)
+                ),
+                key=lambda row: row.errors.rmse,
+            )
+            if ranked:
+                best, *others = ranked
+                cards.append(
+                    {
+                        "label": f"{data.name}: {title}",
+                        "unit": units.of(quantity),
+                        "value": units.show(best.errors.rmse),
+                        "model": best.model,
+                        "next": f"{others[0].model}: {units.show(others[0].errors.rmse)}"
+                        if others
+                        else "",
+                    }
+                )
+    return cards
 
 
 def _worst(result: Evaluation) -> list[dict[str, Any]]:

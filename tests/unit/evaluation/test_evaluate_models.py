@@ -79,6 +79,10 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
     assert report.count("data:image/png;base64,") == len(list((tmp_path / "out/plots").iterdir()))
     for words in ("committee, one", "springs", "Retention gain", truth.provenance.level_of_theory):
         assert words in report
+    best = min(result.select(quantity="force"), key=lambda row: row.errors.rmse).model
+    assert f'<div class="note">{best}, the smallest; next ' in report
+    assert report.count('<table class="sortable">') >= 3
+    assert "aria-sort" in report
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [model["name"] for model in summary["models"]] == ["committee", "student", "springs"]
     with (tmp_path / "out" / "tables" / "errors.csv").open() as file:
