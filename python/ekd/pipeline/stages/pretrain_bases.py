@@ -10,6 +10,11 @@ from ekd.pipeline.stages.make_pool import POOL
 from ekd.pipeline.workspace import Workspace
 from ekd.training import load_ensemble
 
+ONE_BASE = (
+    "All teachers start from one base: their spread and the uncertainty of the student will be much "
+    "smaller than the errors. For error bars, use n_bases = 4 in [pretraining]."
+)
+
 
 class PretrainBases(Stage):
     """Train the bases. They need the pool only where they learn from it."""
@@ -34,6 +39,8 @@ class PretrainBases(Stage):
         bases = pretraining.train_bases(
             work.config, work.folder, work.data, work.base_data, work.progress, work.group
         )
+        if len(bases.members) == 1 and work.config.teachers.n_members > 1:
+            work.console.print(ONE_BASE, markup=False, soft_wrap=True, highlight=False)
         folder = work.folder / pretraining.BASES
         if work.writes and bases.members[0].history:
             trainings.draw_curves(folder, bases.members, "base")
