@@ -11,8 +11,8 @@ from ekd.pipeline.workspace import Workspace
 from ekd.training import load_ensemble
 
 ONE_BASE = (
-    "All teachers start from one base: their spread and the uncertainty of the student will be much "
-    "smaller than the errors. For error bars, use n_bases = 4 in [pretraining]."
+    "All teachers start from one base: their spread and the uncertainty of the student will be "
+    "much smaller than the errors. For error bars, use n_bases = 4 in [pretraining]."
 )
 
 
