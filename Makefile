@@ -72,8 +72,10 @@ $(VENV)/docs: pyproject.toml
 docs: $(VENV)/docs
 	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 
-# Files of tests side by side; those of one file share what they have trained.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+# Files of tests side by side; those of one file share what they have trained. In their order: what
+# takes long comes first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile \
+	--no-loadscope-reorder
 
 test: setup
 	$(PYTEST) -m 'not slow'
