@@ -92,9 +92,11 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
     ) -> LammpsRun:
         (tmp_path / "in.test").write_text(on_device(script, device))
         lmp, variables = (OTHER_LMP, {}) if OTHER_LMP else launched()
-        command = [*lmp, "-in", "in.test", "-nocite", *arguments]
         if n_ranks > 1:
-            command = [*MPIRUN, "-np", str(n_ranks), *command]
+            # mpirun may lose the last words of a rank that aborts; with the launcher it has not.
+            lmp, variables = OTHER_LMP or [str(SCRIPTS / "lmp")], {}
+            lmp = [*MPIRUN, "-np", str(n_ranks), *lmp]
+        command = [*lmp, "-in", "in.test", "-nocite", *arguments]
         done = subprocess.run(
             command,
             cwd=tmp_path,
