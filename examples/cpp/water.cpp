@@ -7,7 +7,10 @@
 #include <memory>
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::fputs("usage: water student.pt\n", stderr), 2;
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: water student.pt\n");
+    return 2;
+  }
   const std::array<std::int32_t, 3> atomic_numbers{8, 1, 1};
   const std::array<double, 9> positions{0.0, 0.0, 0.12, 0.0, 0.76, -0.48, 0.0, -0.76, -0.48};
   std::array<double, 9> forces{};
@@ -27,7 +30,10 @@ int main(int argc, char** argv) {
   if (code == EKD_OK)
     code = ekd_evaluate(model.get(), 3, positions.data(), atomic_numbers.data(), nullptr, nullptr,
                         &results);
-  if (code != EKD_OK) return std::fprintf(stderr, "%s\n", ekd_last_error()), 1;
+  if (code != EKD_OK) {
+    std::fprintf(stderr, "%s\n", ekd_last_error());
+    return 1;
+  }
 
   std::printf("energy %.17g eV\n", energy);
   for (std::size_t i = 0; i < 3; ++i)
