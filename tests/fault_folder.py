@@ -73,6 +73,7 @@ chunk_size = 10
 [pool.calculator]
 calculator = "pool_springs:Mine"
 [pretraining]
+n_bases = 1
 validation_fraction = 0.2
 [pretraining.training]
 epochs = 2

@@ -56,6 +56,7 @@ n_atom_layers = 1
 cutoff = 4.0
 soft_max = 3.0
 [pretraining]
+n_bases = 1
 [pretraining.training]
 epochs = 1
 [teachers]

@@ -68,6 +68,7 @@ calculator = "pool_springs:Mine"
 
 BASES = """
 [pretraining]
+n_bases = 1
 validation_fraction = 0.2
 [pretraining.training]
 epochs = 2
@@ -81,7 +82,7 @@ energy = "ccsd(t)_ccpvdz.energy"
 forces = "ccsd(t)_ccpvdz.forces"
 """
 
-TWO_BASES = BASES.replace("[pretraining]\n", "[pretraining]\nn_bases = 2\n")
+TWO_BASES = BASES.replace("n_bases = 1", "n_bases = 2")
 
 
 def fill(folder: Path, training_file: Path, test_file: Path, text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +187,24 @@ def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]
     assert config.labels.wall.strength == 5.0
     message = refusal({"pool": {}, "labels": {"wall": {"strength": 5.0}, "pool": False}})
     assert "add a section [pool]" in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "n_bases"),
+    [
+        ({"pretraining": {}}, 4),
+        ({"pretraining": {}, "teachers": {"n_members": 2}}, 2),
+        ({"pretraining": {}, "teachers": TeachersConfig(n_members=3)}, 3),
+        ({"pretraining": {"n_bases": 1}}, 1),
+        ({"pretraining": {"n_bases": 6}, "teachers": {"n_members": 2}}, 6),
+        ({"pretraining": {"checkpoint": "a.pt"}}, 1),
+        ({"pretraining": {"checkpoint": "a.pt", "data": DATA}, "teachers": {"n_members": 3}}, 3),
+    ],
+)
+def test_default_number_of_bases(sections: dict[str, Any], n_bases: int) -> None:
+    config = validate_config({"data": DATA, "pool": {}, **sections}, base="/base")
+    assert config.pretraining is not None
+    assert config.pretraining.n_bases == n_bases
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ekd import load_dataset
 from ekd.config import load_config
 from ekd.data import prepared
 from ekd.distillation import Labels, label_file
+from ekd.errors import EKDError
 from ekd.pipeline import manifest as manifest_file
 from ekd.pipeline.manifest import Manifest
 from ekd.pipeline.record import Existing
@@ -92,6 +93,15 @@ def test_finished_stages_of_a_run_are_kept(run: Path) -> None:
     }
     assert len(pipeline.work.members) == 2
     assert pipeline.work.students.members[0].model.uncertainty_head is not None
+
+
+def test_default_that_has_changed_is_named(run: Path) -> None:
+    """The run has one base, which was the default until version 0.1.0."""
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("n_bases = 1\n", ""))
+    pipeline = Pipeline(load_config(config), Existing.RESUME, progress=False)
+    with pytest.raises(EKDError, match=r"pretraining\.n_bases = 1 there, 2 now"):
+        pipeline.run(MADE)
 
 
 def test_manifest_of_a_run(run: Path) -> None:

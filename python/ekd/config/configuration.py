@@ -64,6 +64,21 @@ class Config(Section):
                 values = values | {section: given | {"training": training}}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_more_bases_than_teachers(cls, values: Any) -> Any:
+        section = values.get("pretraining") if isinstance(values, dict) else None
+        if not isinstance(section, dict) or "n_bases" in section:
+            return values
+        if section.get("checkpoint") and not section.get("data"):  # the checkpoint is the one base
+            return values
+        teachers = values.get("teachers", {})
+        given = teachers.get("n_members") if isinstance(teachers, dict) else teachers.n_members
+        default = PretrainingConfig.model_fields["n_bases"].default
+        if not isinstance(given, int) or given >= default:
+            return values
+        return values | {"pretraining": section | {"n_bases": max(1, given)}}
+
     @model_validator(mode="after")
     def _has_a_pool(self) -> Config:
         section = self.pretraining

@@ -175,13 +175,23 @@ class PretrainingConfig(Section):
         "checkpoint, if there is one",
     )
     n_bases: int = Field(
-        1, ge=1, description="networks; teachers take them in turn, the student the first"
+        4,
+        ge=1,
+        description="number of networks; teachers take them in turn, the student takes the first; "
+        "default: 4, at most one for each teacher, and 1 with a checkpoint and no data set",
     )
     validation_fraction: float = Field(
         0.05, gt=0, lt=1, description="share of the pool held out of training"
     )
     training: BaseTrainingConfig = BaseTrainingConfig()
     second_step: SecondStepConfig = SecondStepConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_of_a_checkpoint(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("checkpoint") and not values.get("data"):
+            return {"n_bases": 1} | values
+        return values
 
     @model_validator(mode="after")
     def _one_checkpoint(self) -> PretrainingConfig:

@@ -19,7 +19,7 @@ from ekd.training.trained import TrainedModel
 def pretrain(
     data: Dataset,
     model: HIPNNConfig | None = None,
-    n_bases: int = 1,
+    n_bases: int = 4,
     seed: int = 0,
     training: TrainingConfig | None = None,
     validation_fraction: float = 0.05,
@@ -41,7 +41,8 @@ def pretrain(
     Args:
         data: energies and forces; best of many geometries, also such as the expensive data lack.
         model: architecture, which must be that of teachers and student; None: the defaults.
-        n_bases: networks, which differ in their seed alone.
+        n_bases: number of networks, which differ only in their seed. Teachers that start from
+            one base agree more than they are right: give each teacher its own.
         seed: of the first; the others count on from it.
         training: schedule and loss; None: the defaults for a base.
         validation_fraction: share of the configurations that is held out.

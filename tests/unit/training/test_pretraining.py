@@ -37,7 +37,13 @@ def bases(parts: tuple[Dataset, Dataset]) -> Ensemble:
     """One base that has learned something."""
     training = BaseTrainingConfig(epochs=30, batch_size=4, learning_rate=1e-2, ema_decay=0.9)
     return pretrain(
-        parts[0], MODEL, training=training, validation_fraction=0.1, n_workers=1, progress=False
+        parts[0],
+        MODEL,
+        n_bases=1,
+        training=training,
+        validation_fraction=0.1,
+        n_workers=1,
+        progress=False,
     )
 
 
@@ -96,7 +102,7 @@ def test_a_base_starts_from_another(bases: Ensemble, parts: tuple[Dataset, Datas
     few = parts[1].subset(np.arange(10))
     other = parts[1].subset(np.arange(10, len(parts[1])))
     training = BaseTrainingConfig(epochs=4, batch_size=4, ema_decay=0.9, learning_rate=2e-3)
-    settings = {"validation_fraction": 0.2, "n_workers": 1, "progress": False}
+    settings = {"n_bases": 1, "validation_fraction": 0.2, "n_workers": 1, "progress": False}
     after = pretrain(few, MODEL, training=training, starts=bases, **settings)
     (model,) = after.members
     assert model.provenance["start"] == bases.members[0].sha256
