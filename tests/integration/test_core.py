@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from built_core import built_core
+
 SOURCE = Path(__file__).parents[1] / "cpp"
 DEVICES = ("test_device_engine.cpp", "test_kernel_cache.cpp", "test_staging.cpp")
 FORK = "test_fork.cpp"
@@ -50,8 +52,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cmake = shutil.which("cmake", path=folders)
     assert cmake is not None
     build = tmp_path_factory.mktemp("core")
+    core = built_core()
+    options = ["-DEKD_SANITIZE_DEVICES=OFF", *([f"-DEKD_CORE_LIBRARY={core}"] if core else [])]
     for arguments in (
-        ["-S", SOURCE, "-B", build, "-DEKD_SANITIZE_DEVICES=OFF"],
+        ["-S", SOURCE, "-B", build, *options],
         ["--build", build],
     ):
         found = run(cmake, *arguments, timeout=1200.0)

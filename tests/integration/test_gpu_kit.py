@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from built_core import built_core
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "gpu"
 CPP = ROOT / "cpp"
-
-CORE = ("core", "device", "kernels", "runtime")
-"""Folders of what is in libekd_core.a."""
 
 LEFT_OUT = {"sanitizer", "torchscript", "profile", "tests of the style"}
 """Parts that need a card."""
@@ -36,17 +35,10 @@ def run(
     )
 
 
-def built_core() -> list[str]:
-    """Options of the build: quick to compile, and the static library that pip has left.
-
-    Without that library, if it is not of this source, all of the core is compiled.
-    """
-    folders = [CPP / "include", *(CPP / "src" / name for name in CORE)]
-    newest = max(file.stat().st_mtime for folder in folders for file in folder.rglob("*.*"))
-    named = os.environ.get("EKD_TEST_CORE")
-    found = [Path(named)] if named else sorted((ROOT / "build").glob("*/cpp/libekd_core.a"))
-    fresh = [file for file in found if file.stat().st_mtime > newest]
-    return ["--level=-O0", *(["--core", str(fresh[0])] if fresh else [])]
+def quick_build() -> list[str]:
+    """Options of the build: quick to compile, with the core that is built already."""
+    core = built_core()
+    return ["--level=-O0", *(["--core", str(core)] if core else [])]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +47,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     places = {"EKD_GPU_KIT": str(folder / "kit"), "EKD_GPU_BUILD": str(folder / "build")}
     kit = run("kit.py", "--only", "models", environment=places)
     assert kit.returncode == 0, kit.stdout + kit.stderr
-    options = ["--device", "emulated", "--tiny", "--installed", "--jobs", 1, *built_core()]
+    options = ["--device", "emulated", "--tiny", "--installed", "--jobs", 1, *quick_build()]
     done = run("run.py", *options, environment=places)
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = (folder / "build" / "results").glob("*.json")

@@ -92,17 +92,21 @@ def prepared(folder: Path, name: str) -> tuple[Atoms, str]:
     return atoms, write_data(folder / "box.data", atoms)
 
 
+KINDS = [
+    ("water_box", "staged", "on"),
+    ("water_box", "staged", "off"),
+    ("water_box", "wide", "on"),
+    ("water_box", "wide", "off"),
+    ("triclinic_crystal", "staged", "on"),
+]
+# Four ranks that wait for each other on two cores take twenty times as long as two.
+RUNS = [pytest.param(*kind, 4, marks=pytest.mark.slow) for kind in KINDS[:-1]]
+
+
 @pytest.mark.on_devices
-@pytest.mark.parametrize("n_ranks", [1, 2, 4])
 @pytest.mark.parametrize(
-    ("name", "ghosts", "newton"),
-    [
-        ("water_box", "staged", "on"),
-        ("water_box", "staged", "off"),
-        ("water_box", "wide", "on"),
-        ("water_box", "wide", "off"),
-        ("triclinic_crystal", "staged", "on"),
-    ],
+    ("name", "ghosts", "newton", "n_ranks"),
+    [*((*kind, n) for kind in KINDS for n in (1, 2)), (*KINDS[-1], 4), *RUNS],
 )
 def test_equals_ase_member_by_member(
     run_lammps: RunLammps,
