@@ -17,6 +17,7 @@ from ekd.cli.options import (
     Quiet,
     Resume,
     StatesOption,
+    VectorPlots,
     Where,
     continues_by_itself,
     existing,
@@ -147,6 +148,7 @@ def evaluate(
         int | None,
         typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
     ] = None,
+    vector_plots: VectorPlots = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -195,6 +197,8 @@ def evaluate(
         config = config.model_copy(update={"n_workers": n_workers})
     if same_level:
         config = config.model_copy(update={"same_level": True})
+    if vector_plots:
+        config = config.model_copy(update={"vector_plots": True})
     if overwrite:
         shutil.rmtree(config.output / "predictions", ignore_errors=True)
     _run(config, quiet)
@@ -286,6 +290,7 @@ def _run(config: EvaluationConfig, quiet: bool) -> None:
             same_level=config.same_level,
             n_workers=config.n_workers,
             progress=not quiet,
+            vector_plots=config.vector_plots,
         )
     console = Console()
     for table in terminal_tables(result):

@@ -55,6 +55,9 @@ Where = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+VectorPlots = Annotated[
+    bool, typer.Option("--vector-plots", help="Write the plots as PDF and SVG too, for papers.")
+]
 
 
 def keys_of(values: list[str] | None) -> dict[str, str]:

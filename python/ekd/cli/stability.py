@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ekd.cli.evaluate import is_data
-from ekd.cli.options import Quiet, continues_by_itself
+from ekd.cli.options import Quiet, VectorPlots, continues_by_itself
 
 if TYPE_CHECKING:
     from ekd.dynamics import StabilityConfig
@@ -103,6 +103,7 @@ def stability(
         int | None,
         typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
     ] = None,
+    vector_plots: VectorPlots = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Forget finished runs and start again.")
     ] = False,
@@ -118,6 +119,7 @@ def stability(
         "friction": friction,
         "n_teachers": teachers,
         "n_workers": n_workers,
+        "vector_plots": vector_plots or None,
         "drift": {"timesteps": drift} if drift else None,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -138,7 +140,7 @@ def _config(
     from ekd.evaluation.sources import parse_model
 
     if len(what) == 1 and what[0].endswith(".toml"):
-        if molecules or (given.keys() - {"n_workers"}):
+        if molecules or (given.keys() - {"n_workers", "vector_plots"}):
             raise typer.BadParameter(f"'{what[0]}' describes everything: change it there")
         return load_stability_config(what[0]).model_copy(update=given)
     files = [Path(text) for text in what if is_data(Path(text))]

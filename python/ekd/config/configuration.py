@@ -38,6 +38,9 @@ class Config(Section):
     tensorboard: bool = Field(
         False, description="write logs for TensorBoard beside every history; needs its package"
     )
+    vector_plots: bool = Field(
+        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
+    )
     data: DataConfig
     test: TestConfig | None = None
     far: TestConfig | None = Field(

@@ -117,6 +117,9 @@ class StabilityConfig(Section):
         "auto", description="'auto' runs periodic boxes in LAMMPS where the model can"
     )
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    vector_plots: bool = Field(
+        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
+    )
 
     @model_validator(mode="after")
     def _something_to_do(self) -> StabilityConfig:

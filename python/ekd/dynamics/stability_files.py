@@ -16,9 +16,10 @@ from rich.table import Table
 from ekd.dynamics.failures import KINDS
 from ekd.dynamics.results import ALL, Stability, SurvivalRow
 from ekd.dynamics.settings import StabilityConfig
+from ekd.dynamics.stability_cards import stability_cards
 from ekd.evaluation.evaluation_files import software
 from ekd.evaluation.report import embedded, fill
-from ekd.evaluation.style import colors_of, plain_log, save, styled_axes
+from ekd.evaluation.style import colors_of, plain_log, save_all, styled_axes
 from ekd.evaluation.tables import latex_table, tex, write_csv
 from ekd.files import atomic_write
 from ekd.locks import locked_folder
@@ -63,12 +64,16 @@ def _write(result: Stability, folder: Path) -> None:
     write_csv(folder / "tables" / "drift.csv", [asdict(row) for row in result.drift])
     with atomic_write(folder / "tables" / "survival.tex") as temporary:
         temporary.write_text(survival_latex(result), encoding="utf-8")
-    figures = []
-    for name, figure in draw(result).items():
-        path = folder / "plots" / f"{name}.png"
-        save(figure, path)
-        width = round(110 * figure.get_figwidth())
-        figures.append({"kind": name, "image": embedded(path), "width": width})
+    plots = draw(result)
+    paths = save_all(plots, folder / "plots", result.config.vector_plots)
+    figures = [
+        {
+            "kind": name,
+            "image": embedded(paths[name]),
+            "width": round(110 * figure.get_figwidth()),
+        }
+        for name, figure in plots.items()
+    ]
     with atomic_write(folder / "report.html") as temporary:
         temporary.write_text(_report(result, figures), encoding="utf-8")
     with atomic_write(folder / "summary.json") as temporary:
@@ -333,6 +338,7 @@ def _report(result: Stability, figures: list[dict[str, Any]]) -> str:
     return fill(
         "stability.html.j2",
         result=result,
+        cards=stability_cards(result),
         lines=lines,
         figures=figures,
         criteria=criteria(result.config),

@@ -33,6 +33,7 @@ def evaluate(
     same_level: bool = False,
     n_workers: int | None = None,
     progress: bool = True,
+    vector_plots: bool = False,
 ) -> Evaluation:
     """Measure models against true energies, and forces where there are any, side by side.
 
@@ -52,6 +53,7 @@ def evaluate(
             theory: those are names of one. Otherwise relative energies and forces alone are.
         n_workers: processes; None: one per core, if the work is worth it.
         progress: show a bar on standard error.
+        vector_plots: write the plots as PDF and SVG too.
 
     Returns:
         all numbers; in eV, eV/atom and eV/Å whatever ``units`` says.
@@ -71,10 +73,7 @@ def evaluate(
         raise ConfigError(
             "there is nothing to measure against; give data or curves", code="EKD-CONFIG-007"
         )
-    if units not in ("meV", "kcal/mol"):
-        raise ConfigError(
-            f"units '{units}' are unknown; use 'meV' or 'kcal/mol'", code="EKD-CONFIG-019"
-        )
+    _check_units(units)
     with ExitStack() as stack:
         if output is not None:
             stack.enter_context(locked_folder(output))
@@ -121,8 +120,15 @@ def evaluate(
         counting=counting,
     )
     if output is not None:
-        write_evaluation(result, output)
+        write_evaluation(result, output, vector_plots)
     return result
+
+
+def _check_units(units: str) -> None:
+    if units not in ("meV", "kcal/mol"):
+        raise ConfigError(
+            f"units '{units}' are unknown; use 'meV' or 'kcal/mol'", code="EKD-CONFIG-019"
+        )
 
 
 def _info(

@@ -17,7 +17,7 @@ from ekd.elements import symbol
 from ekd.evaluation import comparison_plots
 from ekd.evaluation.report import embedded, fill
 from ekd.evaluation.results import Evaluation, Row
-from ekd.evaluation.style import save
+from ekd.evaluation.style import save_all
 from ekd.evaluation.tables import (
     Units,
     calibration_record,
@@ -32,32 +32,32 @@ from ekd.locks import locked_folder
 _WORST = 15  # groups that the report shows
 
 
-def write_evaluation(result: Evaluation, folder: str | os.PathLike[str]) -> None:
+def write_evaluation(
+    result: Evaluation, folder: str | os.PathLike[str], vector_plots: bool = False
+) -> None:
     """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``.
 
     Args:
         result: of :func:`ekd.evaluate`.
         folder: made if it is missing. Files of an earlier evaluation are replaced.
+        vector_plots: write the plots as PDF and SVG too.
 
     Raises:
         EKDError: another process is writing to the folder, or it cannot be written to.
     """
     with locked_folder(folder):
-        _write(result, Path(folder))
+        _write(result, Path(folder), vector_plots)
 
 
-def _write(result: Evaluation, folder: Path) -> None:
+def _write(result: Evaluation, folder: Path, vector_plots: bool) -> None:
     write_tables(result, folder / "tables")
-    plots = folder / "plots"
-    figures, paths = [], set()
-    for name, (figure, about) in comparison_plots.draw(result).items():
-        path = plots / f"{name}.png"
-        save(figure, path)
-        paths.add(path)
-        width = round(110 * figure.get_figwidth())
-        figures.append({**about, "image": embedded(path), "width": width})
-    for old in set(plots.glob("*.png")) - paths:
-        old.unlink()  # of an earlier evaluation of other models
+    drawn = comparison_plots.draw(result)
+    plots = {name: figure for name, (figure, _) in drawn.items()}
+    paths = save_all(plots, folder / "plots", vector_plots)
+    figures = [
+        {**about, "image": embedded(paths[name]), "width": round(110 * figure.get_figwidth())}
+        for name, (figure, about) in drawn.items()
+    ]
     with atomic_write(folder / "report.html") as temporary:
         temporary.write_text(_report(result, figures), encoding="utf-8")
     with atomic_write(folder / "summary.json") as temporary:

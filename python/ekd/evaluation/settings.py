@@ -89,6 +89,9 @@ class EvaluationConfig(Section):
         "theory: those are names of one",
     )
     n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    vector_plots: bool = Field(
+        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
+    )
 
     @model_validator(mode="after")
     def _something_to_do(self) -> EvaluationConfig:

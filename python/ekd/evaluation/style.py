@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -22,6 +24,8 @@ INK = "#22303c"
 TARGET = "#b3392f"
 DPI = 170
 """Sharp enough for a high-density screen."""
+VECTOR_SUFFIXES = (".pdf", ".svg")
+_MOST_VECTOR_POINTS = 2000
 _OTHERS = ("#6a4c93", "#2a9d5c", "#c2528b", "#3d7dd8", "#8a6d3b", "#16a3a3", "#d1495b", "#5c6b7a")
 
 STYLE: dict[Any, Any] = {
@@ -48,9 +52,43 @@ STYLE: dict[Any, Any] = {
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+    """Write a figure as PNG, PDF or SVG, as the suffix says.
+
+    In PDF and SVG, clouds of many points are images, so that the files stay small.
+    """
+    if path.suffix != ".png":
+        for points in figure.findobj(PathCollection):
+            points.set_rasterized(np.shape(points.get_offsets())[0] > _MOST_VECTOR_POINTS)
+    no_date = {".png": None, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    with atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "ekd"}):
+        figure.savefig(
+            temporary, dpi=DPI, format=path.suffix[1:], metadata=no_date[path.suffix]
+        )  # without a date: the same plot is the same file
+
+
+def save_all(figures: Mapping[str, Figure], folder: Path, vector: bool = False) -> dict[str, Path]:
+    """Write figures into a folder of plots, and remove those of earlier figures from it.
+
+    Args:
+        figures: by the name of the file without suffix.
+        folder: made if it is missing.
+        vector: write PDF and SVG files too.
+
+    Returns:
+        the PNG files by name.
+    """
+    written = {name: folder / f"{name}.png" for name in figures}
+    kept = set(written.values())
+    for name, figure in figures.items():
+        save(figure, written[name])
+        for suffix in VECTOR_SUFFIXES if vector else ():
+            path = folder / f"{name}{suffix}"
+            save(figure, path)
+            kept.add(path)
+    for suffix in (".png", *VECTOR_SUFFIXES):
+        for old in set(folder.glob(f"*{suffix}")) - kept:
+            old.unlink()
+    return written
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def is_compared(path: str | os.PathLike[str]) -> bool:
     repeat its logs; logs for TensorBoard repeat ``history.csv``.
     """
     path = PurePath(path)
-    shown = {".png", ".html", ".screen"}
+    shown = {".png", ".pdf", ".svg", ".html", ".screen"}
     return path.suffix not in shown and not path.name.startswith("events.out.tfevents")
 
 

@@ -23,7 +23,7 @@ from ekd.data import Dataset
 from ekd.evaluation import Metrics, improvement, mean, plots
 from ekd.evaluation.metrics import NAMES
 from ekd.evaluation.report import Report, formula, write_report
-from ekd.evaluation.style import save
+from ekd.evaluation.style import save_all
 from ekd.files import atomic_write, sha256
 from ekd.pipeline.evaluation import FAR, NEAR
 
@@ -155,6 +155,7 @@ def draw(
     dynamics: Mapping[str, Any] | None,
     truth: Dataset,
     far: Dataset | None = None,
+    vector_plots: bool = False,
 ) -> dict[str, Path]:
     """Draw all plots that the results allow into ``plots/`` of the output folder.
 
@@ -164,6 +165,7 @@ def draw(
         dynamics: likewise.
         truth: what the models were measured against.
         far: the set far from the training set; names of its plots begin with ``far_``.
+        vector_plots: write them as PDF and SVG too.
 
     Returns:
         the PNG files by the names that the report knows.
@@ -198,11 +200,7 @@ def draw(
             "Temperature, water",
             equilibration=water["equilibration"],
         )
-    paths = {}
-    for name, figure in figures.items():
-        paths[name] = folder / "plots" / f"{name}.png"
-        save(figure, paths[name])
-    return paths
+    return save_all(figures, folder / "plots", vector_plots)
 
 
 def _compared(path: Path, evaluation: Mapping[str, Any], truth: Dataset) -> dict[str, Figure]:

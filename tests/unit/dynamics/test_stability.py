@@ -67,6 +67,8 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert len(list(csv.DictReader(file))) == 2 * 2 * 2 * 3
     report = (tmp_path / "report.html").read_text()
     assert 'src="http' not in report
+    assert report.count('<div class="card">') == len(settings["temperatures"]) + 1
+    assert "Smallest energy drift" in report
     for words in (
         "1.6 times that sum",
         "committee, one",

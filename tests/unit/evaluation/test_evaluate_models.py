@@ -73,7 +73,11 @@ def test_errors_are_those_of_the_metrics(truth: Dataset, result: ekd.evaluation.
 
 
 def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation) -> None:
+    ekd.write_evaluation(result, tmp_path / "out", vector_plots=True)
+    names = {path.name for path in (tmp_path / "out/plots").glob("*.pdf")}
     ekd.write_evaluation(result, tmp_path / "out")
+    images = {path.name for path in (tmp_path / "out/plots").iterdir()}
+    assert {name.replace("pdf", "png") for name in names} == images
     report = (tmp_path / "out" / "report.html").read_text()
     assert 'src="http' not in report
     assert report.count("data:image/png;base64,") == len(list((tmp_path / "out/plots").iterdir()))

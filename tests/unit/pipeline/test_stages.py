@@ -28,7 +28,7 @@ def test_needed_stages_come_first() -> None:
 def test_every_section_belongs_to_a_stage() -> None:
     """A setting of a section that no stage reads could change without any result being redone."""
     read = {name for stage in ALL for name in stage.sections}
-    others = {"output", "tensorboard"}
+    others = {"output", "tensorboard", "vector_plots"}
     assert set(Config.model_fields) == read | others
 
 

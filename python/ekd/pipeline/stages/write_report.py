@@ -37,7 +37,9 @@ class WriteReport(Stage):
             LAMMPS.name, LAMMPS.settings(work), default_settings()
         )
         dynamics = _read_json(work.folder / "lammps" / "results.json") if with_lammps else None
-        figures = summary.draw(work.folder, evaluation, dynamics, work.truth, work.far)
+        figures = summary.draw(
+            work.folder, evaluation, dynamics, work.truth, work.far, work.config.vector_plots
+        )
         others = (*self.needs, EXPORT, LAMMPS)
         seconds = {
             stage.name: record.entries[stage.name].wall_seconds
