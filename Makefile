@@ -1,6 +1,8 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set everything up first.
 
 PYTHON ?= python3
+# What is used is compiled to bytecode when it is first imported, not all of torch when it is installed.
+export PIP_NO_COMPILE := 1
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Everything that goes into the installed package; a change rebuilds it.
@@ -9,7 +11,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp lammps_plugin python e
 	-not -path 'python/ekd/include/*' -not -path 'python/ekd/lib/*' \
 	-not -path 'python/ekd/quickstart/*' -not -path 'python/ekd/source/*' -not -path 'examples/studies/*')
 
-.PHONY: help setup demo test test-all fuzz docs lint format errors-page tidy sanitize valgrind coverage matrix \
+.PHONY: help setup demo test test-all fuzz docs browser lint format errors-page tidy sanitize valgrind coverage matrix \
 	bench wheel sites lammps-suite gpu gpu-kit clean
 
 help:
@@ -20,6 +22,7 @@ help:
 	@echo 'make lint   check format, style, types, the direction of imports and the documentation'
 	@echo 'make format format all sources'
 	@echo 'make docs   the documentation as a site, into site/; fails at any warning'
+	@echo 'make browser  reports and documentation in Chromium (Debian: apt install chromium-driver)'
 	@echo 'make errors-page  write docs/errors.md anew, after a change of errors'
 	@echo 'make tidy   clang-tidy on the C++ code; half an hour of one core'
 	@echo 'make sanitize  C++ tests and pair_style ekd with sanitizers: memory, races'
@@ -71,6 +74,15 @@ $(VENV)/docs: pyproject.toml
 # Not --quiet: that hides warnings from the strict mode too.
 docs: $(VENV)/docs
 	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
+
+$(VENV)/browser: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation '.[browser]'
+	touch $@
+
+browser: $(VENV)/browser docs
+	@which chromium chromedriver || { echo 'Chromium or its driver is missing; on Debian: \
+	apt install chromium chromium-driver'; exit 1; }
+	$(BIN)/python -m pytest tests/integration/test_browser.py
 
 # Files of tests side by side; those of one file share what they have trained. In their order: what
 # takes long comes first.

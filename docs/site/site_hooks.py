@@ -6,6 +6,7 @@ package, and files of the repository that pages link to are shown as they are.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -22,6 +23,8 @@ _homes: dict[str, str] = {}  # page: the file of the repository that it is made 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are no files in docs."""
     _homes.clear()
+    script = (Path(__file__).parent / "iframe-worker.js").read_text(encoding="utf-8")
+    files.append(File.generated(config, "assets/iframe-worker.js", content=script))
     readme = (site_repository.ROOT / "README.md").read_text(encoding="utf-8")
     _add(files, config, "index.md", readme, "README.md")
     _add(files, config, "reference/commands.md", site_commands.page())

@@ -171,7 +171,7 @@ def test_report_says_when_the_water_is_none(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "draw", lambda *_: {})
-    warning = "not fit for liquid water"
+    warning = "This student is not suitable for liquid"
     assert warning not in results.report(results.dynamics)
     results.dynamics["water"]["mean_temperature"] = 345.0
     assert warning in results.report(results.dynamics)
