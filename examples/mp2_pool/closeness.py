@@ -55,8 +55,9 @@ def main() -> None:
     keys = {"energy": "ccsd(t)_ccpvdz.energy", "energy_unit": "Hartree"}
     training = ekd.load_dataset(DATA / "ccsdt_chno.h5", **keys)
     test = ekd.load_dataset(DATA / "ccsdt_chno_test.h5", forces="ccsd(t)_ccpvdz.forces", **keys)
-    mp2 = ekd.load_dataset(DATA / "mp2_chno.h5")
-    for name, data in (("training", training), ("MP2", mp2)):
+    without = ekd.load_dataset(DATA / "mp2_chno.h5")
+    mp2 = ekd.load_dataset(DATA / "mp2_chno_close.h5")
+    for name, data in (("training", training), ("MP2", without), ("MP2, compressed", mp2)):
         found = ", ".join(f"{pair} {r:.2f} Å" for pair, r in contacts(data).items())
         print(f"closest atoms of two molecules of water, {name}: {found}")
     near_mp2 = close(test, mp2)
