@@ -397,7 +397,7 @@ LISTED = (
         "compressed with zlib",
         "unusual archives",
         lambda folder: _bytes(folder / "x.xyz.Z", zlib.compress(b"3\n")),
-        Refused("neither ekd nor ASE knows"),
+        Refused("neither ekd nor ASE recognizes"),
     ),
     ("table", "spreadsheets", text("x.csv", "smiles,energy\nO,-76.4\n"), Refused("suffix '.csv'")),
 )

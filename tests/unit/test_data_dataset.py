@@ -120,7 +120,7 @@ def test_fingerprint_is_the_same_on_every_machine() -> None:
 )
 def test_shapes_that_disagree(dataset: Dataset, name: str, shape: tuple[int, ...]) -> None:
     kind = getattr(dataset, name).dtype
-    with pytest.raises(DataError, match=rf"{name} has shape .*, expected .* by the offsets"):
+    with pytest.raises(DataError, match=rf"{name} has shape .*, expected .* according to"):
         replace(dataset, **{name: np.zeros(shape, dtype=kind)})
 
 

@@ -269,7 +269,7 @@ def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
     dataset = load_dataset(path, forces="F")
     assert load_dataset(path, energy_unit="Eh", length_unit="a0").fingerprint == dataset.fingerprint
     message = refusal(path, energy_unit="eV")
-    assert "is in Ha, as the file states, but energy_unit is 'eV'; leave energy_unit out" in message
+    assert "is in Ha according to the file, but energy_unit is 'eV'; leave energy_unit" in message
     other = archive(tmp_path / "y.npz", r_unit="Ang", e_unit="eV", lattice=columns)
     plain = load_dataset(other, forces="F")
     assert dataset.cells is not None

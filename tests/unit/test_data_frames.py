@@ -208,7 +208,7 @@ def test_units_in_the_metadata(tmp_path: Path) -> None:
         (
             {"_property_unit_dict": {"energy": "Hartree"}},
             {"energy_unit": "eV"},
-            "'energy' in .* is in Hartree, as the file states, but energy_unit is 'eV'; leave",
+            "'energy' in .* is in Hartree according to the file, but energy_unit is 'eV'; leave",
         ),
         ({"_distance_unit": "Bohr"}, {"length_unit": "Å"}, "'positions' in .* is in Bohr"),
         ({"_distance_unit": "inch"}, {}, "states its unit: unknown unit of length 'inch'"),

@@ -162,7 +162,7 @@ def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
         file[place].attrs[key] = np.ones(3)
     message = refusal(path)
     where = "the root" if place == "/" else "a"
-    assert f"'{key}' in '{path}' lies in {where}, above the group 'a/m'" in message
+    assert f"'{key}' in '{path}' is in {where}, above the group 'a/m'" in message
     with h5py.File(path, "a") as file:
         file["a/m/pbc"] = file["a/n/pbc"] = False
     assert load_dataset(path, energy="e").cells is None
@@ -205,7 +205,7 @@ def test_prepared_crystals_are_periodic(tmp_path: Path) -> None:
         ({"cell_lengths": SQUARE}, r"periodic by 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
         (
             {"cell_lengths": SQUARE, "cell_angles": SQUARE},
-            r"by 'cell_angles' and 'cell_lengths', which is not read; .* nothing is periodic \[EKD",
+            r"with 'cell_angles' and 'cell_lengths', which is not read; .* is periodic \[EKD",
         ),
         ({"cell": CELLS * np.nan}, "4 periodic configurations whose lattice vectors"),
         ({"cell": [[3, 0, 0], [0, 3, 0], [0, 0, 0]]}, "4 periodic configurations whose lattice"),
@@ -219,7 +219,7 @@ def test_cells_refused(tmp_path: Path, given: dict[str, Any], expected: str) -> 
 def test_one_cell_or_three_lengths(tmp_path: Path) -> None:
     three = {"coordinates": np.random.default_rng(0).normal(size=(3, 2, 3)), "e": np.zeros(3)}
     path = write(tmp_path / "x.h5", {"Al": three | {"cell": np.full((3, 3), 3.0) + np.eye(3)}})
-    assert "may be one cell or the lengths of 3; write lattice vectors as (3, 3, 3)" in refusal(
+    assert "may be one cell or edge lengths of 3;  write lattice vectors as (3, 3, 3)" in refusal(
         path
     )
     path = write(tmp_path / "y.h5", {"Al": three | {"cell": np.diag(SQUARE)}})
@@ -280,12 +280,12 @@ def test_other_names_of_the_attribute(tmp_path: Path, name: str) -> None:
         (
             {"e": (np.zeros(4), "eV")},
             {"energy_unit": "Hartree"},
-            "'Al/e' in .* is in eV, as the file states, but energy_unit is 'Hartree'; leave",
+            "'Al/e' in .* is in eV according to the file, but energy_unit is 'Hartree'; leave",
         ),
         (
             {"coordinates": (FORCES, "bohr")},
             {"length_unit": "Å"},
-            "'Al/coordinates' in .* is in bohr, as the file states, but length_unit is 'Å'",
+            "'Al/coordinates' in .* is in bohr according to the file, but length_unit is 'Å'",
         ),
         ({"cell": (CELLS, "bohr")}, {"length_unit": "nm"}, "'Al/cell' in .* is in bohr"),
         (

@@ -226,7 +226,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     message = refusal(tmp_path / "x.csv", "e")
-    assert "suffix '.csv', and neither ekd nor ASE knows what it is; expected HDF5" in message
+    assert "suffix '.csv', which neither ekd nor ASE recognizes; expected HDF5" in message
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def test_doubtful_reference_energies_are_named(
     training = TrainingConfig(epochs=1)
     trained = train_ensemble(water, model, 1, training=training, progress=False).members[0]
     (warning,) = trained.provenance["reference_warnings"]
-    assert "do not fix the reference energies of H, O" in warning
+    assert "do not determine the reference energies of H, O" in warning
     trained.export("water.pt")
     shown = runner.invoke(app, ["inspect", "water.pt"]).output
     assert f"look: {warning}" in shown
@@ -386,7 +386,7 @@ def test_doubtful_reference_energies_are_named(
     network.reference_energies.copy_(network.reference_energies.new_tensor([870.0, -2041.8]))
     TrainedModel(network, model, training, {}, []).export("bent.pt")
     shown = runner.invoke(app, ["inspect", "bent.pt"]).output
-    assert "look: reference energies that no atom has, in eV: H 870.0 (expected -4" in shown
+    assert "look: impossible reference energies, in eV: H 870.0 (expected -4" in shown
     given = replace(water, reference_energies={1: -13.6, 8: -2041.8})
     trained = train_ensemble(given, model, 1, training=training, progress=False).members[0]
     assert trained.provenance["reference_energies"] == {"H": -13.6, "O": -2041.8}

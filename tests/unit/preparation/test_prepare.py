@@ -391,7 +391,7 @@ def test_what_a_file_says_of_its_configurations(tmp_path: Path) -> None:
     assert len(dataset) == 2
     assert summary.dropped["not_selected"] == 3
     assert summary.dropped["no_energy"] == 0
-    with pytest.raises(DataError, match="does not keep what where and states select") as error:
+    with pytest.raises(DataError, match="not contain the keys that where and states") as error:
         prepare_dataset(tmp_path / "a.h5", tmp_path / "b.h5", states="all", progress=False)
     assert error.value.code == "EKD-DATA-085"
 

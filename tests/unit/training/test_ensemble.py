@@ -220,4 +220,4 @@ def test_doubts_are_shown_once(
     water = small_dataset.subset(np.flatnonzero(small_dataset.formulas == "H2O"))
     run(water, tmp_path, n_members=2, n_workers=1, progress=True)
     shown = capsys.readouterr().err
-    assert shown.count("look: the compositions of the data do not fix") == 1
+    assert shown.count("look: the compositions of the data do not determine") == 1
