@@ -184,7 +184,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     failure = {"reason": "ERROR: Lost atoms: original 192 [x]", "time": 0.125, "duration": 2.0}
     results.dynamics.update(water=None, failures={"water": failure})
     html = results.report(results.dynamics)
-    assert "The box of water broke off in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
+    assert "The box of water failed in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
     assert "A run is left out" not in html
     assert html.count("data:image/png;base64,") == 7
     content = json.loads((results.folder / "summary.json").read_text())
@@ -193,7 +193,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(summary.table(content))
     shown = console.export_text()
-    assert "the box of water broke off in LAMMPS" in shown
+    assert "the box of water failed in LAMMPS" in shown
     assert "[x]" in shown
     assert max(map(len, shown.splitlines())) < 120
     results.dynamics.update(nve=None)
