@@ -211,7 +211,7 @@ def test_without_data(small: Settings, tmp_path: Path) -> None:
     pool = build_pool(None, PoolConfig(**small), path=tmp_path / "pool.h5", progress=False)
     assert "data" not in pool.summary.counts
     nothing = PoolConfig(**small | {"molecules": None})
-    with pytest.raises(ConfigError, match="nothing says which elements"):
+    with pytest.raises(ConfigError, match="elements of the pool are not specified"):
         build_pool(None, nothing, path=tmp_path / "none.h5", progress=False)
     nothing = PoolConfig(**small | {"molecules": []})
     with pytest.raises(ConfigError, match="the pool has no geometry"):
@@ -261,7 +261,7 @@ def test_data_are_no_pool(
 ) -> None:
     path = tmp_path / "data.h5"
     ekd.prepare_dataset(tiny_training_file, path, "ccsd(t)_ccpvdz.energy", progress=False)
-    with pytest.raises(DataError, match="holds data but no pool"):
+    with pytest.raises(DataError, match="contains data but is not a pool"):
         Pool.load(path)
 
 

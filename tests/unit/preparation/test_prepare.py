@@ -77,7 +77,7 @@ def test_forces_belong_to_the_energies(test_file: Path, tmp_path: Path) -> None:
     assert not any("gradients" in warning for warning in summary.warnings)
     turned, _ = run(test_file, tmp_path / "b.h5", KEY, forces, gradients=True)
     assert any(
-        "holds gradients; turn their sign with --gradients" in warning
+        "contains gradients; reverse their sign with --gradients" in warning
         for warning in turned.warnings
     )
     mixed, _ = run(scaled_forces(test_file, tmp_path / "x.h5", 4.0), tmp_path / "c.h5", KEY, forces)
@@ -421,7 +421,7 @@ def test_impossible_calls(training_file: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.h5"
     two = [training_file, training_file]
     for arguments, keywords, expected in (
-        (([], output), {}, "no input; name one file or more"),
+        (([], output), {}, "no input; give one or more files"),
         ((training_file, tmp_path / "a.npz", KEY), {}, "must end in .h5"),
         ((training_file, training_file, KEY), {}, "is both input and output"),
         ((two, output, [KEY] * 3), {}, "energy is given 3 times for 2 inputs"),
