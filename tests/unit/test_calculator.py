@@ -144,8 +144,8 @@ def test_isolated_atom_has_no_force(model: Path) -> None:
     [
         (Atoms(), "no atoms"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0]]), "atoms 0 and 1 are 0 Å apart"),
-        (ase.build.molecule("SiH4"), "contains Si, but the model .* knows only H, C, N, O"),
-        (Atoms("HeUHe", np.eye(3)), "contains He, U, but the model .* knows only H, C, N, O"),
+        (ase.build.molecule("SiH4"), "contains Si, but the model .* supports only H, C, N, O"),
+        (Atoms("HeUHe", np.eye(3)), "contains He, U, but the model .* supports only H, C, N, O"),
     ],
 )
 def test_refuses(simple_model: Path, atoms: Atoms, message: str) -> None:

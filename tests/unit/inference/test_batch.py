@@ -213,7 +213,7 @@ def _not_finite() -> Atoms:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (Atoms("OSF"), r"structure 3 contains F, S, but the model '.*' knows only H, C, N, O; use"),
+        (Atoms("OSF"), r"structure 3 contains F, S, but the model '.*' supports only H, C, N, O;"),
         (Atoms("OH"), r"atoms 0 and 1 of structure 3 are 0 Å apart.*lie on top of each other"),
         (_flat_cell(), r"the cell vectors of structure 3 are linearly dependent"),
         (Atoms("O", pbc=True), r"direction 0 of structure 3 is periodic but has no cell vector"),
@@ -221,7 +221,7 @@ def _not_finite() -> Atoms:
         (Atoms(), r"no atoms of structure 3; a structure needs at least one atom"),
         ("H2O", r"structure 3 is a str; give ase\.Atoms, or a tuple"),
         (([8],), r"structure 3 is a tuple of 1; give ase\.Atoms, or a tuple"),
-        ((["O"], [[0, 0, 0]]), r"structure 3 has an array that is none of numbers .*'O'"),
+        ((["O"], [[0, 0, 0]]), r"structure 3 has an array that does not contain numbers .*'O'"),
         (([[8]], [[0, 0, 0]]), r"atomic_numbers of structure 3: found shape \(1, 1\), expected"),
         (([8], [[0, 0]]), r"positions of structure 3: found shape \(1, 2\), expected \(1, 3\)"),
         (([8, 1], [[0, 0, 0]]), r"positions of .* 3: found shape \(1, 3\), expected \(2, 3\)"),
