@@ -111,7 +111,7 @@ def of_energy_unit(
 def of_zero_energies(name: str, energies: Floats) -> str | None:
     """Find energies of exactly zero among others far from zero: probably not computed."""
     n_zero = int((energies == 0).sum())
-# Relative energies are near zero anyway.
+    # Relative energies are near zero anyway.
     if not n_zero or np.abs(energies[energies != 0]).min(initial=np.inf) < _FAR_FROM_ZERO:
         return None
     if n_zero == len(energies):
