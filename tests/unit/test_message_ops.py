@@ -116,10 +116,10 @@ def test_other_devices_get_a_result_of_the_right_kind() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([[1, 0], [0, 0]], "sorted by centre"),
+        ([[1, 0], [0, 0]], "sorted by center"),
         ([[0, 2], [0, 0]], "centres below 2"),
-        ([[0, 1], [0, 5]], "neighbours must be below 3; found 5"),
-        ([[0, 1], [-1, 0]], "neighbours must be below 3; found -1"),
+        ([[0, 1], [0, 5]], "neighbors must be below 3; found 5"),
+        ([[0, 1], [-1, 0]], "neighbors must be below 3; found -1"),
     ],
 )
 def test_refuses_indices_that_would_read_foreign_memory(

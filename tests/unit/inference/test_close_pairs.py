@@ -114,7 +114,7 @@ def _changes() -> Iterator[tuple[Callable[[list[dict[str, object]]], object], st
     yield (lambda pairs: pairs[0].update(elements=["H"])), "not of two elements of the model"
     yield (lambda pairs: pairs[0].update(distance=5.0)), "not within the cutoff"
     yield (lambda pairs: pairs[0].update(distance=-1.0)), "not within the cutoff"
-    yield (lambda pairs: pairs[0].update(n_pairs=0)), "one of no pairs"
+    yield (lambda pairs: pairs[0].update(n_pairs=0)), "given for zero pairs"
     yield (lambda pairs: pairs[0].update(distance=None)), "cannot be read"
     yield (lambda pairs: pairs[0].pop("n_pairs")), "cannot be read"
     yield (lambda pairs: pairs.insert(0, 3)), "cannot be read"  # type: ignore[arg-type]

@@ -85,7 +85,7 @@ def test_any_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) ->
 def test_a_tile_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
     path = random_model(tmp_path / "model.pt")
     monkeypatch.setenv("EKD_TILE", tile)
-    with pytest.raises(EKDError, match=f"EKD_TILE is '{tile}', expected centres x threads"):
+    with pytest.raises(EKDError, match=f"EKD_TILE is '{tile}', expected centers x threads"):
         ExportedModel(path, device="emulated")
 
 

@@ -110,4 +110,4 @@ def test_memory_of_a_device(model: Path) -> None:
     assert found["energy"] == pytest.approx(free["energy"], rel=1e-6)
     small = run(model, "emulated", 8, 0, "one structure", EKD_EMULATED_MEMORY=str(4 << 20))
     assert small["error"] == "EKDError"
-    assert "has no room for" in small["message"]
+    assert "has no memory for" in small["message"]

@@ -131,9 +131,9 @@ def test_newer_older_or_impossible_format(
         ({"elements": [1, 2]}, "'elements' in the metadata cannot be read"),
         ({"elements": ["H"]}, "elements and atomic_numbers differ in length"),
         ({"elements": [], "atomic_numbers": []}, "there are no elements"),
-        ({"atomic_numbers": [1, 6, 7, 0]}, "the atomic number 0 is no element"),
-        ({"atomic_numbers": [1, 6, 7, 2**40]}, "is no element"),
-        ({"atomic_numbers": [1, 6, 7, 6]}, "the atomic number 6 is there twice"),
+        ({"atomic_numbers": [1, 6, 7, 0]}, "the atomic number 0 is not an element"),
+        ({"atomic_numbers": [1, 6, 7, 2**40]}, "is not an element"),
+        ({"atomic_numbers": [1, 6, 7, 6]}, "the atomic number 6 occurs twice"),
         (
             {"units": {"length": "bohr", "energy": "Hartree"}},
             "units are 'length bohr, energy Hartree', expected length angstrom",
@@ -186,10 +186,10 @@ def test_metadata_that_contradict_the_model(
     if script_alone:
         exported = without_weights(exported, tmp_path / "script.pt")
     path = with_metadata(exported, tmp_path / "other.pt", cutoff=2.0, interaction_range=2.0)
-    with pytest.raises(ModelFileError, match="'cutoff' in its metadata is not that of the model"):
+    with pytest.raises(ModelFileError, match="'cutoff' in its metadata does not match the model"):
         ExportedModel(path)
     path = with_metadata(exported, tmp_path / "more.pt", n_members=2, provenance=[{}, {}])
-    with pytest.raises(ModelFileError, match="'n_members' in its metadata is not that of the"):
+    with pytest.raises(ModelFileError, match="'n_members' in its metadata does not match the"):
         ExportedModel(path)
 
 

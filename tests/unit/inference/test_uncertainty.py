@@ -181,11 +181,11 @@ def edited(**changes: object) -> Callable[[str, bytes], bytes]:
 @pytest.mark.parametrize(
     ("n_hidden", "changes", "message"),
     [
-        (None, {"uncertainty": True}, "arrays of 'self_test' in the metadata do not fit together"),
+        (None, {"uncertainty": True}, "arrays of 'self_test' in the metadata are inconsistent"),
         (
             None,
             {"uncertainty": True, "self_test": {"uncertainty": [0.1] * 8}},
-            "'uncertainty' in its metadata is not that of the model",
+            "'uncertainty' in its metadata does not match the model",
         ),
         (4, {"uncertainty": 1}, "'uncertainty' in the metadata has type number, expected boolean"),
         (4, {"self_test": {"uncertainty": [0.1]}}, "arrays of 'self_test' in the metadata do not"),

@@ -44,7 +44,7 @@ def test_flipped_bit_of_a_weight(tmp_path: Path) -> None:
     torch.load(io.BytesIO(content), weights_only=True)
     path = tmp_path / "flipped.pt"
     path.write_bytes(content)
-    refuse(path, r"damaged \(the checksum of the record 'data/4' is not that of the index\)")
+    refuse(path, r"damaged \(the checksum of the record 'data/4' does not match the index\)")
 
 
 def test_size_that_the_record_does_not_have(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_records_that_two_readers_could_read_differently(tmp_path: Path) -> None
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of the name, by zipfile
                     new.writestr(item.filename, bytes(item.file_size))
-    refuse(path, "data/4' is there twice")
+    refuse(path, "data/4' occurs twice")
