@@ -163,7 +163,7 @@ def test_unsound_metadata(
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
-        ("message, please", "holds 'message, please', which is no operator"),
+        ("message, please", "holds 'message, please', which is not an operator"),
         ("ekd::message(Tensor weights) -> Tensor", "another form of it"),
         ("ekd::future(Tensor x) -> Tensor", "none of that name"),
     ],
