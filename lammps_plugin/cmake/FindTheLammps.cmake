@@ -163,7 +163,7 @@ target_compile_definitions(ekd_lammps_headers INTERFACE LAMMPS_${sizes} OMPI_SKI
 message(STATUS "pair_style ekd: for LAMMPS ${LAMMPS_VERSION} (${LAMMPS_SIZES}), headers ${lammps_include}")
 
 # ekd/kk: LAMMPS does not install headers of the package KOKKOS, so its source is needed, and the
-# Kokkos that it was built with. If bundled with LAMMPS, Kokkos is in lib/kokkos of the build folder.
+# Kokkos that it was built with. Kokkos bundled with LAMMPS is in lib/kokkos of the build folder.
 set(EKD_LAMMPS_KOKKOS OFF)
 if(LAMMPS_KOKKOS)
   if(LAMMPS_EXECUTABLE)
