@@ -102,7 +102,7 @@ def test_single_precision_is_close_to_double(tmp_path: Path) -> None:
 
 
 def test_md_rebuilds_the_neighbor_list_now_and_then(simple_model: Path) -> None:
-    """Step by step the results of a list that is made anew each time."""
+    """In every step, results equal those with a new list."""
     atoms = systems.water_box()
     rng = np.random.default_rng(0)
     calculator = EKDCalculator(simple_model)

@@ -1,4 +1,4 @@
-"""Readers of HDF5 and extended XYZ: values, units, what is dropped, what is refused."""
+"""Readers of HDF5 and extended XYZ: values, units, selection and errors."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_extxyz_frames_without_energy_are_dropped_with_their_forces(tmp_path: Pa
 
 
 def refusal(path: Path, *arguments: Any, **keywords: Any) -> str:
-    """The one sentence with which the file is refused."""
+    """The error message for the file."""
     with pytest.raises(DataError) as error:
         load_dataset(path, *arguments, **keywords)
     assert "\n" not in str(error.value)

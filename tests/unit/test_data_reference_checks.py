@@ -1,4 +1,4 @@
-"""Doubtful reference energies are named, and sound ones of any method are not."""
+"""Suspicious reference energies give warnings; valid ones of any method do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOUND = {  # eV: H, N, O; bonds are a few eV per atom on top
 
 
 def molecules(atoms: tuple[float, ...], *rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Ten conformers of every composition: atoms, 3.5 eV per atom of bonds, and distortion."""
+    """Ten conformers of every composition: atoms, bonds of 3.5 eV per atom, and distortion."""
     composition = np.repeat(np.array(rows), 10, axis=0)
     strain = np.tile(np.linspace(0, 0.5, 10), len(rows))
     return composition, composition @ np.array(atoms) - 3.5 * composition.sum(axis=1) + strain
@@ -71,7 +71,7 @@ def test_combinations_are_those_that_change_nothing() -> None:
 
 
 def test_atom_of_another_level_that_fixes_the_rest() -> None:
-    """H, N and O are fixed by it alone, and take its error over: +870 and -3,982 eV."""
+    """H, N and O are determined by it alone, and inherit its error: +870 and -3,982 eV."""
     composition, energies = molecules(SOUND["all electrons"], WATER, AMMONIA)
     composition = np.concatenate([composition, [(0, 1, 0)]])
     (warning,) = doubts(composition, np.concatenate([energies, [-4150.0]]))

@@ -1,4 +1,4 @@
-"""`ekd doctor`: what it finds, and what it makes of a device that has to work."""
+"""`ekd doctor`: its findings, and a device that is required to work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many structures in one call: each has what it has alone, whatever it is evaluated with."""
+"""Many structures in one call: results do not depend on the other structures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tolerances import tolerance
 
 
 def structures() -> list[Atoms]:
-    """Open and periodic ones, of many sizes and elements; one atom, atoms without pairs."""
+    """Non-periodic and periodic structures of many sizes and elements; one atom, no pairs."""
     slab = systems.water_box(2)
     slab.pbc = [True, True, False]
     return [
@@ -102,7 +102,7 @@ def test_bit_by_bit_on_every_processor(
 
 
 def test_large_structures_beside_small_ones(tmp_path: Path) -> None:
-    """The forces of a large one are added up in several parts, of a small one in one."""
+    """Forces are summed in several parts for large structures, and in one for small ones."""
     model = ExportedModel(random_model(tmp_path / "model.pt", cutoff=5.5, soft_max=5.0))
     mixed = [systems.water(), systems.water_box(9), systems.water(1), systems.water_box(9, seed=1)]
     assert 70 * len(mixed[1]) > 2 * 65536  # pairs

@@ -1,4 +1,4 @@
-"""Atoms that are closer than in the training data: what files tell, and what is made of it."""
+"""Atoms closer than in the training data: metadata of files, and reported pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def brute_force(atoms: Atoms) -> dict[tuple[str, str], float]:
-    """Of each pair of elements that comes closer than it should, its closest distance."""
+    """Shortest distance for each pair of elements that is too close."""
     pairs = neighbor_list(atoms.positions, 4.0, atoms.cell.array, atoms.pbc)
     found: dict[tuple[str, str], float] = {}
     for i, j, r in zip(*pairs.pairs, np.linalg.norm(pairs.pair_vectors, axis=1), strict=True):

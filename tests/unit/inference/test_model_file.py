@@ -1,4 +1,4 @@
-"""Every file that is not a sound exported model is refused, in one sentence that names it."""
+"""Every file that is not a valid exported model is refused, with a message that names it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_metadata(source: Path, target: Path, **changes: object) -> Path:
-    """A copy with changed metadata; a value of ``...`` drops the key."""
+    """A copy with changed metadata; the value ``...`` removes a key."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_metadata.json":
@@ -92,7 +92,7 @@ def test_truncated(exported: Path, tmp_path: Path, kept: float) -> None:
 
 
 def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
-    """The metadata are sound; the rest is not."""
+    """The metadata are valid; the rest is not."""
 
     def edit(name: str, content: bytes) -> bytes | None:
         return None if name.startswith("data/") or name == "data.pkl" else content
@@ -171,7 +171,7 @@ def test_unsound_metadata(
 def test_operators_that_are_not_there(
     exported: Path, tmp_path: Path, operator: str, message: str
 ) -> None:
-    """They matter where the TorchScript is run, and nowhere else."""
+    """They matter only if the TorchScript is run."""
     path = with_metadata(exported, tmp_path / "unknown.pt", required_ops=[operator])
     assert run_self_test(ExportedModel(path)).passed
     with pytest.raises(ModelFileError, match=message) as caught:

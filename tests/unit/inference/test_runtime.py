@@ -1,4 +1,4 @@
-"""The C++ runtime against the original network and its tape, for all that kernels depend on."""
+"""The C++ runtime against the original network and autograd, for all cases of the kernels."""
 
 from __future__ import annotations
 

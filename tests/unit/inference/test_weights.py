@@ -1,4 +1,4 @@
-"""Plain weights of a file: read as they were written, and refused where they are unsound."""
+"""Plain weights of a file: read as written, and refused if invalid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_description(source: Path, target: Path, change: Callable[[Any], None]) 
 
 
 def with_numbers(source: Path, target: Path, change: Callable[[bytearray], None]) -> Path:
-    """A copy whose numbers are changed, with a sound checksum."""
+    """A copy with changed numbers and a valid checksum."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_weights.bin":

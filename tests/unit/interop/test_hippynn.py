@@ -1,4 +1,4 @@
-"""Models of hippynn, imported: same energies and forces, or a sentence that says why not."""
+"""Imported hippynn models: same energies and forces, or an error that explains why not."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Graph:
         return GraphModule(self.inputs, [self.energy.mol_energy, *outputs])
 
     def predict(self, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """What hippynn itself says about some molecules, in float64."""
+        """Predictions of hippynn for some molecules, in float64."""
         module = copy.deepcopy(self.module(self.forces)).double()
         predictor = Predictor(module.input_nodes, module.nodes_to_compute)
         numbers, positions, present = padded(data)
@@ -88,7 +88,7 @@ class Graph:
 
 
 def padded(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers, positions and presence of atoms, rectangular with zeros at the end."""
+    """Padded arrays of atomic numbers, positions and masks of atoms."""
     width = data.n_atoms_per_config.max()
     present = np.arange(width) < data.n_atoms_per_config[:, None]
     numbers = np.zeros((len(data), width), dtype=np.int64)
@@ -114,7 +114,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
 
 @contextlib.contextmanager
 def quiet(folder: Path) -> Iterator[None]:
-    """In a folder of its own, where hippynn writes what it likes and warns nobody."""
+    """Run in a separate folder for files of hippynn, without its warnings."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -174,7 +174,7 @@ def test_unit_of_energy(small_dataset: Dataset) -> None:
 def training(
     small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Graph]:
-    """A folder as hippynn leaves it, and the nodes with the best weights."""
+    """A folder as written by hippynn, and the nodes with the best weights."""
     folder = tmp_path_factory.mktemp("hippynn")
     graph = Graph(dtype=torch.float64)
     error = loss.MSELoss.of_node(graph.energy)
@@ -373,7 +373,7 @@ def test_kernels_of_hippynn_stay_as_they_were() -> None:
 
 
 def test_model_of_periodic_cells() -> None:
-    """Pairs across cells are found by another node: the weights are all that counts."""
+    """Periodic pairs are found by another node; only the weights matter."""
     model = from_hippynn(Graph(periodic=True).energy)
     molecule = from_hippynn(Graph(periodic=False).energy)
     assert model.sha256 == molecule.sha256

@@ -1,4 +1,4 @@
-"""The report has all parts that the results allow, and the summary its keys."""
+"""The report has all parts for the available results, and the summary has its keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Predictions:
 
 @dataclass
 class Results:
-    """What the stages before the report leave behind."""
+    """Results of the stages before the report."""
 
     folder: Path
     truth: Dataset
@@ -180,7 +180,7 @@ def test_report_says_when_the_water_is_none(
 
 
 def test_run_that_broke_off_is_reported(results: Results) -> None:
-    """In the report, in the summary and in the table; and not as a lack of elements."""
+    """Shown in the report, the summary and the table, not as missing elements."""
     failure = {"reason": "ERROR: Lost atoms: original 192 [x]", "time": 0.125, "duration": 2.0}
     results.dynamics.update(water=None, failures={"water": failure})
     html = results.report(results.dynamics)

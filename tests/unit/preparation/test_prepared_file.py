@@ -1,4 +1,4 @@
-"""The prepared file: read or mapped it is the same dataset, and damage is found."""
+"""The prepared file: equal datasets when read or mapped, and detection of damage."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def raw_file(folder: Path) -> Path:
 
 @pytest.fixture(params=[True, False], ids=["compressed", "unpacked"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Dataset]:
-    """A prepared file, and what the reader of the raw one makes."""
+    """A prepared file, and the dataset from the raw file."""
     raw, path = raw_file(tmp_path), tmp_path / "prepared.h5"
     prepare_dataset(raw, path, forces="forces", compress=request.param, progress=False)
     return path, load_dataset(raw, forces="forces")
 
 
 def assert_same(found: Dataset, expected: Dataset) -> None:
-    """Every array equal, the types too where they are in memory."""
+    """All arrays are equal, including types for arrays in memory."""
     for name in ARRAYS:
         one, other = getattr(found, name), getattr(expected, name)
         np.testing.assert_array_equal(one, other, err_msg=name)
