@@ -291,7 +291,7 @@ LISTED = (
         "result and data that differ",
         "databases that were changed",
         database(data=[{"energy": -1.0}, {"energy": E[1]}]),
-        Refused("with another value"),
+        Refused("with a different value"),
     ),
     (
         "charges among key-value pairs",

@@ -91,7 +91,7 @@ def test_gradients_instead_of_forces(test_dataset: Dataset) -> None:
     assert test_dataset.forces is not None
     text = forces_check.of_dataset(replace(test_dataset, forces=-test_dataset.forces))
     assert text is not None
-    assert "the file holds gradients" in text
+    assert "the file contains gradients" in text
 
 
 # ----------------------------------------------------------------------------------- selections

@@ -117,7 +117,7 @@ def test_other_devices_get_a_result_of_the_right_kind() -> None:
     ("pairs", "message"),
     [
         ([[1, 0], [0, 0]], "sorted by center"),
-        ([[0, 2], [0, 0]], "centres below 2"),
+        ([[0, 2], [0, 0]], "centers below 2"),
         ([[0, 1], [0, 5]], "neighbors must be below 3; found 5"),
         ([[0, 1], [-1, 0]], "neighbors must be below 3; found -1"),
     ],

@@ -294,7 +294,7 @@ QUICK = UncertaintyConfig(n_steps=20)
 def test_uncertainty_is_learned_where_teachers_differ(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """From labels of real networks to uncertainties of an exported file; by default and in order."""
+    """From labels of real networks to uncertainties of an exported file, by default, in order."""
     labels = label(ensemble(2), small_dataset, progress=False)
     student = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False)
     assert student.uncertainty_config == QUICK

@@ -188,7 +188,7 @@ def edited(**changes: object) -> Callable[[str, bytes], bytes]:
             "'uncertainty' in its metadata does not match the model",
         ),
         (4, {"uncertainty": 1}, "'uncertainty' in the metadata has type number, expected boolean"),
-        (4, {"self_test": {"uncertainty": [0.1]}}, "arrays of 'self_test' in the metadata do not"),
+        (4, {"self_test": {"uncertainty": [0.1]}}, "arrays of 'self_test' in the metadata are"),
     ],
 )
 def test_metadata_that_contradict_themselves_or_the_model(

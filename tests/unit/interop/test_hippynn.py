@@ -245,7 +245,7 @@ def test_no_code_is_run_unless_it_is_allowed(tmp_path: Path) -> None:
 
     torch.save(Trap(), tmp_path / "experiment_structure.pt")
     torch.save(Trap(), tmp_path / "best_model.pt")
-    with pytest.raises(HippynnError, match="are Python pickles, and reading one runs code"):
+    with pytest.raises(HippynnError, match="are Python pickles, and reading one runs the"):
         from_hippynn(tmp_path)
     assert not (tmp_path / "code was run").exists()
 

@@ -163,7 +163,7 @@ def test_keys_of_a_prepared_file(tmp_path: Path) -> None:
     for arguments, expected in (
         ({"energy": "ccsd"}, "prepared with 'energy' and does not have 'ccsd'; leave the key out"),
         ({"forces": "forces"}, "prepared with no forces and does not have 'forces'"),
-        ({"energy_unit": "eV"}, "it is in eV, Å and eV/Å; leave the units out"),
+        ({"energy_unit": "eV"}, "is a prepared file in eV, Å and eV/Å; leave the units out"),
         ({"length_unit": "Å"}, "leave the units out"),
         ({"gradients": True}, "leave the units out"),
     ):
