@@ -202,7 +202,7 @@ def test_prepared_crystals_are_periodic(tmp_path: Path) -> None:
         ({"cell": CELLS, "pbc": b"T T T"}, "'pbc' of Al in .* is of type .*; expected true or"),
         ({"cell": CELLS, "pbc": [True] * 4}, r"'pbc' .* \(4,\); expected \(\), \(3,\) or \(4, 3\)"),
         ({"cell/a": CELLS}, "'cell' of Al in .* is a group; expected an array"),
-        ({"cell_lengths": SQUARE}, r"periodic by 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
+        ({"cell_lengths": SQUARE}, r"periodic with 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
         (
             {"cell_lengths": SQUARE, "cell_angles": SQUARE},
             r"with 'cell_angles' and 'cell_lengths', which is not read; .* is periodic \[EKD",
@@ -219,7 +219,7 @@ def test_cells_refused(tmp_path: Path, given: dict[str, Any], expected: str) -> 
 def test_one_cell_or_three_lengths(tmp_path: Path) -> None:
     three = {"coordinates": np.random.default_rng(0).normal(size=(3, 2, 3)), "e": np.zeros(3)}
     path = write(tmp_path / "x.h5", {"Al": three | {"cell": np.full((3, 3), 3.0) + np.eye(3)}})
-    assert "may be one cell or edge lengths of 3;  write lattice vectors as (3, 3, 3)" in refusal(
+    assert "may be one cell or edge lengths of 3; write lattice vectors as (3, 3, 3)" in refusal(
         path
     )
     path = write(tmp_path / "y.h5", {"Al": three | {"cell": np.diag(SQUARE)}})
@@ -329,7 +329,7 @@ def test_groups_of_several_units(tmp_path: Path) -> None:
     path = write(tmp_path / "y.h5", groups)
     assert "'b/e'" not in refusal(path)
     assert "'a/e' in " in refusal(path)
-    assert "states that it is in eV, 'c/e' states no unit; add the attribute" in refusal(path)
+    assert "states that it is in eV, but 'c/e' states no unit; add the attribute" in refusal(path)
     del groups["a"]  # Hartree is what is taken for the others, too
     assert len(load_dataset(write(tmp_path / "z.h5", groups), energy="e")) == 8
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": None}}

@@ -183,7 +183,7 @@ def test_large_forces_and_duplicates_are_counted_and_left_out(
     assert pool.summary.counts["cluster"].too_large > 0
     assert pool.summary.forces[1] <= 0.2
     tiny = PoolConfig(**small | {"max_force": 1e-6})
-    with pytest.raises(DataError, match=r"nothing is left .* raise max_force"):
+    with pytest.raises(DataError, match=r"geometries is left.* raise max_force"):
         build_pool(data, tiny, path=tmp_path / "none.h5", progress=False)
 
 
@@ -245,7 +245,7 @@ def test_periodic_structures(data: Dataset, small: Settings, tmp_path: Path) -> 
 
 def test_elements_of_the_data_alone(data: Dataset, small: Settings, tmp_path: Path) -> None:
     config = PoolConfig(**small | {"molecules": ["H2O", "CH3Cl"]})
-    with pytest.raises(StructureError, match="'CH3Cl' holds Cl"):
+    with pytest.raises(StructureError, match="'CH3Cl' contains Cl"):
         build_pool(data, config, path=tmp_path / "pool.h5", progress=False)
 
 

@@ -65,5 +65,5 @@ def test_structures_from_files(tmp_path: Path) -> None:
     ase.io.write(path, [molecule("H2O"), molecule("CH4")])
     assert [len(atoms) for atoms in from_files([path], CHNO)] == [3, 5]
     ase.io.write(path, [molecule("H2O"), Atoms("Ar")])
-    with pytest.raises(StructureError, match=r"structure 1 of '.*two.xyz' holds Ar"):
+    with pytest.raises(StructureError, match=r"structure 1 of '.*two.xyz' contains Ar"):
         from_files([path], CHNO)
