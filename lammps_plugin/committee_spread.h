@@ -1,4 +1,4 @@
-// How far the students of a committee disagree. Plain arrays: no LAMMPS, no torch, no MPI.
+// Spread of the students of a committee. Plain arrays: no LAMMPS, torch or MPI.
 #pragma once
 
 #include <vector>
@@ -9,16 +9,16 @@ namespace ekd {
 
 class CommitteeSpread {
  public:
-  // Forgets the last evaluation; `n_all` atoms follow, owned and ghosts.
+  // Begins a new evaluation with `n_all` atoms, owned and ghosts.
   void begin(std::size_t n_all, int n_members);
-  // The next member: its energy on this process (eV), and its forces from the pair gradients.
+  // Adds a member: its energy on this process (eV), and its forces from the pair gradients.
   void add(const Neighborhood& atoms, double energy, const double* pair_gradients);
 
-  // The next member, by its forces: [n_all, 3], eV/Å.
+  // Adds a member with its forces: [n_all, 3], eV/Å.
   void add(double energy, const double* forces);
 
-  // One row of `width()` forces per atom, eV/Å. What the rows of ghosts hold belongs to their
-  // owners; the sum over processes is the caller's to make, of the energies as well.
+  // One row of `width()` force components per atom, eV/Å. The caller must add the rows of ghosts to
+  // those of their owners, and sum the energies over processes.
   std::vector<double>& forces() { return forces_; }
   int width() const { return 3 * n_members_; }
   std::vector<double>& energies() { return energies_; }

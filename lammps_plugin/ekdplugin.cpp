@@ -1,10 +1,10 @@
-// The file LAMMPS loads. It registers pair_style ekd (and ekd/kk, where that was built), and when
-// the style is first used checks the version of LAMMPS.
+// The plugin file that LAMMPS loads. It registers pair_style ekd (and ekd/kk, if built), and checks
+// the version of LAMMPS when the style is first used.
 //
-// LAMMPS does not check: a plugin built for another version has other class layouts. So this file
-// uses only the C library interface of LAMMPS, whose ABI is stable. In a wheel it then loads the
-// library that holds the style, which links to LAMMPS. Built for the LAMMPS of a site, it holds the
-// style itself (EKD_ONE_FILE).
+// LAMMPS does not check whether a plugin was built for another version with other class layouts.
+// Therefore, this file uses only the C library interface of LAMMPS, whose ABI is stable. In a
+// wheel, it then loads the library with the style, which links to LAMMPS. If built for the LAMMPS
+// of a site, it contains the style itself (EKD_ONE_FILE).
 
 #include <dlfcn.h>
 
@@ -16,8 +16,7 @@
 
 namespace {
 
-// The plugin protocol of LAMMPS: what it expects of a plugin, and what it calls. The wheel ships
-// no header for it.
+// The plugin protocol of LAMMPS, declared here because the wheel has no header for it.
 struct Plugin {
   const char* version;
   const char* style;
@@ -32,7 +31,7 @@ struct Plugin {
 };
 using RegisterFunction = void (*)(Plugin*, void* lmp);
 
-// "22 Jul 2025" for 20250722, the form in which LAMMPS writes its version.
+// "22 Jul 2025" for 20250722, as LAMMPS prints its version.
 std::string version_date(int number) {
   static const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -40,9 +39,9 @@ std::string version_date(int number) {
          std::to_string(number / 10000);
 }
 
-// Ends the run with an error on all ranks. Error::all is looked up by name because its form has
-// changed between versions, and this must work in exactly those we were not built for. The
-// pointer to Error has been the second member of the LAMMPS class since the class exists.
+// Ends the run with an error on all ranks. Error::all is looked up by name because its signature
+// differs between versions, and this must work in versions other than that of the build. The
+// pointer to Error has always been the second member of the LAMMPS class.
 void raise_error(void* lmp, const std::string& message) {
   struct LammpsHead {
     void* memory;
@@ -58,7 +57,7 @@ void raise_error(void* lmp, const std::string& message) {
     reinterpret_cast<void (*)(void*, const std::string&, int, int, const std::string&)>(all)(
         error, file, 0, kNoPointer, message);
   }
-  // Error::all(const std::string&, int, const std::string&), before
+  // Error::all(const std::string&, int, const std::string&), before 2025
   if (void* all = dlsym(RTLD_DEFAULT,
                         "_ZN9LAMMPS_NS5Error3allERKNSt7__cxx1112basic_stringIcSt11char_traitsIcE"
                         "SaIcEEEiS8_")) {
@@ -80,7 +79,7 @@ const char* const kMend =
     "with 'pip install --force-reinstall --no-deps --no-build-isolation .' in its source directory";
 #endif
 
-// Empty if LAMMPS is that of the build; otherwise the reason and the mend.
+// Empty if LAMMPS has the version of the build; otherwise the reason and the remedy.
 std::string check_version(void* lmp) {
   const auto lammps_version =
       reinterpret_cast<int (*)(void*)>(dlsym(RTLD_DEFAULT, "lammps_version"));
@@ -143,7 +142,7 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* l
   };
   enter("ekd", &create_pair);
 #ifdef EKD_KOKKOS
-  // LAMMPS takes the first of them for 'pair_style ekd' where it was started with '-sf kk'.
+  // With '-sf kk', LAMMPS uses the first of them for 'pair_style ekd'.
   enter("ekd/kk", &create_pair_kokkos<false>);
   enter("ekd/kk/device", &create_pair_kokkos<false>);
   enter("ekd/kk/host", &create_pair_kokkos<true>);

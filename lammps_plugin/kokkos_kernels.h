@@ -1,4 +1,4 @@
-// What pair_style ekd/kk does by itself in the memory of KOKKOS. The model does the rest.
+// KOKKOS kernels of pair_style ekd/kk, except those of the model.
 #pragma once
 
 #include <Kokkos_Core.hpp>
@@ -18,7 +18,7 @@ using Range = Kokkos::RangePolicy<DeviceType, Kokkos::IndexType<std::int64_t>>;
 
 // ---- memory ---------------------------------------------------------------------------------
 
-// An array that grows and never shrinks. What it holds is lost when it grows.
+// An array that grows and never shrinks. Growing discards its content.
 template <class T, class DeviceType>
 class Array {
  public:
@@ -62,14 +62,14 @@ void from_host(void* to, const void* from, std::size_t bytes) {
                         static_cast<const char*>(from), bytes));
 }
 
-// Whether the numbers of a view lie as an array [n, width] of double does.
+// Whether a view has the layout of a row-major array [n, width] of double.
 template <class View>
 bool is_plain(const View& view, std::size_t width) {
   return std::is_same_v<typename View::non_const_value_type, double> && view.stride(0) == width &&
          view.stride(1) == 1;
 }
 
-// ---- atoms and neighbours -------------------------------------------------------------------
+// ---- atoms and neighbors --------------------------------------------------------------------
 
 template <class DeviceType>
 void set_species(int n, const int* types, const int* species_of_type, int* species) {
@@ -78,8 +78,8 @@ void set_species(int n, const int* types, const int* species_of_type, int* speci
       KOKKOS_LAMBDA(const std::int64_t i) { species[i] = species_of_type[types[i]]; });
 }
 
-// Of the atoms of a list. mask: that of LAMMPS, where atoms outside of `group` are to have no
-// neighbours; or null.
+// Numbers of neighbors of the atoms of a list. mask: the mask of LAMMPS, to give atoms outside of
+// `group` no neighbors; or null.
 template <class DeviceType>
 void set_counts(int n, const int* atoms, const int* n_neighbors, const int* mask, int group,
                 int* counts) {
@@ -103,7 +103,7 @@ int largest(int n, const int* numbers) {
   return n > 0 ? found : 0;
 }
 
-// Rank and number of the owned atoms, for rows [n_all, 2] that ghosts get from their owners ...
+// Sets rank and index of owned atoms in rows [n_all, 2], which ghosts receive from their owners.
 template <class DeviceType>
 void name_owned(int n_owned, int rank, double* rows) {
   Kokkos::parallel_for(
@@ -113,7 +113,7 @@ void name_owned(int n_owned, int rank, double* rows) {
       });
 }
 
-// ... who is then known. Owners on other ranks leave the ghost as it is.
+// Sets the owners from these rows. Ghosts with owners on other ranks are their own owners.
 template <class DeviceType>
 void set_owners(int n_all, int rank, const double* rows, int* owners) {
   Kokkos::parallel_for(
@@ -150,11 +150,11 @@ void add_forces(int n, const double* forces, const View& f) {
 
 struct EnergyFound {
   double sum = 0.0;
-  int not_finite = -1;  // an atom whose energy is no number
+  int not_finite = -1;  // an atom whose energy is not finite
 };
 
-// Of the n atoms of a list, as LAMMPS counts energies: from the zero of their type, and nothing for
-// types that have no species. of_atoms gets those of each atom, if it is not null.
+// Sums the energies of the n atoms of a list in the convention of LAMMPS: relative to the zero of
+// their type, without types that have no species. Sets of_atoms to those of each atom, if not null.
 template <class DeviceType>
 EnergyFound count_energies(int n, const int* atoms, const int* types, const int* species,
                            const int* counts, const double* zero_of_type, bool is_relative,
@@ -164,7 +164,7 @@ EnergyFound count_energies(int n, const int* atoms, const int* types, const int*
       "ekd: energies", Range<DeviceType>(0, n),
       KOKKOS_LAMBDA(const std::int64_t k, double& sum, int& not_finite) {
         const int i = atoms[k];
-        // Without neighbors it is a free atom, whatever is lost in rounding.
+        // Without neighbors, it is a free atom: avoid rounding errors.
         const bool is_free = is_relative && counts[i] == 0;
         if (species[i] < 0 || is_free) return;
         const double energy = energies[i] - zero_of_type[types[i]];
@@ -177,7 +177,7 @@ EnergyFound count_energies(int n, const int* atoms, const int* types, const int*
   return found;
 }
 
-// Of the first n rows of three numbers, those whose length exceeds `most` or is no number.
+// Number of the first n rows of three numbers whose norm exceeds `most` or is NaN.
 template <class DeviceType, class View>
 int count_unsound(int n, const View& rows, double most) {
   int found = 0;
@@ -192,9 +192,9 @@ int count_unsound(int n, const View& rows, double most) {
   return found;
 }
 
-// Pairs of owned atoms within the reach of the species of the centre: the closest of each pair of
-// elements, and how many are below the limit. Squares of distances, in tables [n_species,
-// n_species].
+// For pairs of owned atoms within the reach of the species of the center: the closest pair of each
+// pair of elements, and the number of pairs below the limit. Squared distances, in tables
+// [n_species, n_species].
 template <class DeviceType, class Neighbors, class Positions>
 void count_close(int n, const int* n_neighbors, const Neighbors& neighbors, const Positions& x,
                  const int* species, int n_species, const double* reach, const double* limits,
@@ -217,7 +217,7 @@ void count_close(int n, const int* n_neighbors, const Neighbors& neighbors, cons
 }
 
 // ---- rows of atoms in the buffers of LAMMPS -------------------------------------------------
-// Row k of a buffer begins at k * stride; both count in T.
+// Row k of a buffer begins at k * stride, in units of T.
 
 template <class DeviceType, class T>
 void pack(int n, const int* atoms, int first, const T* rows, int width, T* buffer, int stride) {
@@ -240,7 +240,7 @@ void unpack(int n, int first, const T* buffer, int stride, T* rows, int width) {
       });
 }
 
-// No atom is twice in `atoms`.
+// No atom may occur twice in `atoms`.
 template <class DeviceType, class T>
 void unpack_sums(int n, const int* atoms, const T* buffer, int stride, T* rows, int width) {
   Kokkos::parallel_for(

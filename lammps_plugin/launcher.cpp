@@ -1,4 +1,4 @@
-// lmp-ekd: `lmp`, with pair_style ekd. For a LAMMPS without the package PLUGIN.
+// lmp-ekd: `lmp` with pair_style ekd, for a LAMMPS without the package PLUGIN.
 #include <dlfcn.h>
 #include <mpi.h>
 
@@ -15,12 +15,12 @@ using namespace LAMMPS_NS;
 
 namespace {
 
-// Ends all ranks: the style was built for another LAMMPS.
+// Registers the style; ends all ranks if it was built for another LAMMPS.
 void enter(LAMMPS* lmp) {
   const int other = ekd_register(lmp);
   if (other == 0) return;
   std::fprintf(stderr,
-               "lmp-ekd was built for LAMMPS version %d, but the library that it has found is "
+               "lmp-ekd was built for LAMMPS version %d, but the library that was found is "
                "version %d; build it for this one with 'ekd lammps build'\n",
                EKD_LAMMPS_VERSION, other);
   MPI_Abort(MPI_COMM_WORLD, 1);
@@ -28,8 +28,8 @@ void enter(LAMMPS* lmp) {
 
 }  // namespace
 
-// LAMMPS calls this when it has made its table of styles, at the start and for the command `clear`.
-// It finds this function before its own.
+// LAMMPS calls this after creating its table of styles, at the start and for the command `clear`.
+// The dynamic linker finds this function before that of LAMMPS.
 __attribute__((visibility("default"))) void LAMMPS::post_create() {
   static auto* const original =
       reinterpret_cast<void (*)(LAMMPS*)>(dlsym(RTLD_NEXT, "_ZN9LAMMPS_NS6LAMMPS11post_createEv"));
@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
   int status = 0;
   try {
     auto* const lmp = new LAMMPS(argc, argv, MPI_COMM_WORLD);
-    enter(lmp);  // again, for a library that has not found the function above
+    enter(lmp);  // again, in case the library does not use the function above
     lmp->input->file();
     delete lmp;
   } catch (const LAMMPSAbortException& error) {

@@ -1,4 +1,4 @@
-// The atoms of a process and their pairs, in memory that is kept from step to step.
+// The atoms of a process and their pairs, in memory that is kept between steps.
 #pragma once
 
 #include <cstdint>
@@ -9,25 +9,25 @@
 
 namespace ekd {
 
-// Atoms 0 .. n_owned - 1 are owned, the others are ghosts. The arrays of pairs only ever grow, so
-// that a step costs no more than writing them; what counts is n_pairs.
+// Atoms 0 .. n_owned - 1 are owned, the others are ghosts. The arrays of pairs never shrink, to
+// avoid allocations in every step; only the first n_pairs entries are valid.
 struct Neighborhood {
   std::int64_t n_owned = 0;
-  // Every atom is evaluated here, ghosts too if there are any: nothing to exchange.
+  // Every atom, including ghosts, is evaluated here: nothing to exchange.
   bool complete = false;
   std::vector<std::int64_t> species;  // [n_all]
-  // The pairs of atom i are offsets[i] and following; owned atoms have pairs, or all if complete.
+  // Pairs of atom i: offsets[i] .. offsets[i + 1] - 1; of owned atoms, or of all if complete.
   std::vector<std::int64_t> offsets;  // [n_owned + 1], or [n_all + 1]
   std::int64_t n_pairs = 0;
   Buffer<std::int64_t> neighbors;  // [>= n_pairs]
-  Buffer<double> pair_vectors;     // [>= n_pairs, 3], Å, from centre to neighbour
+  Buffer<double> pair_vectors;     // [>= n_pairs, 3], Å, from center to neighbor
 
-  // What they hold is lost where there is no room. With every list of LAMMPS the number changes a
-  // little: some is made for that.
+  // Reallocation discards the content. It adds a margin, because the number of pairs changes
+  // slightly with every list of LAMMPS.
   void reserve_pairs(std::size_t most) {
     if (neighbors.size() >= most) return;
     const std::size_t room = most + most / 16;
-    neighbors = {};  // the memory may serve again
+    neighbors = {};  // free the memory first
     neighbors = Buffer<std::int64_t>(room);
     pair_vectors = {};
     pair_vectors = Buffer<double>(3 * room);

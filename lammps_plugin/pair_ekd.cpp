@@ -17,8 +17,8 @@
 #include "update.h"
 #include "utils.h"
 
-// Of the class in citeme.h, what is used here. An installed LAMMPS of 2026 has that header without
-// one that it includes.
+// The part of the class in citeme.h that is used here. An installed LAMMPS of 2026 lacks a header
+// that citeme.h includes.
 namespace LAMMPS_NS {
 class CiteMe {
  public:
@@ -43,13 +43,13 @@ PairEKD::PairEKD(LAMMPS* lmp) : Pair(lmp) {
   single_enable = 0;
   one_coeff = 1;
   manybody_flag = 1;
-  // Set anew when the model is known. pair_style hybrid asks before, see init_style.
+  // Set again when the model is known. pair_style hybrid reads it before, see init_style.
   centroidstressflag = CENTROID_AVAIL;
-  // The virial is summed over pairs below, in every case: with newton on or off, under hybrid
-  // styles and with pair_modify nofdotr.
+  // The virial is always summed over pairs below: with newton on or off, under hybrid styles and
+  // with pair_modify nofdotr.
   no_virial_fdotr_compute = 1;
   values_.fill(0.0);
-  pvector = values_.data();  // nextra, how many of them count, depends on the model
+  pvector = values_.data();  // nextra, the number of valid entries, depends on the model
   if (lmp->citeme) lmp->citeme->add(kCite);
 }
 
@@ -74,7 +74,7 @@ void PairEKD::allocate() {
 void PairEKD::settings(int narg, char** arg) {
   settings_are_known_ = false;
   const Settings settings = read_settings({arg, arg + narg});
-  // The same style again, with other keywords: the model is to follow them.
+  // The same style again with other keywords: apply them to the model.
   if (model_) {
     const std::string problem = set_up(settings, path_, names_);
     if (!problem.empty()) error->all(FLERR, ekd::format("pair_style ekd: {}", problem));
@@ -83,7 +83,7 @@ void PairEKD::settings(int narg, char** arg) {
   settings_are_known_ = true;
 }
 
-// pair_coeff * * student.pt O H; LAMMPS has seen to the asterisks, see one_coeff.
+// pair_coeff * * student.pt O H; LAMMPS has checked the asterisks, see one_coeff.
 void PairEKD::coeff(int narg, char** arg) {
   coefficients_are_known_ = false;
   if (narg < 3)
@@ -97,8 +97,8 @@ void PairEKD::coeff(int narg, char** arg) {
   describe();
 }
 
-// Loads a model and gives each atom type an element of it. Returns what is wrong, and then has
-// changed nothing; or nothing.
+// Loads a model and assigns its elements to atom types. Returns an error message, in which case
+// nothing has changed, or an empty string.
 std::string PairEKD::set_up(const Settings& settings, const std::string& path,
                             const std::vector<std::string>& names) {
   std::unique_ptr<ekd::ExportedModel> model;
@@ -131,20 +131,20 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   told_energy_ = std::numeric_limits<double>::quiet_NaN();
   told_block_ = 0;
 
-  // LAMMPS sizes its buffers once, by these. Two numbers tell a ghost's owner; with newton off,
-  // forces, virials and centroid virials of ghosts return in one row; forces of a committee return
-  // side by side.
+  // LAMMPS uses these once for its buffer sizes. Two numbers identify the owner of a ghost; with
+  // newton off, forces, virials and centroid virials of ghosts are returned in one row; forces of
+  // all members of a committee are returned together.
   const int widest = std::max(2, static_cast<int>(model_->exchange_width()));
   comm_forward = widest;
   comm_reverse = widest;
   if (is_committee()) comm_reverse = std::max(widest, 3 * static_cast<int>(metadata.n_members));
   comm_reverse_off = std::max(comm_reverse, kGhostRow);
-  // The energy of an atom depends on its own pairs alone if there is one interaction: then what
-  // each atom does to it is known, and so is the heat current. Otherwise an atom's energy feels
-  // pairs of other atoms, and only sums of the virials below mean something.
+  // With one interaction, the energy of an atom depends only on its own pairs, so the contribution
+  // of each atom is known, and thus the heat current. Otherwise, it also depends on pairs of other
+  // atoms, and only sums of the virials below are meaningful.
   centroidstressflag = metadata.n_interactions == 1 ? CENTROID_AVAIL : CENTROID_NOTAVAIL;
   nextra = (is_committee() ? kSpreadValues : 0) + (has_uncertainty() ? kUncertaintyValues : 0);
-  // A thermo column of something that was never evaluated shows it. The sum over ranks is NaN.
+  // A thermo column shows NaN, also as a sum over ranks, until a value has been evaluated.
   values_.fill(std::numeric_limits<double>::quiet_NaN());
   spread_exists_ = spread_is_current_ = uncertainty_is_current_ = false;
 
@@ -157,8 +157,8 @@ std::string PairEKD::set_up(const Settings& settings, const std::string& path,
   return {};
 }
 
-// What is wrong on any rank, for all of them: a file may be missing on one computer, or memory. If
-// one rank went on alone, the others would wait for it forever.
+// Shares an error message of any rank with all of them: a file may be missing on one node, or
+// memory. If some ranks continued alone, they would wait for the others forever.
 std::string PairEKD::agree(const std::string& problem) {
   int first = problem.empty() ? comm->nprocs : comm->me;
   int n_failed = problem.empty() ? 0 : 1;
@@ -185,7 +185,7 @@ std::unique_ptr<ekd::ExportedModel> PairEKD::open(const Settings& settings,
   options.block = settings.block;
   options.sha256 = settings.sha256;
   options.find_torch = ekd::load_torch;
-  // torch would otherwise take every core on every rank.
+  // Otherwise, torch would use all cores on every rank.
   options.n_threads = comm->nthreads;
   options.process = rank_on_computer();
   auto model = std::make_unique<ekd::ExportedModel>(path, options);
@@ -217,7 +217,7 @@ std::string PairEKD::map_types(const ekd::ModelMetadata& metadata, const std::st
   return {};
 }
 
-// One line, so that a log file says which model made it.
+// Logs the model in one line.
 void PairEKD::describe() {
   if (comm->me != 0) return;
   const auto& metadata = model_->metadata();
@@ -233,7 +233,7 @@ void PairEKD::describe() {
                comm->nprocs, comm->nthreads));
 }
 
-// Number of this rank among those of this replica on this computer, which share its GPUs.
+// Index of this rank among those of this replica on this node, which share its GPUs.
 int PairEKD::rank_on_computer() {
   MPI_Comm computer;
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &computer);
@@ -280,18 +280,18 @@ void PairEKD::init_style() {
         std::max(comm->cutghostuser, model_->metadata().interaction_range + neighbor->skin);
   }
   neighbor->add_request(this, NeighConst::REQ_FULL);
-  // Under pair_style hybrid, LAMMPS sizes the buffers by those of the parent.
+  // Under pair_style hybrid, LAMMPS uses the buffer sizes of the parent style.
   if (force->pair != this) {
     force->pair->comm_forward = std::max(force->pair->comm_forward, comm_forward);
     force->pair->comm_reverse = std::max(force->pair->comm_reverse, comm_reverse);
     force->pair->comm_reverse_off = std::max(force->pair->comm_reverse_off, comm_reverse_off);
-    // It has what its styles have, and gathers their centroid virials.
+    // The parent sums the centroid virials of its styles.
     if (centroidstressflag == CENTROID_NOTAVAIL)
       force->pair->centroidstressflag = CENTROID_NOTAVAIL;
   }
 }
 
-// Written again at the start of a run if the sum has changed: some fixes insert and delete atoms.
+// Logged again at the start of a run if the sum has changed, as some fixes insert or delete atoms.
 void PairEKD::tell_energy_of_free_atoms() {
   if (!settings_.relative_energy) return;
   double energy = 0.0;

@@ -1,6 +1,6 @@
 // pair_style ekd: molecular dynamics with an exported student. See docs/pair_ekd.md.
 
-// Where the style is compiled into LAMMPS, its table of styles comes from this.
+// Used by LAMMPS to register the style if it is compiled into LAMMPS.
 #ifdef PAIR_CLASS
 // clang-format off
 PairStyle(ekd,PairEKD);
@@ -26,7 +26,7 @@ PairStyle(ekd,PairEKD);
 
 namespace LAMMPS_NS {
 
-// ekd/kk, for the package KOKKOS, is derived from it: see pair_ekd_kokkos.h.
+// Base class of ekd/kk for the package KOKKOS, see pair_ekd_kokkos.h.
 class PairEKD : public Pair, protected ekd::GhostExchange {
  public:
   explicit PairEKD(class LAMMPS*);
@@ -53,7 +53,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   void unpack_reverse_comm(int, int*, double*) override;
 
  protected:
-  // What a ghost returns to its owner with newton off: force (3), virial (6), centroid virial (9).
+  // Columns sent from ghosts to owners with newton off: force (3), virial (6), centroid virial (9).
   static constexpr int kVirialColumn = 3;
   static constexpr int kCentroidColumn = 9;
   static constexpr int kGhostRow = 18;
@@ -67,14 +67,14 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   // The keywords of pair_style.
   struct Settings {
     std::string device = "cpu";       // or a torch device
-    std::string precision = "model";  // "single", "double", or that of the file
-    int block = 0;                    // atoms evaluated at a time, 0: as many as there is room for
+    std::string precision = "model";  // "single", "double", or precision of the file
+    int block = 0;                    // atoms evaluated at once, 0: limited only by memory
     bool self_test = true;
     bool wide_ghosts = false;     // evaluate ghosts here instead of exchanging features
-    bool relative_energy = true;  // to free atoms
-    int committee_every = 1;      // steps between evaluations of the spread; 0: on request only
-    std::string sha256;           // that the model file must have; empty: any
-    double force_max = 1000.0;    // eV/Å, of an atom in a run; 0: any that is finite
+    bool relative_energy = true;  // energies relative to free atoms
+    int committee_every = 1;      // steps between evaluations of the spread; 0: only on request
+    std::string sha256;           // required SHA-256 of the model file; empty: any
+    double force_max = 1000.0;    // eV/Å, largest force on an atom in a run; 0: any finite force
   };
 
   void allocate();
@@ -116,7 +116,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   [[noreturn]] void report_overlap(int i, int j, double distance);
   [[noreturn]] void report_energy(int i);
 
-  // What is watched, see pair_ekd_checks.cpp.
+  // Checks during a run, see pair_ekd_checks.cpp.
   std::string name_of(int i) const;
   bool has_position(int i) const;
   double distance_of(int i, int j) const;
@@ -141,8 +141,7 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   void tell_of_memory();
 
   Settings settings_;
-  // False after a command that failed. Nothing has changed then, but no run may follow as if it
-  // had.
+  // False after a command that failed. Such a command changes nothing, but a run is then refused.
   bool settings_are_known_ = false;
   bool coefficients_are_known_ = false;
   std::string path_;
@@ -151,54 +150,54 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   std::vector<double> free_atom_energies_;     // [n_species] eV
   std::vector<std::int64_t> species_of_type_;  // [ntypes + 1]; -1: another pair style's type
   double cutoff_ = 0.0;                        // Å
-  double energy_unit_ = 1.0;                   // eV in units of this run
-  // What is taken off the energy of an atom of each type: [ntypes + 1], units of this run.
+  double energy_unit_ = 1.0;                   // 1 eV in units of this run
+  // Energy subtracted for an atom of each type: [ntypes + 1], units of this run.
   std::vector<double> energy_zero_;
-  std::int64_t told_block_ = 0;  // since memory has run out, as the log has it
-  double told_energy_;           // of free atoms, as the log has it; NaN: it has not
+  std::int64_t told_block_ = 0;  // reduced block that was logged, after memory has run out
+  double told_energy_;           // energy of free atoms that was logged; NaN: none
 
-  ekd::Neighborhood atoms_;           // kept between steps: its memory is reused
-  ekd::Evaluation result_;            // of the last step, for the same reason
-  std::vector<std::int64_t> owners_;  // [n_all] atom in whose place a ghost stands, or itself
+  ekd::Neighborhood atoms_;           // kept between steps to reuse its memory
+  ekd::Evaluation result_;            // of the last step, kept for the same reason
+  std::vector<std::int64_t> owners_;  // [n_all] atom that a ghost is an image of, or itself
   bool owners_known_ = false;
-  // Where the model runs on a device; there when it was first needed.
+  // For models on a device; created when it is first needed.
   std::unique_ptr<ekd::HostRowsEvaluator> on_device_;
-  bool lists_are_there_ = false;             // those of LAMMPS
-  const ekd::HostResults* found_ = nullptr;  // of the last step there
-  std::vector<double> ghost_rows_;           // forces and virials on their way home, newton off
-  // The spread of a committee: the last one that was evaluated, and whether it is of these atoms.
+  bool lists_are_there_ = false;             // whether LAMMPS's lists are on the device
+  const ekd::HostResults* found_ = nullptr;  // results of the last step on the device
+  std::vector<double> ghost_rows_;           // forces and virials sent to owners, newton off
+  // The spread of a committee: the last evaluation, and whether it is for the current atoms.
   ekd::CommitteeSpread spread_;
   std::vector<double> forces_std_;  // [nlocal], units of this run
   bool spread_exists_ = false;
   bool spread_is_current_ = false;
-  int forces_std_flag_ = 0;  // set by fix pair on the steps whose spread it wants
-  // The uncertainty that students have learned from their teachers, likewise.
+  int forces_std_flag_ = 0;  // set by fix pair on steps where it needs the spread
+  // The uncertainty predicted by students, likewise.
   std::vector<double> uncertainty_;  // [nlocal], units of this run
   bool uncertainty_is_current_ = false;
   int uncertainty_flag_ = 0;
-  // For compute pair, see set_up: of the spread three values, of the uncertainty two.
+  // For compute pair, see set_up: three values of the spread, two of the uncertainty.
   std::array<double, 5> values_;
   static constexpr int kSpreadValues = 3;
   static constexpr int kUncertaintyValues = 2;
 
   // Pairs of atoms that are closer than in the training data.
   struct FirstClose {
-    std::int64_t step = -1;  // it has not happened
+    std::int64_t step = -1;  // -1: has not occurred
     std::int64_t tags[2] = {0, 0};
     double distance = 0.0;  // Å
   };
   ekd::CloseCounter close_;
-  std::vector<FirstClose> first_close_;  // of each pair of elements
-  std::vector<bool> told_close_;         // likewise
+  std::vector<FirstClose> first_close_;  // for each pair of elements
+  std::vector<bool> told_close_;         // for each pair of elements: whether reported
   bool told_unseen_pairs_ = false;
-  bool present_is_known_ = false;  // which elements there are on this rank
-  bool is_watching_ = false;       // in this evaluation
-  std::int64_t n_watched_ = 0;     // evaluations
-  std::vector<int> candidates_;    // of one atom: places of its neighbors within reach
+  bool present_is_known_ = false;  // whether the elements on this rank are known
+  bool is_watching_ = false;       // whether pairs are checked in this evaluation
+  std::int64_t n_watched_ = 0;     // number of checked evaluations
+  std::vector<int> candidates_;    // of one atom: indices of neighbors within reach
 
-  ekd::AtomRows rows_{static_cast<double*>(nullptr), 0};  // what is being exchanged
-  std::size_t row_bytes_ = 0;                             // of an atom
-  int room_ = 0;                                          // for it in a buffer, in doubles
+  ekd::AtomRows rows_{static_cast<double*>(nullptr), 0};  // rows being exchanged
+  std::size_t row_bytes_ = 0;                             // size of a row
+  int room_ = 0;                                          // size of a row in a buffer, in doubles
 };
 
 }  // namespace LAMMPS_NS

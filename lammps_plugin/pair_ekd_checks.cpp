@@ -1,5 +1,5 @@
-// What pair_style ekd watches while it runs: pairs that LAMMPS leaves out, forces that are not
-// finite or explode, and atoms that come closer to each other than in the training data.
+// Checks of pair_style ekd during a run: pairs that LAMMPS leaves out, forces that are too large or
+// not finite, and atoms that are closer to each other than in the training data.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -27,11 +27,11 @@ constexpr int kRun = 1;  // update->whichflag: dynamics, not a minimization
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 }  // namespace
 
-// ---- the pairs that LAMMPS gives -----------------------------------------------------------
+// ---- the pairs from LAMMPS -----------------------------------------------------------------
 
-// The lists are new: whether LAMMPS has left out pairs that the model needs.
+// Checks new lists for pairs that the model needs but LAMMPS has left out.
 void PairEKD::check_pairs_are_complete() {
-  // Exclusions may have come with fixes (fix gcmc), after init_style.
+  // Fixes (fix gcmc) may have added exclusions after init_style.
   if (settings_.wide_ghosts && (neighbor->exclude != 0 || neighbor->includegroup != 0))
     error->all(
         FLERR,
@@ -39,18 +39,18 @@ void PairEKD::check_pairs_are_complete() {
             "pair_style ekd ghosts wide finds its own neighbors and cannot apply neigh_modify {}, "
             "which this input or one of its fixes uses; use ghosts staged [EKD-PAIR-013]",
             neighbor->exclude != 0 ? "exclude" : "include"));
-  // With wide ghosts the pairs come from a list of our own, which removes none.
+  // With wide ghosts, the pairs come from our own list, which removes none.
   if (atom->molecular != Atom::ATOMIC && !settings_.wide_ghosts) check_special_pairs();
 }
 
 // LAMMPS removes pairs of bonded atoms if both their factors are zero, unless a kspace style needs
-// these pairs. That is an error only if both atoms of such a pair belong to the model. Collective,
-// so that one message names the pair with the smallest tag, whatever rank owns it.
+// these pairs. This is an error only if both atoms of such a pair belong to the model. Collective,
+// so that one message reports the pair with the smallest tag, on any rank.
 void PairEKD::check_special_pairs() {
   const int* const flag = neighbor->special_flag;
   if (flag[1] != 0 && flag[2] != 0 && flag[3] != 0) return;
   constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
-  std::int64_t first = kNone, partner = 0;  // tags; of molecule templates the partner stays 0
+  std::int64_t first = kNone, partner = 0;  // tags; the partner is 0 for molecule templates
   for (int i = 0; i < atom->nlocal; ++i) {
     if (species_of_type_[atom->type[i]] < 0 || atom->tag[i] >= first) continue;
     if (atom->molecular == Atom::TEMPLATE) {
@@ -111,7 +111,7 @@ double PairEKD::distance_of(int i, int j) const {
   return std::sqrt(squared);
 }
 
-// Every pair of LAMMPS's list whose atoms the model knows. For messages, not for speed.
+// Calls act for every pair of LAMMPS's list with atoms of the model. Slow; only for messages.
 void PairEKD::each_listed_pair(const std::function<void(int, int)>& act) {
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
@@ -123,9 +123,9 @@ void PairEKD::each_listed_pair(const std::function<void(int, int)>& act) {
   }
 }
 
-// Whether LAMMPS may be asking for the energy of a configuration that is not part of the run. Fixes
-// that try one (gcmc, widom, atom/swap, ...) do so while they, and no others, have reneighboring
-// due at this very step.
+// Whether this may be a trial configuration that is not part of the run. Fixes with trial moves
+// (gcmc, widom, atom/swap, ...) evaluate them in steps for which they, and no others, have
+// scheduled reneighboring.
 bool PairEKD::is_trial() const {
   for (int k = 0; k < modify->nfix; ++k) {
     const Fix* const fix = modify->fix[k];
@@ -136,19 +136,19 @@ bool PairEKD::is_trial() const {
 
 // ---- forces ---------------------------------------------------------------------------------
 
-// Nobody follows the forces of a trial. A minimization may start from any forces, and lowers them.
+// Forces of a trial are not used. A minimization may start from any forces, and reduces them.
 double PairEKD::largest_sound_force() const {
   const bool is_limited = settings_.force_max > 0.0 && update->whichflag == kRun && !is_trial();
   return is_limited ? energy_unit_ * settings_.force_max : DBL_MAX;
 }
 
-// The virial is finite where the forces are: both are sums of the same terms.
+// The virial is finite if the forces are, because both are sums of the same terms.
 void PairEKD::check_results() {
   const double limit = largest_sound_force();
   if (has_unsound_forces(limit)) report_forces(limit);
 }
 
-// Of all styles, as far as they have been added up.
+// Checks forces of all styles that have been summed so far.
 bool PairEKD::has_unsound_forces(double limit) {
   const int n_all = atom->nlocal + atom->nghost;
   if (n_all == 0) return false;
@@ -157,7 +157,7 @@ bool PairEKD::has_unsound_forces(double limit) {
   const double* const f = atom->f[0];
   const double* const x = atom->x[0];
   int n_unsound = 0;
-  // Written so that what is no number is not sound.
+  // The condition treats NaN as unsound.
   for (int i = 0; i < n; ++i)
     n_unsound += static_cast<int>(
         !(f[3 * i] * f[3 * i] + f[3 * i + 1] * f[3 * i + 1] + f[3 * i + 2] * f[3 * i + 2] <= most));
@@ -166,7 +166,7 @@ bool PairEKD::has_unsound_forces(double limit) {
   return n_unsound > 0;
 }
 
-// The forces of this style alone, [n_all, 3] in units of the run.
+// The forces of this style only, [n_all, 3] in units of the run.
 std::vector<double> PairEKD::own_forces() {
   std::vector<double> own(3 * static_cast<std::size_t>(atom->nlocal + atom->nghost), 0.0);
   if (is_on_device()) {
@@ -183,7 +183,7 @@ std::vector<double> PairEKD::own_forces() {
   return own;
 }
 
-// Ends the run if the forces that are unsound are ours.
+// Ends the run if the unsound forces come from this style.
 void PairEKD::report_forces(double limit) {
   const int n_all = atom->nlocal + atom->nghost;
   for (int i = 0; i < atom->nlocal; ++i)
@@ -193,7 +193,7 @@ void PairEKD::report_forces(double limit) {
                              "{}; look for what moves it: a fix, or velocities [EKD-PAIR-027]",
                              name_of(i), update->ntimestep));
   std::vector<double> own = own_forces();
-  // Images of an atom belong to it; those of atoms of other ranks go by what is known here.
+  // Forces on images are added to their atom; for atoms of other ranks, only local data are used.
   if (atom->tag_enable) {
     std::unordered_map<tagint, int> first;
     for (int i = 0; i < n_all; ++i) {
@@ -215,7 +215,7 @@ void PairEKD::report_forces(double limit) {
     worst = i;
     largest = size;
   }
-  if (worst < 0) return;  // another style's
+  if (worst < 0) return;  // forces of another style
   if (std::isinf(largest))
     error->one(
         FLERR,
@@ -251,7 +251,7 @@ std::string PairEKD::closest_contact(int atom_index) {
                      closest);
 }
 
-// Of all atoms: a device does not say which it is about.
+// For all atoms, because a device does not report the atom.
 std::string PairEKD::closest_contact() {
   int first = -1, second = -1;
   double closest = kInfinity;
@@ -278,7 +278,7 @@ void PairEKD::report_energy(int i) {
 
 // ---- distances ------------------------------------------------------------------------------
 
-// Once for each model: pairs of elements that it has never seen.
+// Reports pairs of elements that are not in the training data, once per model.
 void PairEKD::tell_unseen_pairs() {
   if (told_unseen_pairs_ || !close_.is_on()) return;
   told_unseen_pairs_ = true;
@@ -299,7 +299,7 @@ void PairEKD::tell_unseen_pairs() {
                                path_, pairs, metadata.cutoff));
 }
 
-// Whether this evaluation counts; lets the counter know what there is.
+// Decides whether pairs are checked in this evaluation, and sets the elements that are present.
 void PairEKD::begin_watching() {
   is_watching_ = close_.is_on() && !is_trial();
   if (!is_watching_) return;
@@ -315,7 +315,7 @@ void PairEKD::begin_watching() {
   }
 }
 
-// A pair of an owned atom i and any j that is within the reach of i.
+// Checks a pair of an owned atom i and any j within the reach of i.
 void PairEKD::watch(int i, int j, double squared) {
   const std::int64_t a = species_of_type_[atom->type[i]];
   const std::int64_t b = species_of_type_[atom->type[j]];
@@ -325,7 +325,7 @@ void PairEKD::watch(int i, int j, double squared) {
   first = {update->ntimestep, {atom->tag[i], atom->tag[j]}, std::sqrt(squared)};
 }
 
-// From LAMMPS's list, where the model makes no other: on a device, and with wide ghosts.
+// Checks the pairs of LAMMPS's list, on a device and with wide ghosts.
 void PairEKD::watch_list() {
   const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
   for (int ii = 0; ii < list->inum; ++ii) {
@@ -345,7 +345,7 @@ void PairEKD::watch_list() {
   }
 }
 
-// One warning for each pair of elements, the first time that it is too close. Collective.
+// Warns once per pair of elements when it is first too close. Collective.
 void PairEKD::tell_close_pairs() {
   int is_new = 0;
   for (std::size_t row = 0; row < first_close_.size(); ++row)
@@ -420,7 +420,7 @@ void PairEKD::finish() {
     for (int j = i; j < n; ++j) {
       if (!present[i] || !present[j]) continue;
       const auto row = close_.row(i, j), other = close_.row(j, i);
-      // Both atoms of a pair have it.
+      // Pairs are counted for both atoms.
       const std::int64_t count = (i == j ? counts[row] : counts[row] + counts[other]) / 2;
       const double found = std::min(closest[row], closest[other]);
       const double known = metadata.training_distances[row];

@@ -1,5 +1,5 @@
-// A step of pair_style ekd on an accelerator: lists go there when LAMMPS has made them, positions
-// on every step, and forces come back.
+// A step of pair_style ekd on an accelerator: new lists and the positions of every step are copied
+// to the device, and forces are copied back.
 #include <algorithm>
 #include <cmath>
 
@@ -18,8 +18,7 @@ namespace {
 constexpr int kGroupAll = 1;  // bit of the group with all atoms
 }
 
-// Ghosts that are evaluated here have pairs that LAMMPS has not: those go the other way, as arrays
-// of pairs.
+// With wide ghosts, pairs are not in LAMMPS's lists; they are passed as arrays of pairs instead.
 bool PairEKD::is_on_device() const {
   return !settings_.wide_ghosts && !model_->on_device().empty();
 }
@@ -60,7 +59,7 @@ void PairEKD::compute_on_device() {
   }
   const std::size_t n_all = atom->nlocal + atom->nghost;
   atoms_.n_owned = atom->nlocal;
-  atoms_.offsets.clear();  // the pairs are not known here
+  atoms_.offsets.clear();  // there are no pairs on the host
   std::function<void(const ekd::HostResults&)> each_member;
   if (spread_is_current_) {
     spread_.begin(n_all, static_cast<int>(model_->metadata().n_members));
@@ -86,11 +85,11 @@ void PairEKD::compute_on_device() {
   if (uncertainty_is_current_) tally_uncertainty(found.uncertainty.data());
 }
 
-// As tally_forces, of what the device has added up.
+// Like tally_forces, for results of the device.
 void PairEKD::tally_results(const ekd::HostResults& found) {
   const int n_local = atom->nlocal;
   const int n_all = n_local + atom->nghost;
-  // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
+  // With newton on, LAMMPS returns forces on ghosts to their owners; with newton off, we do.
   const bool own_rows = force->newton_pair == 0;
   const int n = own_rows ? n_local : n_all;
   for (int i = 0; i < n; ++i) {

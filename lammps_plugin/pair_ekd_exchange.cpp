@@ -1,4 +1,4 @@
-// Numbers of atoms on their way to the ghosts of these atoms, and back.
+// Communication of per-atom data to ghosts and back.
 #include <cstring>
 
 #include "comm.h"
@@ -11,7 +11,7 @@ namespace {
 template <class T>
 void add_row(T* row, const double* buffer, int width) {
   for (int w = 0; w < width; ++w) {
-    T number;  // the buffer holds what the row does, whatever its own type
+    T number;  // the buffer contains bytes of the row, independent of its own type
     std::memcpy(&number, reinterpret_cast<const char*>(buffer) + w * sizeof(T), sizeof(T));
     row[w] += number;
   }
@@ -29,7 +29,7 @@ void PairEKD::add_from_ghosts(ekd::AtomRows rows) {
   comm->reverse_comm(this, room_);
 }
 
-// A buffer of LAMMPS counts in double: two floats take the place of one.
+// Sizes of LAMMPS buffers are in units of double: two floats fit into one.
 void PairEKD::send(const ekd::AtomRows& rows) {
   rows_ = rows;
   row_bytes_ = rows.width * (rows.is_single ? sizeof(float) : sizeof(double));

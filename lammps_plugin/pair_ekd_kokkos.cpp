@@ -32,13 +32,13 @@ PairEKDKokkos<DeviceType>::PairEKDKokkos(LAMMPS* lmp) : PairEKD(lmp) {
   reverse_comm_device = 1;
   atomKK = static_cast<AtomKokkos*>(atom);
   execution_space = ExecutionSpaceFromDevice<DeviceType>::space;
-  // compute() says itself what it reads and writes, which depends on the step.
+  // compute() declares itself what it reads and writes, which depends on the step.
   datamask_read = EMPTY_MASK;
   datamask_modify = EMPTY_MASK;
 }
 
-// The device that KOKKOS computes on. On the host the kernels of accelerators are run by the
-// processor: the positions stay where they are, whatever the device.
+// The device of KOKKOS. On the host, the device kernels are run by the CPU, so positions need not
+// be copied.
 template <class DeviceType>
 std::string PairEKDKokkos<DeviceType>::device_of(const Settings&) const {
   if constexpr (kk::kIsHost<DeviceType>) return "emulated";
@@ -87,7 +87,7 @@ void PairEKDKokkos<DeviceType>::compute(int eflag, int vflag) {
     PairEKD::compute(eflag, vflag);
     return;
   }
-  // Ghosts that are evaluated here have pairs that LAMMPS has not: those are found on the host.
+  // With wide ghosts, pairs are not in LAMMPS's lists; they are found on the host.
   auto& atoms = static_cast<NeighListKokkos<DeviceType>*>(list)->k_ilist;
   atoms.sync_host();
   const ekd::TemporaryValue ilist(list->ilist, atoms.view_host().data());
@@ -111,8 +111,8 @@ void PairEKDKokkos<DeviceType>::compute_on_device() {
   ekd::DeviceResults results;
   results.scale = energy_unit_ / n_members;
   results.energies = energies_.reserve_cleared(n_owned);
-  // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do, and it
-  // must not be among the forces of LAMMPS.
+  // With newton on, LAMMPS returns forces on ghosts to their owners; with newton off, we do, and
+  // they must not be in the force array of LAMMPS.
   const auto f = atomKK->k_f.template view<DeviceType>();
   double* forces = nullptr;
   if constexpr (std::is_same_v<typename decltype(f)::non_const_value_type, double>)
@@ -139,7 +139,7 @@ void PairEKDKokkos<DeviceType>::compute_on_device() {
   }
 }
 
-// All members; where the spread is asked for, one is told from the other.
+// Evaluates all members, separately if the spread is requested.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::evaluate(const ekd::DeviceAtoms& atoms,
                                          ekd::DeviceResults results) {
@@ -152,7 +152,7 @@ void PairEKDKokkos<DeviceType>::evaluate(const ekd::DeviceAtoms& atoms,
       results.energies = member_energies_.reserve_cleared(atoms.n_owned);
       results.forces = member_forces_.reserve_cleared(n_forces);
     }
-    Kokkos::fence("ekd: atoms and neighbors");  // the model has a stream of its own
+    Kokkos::fence("ekd: atoms and neighbors");  // the model uses its own stream
     member->evaluate_rows(atoms, exchange, results);
     if (spread_is_current_) {
       tell_spread(1.0 / results.scale);
@@ -175,7 +175,7 @@ void PairEKDKokkos<DeviceType>::tell_spread(double scale) {
   spread_.add(sum_of_energies(host_energies_.data()), host_forces_.data());
 }
 
-// ---- what the model gets --------------------------------------------------------------------
+// ---- input of the model ----------------------------------------------------------------------
 
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::set_type_tables() {
@@ -207,13 +207,13 @@ ekd::DeviceAtoms PairEKDKokkos<DeviceType>::gather_atoms() {
     atoms.positions = positions;
   }
   const int* const types = atomKK->k_type.template view<DeviceType>().data();
-  // Anew in every step: some fixes change types between two lists.
+  // In every step, because some fixes change types between two lists.
   int* const species = species_.reserve(n_all);
   kk::set_species<DeviceType>(n_all, types, species_of_type_there_.data(), species);
   atoms.species = species;
 
   const auto& rows = *static_cast<const NeighListKokkos<DeviceType>*>(list);
-  // Fixes that try a deletion (fix gcmc) take the atoms out of group all; see gather_pairs.
+  // Fixes with trial deletions (fix gcmc) remove the atoms from group all; see gather_pairs.
   const int* const mask =
       neighbor->exclude != 0 ? atomKK->k_mask.template view<DeviceType>().data() : nullptr;
   int* const counts = counts_.reserve_cleared(n_local);
@@ -231,7 +231,7 @@ ekd::DeviceAtoms PairEKDKokkos<DeviceType>::gather_atoms() {
   return atoms;
 }
 
-// As find_owners.
+// Like find_owners.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::find_owners_on_device() {
   if (neighbor->ago != 0 && owners_known_) return;
@@ -243,7 +243,7 @@ void PairEKDKokkos<DeviceType>::find_owners_on_device() {
   kk::set_owners<DeviceType>(n_all, comm->me, names, owners_there_.reserve(n_all));
 }
 
-// On the host, which then has positions, types and tags too.
+// On the host, after copying positions, types and tags.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::each_listed_pair(const std::function<void(int, int)>& act) {
   atomKK->sync(Host, X_MASK | TYPE_MASK | TAG_MASK);
@@ -264,8 +264,8 @@ void PairEKDKokkos<DeviceType>::each_listed_pair(const std::function<void(int, i
   }
 }
 
-// Counted where the list is. Which atoms came too close is looked for on the host, when a pair of
-// elements does so for the first time.
+// Counts where the list is stored. The atoms are searched on the host when a pair of elements is
+// too close for the first time.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::watch_list() {
   if (!is_on_device()) {
@@ -310,7 +310,7 @@ void PairEKDKokkos<DeviceType>::watch_list() {
   close_.counts() = counted;
 }
 
-// ---- what LAMMPS gets -----------------------------------------------------------------------
+// ---- output to LAMMPS ------------------------------------------------------------------------
 
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::tally_energies_on_device(const double* energies) {
@@ -341,7 +341,7 @@ bool PairEKDKokkos<DeviceType>::has_unsound_forces(double limit) {
          0;
 }
 
-// Of all styles: here they are added up together.
+// Forces of all styles, which are summed in one array here.
 template <class DeviceType>
 std::vector<double> PairEKDKokkos<DeviceType>::own_forces() {
   atomKK->sync(Host, X_MASK | F_MASK | TYPE_MASK | TAG_MASK);
@@ -367,7 +367,7 @@ void PairEKDKokkos<DeviceType>::tally_virial(const double* found) {
   for (int c = 0; c < 6; ++c) virial[c] += here[c];
 }
 
-// LAMMPS reads these on the host, of every pair style.
+// LAMMPS reads these on the host for every pair style.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::tally_atomic_virials(double* virials, int width, double** to) {
   const bool bring_home = force->newton_pair == 0;

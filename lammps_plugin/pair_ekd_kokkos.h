@@ -1,7 +1,7 @@
-// pair_style ekd/kk: ekd where the atoms lie in the memory of the package KOKKOS. It has no
-// settings of its own. See docs/pair_ekd.md.
+// pair_style ekd/kk: pair_style ekd with atoms in the memory of the package KOKKOS. It has no
+// additional settings. See docs/pair_ekd.md.
 
-// Where the style is compiled into LAMMPS, its table of styles comes from this.
+// Used by LAMMPS to register the style if it is compiled into LAMMPS.
 #ifdef PAIR_CLASS
 // clang-format off
 PairStyle(ekd/kk,PairEKDKokkos<LMPDeviceType>);
@@ -25,7 +25,7 @@ PairStyle(ekd/kk/host,PairEKDKokkos<LMPHostType>);
 
 namespace LAMMPS_NS {
 
-// The buffer of a message, whose name differs between versions of LAMMPS.
+// The type of a communication buffer, whose name differs between versions of LAMMPS.
 template <class Base, class List, class Buffer>
 Buffer buffer_of(int (Base::*)(int, List, Buffer&, int, int*));
 using CommBufferKokkos = decltype(buffer_of(&KokkosBase::pack_forward_comm_kokkos));
@@ -47,7 +47,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   int pack_reverse_comm_kokkos(int, int, CommBufferKokkos&) override;
   void unpack_reverse_comm_kokkos(int, DAT::tdual_int_1d, CommBufferKokkos&) override;
 
-  // Where LAMMPS communicates by way of the host: with comm_style tiled, with 'package kokkos
+  // Used if LAMMPS communicates through the host: with comm_style tiled, with 'package kokkos
   // comm/pair/forward host', and in ekd/kk/host.
   int pack_forward_comm(int, int*, double*, int, int*) override;
   void unpack_forward_comm(int, int, double*) override;
@@ -58,7 +58,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   template <class T>
   using Array = ekd::kokkos::Array<T, DeviceType>;
 
-  // What the model calls to exchange rows.
+  // Called by the model to exchange rows.
   class Exchange final : public ekd::DeviceExchange {
    public:
     explicit Exchange(PairEKDKokkos& pair) : pair_(pair) {}
@@ -78,7 +78,7 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   bool has_unsound_forces(double limit) override;
   std::vector<double> own_forces() override;
   void watch_list() override;
-  // Rows in the memory of the host: what a committee has found.
+  // Rows in host memory: results of a committee.
   void copy_to_ghosts(ekd::AtomRows rows) override;
   void add_from_ghosts(ekd::AtomRows rows) override;
 
@@ -97,27 +97,27 @@ class PairEKDKokkos : public PairEKD, public KokkosBase {
   void tally_virial(const double* virial);
   void tally_atomic_virials(double* virials, int width, double** to);
 
-  // By atom type: [ntypes + 1], and what they were copied from.
+  // By atom type: [ntypes + 1], with the host arrays that they were copied from.
   std::vector<int> host_species_of_type_;
   std::vector<double> host_zero_of_type_;
   Array<int> species_of_type_there_;
   Array<double> zero_of_type_;
 
-  // Of close pairs, by pairs of elements; see CloseCounter.
+  // Tables of close pairs by pair of elements; see CloseCounter.
   Array<double> limits_there_, closest_there_, reach_there_;
   Array<int> close_counts_there_;
 
-  Array<double> positions_;  // where LAMMPS has others than double
+  Array<double> positions_;  // if LAMMPS does not use double
   Array<int> species_, counts_, owners_there_;
-  Array<double> names_there_;  // of owners, on their way to ghosts
+  Array<double> names_there_;  // identity of owners, sent to ghosts
   Array<double> energies_, forces_, virial_, atomic_virials_, centroid_virials_, uncertainty_there_;
-  Array<double> atomic_energies_;                  // as LAMMPS counts them
-  Array<double> member_energies_, member_forces_;  // of one member, where the spread is asked for
+  Array<double> atomic_energies_;                  // in the convention of LAMMPS
+  Array<double> member_energies_, member_forces_;  // of one member, if the spread is requested
   std::vector<double> host_energies_, host_forces_, host_virials_;
 
-  // What is being exchanged, if it is in the memory of KOKKOS; see PairEKD::send.
+  // Rows being exchanged, if they are in the memory of KOKKOS; see PairEKD::send.
   void* rows_there_ = nullptr;
-  bool host_has_rows_ = false;  // a copy, which counts
+  bool host_has_rows_ = false;  // whether the valid copy is on the host
   std::vector<char> host_rows_;
 };
 

@@ -1,4 +1,4 @@
-// Numbers of atoms on their way to the ghosts of these atoms, and back, on the device.
+// Communication of per-atom data to ghosts and back, on the device.
 #include "atom_kokkos.h"
 #include "atom_masks.h"
 #include "comm.h"
@@ -20,9 +20,9 @@ void PairEKDKokkos<DeviceType>::exchange(Direction direction, void* rows, std::i
   host_has_rows_ = false;
   {
     constexpr bool is_default = std::is_same_v<DeviceType, LMPDeviceType>;
-    // By this LAMMPS decides how to send.
+    // LAMMPS uses this to select the communication path.
     const ekd::TemporaryValue where(execution_space, is_default ? Device : Host);
-    Kokkos::fence("ekd: rows to exchange");  // the model has a stream of its own
+    Kokkos::fence("ekd: rows to exchange");  // the model uses its own stream
     if (direction == Direction::kToGhosts)
       comm->forward_comm(this, room_);
     else
@@ -34,7 +34,7 @@ void PairEKDKokkos<DeviceType>::exchange(Direction direction, void* rows, std::i
   Kokkos::fence("ekd: rows that have been exchanged");
 }
 
-// LAMMPS is about to pack or unpack them there.
+// Copies rows to the host before LAMMPS packs or unpacks them there.
 template <class DeviceType>
 void PairEKDKokkos<DeviceType>::show_rows_to_host() {
   if (rows_there_ == nullptr || host_has_rows_) return;
@@ -58,7 +58,7 @@ void PairEKDKokkos<DeviceType>::add_from_ghosts(ekd::AtomRows rows) {
   PairEKD::add_from_ghosts(rows);
 }
 
-// Between the rows of a buffer, in T.
+// Stride of the rows of a buffer, in units of T.
 template <class DeviceType>
 template <class T>
 int PairEKDKokkos<DeviceType>::stride() const {
@@ -67,7 +67,7 @@ int PairEKDKokkos<DeviceType>::stride() const {
 
 namespace {
 
-// Calls `step` with the rows and the buffer as what they hold.
+// Calls `step` with the rows and the buffer cast to the type of the rows.
 template <class Step>
 void with_type(const ekd::AtomRows& rows, double* buffer, const Step& step) {
   if (rows.is_single)

@@ -1,4 +1,4 @@
-// What pair_style ekd offers to compute pair and fix pair beside the energy: the spread of a
+// Output of pair_style ekd for compute pair and fix pair in addition to the energy: the spread of a
 // committee and the uncertainty.
 #include <algorithm>
 #include <cstring>
@@ -20,8 +20,8 @@ void* PairEKD::extract(const char* name, int& dimension) {
   return nullptr;
 }
 
-// For fix pair, which asks once when it is defined, for the number of columns, and then for the
-// values at its steps.
+// For fix pair, which requests the number of columns when it is defined, and the values at its
+// steps.
 void* PairEKD::extract_peratom(const char* name, int& columns) {
   columns = 0;
   const bool uncertainty = std::strcmp(name, "uncertainty") == 0;
@@ -60,8 +60,8 @@ void* PairEKD::extract_peratom(const char* name, int& columns) {
 
 bool PairEKD::is_committee() const { return model_ && model_->metadata().n_members > 1; }
 
-// On the steps that the keyword names, on those for which fix pair asks, and at the start, so that
-// there is always something to show.
+// At the steps given by the keyword, when requested by fix pair, and at the start, so that output
+// always has values.
 bool PairEKD::spread_is_due() const {
   if (!is_committee()) return false;
   if (forces_std_flag_) return true;
@@ -76,21 +76,21 @@ double PairEKD::sum_of_energies(const double* atomic_energies) const {
   return sum;
 }
 
-// Spread of the force on every atom; for compute pair its maximum, its mean over the atoms that
-// the model knows, and the spread of the energy.
+// Spread of the force on every atom; for compute pair, its maximum, its mean over the atoms of the
+// model, and the spread of the energy.
 void PairEKD::tally_spread() {
-  // What ghosts feel belongs to their owners.
+  // Forces on ghosts are added to their owners.
   if (shows_ghosts()) add_from_ghosts({spread_.forces().data(), spread_.width()});
   std::vector<double>& energies = spread_.energies();
   MPI_Allreduce(MPI_IN_PLACE, energies.data(), static_cast<int>(energies.size()), MPI_DOUBLE,
                 MPI_SUM, world);
 
-  forces_std_.assign(std::max(1, atom->nlocal), 0.0);  // never empty: its address is asked for
+  forces_std_.assign(std::max(1, atom->nlocal), 0.0);  // never empty: its address is used
   for (int i = 0; i < atom->nlocal; ++i)
     if (species_of_type_[atom->type[i]] >= 0) forces_std_[i] = energy_unit_ * spread_.forces_std(i);
   const auto [largest, mean] = largest_and_mean(forces_std_);
   const double energy_std = energy_unit_ * spread_.energy_std();
-  // compute pair adds up what the ranks have.
+  // compute pair sums the values of all ranks.
   const double share = comm->me == 0 ? 1.0 : 0.0;
   values_[0] = share * largest;
   values_[1] = share * mean;
@@ -98,7 +98,7 @@ void PairEKD::tally_spread() {
   spread_exists_ = true;
 }
 
-// Over all atoms that the model knows, of all ranks.
+// Over all atoms of the model on all ranks.
 std::array<double, 2> PairEKD::largest_and_mean(const std::vector<double>& of_atoms) const {
   double largest = 0.0;
   double sum_and_count[2] = {0.0, 0.0};
@@ -113,12 +113,12 @@ std::array<double, 2> PairEKD::largest_and_mean(const std::vector<double>& of_at
   return {largest, sum_and_count[1] > 0.0 ? sum_and_count[0] / sum_and_count[1] : 0.0};
 }
 
-// ---- the uncertainty that students have learned -----------------------------------------------
+// ---- the uncertainty predicted by students ----------------------------------------------------
 
 bool PairEKD::has_uncertainty() const { return model_ && model_->metadata().uncertainty; }
 
-// Of a component of the force on every atom; for compute pair its maximum and its mean, after the
-// spread if there is one. It is read from the features of owned atoms: nothing to exchange.
+// Uncertainty of a force component on every atom; for compute pair, its maximum and mean, after the
+// spread if there is one. It depends on features of owned atoms, so nothing is exchanged.
 void PairEKD::tally_uncertainty(const double* uncertainty) {
   uncertainty_.assign(std::max(1, atom->nlocal), 0.0);  // never empty, as above
   for (int i = 0; i < atom->nlocal; ++i)

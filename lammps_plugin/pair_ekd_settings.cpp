@@ -12,8 +12,8 @@
 
 using namespace LAMMPS_NS;
 
-// What the keywords say, whether or not there is a model. Changes nothing: a command that fails
-// leaves the style as it was.
+// Parses the keywords, with or without a model. Changes nothing, so that a failed command does not
+// affect the style.
 PairEKD::Settings PairEKD::read_settings(const std::vector<std::string>& words) {
   Settings settings;
   for (std::size_t k = 0; k < words.size(); k += 2) {
@@ -91,7 +91,7 @@ void write_string(FILE* file, const std::string& text) {
 
 }  // namespace
 
-// Read by rank 0, the only one that has the file, and sent to the others.
+// Read by rank 0, which has the file, and broadcast to the others.
 static int read_int(FILE* file, int me, MPI_Comm world, Error* error) {
   int number = 0;
   if (me == 0) utils::sfread(FLERR, &number, sizeof number, 1, file, nullptr, error);
@@ -117,10 +117,10 @@ static std::string read_string(FILE* file, int me, MPI_Comm world, Error* error)
   return read_text(length, file, me, world, error);
 }
 
-static constexpr int kLengthOfBlock = 5;  // of the first word in files without a count
+static constexpr int kLengthOfBlock = 5;  // length of the first word in files without a count
 static constexpr int kMostWords = 64;
 
-// The number of words, then keywords and values; device is chosen anew.
+// Writes the number of words, then keywords and values; the device is not stored.
 void PairEKD::write_restart_settings(FILE* file) {
   std::vector<std::string> words{
       "block",           std::to_string(settings_.block),
@@ -130,7 +130,7 @@ void PairEKD::write_restart_settings(FILE* file) {
       "self_test",       settings_.self_test ? "yes" : "no",
       "energy",          settings_.relative_energy ? "relative" : "total",
       "force_max",       ekd::format("{:.17g}", settings_.force_max)};
-  // Versions without the keyword go on reading the files of those who do not use it.
+  // Without the keyword, older versions can still read the file.
   if (!settings_.sha256.empty()) words.insert(words.end(), {"sha256", settings_.sha256});
   const int n_words = static_cast<int>(words.size());
   fwrite(&n_words, sizeof n_words, 1, file);
@@ -141,7 +141,7 @@ void PairEKD::read_restart_settings(FILE* file) {
   const int count = read_int(file, comm->me, world, error);
   std::vector<std::string> words;
   if (count == kLengthOfBlock) {
-    // Before there was a count, ten words began with "block", and energies were total.
+    // Old format without a count: ten words beginning with "block", and total energies.
     words.push_back(read_text(count, file, comm->me, world, error));
     while (words.size() < 10) words.push_back(read_string(file, comm->me, world, error));
     words.insert(words.end(), {"energy", "total"});
@@ -184,7 +184,7 @@ void PairEKD::read_restart(FILE* file) {
     describe();
     return;
   }
-  // Not the end: a pair_coeff command can name the model.
+  // Not fatal: a pair_coeff command can set the model.
   on_device_.reset();
   model_.reset();
   for (int i = 1; i <= atom->ntypes; ++i)

@@ -1,4 +1,4 @@
-// What a step of pair_style ekd takes from LAMMPS, and what it gives back.
+// A step of pair_style ekd: input from LAMMPS, and output to it.
 #include <algorithm>
 #include <cmath>
 
@@ -21,18 +21,19 @@ namespace {
 constexpr int kGroupAll = 1;  // bit of the group with all atoms
 }
 
-// On one rank every ghost is the image of an atom that is evaluated anyway: a model with several
-// interactions is shown no ghosts, unless it is to evaluate them. To others a ghost is an element.
+// On one rank, every ghost is the image of an atom that is evaluated anyway: models with several
+// interactions get no ghosts, unless they must evaluate them. Models with one interaction need only
+// the elements of ghosts.
 bool PairEKD::shows_ghosts() const {
   return comm->nprocs > 1 || settings_.wide_ghosts || !has_features();
 }
 
-// Whether more than its element has to be known of a neighbour.
+// Whether the model needs more of a neighbor than its element.
 bool PairEKD::has_features() const { return model_->metadata().n_interactions > 1; }
 
-// The model is shown the atom itself in place of a ghost whose owner is on this rank: an image has
-// the features of its owner, and what the image feels its owner feels. Which atom it is changes
-// when LAMMPS makes new ghosts, with its lists.
+// Replaces ghosts with their owner if it is on this rank, because an image has the features of its
+// owner, and forces on it are forces on the owner. Owners change when LAMMPS makes new ghosts, with
+// its lists.
 void PairEKD::find_owners() {
   if (neighbor->ago != 0 && owners_known_) return;
   owners_known_ = true;
@@ -53,12 +54,12 @@ void PairEKD::gather_species() {
   atoms_.n_owned = atom->nlocal;
   atoms_.complete = settings_.wide_ghosts || !shows_ghosts();
   atoms_.species.resize(n_all);
-  // A type without an element takes part in no pair, so its species is never looked at.
+  // Types without an element are in no pair, so their species is never used.
   for (int i = 0; i < n_all; ++i)
     atoms_.species[i] = std::max<std::int64_t>(0, species_of_type_[atom->type[i]]);
 }
 
-// Of the n neighbors of an atom, those that have an element stay. Returns their number.
+// Keeps those of the n neighbors of an atom that have an element. Returns their number.
 std::int64_t PairEKD::drop_unknown(std::int64_t* neighbors, double* vectors, std::int64_t n) const {
   std::int64_t kept = 0;
   for (std::int64_t k = 0; k < n; ++k) {
@@ -70,11 +71,11 @@ std::int64_t PairEKD::drop_unknown(std::int64_t* neighbors, double* vectors, std
   return kept;
 }
 
-// The pairs of owned atoms within the cutoff, ascending by centre.
+// The pairs of owned atoms within the cutoff, sorted by center.
 void PairEKD::gather_pairs() {
   const bool has_owners = has_features();
   if (has_owners) find_owners();
-  std::size_t most = 0;  // one more than there can be: see below
+  std::size_t most = 0;  // upper bound plus one: see below
   for (int ii = 0; ii < list->inum; ++ii) most += list->numneigh[list->ilist[ii]];
   atoms_.reserve_pairs(most + 1);
   const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
@@ -83,7 +84,7 @@ void PairEKD::gather_pairs() {
   const double cut_squared = cutoff_ * cutoff_;
   constexpr double kOverlapSquared = ekd::kOverlapDistance * ekd::kOverlapDistance;
   std::int64_t n = 0;
-  int next = 0;  // atom whose pairs are due
+  int next = 0;  // next atom whose pairs are expected
   atoms_.offsets.resize(atom->nlocal + 1);
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
@@ -92,8 +93,8 @@ void PairEKD::gather_pairs() {
     const int type = atom->type[i];
     if (species_of_type_[type] < 0) continue;
     while (next <= i) atoms_.offsets[next++] = n;
-    // Fixes that try a deletion (fix gcmc) take the atoms out of group all and exclude their pairs
-    // with it. LAMMPS leaves the pairs that these atoms have among themselves.
+    // Fixes with trial deletions (fix gcmc) remove the atoms from group all and exclude their pairs
+    // with it. LAMMPS keeps pairs between these atoms.
     if (neighbor->exclude != 0 && (atom->mask[i] & kGroupAll) == 0) continue;
     const int* const neighbors = list->firstneigh[i];
     const int n_neighbors = list->numneigh[i];
@@ -105,7 +106,7 @@ void PairEKD::gather_pairs() {
         is_watching_ ? std::max(kOverlapSquared, close_.reach_squared(species_of_type_[type]))
                      : kOverlapSquared;
     const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
-    // Locals: the compiler cannot know that what is written below is not the members themselves.
+    // Local copies, because the compiler cannot exclude that the writes below alias the members.
     std::int64_t* const row = atoms_.neighbors.data() + n;
     double* const vectors = atoms_.pair_vectors.data() + 3 * n;
     std::int64_t found = 0;
@@ -114,7 +115,7 @@ void PairEKD::gather_pairs() {
       const double* const xj = x + 3 * static_cast<std::size_t>(j);
       const double rx = xj[0] - xi, ry = xj[1] - yi, rz = xj[2] - zi;
       const double squared = rx * rx + ry * ry + rz * rz;
-      // Written in any case, and kept if it counts: which ones do is hard to predict.
+      // Always written, and kept if within the cutoff, which is hard to predict.
       row[found] = j;
       vectors[3 * found] = rx;
       vectors[3 * found + 1] = ry;
@@ -140,9 +141,9 @@ void PairEKD::gather_pairs() {
   atoms_.n_pairs = n;
 }
 
-// With wide ghosts, LAMMPS's list does not serve: ghosts have no neighbors in it, or, on request,
-// some that ignore what was said about exclusions. Owned atoms and ghosts are a cluster of their
-// own here, in which the outermost ghosts lack neighbors, but are too far away to matter.
+// With wide ghosts, LAMMPS's list cannot be used: ghosts have no neighbors in it, or, on request,
+// neighbors that ignore exclusions. Here, owned atoms and ghosts are treated as a cluster, in which
+// the outermost ghosts lack neighbors but are too far away to matter.
 void PairEKD::gather_pairs_of_ghosts_too() {
   const std::int64_t n_all = atom->nlocal + atom->nghost;
   const std::int64_t offsets[2] = {0, n_all};
@@ -175,7 +176,7 @@ void PairEKD::tally_energies(const double* atomic_energies) {
     const int i = list->ilist[ii];
     const int type = atom->type[i];
     if (species_of_type_[type] < 0) continue;
-    // Without neighbors it is a free atom, whatever is lost in rounding.
+    // Without neighbors, it is a free atom: avoid rounding errors.
     const bool is_free = settings_.relative_energy && !atoms_.offsets.empty() &&
                          atoms_.offsets[i] == atoms_.offsets[i + 1];
     const double energy = is_free ? 0.0 : energy_unit_ * atomic_energies[i] - energy_zero_[type];
@@ -187,14 +188,14 @@ void PairEKD::tally_energies(const double* atomic_energies) {
 
 // With r = r_j - r_i and g = dE/dr:  f_i += g,  f_j -= g,  virial = -r g.
 //
-// Half of a pair's virial goes to each atom. The centroid virial goes to the neighbour alone: it
-// is (r_j - r_i) F_j, where F_j = -g is what the energy of i, which sits at r_i, does to j.
+// Half of the virial of a pair is assigned to each atom. The centroid virial is assigned only to
+// the neighbor: (r_j - r_i) F_j, where F_j = -g is the force on j from the energy of i at r_i.
 // Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 22; Surblys et al., Phys. Rev. E 99, 051301
 // (2019).
 void PairEKD::tally_forces(const double* pair_gradients) {
   const int n_local = atom->nlocal;
   double** f = atom->f;
-  // With newton on, LAMMPS sends home what ghosts have gathered; with newton off, we do.
+  // With newton on, LAMMPS returns forces on ghosts to their owners; with newton off, we do.
   const bool own_rows = force->newton_pair == 0;
   const int width = cvflag_atom ? kGhostRow : kCentroidColumn;
   if (own_rows) ghost_rows_.assign(static_cast<std::size_t>(n_local + atom->nghost) * width, 0.0);
@@ -246,7 +247,7 @@ void PairEKD::tally_forces(const double* pair_gradients) {
   bring_home(width);
 }
 
-// Adds to owned atoms what their ghosts have gathered.
+// Adds rows of ghosts to their owners.
 void PairEKD::bring_home(int width) {
   add_from_ghosts({ghost_rows_.data(), width});
   for (int i = 0; i < atom->nlocal; ++i) {
@@ -259,7 +260,7 @@ void PairEKD::bring_home(int width) {
   }
 }
 
-// tally_forces where forces alone are asked for, as on most steps.
+// Like tally_forces if only forces are requested, as on most steps.
 void PairEKD::add_forces(const double* pair_gradients) {
   if (atoms_.n_pairs == 0) return;
   double* const f = atom->f[0];
@@ -278,16 +279,16 @@ void PairEKD::add_forces(const double* pair_gradients) {
   }
 }
 
-// Calls `step`, whose errors become LAMMPS's.
+// Calls `step` and converts its errors to LAMMPS errors.
 template <class Step>
 void PairEKD::run_model(const Step& step) {
   try {
     step();
-  } catch (const LAMMPSException&) {  // it has been reported
+  } catch (const LAMMPSException&) {  // already reported
     throw;
   } catch (const std::exception& problem) {
     std::string place;
-    // The device does not say which atoms.
+    // The device does not report the atoms.
     if (is_on_device() && dynamic_cast<const ekd::StructureError*>(&problem) != nullptr) {
       each_listed_pair([this](int i, int j) {
         if (const double r = distance_of(i, j); r < ekd::kOverlapDistance) report_overlap(i, j, r);
@@ -303,13 +304,13 @@ void PairEKD::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
   if (neighbor->ago == 0) check_pairs_are_complete();
   spread_is_current_ = spread_is_due();
-  // Where LAMMPS asks for the energy, compute pair may ask for this.
+  // If LAMMPS needs the energy, compute pair may need the uncertainty.
   uncertainty_is_current_ = has_uncertainty() && (uncertainty_flag_ || eflag_global);
   begin_watching();
   if (is_on_device()) {
     run_model([this] { compute_on_device(); });
-    // The pairs are not known here: lists are looked through when they are new, and when LAMMPS
-    // wants the energy.
+    // There are no pairs on the host: lists are checked when they are new, and when LAMMPS needs
+    // the energy.
     is_watching_ = is_watching_ && (neighbor->ago == 0 || eflag_global);
     if (is_watching_) watch_list();
   } else {
@@ -322,17 +323,18 @@ void PairEKD::compute(int eflag, int vflag) {
   if (is_watching_ && (neighbor->ago == 0 || eflag_global)) tell_close_pairs();
 }
 
-// Once for every block that the model has come to because memory ran out.
+// Warns once about every reduction of the block after memory has run out.
 void PairEKD::tell_of_memory() {
   const std::int64_t block = model_->reduced_block();
   if (block == 0 || (told_block_ > 0 && block >= told_block_)) return;
   told_block_ = block;
   error->warning(
-      FLERR, ekd::format(
-                 "pair_style ekd: memory has run out at step {}; MPI rank {} goes on with {} atoms "
-                 "at a time: use 'pair_style ekd block {}' from the start, or "
-                 "more ranks",
-                 update->ntimestep, comm->me, block, block));
+      FLERR,
+      ekd::format(
+          "pair_style ekd: memory has run out at step {}; MPI rank {} continues with {} atoms "
+          "at a time: use 'pair_style ekd block {}' from the start, or "
+          "more ranks",
+          update->ntimestep, comm->me, block, block));
 }
 
 void PairEKD::compute_from_pairs() {
@@ -352,7 +354,7 @@ void PairEKD::compute_from_pairs() {
   ekd::AtomGraph graph = atoms_.graph();
   graph.with_uncertainty = uncertainty_is_current_;
   graph.n_threads = comm->nthreads;
-  result_ = {};  // its memory serves what comes
+  result_ = {};  // free its memory for the evaluation
   ekd::NoExchange nothing;
   result_ = atoms_.complete ? model_->evaluate(graph, nothing, each_member)
                             : model_->evaluate(graph, *this, each_member);

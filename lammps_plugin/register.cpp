@@ -1,4 +1,4 @@
-// The style for a LAMMPS that loads no plugins: entered in its table of pair styles.
+// Registers the style in the table of pair styles, for a LAMMPS without plugins.
 #include "register.h"
 
 #include "force.h"

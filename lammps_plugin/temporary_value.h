@@ -1,4 +1,4 @@
-// A variable that has another value for a while.
+// Changes the value of a variable during the lifetime of an object.
 #pragma once
 
 namespace ekd {

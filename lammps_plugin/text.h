@@ -1,8 +1,7 @@
-// Messages for LAMMPS, put together here.
+// Formatting of messages for LAMMPS.
 //
-// LAMMPS takes patterns and arguments too, but their types are those of {fmt} or of std::format,
-// depending on its release and on the C++ standard that it was built with. Finished texts are the
-// same for all.
+// LAMMPS also accepts patterns and arguments, but their types are those of {fmt} or std::format,
+// depending on its release and on the C++ standard of its build. Formatted text works for all.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +27,7 @@ std::string of(T value, const std::string& form) {
   }
 }
 
-// Everything up to the next field goes to `to`. Returns what is within its braces.
+// Appends everything up to the next field to `to`. Returns the text inside its braces.
 inline std::string next_field(const std::string& pattern, std::size_t& place, std::string& to) {
   const std::size_t open = pattern.find('{', place);
   const std::size_t close = pattern.find('}', open);
@@ -39,8 +38,8 @@ inline std::string next_field(const std::string& pattern, std::size_t& place, st
 
 }  // namespace text
 
-// The arguments in the place of the fields of a pattern: {} for any, {:.3g} and the like for
-// numbers. There are as many fields as arguments.
+// Replaces the fields of a pattern with the arguments: {} for any type, {:.3g} and similar for
+// numbers. There must be as many fields as arguments.
 template <class... Arguments>
 std::string format(const std::string& pattern, const Arguments&... arguments) {
   std::string result;

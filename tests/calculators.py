@@ -13,13 +13,13 @@ from ase.calculators.calculator import Calculator, all_changes
 
 
 class Springs(Calculator):
-    """Every atom on a spring to the centre of its molecule: ``E = k/2 sum |r - mean r|^2``.
+    """Every atom on a spring to the center of its molecule: ``E = k/2 sum |r - mean r|^2``.
 
     Args:
         k: spring constant, eV/Å².
-        path: of a file with one more factor.
-        seconds: that a configuration takes.
-        knows: elements; others are refused as calculators do, with a KeyError.
+        path: file with an additional factor.
+        seconds: duration of a calculation.
+        knows: supported elements; others raise a KeyError, as in many calculators.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
@@ -48,7 +48,7 @@ class Springs(Calculator):
 
 
 class Drifting(Springs):
-    """Says something else every time: what a calculator with a memory may do."""
+    """Returns another energy every time, like a calculator with internal state."""
 
     count = 0
 
@@ -59,13 +59,13 @@ class Drifting(Springs):
 
 
 class EnergyOnly(Springs):
-    """Has no forces."""
+    """Calculator without forces."""
 
     implemented_properties: ClassVar[list[str]] = ["energy"]
 
 
 class NotFinite(Springs):
-    """Gives up without a word."""
+    """Fails silently with NaN."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         super().calculate(*arguments, **kwargs)
@@ -73,7 +73,7 @@ class NotFinite(Springs):
 
 
 class OneForce(Springs):
-    """Forgets that there are several atoms."""
+    """Returns the force on one atom only."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         super().calculate(*arguments, **kwargs)
@@ -81,16 +81,16 @@ class OneForce(Springs):
 
 
 class Crashing(Springs):
-    """Ends the process, as compiled code does."""
+    """Ends the process, like a crash in compiled code."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         os._exit(7)
 
 
 def springs(k: float) -> Springs:
-    """A function that makes a calculator."""
+    """Function that returns a calculator."""
     return Springs(k)
 
 
 def nothing() -> None:
-    """A function that makes none."""
+    """Function that does not return a calculator."""

@@ -11,8 +11,8 @@ import pytest
 
 from ekd.data import Dataset, load_dataset
 
-# Two test processes use all cores, and the start of a worker takes longer than what most tests
-# give it to do. Tests of workers name their number.
+# Two test processes use all cores, and starting a worker takes longer than the work of most tests.
+# Tests of workers set their number.
 os.environ.setdefault("EKD_WORKERS", "1")
 
 ENERGY_KEY = "ccsd(t)_ccpvdz.energy"

@@ -1,4 +1,4 @@
-"""What the tests of the error catalogue share: an error is caught, and its code compared."""
+"""Helpers for tests of the error catalogue: catch an error and compare its code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from systems import water
 
 @contextmanager
 def expect(code: str) -> Iterator[None]:
-    """Whatever is inside raises one error, with this code."""
+    """Expect exactly one error with this code inside the context."""
     with pytest.raises(EKDError) as caught:
         yield
     assert caught.value.code == code, caught.value
@@ -32,7 +32,7 @@ def expect(code: str) -> Iterator[None]:
 
 
 def refused(code: str, *arguments: object) -> str:
-    """``ekd`` with these arguments ends with this code, and explains the error; what it prints."""
+    """Check that ``ekd`` with these arguments fails with this code; return its output."""
     result = CliRunner(env={"COLUMNS": "300", "NO_COLOR": "1"}).invoke(app, [*map(str, arguments)])
     assert result.exit_code == 1, result.output
     assert result.output.count("[EKD-") == 1, result.output
@@ -42,7 +42,7 @@ def refused(code: str, *arguments: object) -> str:
 
 
 def frames(path: Path, *given: Atoms, energies: list[float] | None = None) -> Path:
-    """Extended XYZ; by default two waters with energies."""
+    """Write extended XYZ; by default, two water molecules with energies."""
     structures = list(given) or [water(0), water(1)]
     for index, one in enumerate(structures):
         one.calc = SinglePointCalculator(one, energy=energies[index] if energies else -10.0 + index)
@@ -51,9 +51,9 @@ def frames(path: Path, *given: Atoms, energies: list[float] | None = None) -> Pa
 
 
 def groups(path: Path, given: dict[str, dict[str, Any]]) -> Path:
-    """HDF5 in groups of four configurations of two atoms, with energies ``e`` and what is given.
+    """Write HDF5 groups of four configurations with two atoms and energies ``e``, with changes.
 
-    A value is an array, or an array and its unit; None leaves it out.
+    A value is an array, or an array and its unit; None omits the array.
     """
     with h5py.File(path, "w") as file:
         for index, (name, changes) in enumerate(given.items()):
@@ -73,7 +73,7 @@ def groups(path: Path, given: dict[str, dict[str, Any]]) -> Path:
 
 
 def waters(folder: Path, n_configs: int = 6) -> Dataset:
-    """Energies of distorted waters, in memory."""
+    """Distorted water molecules with energies."""
     path = frames(folder / "waters.xyz", *(water(seed) for seed in range(n_configs)))
-    with warnings.catch_warnings(action="ignore", category=DataWarning):  # they are made up
+    with warnings.catch_warnings(action="ignore", category=DataWarning):  # energies are made up
         return load_dataset(path)

@@ -1,4 +1,4 @@
-"""A folder in which every command of ekd that writes finds what it needs."""
+"""A folder with input for every command of ekd that writes files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ epochs = 2
 """
 
 
-# Goes before what the first stage of the pipeline needs otherwise.
+# Added for tests with a pool.
 POOL = """
 [pool]
 molecules = ["H2O", "NH3", "CH3OH"]
@@ -100,7 +100,7 @@ def fill(folder: Path, training_file: Path, test_file: Path, with_pool: bool) ->
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """For processes of ekd in that folder."""
+    """Environment of ekd processes in this folder."""
     path = [str(folder), str(ROOT / "tests"), *filter(None, sys.path)]
     return os.environ | {
         "OMP_NUM_THREADS": "1",
@@ -112,7 +112,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run_faults(top: Path, *numbers: str, timeout: float = 600) -> dict[str, Any]:
-    """Outcome of ``faults.py`` in a folder with ``start``."""
+    """Run ``faults.py`` in a folder with ``start`` and return its outcome."""
     script = str(ROOT / "tests" / "faults.py")
     done = subprocess.run(
         [sys.executable, script, str(top), str(top / "outcome.json"), *numbers],

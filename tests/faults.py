@@ -2,11 +2,11 @@
 
     python faults.py FOLDER OUTCOME [N_KILLS N_DISKS N_SIGNALS [COMMAND...]]
 
-Each command is killed, finds a disk that is too small, and is told to end, so many times; without
-numbers, the first commands are, as often as :data:`COMMANDS` says, and there is no pool then.
-``FOLDER/start`` holds what the commands need. Every command is first run to its end; its results
-are what the others must come to. Each attempt is a process of its own, forked from this one, which
-has done the imports. See :mod:`kills`, which has more on trainings.
+Each command is killed, run on a disk that is too small, and sent signals, the given number of
+times. Without numbers, only the first commands are tested, as often as given in :data:`COMMANDS`,
+without a pool. ``FOLDER/start`` contains the input files. Every command is first run to its end;
+all other runs must reproduce its results. Each attempt is a separate process, forked from this one,
+which has done the imports. See also :mod:`kills`, for trainings.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ import ekd.pipeline.runner  # noqa: F401
 from ekd.cli import main as ekd_main
 from kills import kill_at, warm_up
 
-# Numbers that say when and how fast something was done, and where.
+# Values that depend on time, speed or place of a run.
 _OF_THE_RUN = {
     "seconds", "wall_seconds", "configs_per_second", "written", "created_utc", "speed",
     "atoms_per_second", "seconds_per_atom", "machine", "wall_time", "path", "microseconds_per_atom",
@@ -56,12 +56,11 @@ class Command:
     """A command that writes.
 
     Attributes:
-        name: of the case.
-        arguments: of ekd.
-        leaves: files and folders that it writes.
-        again: arguments of the command that continues; None: the same.
-        usual: kills, disks and signals where nobody asks for more; None: none of it, and of the
-            commands after it neither.
+        name: name of the case.
+        arguments: arguments of ekd.
+        leaves: output files and folders.
+        again: arguments of the command to continue; None: the same.
+        usual: default numbers of kills, disks and signals; None: the command is not run by default.
     """
 
     name: str
@@ -118,7 +117,7 @@ class End:
     """How an attempt ended.
 
     Attributes:
-        status: exit status; minus the number of the signal that killed it.
+        status: exit status; minus the signal number if killed by a signal.
         output: what it printed.
     """
 
@@ -127,7 +126,7 @@ class End:
 
 
 def begin(folder: Path, arguments: tuple[str, ...], first: Callable[[], None] | None) -> int:
-    """Start a command in a process of its own; return its number."""
+    """Start a command in a separate process; return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -151,7 +150,7 @@ def begin(folder: Path, arguments: tuple[str, ...], first: Callable[[], None] | 
 
 
 def printed(folder: Path) -> Path:
-    """Where what a command prints goes: not onto the disk that it may find full."""
+    """Path of the output of a command, outside of the disk that may be full."""
     return folder.with_name(f"{folder.name}.output")
 
 
@@ -162,12 +161,12 @@ def finish(pid: int, folder: Path) -> End:
 
 
 def run(folder: Path, arguments: tuple[str, ...], first: Callable[[], None] | None = None) -> End:
-    """Run a command to its end, whatever that is."""
+    """Run a command and wait for it."""
     return finish(begin(folder, arguments, first), folder)
 
 
 def results(folder: Path, leaves: tuple[str, ...]) -> dict[str, str]:
-    """Checksums of all that files say but for times, by file; hidden ones are not results."""
+    """Checksums of file contents without times, by file; hidden files are not results."""
     found = {}
     for leaf in leaves:
         top = folder / leaf
@@ -189,7 +188,7 @@ def _content(path: Path) -> Iterator[bytes]:
     raw = path.read_bytes()
     if path.suffix == ".json":
         yield json.dumps(_lasting(json.loads(raw)), sort_keys=True).encode()
-    elif path.suffix == ".html":  # shows times; it is whole if it has its end
+    elif path.suffix == ".html":  # contains times; complete if it has its end
         yield str(raw.rstrip().endswith(b"</html>")).encode()
     elif path.suffix == ".png":
         yield raw[:8] + raw[-12:]  # signature and the chunk IEND
@@ -233,12 +232,12 @@ class Case:
     """A command that has been run to its end once.
 
     Attributes:
-        command: it.
+        command: the command.
         top: folder of all folders.
-        before: a folder as the command found it.
-        whole: the folder as it has left it.
-        seconds: that it took.
-        work: time of processors that it took, s.
+        before: copy of the folder before the command.
+        whole: the folder after the command.
+        seconds: wall time of the command.
+        work: CPU time of the command, s.
     """
 
     command: Command
@@ -254,16 +253,16 @@ class Case:
 
     @property
     def again(self) -> tuple[str, ...]:
-        """Arguments of the command that continues."""
+        """Arguments of the command to continue."""
         return self.command.again or self.command.arguments
 
     def prepare(self, folder: Path) -> None:
-        """Make a folder what it was before the command."""
+        """Restore a folder to its state before the command."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.before, folder)
 
     def continue_in(self, folder: Path) -> list[str]:
-        """Run the command to its end; return the files that are not what they should be."""
+        """Run the command to its end; return the files that differ from the expected ones."""
         end = run(folder, self.again)
         assert end.status == 0, f"{self.name}, continued: {end.output}"
         one, other = (results(f, self.command.leaves) for f in (self.whole, folder))
@@ -271,7 +270,7 @@ class Case:
 
 
 def in_turn(top: Path, commands: Sequence[Command]) -> Iterator[Case]:
-    """Run commands, one after the other, in one folder; each leaves what the next one needs."""
+    """Run commands one after the other in one folder; each provides input for the next one."""
     whole, before = top / "whole", top / "before"
     shutil.copytree(top / "start", whole)
     for command in commands:
@@ -284,7 +283,7 @@ def in_turn(top: Path, commands: Sequence[Command]) -> Iterator[Case]:
 
 
 def _work() -> float:
-    """Time of processors that all attempts so far have taken, s."""
+    """CPU time of all attempts so far, s."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -293,7 +292,7 @@ def kill(case: Case, n_kills: int, chance: random.Random) -> dict[str, Any]:
     """Kill a command at random moments of writing files, and at random times."""
     kinds, n_completed, folder = {"file": 0, "timer": 0}, 0, case.top / "killed"
     case.prepare(folder)
-    reach = 12  # moments of writing among which one is drawn
+    reach = 12  # number of moments of writing to choose from
     while sum(kinds.values()) < n_kills:
         kind = min(kinds, key=lambda name: kinds[name])
         if kind == "file":
@@ -306,7 +305,7 @@ def kill(case: Case, n_kills: int, chance: random.Random) -> dict[str, Any]:
         if end.status == -signal.SIGKILL:
             kinds[kind] += 1
             if chance.random() < 0.3:
-                case.prepare(folder)  # else the next attempt continues
+                case.prepare(folder)  # otherwise the next attempt continues
         else:
             assert end.status == 0, f"{case.name}: {end.output}"
             n_completed += 1
@@ -336,7 +335,7 @@ def can_mount() -> bool:
 
 @contextlib.contextmanager
 def small_disk(place: Path, size: int) -> Iterator[Callable[[int], None]]:
-    """A file system of so many bytes; yields a function that changes its size."""
+    """Mount a file system of this size in bytes; yield a function that changes the size."""
     place.mkdir()
     options = ["mount", "-t", "tmpfs", "-o"]
     subprocess.run([*options, f"size={size}", "tmpfs", str(place)], check=True)
@@ -350,14 +349,14 @@ def small_disk(place: Path, size: int) -> Iterator[Callable[[int], None]]:
 
 
 def used(folder: Path) -> int:
-    """What a folder takes on a tmpfs, where files and links take whole pages."""
+    """Size of a folder on a tmpfs, where files and links take whole pages."""
     page = os.sysconf("SC_PAGE_SIZE")
     sizes = [path.lstat().st_size for path in folder.rglob("*")]
     return sum(-(-size // page) * page + page // 4 for size in sizes)
 
 
 def fill(case: Case, n_disks: int) -> dict[str, Any]:
-    """Run a command on disks with room for some of what it writes, then make room."""
+    """Run a command on disks with space for a part of its output, then enlarge the disk."""
     outcome: dict[str, Any] = {"completed": 0, "ends": [], "differ": []}
     needed = used(case.whole) - used(case.before)
     for k in range(n_disks):
@@ -381,7 +380,7 @@ def fill(case: Case, n_disks: int) -> dict[str, Any]:
 
 
 def tell_to_end(case: Case, n_signals: int, chance: random.Random) -> dict[str, Any]:
-    """Tell a command to end at random times, then continue it."""
+    """Send signals to a command at random times, then continue it."""
     outcome: dict[str, Any] = {"completed": 0, "ends": [], "differ": []}
     folder = case.top / "signalled"
     for k in range(n_signals):
@@ -393,7 +392,7 @@ def tell_to_end(case: Case, n_signals: int, chance: random.Random) -> dict[str, 
         start = time.monotonic()
         end = finish(pid, folder)
         if end.status == 0:
-            outcome["completed"] += 1  # it came to its end before
+            outcome["completed"] += 1  # finished before the signal
         else:
             outcome["ends"].append([number, end.status, time.monotonic() - start, end.output])
         outcome["differ"] += case.continue_in(folder)

@@ -10,7 +10,7 @@ from ekd.config import HIPNNConfig
 from ekd.models import HIPNN
 
 with warnings.catch_warnings():
-    # On import it warns of slow kernels and of torch's sparse tensors; neither matters here.
+    # On import it warns about slow kernels and torch's sparse tensors; neither matters here.
     warnings.simplefilter("ignore")
     import hippynn
     from hippynn.custom_kernels import env_pytorch
@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     from hippynn.networks.hipnn import Hipnn, HipnnQuad, HipnnVec
 
 hippynn.settings.WARN_LOW_DISTANCES = False
-# Plain torch: its default is to compile these kernels, which takes longer than the tests.
+# Use plain torch: by default these kernels are compiled, which takes longer than the tests.
 for name in ("envsum", "sensesum", "featsum"):
     setattr(hippynn.custom_kernels, name, getattr(env_pytorch, name))
 
@@ -26,7 +26,7 @@ __all__ = ["HEnergy", "copy_weights", "hippynn_twin"]
 
 
 def hippynn_twin(model: HIPNN, config: HIPNNConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """A hippynn network and energy layer that hold the weights of ``model``."""
+    """Return a hippynn network and energy layer with the weights of ``model``."""
     kind = (Hipnn, HipnnVec, HipnnQuad)[config.l_max]
     network = kind(
         n_features=config.n_features,
@@ -47,7 +47,7 @@ def hippynn_twin(model: HIPNN, config: HIPNNConfig) -> tuple[torch.nn.Module, to
 def copy_weights(
     model: HIPNN, config: HIPNNConfig, network: torch.nn.Module, energy: torch.nn.Module
 ) -> None:
-    """Give the weights of ``model`` to a hippynn network and energy layer of its shape."""
+    """Copy the weights of ``model`` to a hippynn network and energy layer of the same shape."""
     with torch.no_grad():
         energy.layers[0].weight.copy_(model.reference_energies)
         for block, theirs, layer in zip(

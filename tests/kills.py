@@ -1,11 +1,11 @@
-"""Runs stages of the pipeline and kills them, again and again, until they are complete.
+"""Runs stages of the pipeline and kills them repeatedly until they are complete.
 
     python kills.py CONFIG SEED N_KILLS OUTCOME [STAGE...]
 
-Every attempt is a process of its own, forked from this one, which has done the imports. Half of
-the attempts are killed after a random time, the others at a random moment of writing a file:
-before or after its bytes are forced to disk, before or after it gets its name. What comes out in
-the end is for the caller to compare, in ``STAGE-whole`` (never killed) and ``STAGE-killed``.
+Every attempt is a separate process, forked from this one, which has done the imports. Half of the
+attempts are killed after a random time, the others at a random moment of writing a file: before or
+after its bytes are synced to disk, before or after it is renamed. The caller compares the results
+in ``STAGE-whole`` (never killed) and ``STAGE-killed``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STAGES = ("train", "label", "distill")
 
 
 def attempt(config: Config, stage: str, moment: int | None = None) -> int:
-    """Run a stage in a process of its own, which may kill itself; return its number."""
+    """Run a stage in a separate process, which may kill itself; return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -47,7 +47,7 @@ def attempt(config: Config, stage: str, moment: int | None = None) -> int:
 
 
 def kill_at(moment: int) -> None:
-    """Die at one of the moments around the calls that make a file durable."""
+    """Kill this process before or after one of the calls that make a file durable."""
     count = 0
 
     def watched(call):  # type: ignore[no-untyped-def]
@@ -77,7 +77,7 @@ def finish(pid: int) -> bool:
 
 
 def kill_stage(config: Config, stage: str, n_kills: int, chance: random.Random) -> dict[str, float]:
-    """Make a stage in both ways; what earlier stages left is in the output folder."""
+    """Run a stage with and without kills; results of earlier stages are in the output folder."""
     before = config.output
 
     def elsewhere(name: str) -> Config:
@@ -101,7 +101,7 @@ def kill_stage(config: Config, stage: str, n_kills: int, chance: random.Random) 
             os.kill(pid, signal.SIGKILL)
         if finish(pid):
             kinds[kind] += 1
-        else:  # it was complete before: begin anew, for there are kills left
+        else:  # complete before the kill: start anew, because kills are left
             n_completed += 1
             shutil.rmtree(killed.output)
             elsewhere("killed")
@@ -113,7 +113,7 @@ def kill_stage(config: Config, stage: str, n_kills: int, chance: random.Random) 
 
 
 def warm_up() -> None:
-    """Load and look up once what every attempt would load and look up again."""
+    """Do the initialization that every attempt would otherwise repeat."""
     torch.optim.Adam([torch.zeros(1)])
     history = {name: np.ones(1) for name in ("epoch", "energy_rmse", "validation_energy_rmse")}
     figure = plots.training_curves([{**history, "force_rmse": np.array([np.nan])}], "warm-up")

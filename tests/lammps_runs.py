@@ -1,4 +1,4 @@
-"""LAMMPS runs in tests: data files, and what a run left behind."""
+"""LAMMPS runs in tests: data files and results of runs."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ timestep 0.0005
 
 
 def observed_script(model: Path, name: str, **parts: str) -> str:
-    """An input in which ``compute pair`` of that name and a fix tell more than energy and forces.
+    """Input script with a ``compute pair`` of this name and a fix for additional output.
 
     Args:
         model: exported file.
-        name: of the compute.
-        parts: ``fix``, ``columns`` (of the compute) and ``body``, and what shall differ from usual.
+        name: name of the compute.
+        parts: ``fix``, ``columns`` (of the compute) and ``body``, and changes of the defaults.
     """
     usual = {
         "units": "metal",
@@ -58,7 +58,7 @@ def observed_script(model: Path, name: str, **parts: str) -> str:
 
 @dataclass(frozen=True)
 class LammpsRun:
-    """What a run left behind."""
+    """Results of a run."""
 
     returncode: int
     screen: str
@@ -66,7 +66,7 @@ class LammpsRun:
 
     @property
     def error(self) -> str:
-        """The line with LAMMPS's error, or nothing."""
+        """The line with LAMMPS's error, or an empty string."""
         lines = [line for line in self.screen.splitlines() if line.startswith("ERROR")]
         return lines[0] if lines else ""
 

@@ -1,4 +1,4 @@
-"""Exported models with random weights: what a test of an engine needs, without any training."""
+"""Exported models with random weights, for tests of engines without training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ekd.models import HIPNN
 from ekd.neighbor_list import NeighborList, neighbor_list
 
 ELEMENTS = [1, 6, 7, 8]
-REFERENCE_ENERGIES = [-13.6, -1029.8, -1485.3, -2041.8]  # eV, about those of the free atoms
+REFERENCE_ENERGIES = [-13.6, -1029.8, -1485.3, -2041.8]  # eV, approximate free-atom energies
 
 
 def random_network(
@@ -26,7 +26,7 @@ def random_network(
 ) -> tuple[HIPNN, HIPNNConfig]:
     """A small float64 network; keyword arguments are fields of HIPNNConfig.
 
-    With ``n_hidden`` it has a head for the uncertainty; the other weights are the same.
+    With ``n_hidden``, it has an uncertainty head; the other weights are the same.
     """
     defaults = {"n_features": 8, "n_sensitivities": 6, "cutoff": 4.0, "soft_max": 3.5}
     config = HIPNNConfig(**{**defaults, **settings})  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def random_model(
 
 
 def closest_pairs(distances: Mapping[str, float]) -> list[dict[str, object]]:
-    """Training data that come so close: Å by pairs such as "H-O"; there are no others in them."""
+    """Metadata of training data with only these closest pairs, Å by pair such as "H-O"."""
     by_pair = {frozenset(pair.split("-")): distance for pair, distance in distances.items()}
     symbols = [symbol(z) for z in ELEMENTS]
     found: list[dict[str, object]] = []
@@ -79,7 +79,7 @@ def random_committee(
 def with_changed_weights(
     source: Path, target: Path, change: Callable[[torch.jit.ScriptModule], object]
 ) -> Path:
-    """A copy of an exported model: its module changed, its records as they were."""
+    """Copy an exported model with a changed module and the same records."""
     records = {"ekd_format": "", "ekd_metadata.json": ""}
     module = torch.jit.load(source, _extra_files=records)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def with_changed_weights(
 
 
 def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | None]) -> Path:
-    """A copy of an archive in which ``edit(name, content)`` replaces or drops records."""
+    """Copy an archive; ``edit(name, content)`` replaces or drops records."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for item in old.infolist():
             content = edit(item.filename.split("/", 1)[1], old.read(item))
@@ -99,9 +99,9 @@ def rewritten(source: Path, target: Path, edit: Callable[[str, bytes], bytes | N
 
 
 def with_other_class(source: Path, target: Path) -> Path:
-    """A copy of an exported model whose network has a name that the runtime has no kernels for.
+    """Copy an exported model, renaming its network so that the runtime has no kernels for it.
 
-    It holds TorchScript alone, as the file of any other network does.
+    The copy contains only TorchScript, like files of other networks.
     """
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for item in old.infolist():
@@ -113,14 +113,14 @@ def with_other_class(source: Path, target: Path) -> Path:
 
 
 def without_weights(source: Path, target: Path) -> Path:
-    """A copy of an exported model that holds TorchScript alone, as before format 4."""
+    """Copy an exported model with only TorchScript, as before format 4."""
     return rewritten(
         source, target, lambda name, content: None if "ekd_weights" in name else content
     )
 
 
 def other_format(source: Path, target: Path, number: str = "5") -> Path:
-    """A copy of an exported model that claims another format number."""
+    """Copy an exported model with another format number."""
 
     def edit(name: str, content: bytes) -> bytes:
         return number.encode() if name == "extra/ekd_format" else content
@@ -129,6 +129,6 @@ def other_format(source: Path, target: Path, number: str = "5") -> Path:
 
 
 def pairs_of(atoms: Atoms) -> tuple[np.ndarray, NeighborList]:
-    """Species and pairs, as the random networks count and reach."""
+    """Species and pairs for the elements and cutoff of the random networks."""
     species = np.array([ELEMENTS.index(z) for z in atoms.numbers], dtype=np.int64)
     return species, neighbor_list(atoms.positions, 4.0, atoms.cell.array, atoms.pbc)

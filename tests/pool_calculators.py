@@ -1,4 +1,4 @@
-"""Calculators for tests of pools: fast, and failing where they are told to."""
+"""Calculators for tests of pools: fast, and failing on request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PairSprings(Calculator):
     """A weak repulsion of all pairs: ``E = sum over pairs of 0.1 eV Å / r``.
 
     Args:
-        fails_beyond: atoms; larger structures fail as those of tblite do.
-        memory: eV; what an energy is off for every one that was calculated before.
+        fails_beyond: number of atoms; larger structures fail like those of tblite.
+        memory: eV; error of an energy per previous calculation.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
@@ -55,14 +55,14 @@ class PairSprings(Calculator):
 
 
 class Broken(PairSprings):
-    """Knows nothing."""
+    """Fails always."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         raise KeyError("no parameters")
 
 
 class Uncertain(PairSprings):
-    """Gives NaN for structures with oxygen."""
+    """Returns NaN for structures with oxygen."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         super().calculate(*arguments, **kwargs)

@@ -1,4 +1,4 @@
-"""Datasets of tests, on disk instead of in memory."""
+"""Datasets for tests, mapped from disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekd.data import Dataset, load_dataset, prepared
 
 
 def streamed(data: Dataset, path: Path) -> Dataset:
-    """The same data, mapped from a file that is written for it."""
+    """Write data to a file and return them mapped from it."""
     names, index = np.unique(data.groups, return_inverse=True)
     arrays = {
         name: getattr(data, name)

@@ -1,4 +1,4 @@
-"""Structures that tests share, and pair vectors that torch can differentiate."""
+"""Shared structures of tests, and differentiable pair vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekd.neighbor_list import neighbor_list
 
 
 def random_structure(n_atoms: int, seed: int, size: float = 3.5) -> np.ndarray:
-    """Positions (Å) in a cube of that size, no two atoms nearer than 0.9 Å."""
+    """Random positions (Å) in a cube of this size, with distances above 0.9 Å."""
     rng = np.random.default_rng(seed)
     positions: list[np.ndarray] = []
     while len(positions) < n_atoms:
@@ -34,7 +34,7 @@ def pair_vectors(
 
 
 def single_atoms(n_configs: int) -> Dataset:
-    """One hydrogen atom each, at the origin."""
+    """Configurations with one hydrogen atom at the origin."""
     return Dataset(
         atomic_numbers=np.ones(n_configs, dtype=np.int64),
         positions=np.zeros((n_configs, 3)),

@@ -18,7 +18,7 @@ def methanol(seed: int = 0) -> Atoms:
 
 
 def water_box(n_side: int = 2, seed: int = 0) -> Atoms:
-    """A cubic periodic box of ``n_side``³ turned water molecules at 0.997 g/cm³."""
+    """A cubic periodic box of ``n_side``³ randomly oriented water molecules at 0.997 g/cm³."""
     spacing = 3.107  # Å: cube root of the volume of one molecule
     generator = np.random.default_rng(seed)
     box = Atoms(cell=[n_side * spacing] * 3, pbc=True)
@@ -31,7 +31,7 @@ def water_box(n_side: int = 2, seed: int = 0) -> Atoms:
 
 
 def triclinic_crystal(seed: int = 0) -> Atoms:
-    """Hydrogen cyanide and ammonia in a strongly skewed cell, atoms also outside of it."""
+    """Hydrogen cyanide and ammonia in a strongly skewed cell, with atoms outside of it."""
     cell = np.array([[5.2, 0.0, 0.0], [1.9, 4.8, 0.0], [-1.4, 1.7, 5.6]])
     crystal = Atoms(cell=cell, pbc=True)
     for name, site in (("HCN", (0.1, 0.2, 0.3)), ("NH3", (0.6, 0.7, 1.8))):
@@ -42,7 +42,7 @@ def triclinic_crystal(seed: int = 0) -> Atoms:
 
 
 def tiny_cell(seed: int = 0) -> Atoms:
-    """One water molecule in a cell of 3.1 Å: each atom sees many images, also of itself."""
+    """One water molecule in a cell of 3.1 Å: each atom has many images, including its own."""
     return water_box(n_side=1, seed=seed)
 
 
@@ -52,7 +52,7 @@ def _distorted(atoms: Atoms, seed: int) -> Atoms:
     return atoms
 
 
-# What kernels depend on: periodic or not, images, atoms without neighbours.
+# Cases for kernels: periodic or not, images, atoms without neighbors.
 STRUCTURES = {
     "molecule": methanol,
     "liquid": lambda: water_box(3),

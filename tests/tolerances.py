@@ -1,7 +1,7 @@
-"""Every tolerance of the tests, by what is compared and in which precision.
+"""All tolerances of the tests, by comparison and precision.
 
-A bound is wide enough for the rounding of that comparison and no wider: a test that needs more
-gets an entry of its own here, with its reason.
+Bounds are only as wide as needed for rounding errors of the comparison. A test that needs more has
+its own entry here, with a reason.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TABLE = {
         "float32": Tolerance(1e-4, 1e-4, "as above, in single precision, through whole networks"),
     },
     "lammps": {
-        "float64": Tolerance(1e-9, 1e-9, "LAMMPS wraps and rotates cells: positions round anew"),
+        "float64": Tolerance(1e-9, 1e-9, "LAMMPS wraps and rotates cells: positions are rounded"),
         "float32": Tolerance(1e-4, 1e-4, "rounding of pair vectors, through a whole network"),
     },
     "finite_difference": {
@@ -46,7 +46,7 @@ _TABLE = {
         "float64": Tolerance(1e-10, 1e-10, "same formula and weights; atol for vanishing forces"),
     },
     "symmetry": {
-        "float64": Tolerance(1e-9, 1e-9, "rotated or shifted coordinates round anew"),
+        "float64": Tolerance(1e-9, 1e-9, "rotated or shifted coordinates are rounded"),
         "float32": Tolerance(1e-4, 1e-4, "as above, in single precision"),
     },
     "file": {

@@ -1,4 +1,4 @@
-"""Trainings of seconds, of a small network on a few configurations."""
+"""Trainings of a small network on a few configurations, which take seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAINING = TrainingConfig(epochs=4, batch_size=8)
 
 
 def run(data: Dataset, **changes: Any) -> TrainedModel:
-    """Train on all configurations but the last five, which are watched."""
+    """Train on all configurations except the last five, which are the validation set."""
     n = len(data)
     settings = {
         "model": MODEL,

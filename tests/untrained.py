@@ -1,4 +1,4 @@
-"""Networks that were never trained: as good teachers as any for what is tested with them."""
+"""Untrained networks as teachers, sufficient for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ELEMENTS = [1, 6, 7, 8]
 
 
 def teacher(seed: int, elements: list[int] = ELEMENTS, cutoff: float = 4.0) -> TrainedModel:
-    """A network with energies of about the right size."""
+    """A network with energies of approximately the right magnitude."""
     config = MODEL.model_copy(update={"cutoff": cutoff})
     torch.manual_seed(seed)
     model = HIPNN(
@@ -23,5 +23,5 @@ def teacher(seed: int, elements: list[int] = ELEMENTS, cutoff: float = 4.0) -> T
 
 
 def ensemble(n_members: int = 3) -> Ensemble:
-    """Some members."""
+    """An ensemble of such networks."""
     return Ensemble([teacher(seed) for seed in range(n_members)])

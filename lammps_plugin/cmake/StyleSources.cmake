@@ -1,4 +1,4 @@
-# The sources of pair_style ekd, however it gets into LAMMPS.
+# The sources of pair_style ekd, for all ways of adding it to LAMMPS.
 set(EKD_STYLE_SOURCES
   committee_spread.cpp
   pair_ekd.cpp

@@ -274,14 +274,14 @@ TEST(archive_with_records_that_two_readers_could_read_differently) {
   const Zip twin = make_zip({{"a", "1"}, {"b", "2"}});
   bytes = twin.bytes;
   bytes.replace(bytes.find("model/b", twin.index), 7, "model/a");
-  refuse(bytes, "'model/a' is there twice");
+  refuse(bytes, "'model/a' occurs twice");
   // The header has another name than the index, or another method.
   bytes = zip.bytes;
   bytes.replace(bytes.find("model/extra/empty"), 17, "model/extra/Empty");
   refuse(bytes, "is not where the index says");
   bytes = zip.bytes;
   put_at<std::uint16_t>(bytes, bytes.find("model/data.pkl") - 22, 8);
-  refuse(bytes, "is compressed, says its header");
+  refuse(bytes, "is compressed according to its header");
   // A comment with an end record in it, and more index than records.
   bytes = make_zip(kRecords, {.comment = "twenty-two characters!"}).bytes;
   bytes += bytes.substr(zip.end, 22);

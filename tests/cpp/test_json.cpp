@@ -123,7 +123,7 @@ TEST(json_documents_that_are_none) {
                            "{\"a\":1}{}"})
     refuse(text);
   refuse(std::string("[1]\0", 4));
-  refuse("{\"a\": 1, \"b\": 2, \"a\": 1}", "'a' is there twice");
+  refuse("{\"a\": 1, \"b\": 2, \"a\": 1}", "'a' occurs twice");
   refuse("{\"a\": 1, \"\\u0061\": 1}", "twice");
 }
 
@@ -141,7 +141,7 @@ TEST(json_many_keys) {
   text.back() = '}';
   check(Json::parse(text).members().size() == 100000);
   text.back() = ',';
-  refuse(text + "\"key7\":0}", "'key7' is there twice");
+  refuse(text + "\"key7\":0}", "'key7' occurs twice");
 }
 
 TEST(json_mutated) {

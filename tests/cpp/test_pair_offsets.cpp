@@ -31,15 +31,15 @@ TEST(pair_offsets_of_sorted_pairs) {
 }
 
 TEST(pair_offsets_out_of_order_or_range) {
-  refuse({0, 2, 1}, {0, 0, 0}, 3, "centre 1 at pair 2");
-  refuse({2, 0}, {0, 0}, 3, "centre 0 at pair 1");
-  refuse({1, 0}, {0, 0}, 3, "centre 0 at pair 1");
+  refuse({0, 2, 1}, {0, 0, 0}, 3, "center 1 at pair 2");
+  refuse({2, 0}, {0, 0}, 3, "center 0 at pair 1");
+  refuse({1, 0}, {0, 0}, 3, "center 0 at pair 1");
   for (const std::int64_t wrong : {std::int64_t{-1}, std::int64_t{3}, kLeast, kMost}) {
-    refuse({wrong}, {0}, 3, "found centre");
-    refuse({0, wrong}, {0, 0}, 3, "found centre");
-    refuse({0}, {wrong}, 3, "neighbours of pairs must be from 0 to 2");
+    refuse({wrong}, {0}, 3, "found center");
+    refuse({0, wrong}, {0, 0}, 3, "found center");
+    refuse({0}, {wrong}, 3, "neighbors of pairs must be from 0 to 2");
   }
-  refuse({0}, {0}, 0, "found centre 0");
+  refuse({0}, {0}, 0, "found center 0");
 }
 
 TEST(pair_offsets_mutated) {

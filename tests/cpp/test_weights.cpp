@@ -96,7 +96,7 @@ TEST(weights_that_nobody_uses) {
   const auto members = parse(description(two));
   const Weights& arrays = members[0].arrays;
   arrays.get<double>("a", {2, 3});
-  check_throws<ModelFileError>([&] { arrays.check_all_used(); }, "no use for the weight 'b'");
+  check_throws<ModelFileError>([&] { arrays.check_all_used(); }, "does not use the weight 'b'");
   arrays.get<double>("b", {6});
   arrays.check_all_used();
 }
@@ -104,14 +104,14 @@ TEST(weights_that_nobody_uses) {
 TEST(weights_of_nobody_and_twice) {
   for (const char* name : {"1.a", "a", ".a", "00.a", "-1.a", "9999999999999999999999.a"})
     refuse(description(array("[12]", "0", "float64", name)), "belongs to no network of the file");
-  refuse(description(array("[6]") + "," + array("[6]", "48")), "'0.a' is there twice");
+  refuse(description(array("[6]") + "," + array("[6]", "48")), "'0.a' occurs twice");
 }
 
 TEST(weights_that_overlap_or_leave_gaps) {
   const auto b = [](const char* shape, const char* offset) {
     return "," + array(shape, offset, "float64", "0.b");
   };
-  const char* const words = "overlap, or leave numbers to nobody";
+  const char* const words = "overlap, or leave numbers unused";
   parse(description(array("[4]") + b("[8]", "32")));
   parse(description(array("[4]") + b("[1]", "88")));
   refuse(description(array("[6]") + b("[7]", "40")), words);
@@ -206,15 +206,15 @@ TEST(metadata_that_do_not_agree) {
                   "\"atomic_numbers\": [1, 4294967304], \"cutoff\"", "atomic number");
   refuse_metadata("\"atomic_numbers\": [1, 8], \"cutoff\"",
                   "\"atomic_numbers\": [8, 8], \"cutoff\"", "twice");
-  refuse_metadata("[0.1, 0.2]", "[0.1]", "do not fit together");
-  refuse_metadata("[true, true, true]", "[true, true]", "do not fit together");
+  refuse_metadata("[0.1, 0.2]", "[0.1]", "are inconsistent");
+  refuse_metadata("[true, true, true]", "[true, true]", "are inconsistent");
   refuse_metadata("[true, true, true]", "[1, 1, 1]", "expected boolean");
   refuse_metadata("\"n_members\": 1", "\"n_members\": 2", "provenance");
-  refuse_metadata("\"H\", \"O\"", "\"H\", \"H\"", "the element 'H' is there twice");
+  refuse_metadata("\"H\", \"O\"", "\"H\", \"H\"", "the element 'H' occurs twice");
   refuse_metadata("\"O\": -2041.8", "\"C\": -2041.8", "energy_reference");
   refuse_metadata(", \"O\": -2041.8", "", "energy_reference");
   refuse_metadata("\"O\": -2041.8", "\"O\": \"a lot\"", "energy_reference");
-  refuse_metadata("[{}]", "[1]", "provenance holds something else than objects");
+  refuse_metadata("[{}]", "[1]", "provenance has entries that are not objects");
   refuse_metadata("\"units\"", "\"\\u001b[2J\": 1, \"units\"", "unknown key '?[2J'");
   for (const char* format : {"", "-1", "0", "4.0", "four", "99999999999999999999", "4x"})
     check_throws<ModelFileError>([&] { ekd::parse_model_metadata(format, kMetadata, "a.pt"); },
@@ -224,7 +224,7 @@ TEST(metadata_that_do_not_agree) {
 TEST(metadata_with_an_unsound_self_test) {
   refuse_metadata("\"energy\": -2055.4", "\"new\": 1, \"energy\": -2055.4", "unknown key 'new'");
   refuse_metadata("[[0, 0, 0], [1, 0, 0]]", "[[0, 0, 0, 1], [0, 0]]", "does not have 3 numbers");
-  refuse_metadata("\"virial\": [[0, 0, 0], ", "\"virial\": [", "do not fit together");
+  refuse_metadata("\"virial\": [[0, 0, 0], ", "\"virial\": [", "are inconsistent");
   refuse_metadata("\"virial\"", "\"virtue\"", "unknown key 'virtue'");
   for (const char* tolerance : {"0", "-1e-9", "0.02", "1e300"})
     refuse_metadata("1e-9}", std::string(tolerance) + "}", "not between 0 and 0.01");

@@ -485,7 +485,7 @@ def test_structures_that_cannot_be_evaluated(several: Path) -> None:
     apart = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     cases: list[tuple[tuple[object, ...], str]] = [
         (([], np.zeros((0, 3))), "no atoms"),
-        (([1, 79], apart), r"atom 1 has the atomic number 79.*knows only H \(1\), C \(6\)"),
+        (([1, 79], apart), r"atom 1 has the atomic number 79.*supports only H \(1\), C \(6\)"),
         (([1, -1], apart), "atomic number -1"),
         (([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1e-4]]), "atoms 0 and 1"),
         (([1], [[np.nan, 0.0, 0.0]]), "not finite"),

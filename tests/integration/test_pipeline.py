@@ -408,7 +408,7 @@ def test_reproduction_refuses_folders_and_stages(untouched: Path, tmp_path: Path
     ):
         Reproduction(untouched, ["pool"])
     reproduction = Reproduction(untouched, ["export"])
-    with pytest.raises(EKDError, match=r"lies in .* choose another one with .*EKD-RUN-017"):
+    with pytest.raises(EKDError, match=r"is inside .* choose another one with .*EKD-RUN-017"):
         reproduction.run(untouched / "again")
     (tmp_path / "file").touch()
     with pytest.raises(EKDError, match="file' is a file; name a folder"):

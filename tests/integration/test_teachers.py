@@ -174,7 +174,7 @@ def test_mixed_teachers_and_extra_configurations(
     with pytest.raises(EKDError, match=r"were made with other settings:\n  labels\.teachers"):
         run(folder, "label")
     (folder / "elsewhere").unlink()
-    with pytest.raises(TeacherError, match=r"elsewhere', which \[labels\] names, cannot be read"):
+    with pytest.raises(TeacherError, match=r"elsewhere', given in \[labels\], cannot be read"):
         run(folder, "label")
 
 

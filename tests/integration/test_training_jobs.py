@@ -73,7 +73,7 @@ def test_members_one_by_one(folder: Path) -> None:
     golden = Path(__file__).parents[1] / "golden" / "checkpoint-5-broken-off.pt"
     state = torch.load(golden, weights_only=True)["state"]
     torch.save(torch.load(checkpoint, weights_only=True) | {"state": state}, checkpoint)
-    with pytest.raises(EKDError, match=r"member 1 \(not begun\), member 2 \(not finished\)"):
+    with pytest.raises(EKDError, match=r"member 1 \(not started\), member 2 \(not finished\)"):
         pipeline(folder).run(["label"])
     checkpoint.write_bytes(finished)
     pipeline(folder).run_part("train", 1)

@@ -291,7 +291,7 @@ LISTED = (
         "result and data that differ",
         "databases that were changed",
         database(data=[{"energy": -1.0}, {"energy": E[1]}]),
-        Refused("with another value"),
+        Refused("with a different value"),
     ),
     (
         "charges among key-value pairs",
@@ -397,7 +397,7 @@ LISTED = (
         "compressed with zlib",
         "unusual archives",
         lambda folder: _bytes(folder / "x.xyz.Z", zlib.compress(b"3\n")),
-        Refused("neither ekd nor ASE knows"),
+        Refused("neither ekd nor ASE recognizes"),
     ),
     ("table", "spreadsheets", text("x.csv", "smiles,energy\nO,-76.4\n"), Refused("suffix '.csv'")),
 )

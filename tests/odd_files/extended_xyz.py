@@ -301,7 +301,7 @@ LISTED = (
         "unit in the comment that contradicts",
         "scripts of people",
         frame(f"{PLAIN} energy=-76.3833 energy_unit=Hartree"),
-        Refused("Hartree, as the file states, but energy_unit is 'kcal/mol'"),
+        Refused("Hartree according to the file, but energy_unit is 'kcal/mol'"),
         {"energy_unit": "kcal/mol"},
     ),
     (

@@ -377,7 +377,7 @@ LISTED = (
         "units of something, as attribute of the file",
         "home-made files",
         hdf5({"w": group()}, units="atomic units"),
-        Read(EV, positions=R[0], warnings=["'units'.*is not read.*energy_unit"]),
+        Read(EV, positions=R[0], warnings=["'units'.*is ignored.*energy_unit"]),
     ),
     (
         "Bohr that nobody mentions",

@@ -215,7 +215,7 @@ LISTED = (
         "unit that contradicts",
         "sGDML",
         npz(),
-        Refused("kcal/mol, as the file states, but energy_unit is 'Hartree'"),
+        Refused("kcal/mol according to the file, but energy_unit is 'Hartree'"),
         {"energy_unit": "Hartree"},
     ),
     (

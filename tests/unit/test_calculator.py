@@ -102,7 +102,7 @@ def test_single_precision_is_close_to_double(tmp_path: Path) -> None:
 
 
 def test_md_rebuilds_the_neighbor_list_now_and_then(simple_model: Path) -> None:
-    """Step by step the results of a list that is made anew each time."""
+    """In every step, results equal those with a new list."""
     atoms = systems.water_box()
     rng = np.random.default_rng(0)
     calculator = EKDCalculator(simple_model)
@@ -144,8 +144,8 @@ def test_isolated_atom_has_no_force(model: Path) -> None:
     [
         (Atoms(), "no atoms"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0]]), "atoms 0 and 1 are 0 Å apart"),
-        (ase.build.molecule("SiH4"), "contains Si, but the model .* knows only H, C, N, O"),
-        (Atoms("HeUHe", np.eye(3)), "contains He, U, but the model .* knows only H, C, N, O"),
+        (ase.build.molecule("SiH4"), "contains Si, but the model .* supports only H, C, N, O"),
+        (Atoms("HeUHe", np.eye(3)), "contains He, U, but the model .* supports only H, C, N, O"),
     ],
 )
 def test_refuses(simple_model: Path, atoms: Atoms, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The calculators of ekd go where those of ASE go: files, databases, copies, other processes."""
+"""The calculators of ekd work like those of ASE: files, databases, copies, processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from untrained import ensemble, teacher
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student with an uncertainty, as students of two teachers or more are."""
+    """A student with an uncertainty head, as from two or more teachers."""
     return random_model(tmp_path_factory.mktemp("model") / "student.pt", n_hidden=4)
 
 
@@ -61,7 +61,7 @@ def atoms(request: pytest.FixtureRequest, student: Path, committee: Path) -> Ato
 
 
 def test_results_are_properties_of_ase(atoms: Atoms) -> None:
-    """The ways in which ASE hands results on."""
+    """The ways in which ASE passes results on."""
     energy = atoms.get_potential_energy()
     assert set(atoms.calc.results) <= set(all_properties)
     assert set(atoms.calc.implemented_properties) <= set(all_properties)
@@ -331,7 +331,7 @@ def test_a_shallow_copy_does_not_change_what_the_original_knows(student: Path) -
 
 
 def test_structures_of_others_stay_where_they_are(student: Path) -> None:
-    """A calculator keeps copies: what it has calculated before does not move."""
+    """A calculator keeps copies, so previous results do not change."""
     calculator = EKDCalculator(student)
     one = systems.methanol()
     before = one.positions.copy()

@@ -1,4 +1,4 @@
-"""The configuration: what is read, what is refused, and in which words."""
+"""The configuration: reading, errors and messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATA = {"path": "data.h5", "energy": "ccsd(t).energy"}
 
 
 def refusal(settings: dict[str, object]) -> str:
-    """The message with which these settings, beside a valid [data], are refused."""
+    """The error message for these settings with a valid [data]."""
     with pytest.raises(ConfigError) as error:
         validate_config({"data": DATA} | settings, base=Path("/base"))
     return error.value.message
@@ -261,7 +261,7 @@ def test_starts_that_fit() -> None:
 
 
 def test_fine_tuning_has_defaults_of_its_own() -> None:
-    """Fewer epochs and lower rates; what the file says stays."""
+    """Fewer epochs and lower rates; settings in the file are kept."""
     sections = {"data": DATA, "pool": {}, "pretraining": {}}
     config = validate_config(sections, base="/base")
     rates = [

@@ -1,4 +1,4 @@
-"""The conventions of docs/conventions.md: directions and signs, each against an outside truth."""
+"""The conventions of docs/conventions.md: directions and signs, against independent results."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def exported(path: Path, reference_energies: list[float]) -> ExportedModel:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
-    """The network without reference energies, so that small energies keep all their digits."""
+    """The network without reference energies, for full precision of small energies."""
     return exported(tmp_path_factory.mktemp("model") / "small.pt", [0.0] * len(ELEMENTS))
 
 

@@ -1,4 +1,4 @@
-"""Datasets put together."""
+"""Concatenation of datasets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_molecules_and_cells(tmp_path: Path) -> None:
 def test_mapped_parts_stay_on_disk(
     small_dataset: Dataset, test_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """And whatever is asked of the whole is what the one in memory says."""
+    """All operations give the same results as in memory."""
     parts = [test_dataset, small_dataset, test_dataset]
     expected = concatenate(*parts)
     both = concatenate(streamed(test_dataset, tmp_path / "a.h5"), *parts[1:])

@@ -1,4 +1,4 @@
-"""HDF5 files whose sizes, attributes or numbers are not those that were written."""
+"""HDF5 files with damaged sizes, attributes or numbers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def refuse(path: Path, words: str) -> None:
 
 @pytest.mark.parametrize("name", ["energies", "positions", "forces", "group_index"])
 def test_changed_number_of_an_uncompressed_file(tmp_path: Path, name: str) -> None:
-    """Forces and groups are no part of the fingerprint, but of the content."""
+    """Forces and groups are not part of the fingerprint, but of the content."""
     path = write(tmp_path / "a.h5", compress=False)
     load_dataset(path)
     with h5py.File(path) as file:
@@ -90,7 +90,7 @@ def test_changed_attribute(tmp_path: Path, name: str, value: object) -> None:
 def test_attributes_of_files_without_their_checksum(
     tmp_path: Path, name: str, value: object, words: str
 ) -> None:
-    """Earlier versions wrote none: such files are read, and looked at."""
+    """Earlier versions wrote none: such files are read and checked."""
     path = write(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
         del file.attrs[SEAL]
@@ -157,7 +157,7 @@ def test_array_of_a_group_that_is_larger_than_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_zeros_that_are_packed_well_are_read(tmp_path: Path) -> None:
-    """As small as gzip makes them: a thousandth."""
+    """Compressed by gzip to a thousandth."""
     path = tmp_path / "zeros.h5"
     with h5py.File(path, "w") as file:
         group = file.create_group("H2O")

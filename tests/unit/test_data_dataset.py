@@ -1,4 +1,4 @@
-"""Flat arrays: selecting, naming, fingerprints, and what is refused."""
+"""Flat arrays: selection, names, fingerprints and errors."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_fingerprint_ignores_forces_and_origin(dataset: Dataset) -> None:
 
 
 def test_fingerprint_is_the_same_on_every_machine() -> None:
-    """Labels travel with their data: the value may never change with a new release."""
+    """Labels are bound to their data by this value, which must never change."""
     dataset = Dataset(
         atomic_numbers=np.array([1, 1]),
         positions=np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.75]]),
@@ -120,7 +120,7 @@ def test_fingerprint_is_the_same_on_every_machine() -> None:
 )
 def test_shapes_that_disagree(dataset: Dataset, name: str, shape: tuple[int, ...]) -> None:
     kind = getattr(dataset, name).dtype
-    with pytest.raises(DataError, match=rf"{name} has shape .*, expected .* by the offsets"):
+    with pytest.raises(DataError, match=rf"{name} has shape .*, expected .* according to"):
         replace(dataset, **{name: np.zeros(shape, dtype=kind)})
 
 

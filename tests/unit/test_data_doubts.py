@@ -1,4 +1,4 @@
-"""What is doubtful about data is said; of data that are right, nothing is."""
+"""Suspicious data give warnings; correct data give none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_energies_per_atom(training_dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_two_levels_of_theory(training_dataset: Dataset, share: float) -> None:
-    """A constant for each element, such as another functional or basis set makes."""
+    """A constant per element, as for another functional or basis set."""
     chosen = np.random.default_rng(0).random(len(training_dataset)) < share
     shift = training_dataset.composition @ np.array([-0.1, -0.9, -1.2, -1.5])
     mixed = replace(training_dataset, energies=training_dataset.energies + chosen * shift)
@@ -61,7 +61,7 @@ def test_two_levels_of_theory(training_dataset: Dataset, share: float) -> None:
 
 
 def test_two_levels_of_one_formula(training_dataset: Dataset) -> None:
-    """With other energies of atoms, as of pseudopotentials, one formula is enough."""
+    """With other atomic energies, as with pseudopotentials, one formula is sufficient."""
     water = training_dataset.subset(training_dataset.formulas == "H2O")
     energies = water.energies.copy()
     energies[::3] += 1600
@@ -70,7 +70,7 @@ def test_two_levels_of_one_formula(training_dataset: Dataset) -> None:
 
 
 def test_conformers_and_isomers_are_one_level() -> None:
-    """Gaps of an electronvolt between minima are chemistry."""
+    """Gaps of an electronvolt between minima are normal."""
     generator = np.random.default_rng(0)
     energies = np.concatenate([generator.normal(0, 0.1, 50), generator.normal(2.5, 0.1, 50)])
     assert doubts.of_two_levels("x", [1, 6], np.full((100, 2), 2), energies) is None
@@ -91,7 +91,7 @@ def test_gradients_instead_of_forces(test_dataset: Dataset) -> None:
     assert test_dataset.forces is not None
     text = forces_check.of_dataset(replace(test_dataset, forces=-test_dataset.forces))
     assert text is not None
-    assert "the file holds gradients" in text
+    assert "the file contains gradients" in text
 
 
 # ----------------------------------------------------------------------------------- selections
@@ -125,7 +125,7 @@ def test_values_are_compared_as_text(value: Any, text: str | None) -> None:
 
 
 def test_what_was_seen_survives_a_file() -> None:
-    """Blocks add up to what is seen in one go, also by way of JSON."""
+    """Counts of blocks add up to those of a single block, also via JSON."""
     energies = -76.4 + np.random.default_rng(0).normal(size=40)
     whole, parts = Observed(), Observed()
     for seen, rows in ((whole, [slice(None)]), (parts, [slice(0, 15), slice(15, None)])):

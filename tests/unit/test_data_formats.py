@@ -1,4 +1,4 @@
-"""Readers of the layouts that people bring: what each of them says, and what is refused."""
+"""Readers of common layouts: values and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOSE = tolerance("file").bounds
 
 
 def refusal(path: Path, *arguments: Any, **keywords: Any) -> str:
-    """The one sentence with which the file is refused."""
+    """The error message for the file."""
     with pytest.raises(DataError) as error:
         load_dataset(path, *arguments, **keywords)
     assert "\n" not in str(error.value)
@@ -32,7 +32,7 @@ def refusal(path: Path, *arguments: Any, **keywords: Any) -> str:
 
 
 def check_every_start(path: Path, request: Request) -> None:
-    """A source read from any configuration on, with any block size, gives the rest of it."""
+    """Reading from any configuration with any block size gives the rest of the source."""
     whole = join(list(open_source(path, request).blocks()))
     for start in range(whole.n_read):
         blocks = list(open_source(path, request).blocks(start))
@@ -86,7 +86,7 @@ def test_release_drops_and_counts_what_was_not_computed(release: Path) -> None:
 
 
 def test_release_gaps_of_other_properties_do_not_matter(release: Path) -> None:
-    """Charges are NaN everywhere, a force in a row without this energy is: nobody asked for it."""
+    """All charges are NaN, and a force without this energy; neither is requested."""
     dataset = load_dataset(release, "ccsd(t)_cbs.energy", "wb97x_dz.forces")
     assert len(dataset) == 6
     assert np.isfinite(dataset.forces).all()
@@ -263,13 +263,13 @@ def test_sgdml(tmp_path: Path) -> None:
 
 
 def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
-    """Lattice vectors are columns there; a unit that is given has to be that of the file."""
+    """Lattice vectors are columns there; a given unit must match the file."""
     columns = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 0.5], [0.0, 0.0, 7.0]])
     path = archive(tmp_path / "x.npz", r_unit="bohr", e_unit=b"Ha", lattice=columns)
     dataset = load_dataset(path, forces="F")
     assert load_dataset(path, energy_unit="Eh", length_unit="a0").fingerprint == dataset.fingerprint
     message = refusal(path, energy_unit="eV")
-    assert "is in Ha, as the file states, but energy_unit is 'eV'; leave energy_unit out" in message
+    assert "is in Ha according to the file, but energy_unit is 'eV'; leave energy_unit" in message
     other = archive(tmp_path / "y.npz", r_unit="Ang", e_unit="eV", lattice=columns)
     plain = load_dataset(other, forces="F")
     assert dataset.cells is not None
@@ -339,7 +339,7 @@ def test_archive_of_isomers(tmp_path: Path, kind: str) -> None:
 
 
 def test_cells_of_archives(tmp_path: Path) -> None:
-    """Of every configuration; the rows of what is not called lattice are the vectors."""
+    """For every configuration; vectors are rows except in ``lattice``."""
     cells = np.array([triclinic_crystal(seed).cell.array for seed in range(3)])
     one = load_dataset(archive(tmp_path / "x.npz", lattice=np.swapaxes(cells, 1, 2)))
     other = load_dataset(archive(tmp_path / "y.npz", cells=cells, pbc=[True, True, False]))
@@ -398,7 +398,7 @@ def test_formats_of_ase(tmp_path: Path, suffix: str) -> None:
 
 
 def test_format_of_one_frame_by_name(tmp_path: Path) -> None:
-    """The suffix says nothing, the format is named, and it holds one frame, so takes no index."""
+    """The suffix is unknown, the format is given, and it has one frame, so accepts no index."""
     atoms = triclinic_crystal()
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0)
     path = tmp_path / "structure.out"

@@ -1,4 +1,4 @@
-"""Files that ASE reads, whatever their name, and the rows of its databases."""
+"""Files that ASE reads, with any name, and rows of its databases."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLOSE = tolerance("file").bounds
 
 @pytest.mark.parametrize("suffix", [".xyz", ".extxyz", ".traj", ".db", ".json", ".vasp"])
 def test_an_at_sign_belongs_to_the_name(tmp_path: Path, suffix: str) -> None:
-    """ASE takes what follows it for an index, and reads another file or none."""
+    """ASE uses what follows it as an index, and reads another file or none."""
     crystal, other = triclinic_crystal(), water()
     ase.io.write(tmp_path / f"crystal@0{suffix}", crystal)
     ase.io.write(tmp_path / "crystal", other, format="extxyz")
@@ -91,7 +91,7 @@ def test_databases_of_others_stay_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".db", ".json"])
 def test_charges_of_rows_are_not_sums_over_atoms(tmp_path: Path, suffix: str) -> None:
-    """ASE gives the sum of initial charges in the place of the key-value pair."""
+    """ASE returns the sum of initial charges instead of the key-value pair."""
     with ase.db.connect(tmp_path / f"x{suffix}") as database:
         for charge in (0, -1, 1):
             database.write(water(), charge=charge)
@@ -123,7 +123,7 @@ def test_rows_of_a_database_are_chosen_as_frames_of_a_file(
 def database(
     path: Path, metadata: dict[str, Any] | None = None, **more: dict[str, Any]
 ) -> list[Atoms]:
-    """Three molecules; ``more`` is what is written with the first one, and shifted for others."""
+    """Three molecules; ``more`` is stored with the first one, and shifted for the others."""
     frames = [water(0), water(1), methanol(2)]
     with ase.db.connect(path) as rows:
         for index, frame in enumerate(frames):
@@ -208,7 +208,7 @@ def test_units_in_the_metadata(tmp_path: Path) -> None:
         (
             {"_property_unit_dict": {"energy": "Hartree"}},
             {"energy_unit": "eV"},
-            "'energy' in .* is in Hartree, as the file states, but energy_unit is 'eV'; leave",
+            "'energy' in .* is in Hartree according to the file, but energy_unit is 'eV'; leave",
         ),
         ({"_distance_unit": "Bohr"}, {"length_unit": "Å"}, "'positions' in .* is in Bohr"),
         ({"_distance_unit": "inch"}, {}, "states its unit: unknown unit of length 'inch'"),

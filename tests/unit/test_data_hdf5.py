@@ -1,4 +1,4 @@
-"""What HDF5 says beside positions and energies: cells, units, links, keys of its own."""
+"""HDF5 data in addition to positions and energies: cells, units, links, custom keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ATOMS = {"atomic_numbers": [13, 13], "species": [b"Al", b"Al"]}
 
 
 def write(path: Path, groups: dict[str, dict[str, Any]], numbers: str = "atomic_numbers") -> Path:
-    """Groups of four configurations of two atoms, with an energy in eV and what is given.
+    """Groups of four configurations of two atoms, with an energy in eV and given changes.
 
     A value is an array, or an array and its unit; None leaves it out.
     """
@@ -77,7 +77,7 @@ SQUARE = np.array([3.0, 4.0, 5.0])
     ],
 )
 def test_cells(tmp_path: Path, numbers: str, key: str, array: Any, expected: Any) -> None:
-    """Of any usual name and shape: without pbc they are periodic in all directions."""
+    """Cells of any usual name and shape; without pbc they are periodic in all directions."""
     path = write(tmp_path / "x.h5", {"Al": {key: array}}, numbers)
     dataset = load_dataset(path, energy="e", energy_unit="eV")
     assert dataset.pbc is not None
@@ -87,7 +87,7 @@ def test_cells(tmp_path: Path, numbers: str, key: str, array: Any, expected: Any
 
 @pytest.mark.parametrize("numbers", ["atomic_numbers", "species"])
 def test_nearest_pairs_are_those_of_the_crystal(tmp_path: Path, numbers: str) -> None:
-    """Twelve neighbours of each of the four atoms of a cubic cell of aluminium."""
+    """Twelve neighbors of each of the four atoms of a cubic cell of aluminum."""
     crystal = bulk("Al", cubic=True)
     aluminium = {
         numbers: ATOMS[numbers] * 2,
@@ -118,7 +118,7 @@ def test_directions(tmp_path: Path, pbc: Any, expected: Any) -> None:
 
 
 def test_clusters_beside_crystals(tmp_path: Path) -> None:
-    """A zero cell, no cell, and pbc that says so."""
+    """A zero cell, no cell, and pbc = false."""
     some = CELLS * np.array([1, 0, 1, 0])[:, None, None]
     groups = {
         "a": {"cell": some},
@@ -153,7 +153,7 @@ def test_cell_in_attributes_of_the_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/", "a"])
 @pytest.mark.parametrize("key", ["cell", "pbc", "lattice_parameters"])
 def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
-    """They are not read, and what is beneath is no cluster."""
+    """They are not read, and groups below are not clusters."""
     path = write(tmp_path / "x.h5", {"a/m": {}, "a/n": {}})
     with h5py.File(path, "a") as file:
         file[place].attrs[key] = np.zeros(3)
@@ -162,7 +162,7 @@ def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
         file[place].attrs[key] = np.ones(3)
     message = refusal(path)
     where = "the root" if place == "/" else "a"
-    assert f"'{key}' in '{path}' lies in {where}, above the group 'a/m'" in message
+    assert f"'{key}' in '{path}' is in {where}, above the group 'a/m'" in message
     with h5py.File(path, "a") as file:
         file["a/m/pbc"] = file["a/n/pbc"] = False
     assert load_dataset(path, energy="e").cells is None
@@ -202,10 +202,10 @@ def test_prepared_crystals_are_periodic(tmp_path: Path) -> None:
         ({"cell": CELLS, "pbc": b"T T T"}, "'pbc' of Al in .* is of type .*; expected true or"),
         ({"cell": CELLS, "pbc": [True] * 4}, r"'pbc' .* \(4,\); expected \(\), \(3,\) or \(4, 3\)"),
         ({"cell/a": CELLS}, "'cell' of Al in .* is a group; expected an array"),
-        ({"cell_lengths": SQUARE}, r"periodic by 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
+        ({"cell_lengths": SQUARE}, r"periodic with 'cell_lengths'.*keys={'cell': 'cell_lengths'}"),
         (
             {"cell_lengths": SQUARE, "cell_angles": SQUARE},
-            r"by 'cell_angles' and 'cell_lengths', which is not read; .* nothing is periodic \[EKD",
+            r"with 'cell_angles' and 'cell_lengths', which is not read; .* is periodic \[EKD",
         ),
         ({"cell": CELLS * np.nan}, "4 periodic configurations whose lattice vectors"),
         ({"cell": [[3, 0, 0], [0, 3, 0], [0, 0, 0]]}, "4 periodic configurations whose lattice"),
@@ -219,7 +219,7 @@ def test_cells_refused(tmp_path: Path, given: dict[str, Any], expected: str) -> 
 def test_one_cell_or_three_lengths(tmp_path: Path) -> None:
     three = {"coordinates": np.random.default_rng(0).normal(size=(3, 2, 3)), "e": np.zeros(3)}
     path = write(tmp_path / "x.h5", {"Al": three | {"cell": np.full((3, 3), 3.0) + np.eye(3)}})
-    assert "may be one cell or the lengths of 3; write lattice vectors as (3, 3, 3)" in refusal(
+    assert "may be one cell or edge lengths of 3; write lattice vectors as (3, 3, 3)" in refusal(
         path
     )
     path = write(tmp_path / "y.h5", {"Al": three | {"cell": np.diag(SQUARE)}})
@@ -233,7 +233,7 @@ FORCES = np.ones((4, 2, 3))
 
 
 def test_units_that_arrays_state(tmp_path: Path) -> None:
-    """As SPICE does; bytes or text; the forces may have a unit of their own."""
+    """As in SPICE; bytes or text; forces may have another unit."""
     plain = {"coordinates": np.ones((4, 2, 3)) * [[0], [1]], "e": np.arange(4.0)}
     stated = {
         "coordinates": (plain["coordinates"], b"bohr"),
@@ -280,12 +280,12 @@ def test_other_names_of_the_attribute(tmp_path: Path, name: str) -> None:
         (
             {"e": (np.zeros(4), "eV")},
             {"energy_unit": "Hartree"},
-            "'Al/e' in .* is in eV, as the file states, but energy_unit is 'Hartree'; leave",
+            "'Al/e' in .* is in eV according to the file, but energy_unit is 'Hartree'; leave",
         ),
         (
             {"coordinates": (FORCES, "bohr")},
             {"length_unit": "Å"},
-            "'Al/coordinates' in .* is in bohr, as the file states, but length_unit is 'Å'",
+            "'Al/coordinates' in .* is in bohr according to the file, but length_unit is 'Å'",
         ),
         ({"cell": (CELLS, "bohr")}, {"length_unit": "nm"}, "'Al/cell' in .* is in bohr"),
         (
@@ -321,7 +321,7 @@ def test_two_attributes_that_differ(tmp_path: Path) -> None:
 
 
 def test_groups_of_several_units(tmp_path: Path) -> None:
-    """Each is read in its own; but one that says nothing beside one that does is a trap."""
+    """Each is read in its own unit; a mixture of stated and unstated units is refused."""
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": (np.ones(4), "Hartree")}}
     dataset = load_dataset(write(tmp_path / "x.h5", groups), energy="e")
     assert dataset.energies.tolist() == [1.0] * 4 + [HARTREE] * 4
@@ -329,7 +329,7 @@ def test_groups_of_several_units(tmp_path: Path) -> None:
     path = write(tmp_path / "y.h5", groups)
     assert "'b/e'" not in refusal(path)
     assert "'a/e' in " in refusal(path)
-    assert "states that it is in eV, 'c/e' states no unit; add the attribute" in refusal(path)
+    assert "states that it is in eV, but 'c/e' states no unit; add the attribute" in refusal(path)
     del groups["a"]  # Hartree is what is taken for the others, too
     assert len(load_dataset(write(tmp_path / "z.h5", groups), energy="e")) == 8
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": None}}
@@ -381,7 +381,7 @@ def test_what_is_linked_is_counted_once(
 
 
 def test_links_to_another_file(tmp_path: Path) -> None:
-    """A group there has the name it has here; two links to one group there are one."""
+    """An external group keeps its name here; two links to one group count once."""
     write(tmp_path / "there.h5", {"a": {}, "b": {}})
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for name, target in (("train/one", "a"), ("train/two", "b"), ("test/one", "a")):
@@ -438,7 +438,7 @@ def test_usual_names(tmp_path: Path, positions: str, numbers: str) -> None:
 
 
 def test_names_that_are_given(tmp_path: Path) -> None:
-    """They go before the usual ones, and are the same for prepare."""
+    """They take precedence over the usual ones, and are the same for prepare."""
     vectors = np.random.default_rng(9).normal(size=(4, 2, 3))
     group = {"xyz": vectors, "charges": [14, 14], "cell": CELLS, "lattice": CELLS * 2, "o": False}
     path = write(tmp_path / "x.h5", {"m": group})
@@ -473,7 +473,7 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_a_scan_is_ordered_by_what_is_read(tmp_path: Path) -> None:
-    """Linked groups count once, and keys are those of the scan."""
+    """Linked groups count once, with the keys of the scan."""
     group = {"xyz": np.ones((4, 2, 3)), "coordinates": None, "phi": [3.0, 1.0, 2.0, 0.0]}
     path = write(tmp_path / "x.h5", {"m": group})
     with h5py.File(path, "a") as file:

@@ -1,4 +1,4 @@
-"""Isolated atoms and energies that are given: reference energies of the data, not of a fit."""
+"""Isolated atoms and given energies: reference energies without a fit."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_marks_that_are_wrong(tmp_path: Path, frames: list[Atoms], message: str)
 
 def test_atoms_alone_are_no_data(tmp_path: Path) -> None:
     path = write(tmp_path / "atoms.xyz", *(atom(s, e) for s, e in ATOMS.items()))
-    message = r"atoms\.xyz' holds isolated atoms alone.*ekd prepare DATA ATOMS"
+    message = r"atoms\.xyz' contains only isolated atoms.*ekd prepare DATA ATOMS"
     with pytest.raises(DataError, match=message):
         load_dataset(path)
     with pytest.raises(DataError, match=message):
@@ -109,7 +109,7 @@ def test_atoms_alone_are_no_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_prepared_files_keep_them(tmp_path: Path, stream: bool) -> None:
-    """Of a file of their own, through a merge of prepared files, and unpacked."""
+    """From a separate file, through a merge of prepared files, and unpacked."""
     atoms = write(tmp_path / "atoms.xyz", *(atom(s, e) for s, e in ATOMS.items()))
     data = write(tmp_path / "water.xyz", *water())
     summary = prepare_dataset([data, atoms], tmp_path / "one.h5", progress=False)
@@ -131,10 +131,10 @@ def test_prepared_files_keep_them(tmp_path: Path, stream: bool) -> None:
 def test_prepare_names_what_is_not_fixed(tmp_path: Path) -> None:
     data = write(tmp_path / "water.xyz", *water())
     summary = prepare_dataset(data, tmp_path / "a.h5", progress=False)
-    assert "do not fix the reference energies of H, O" in summary.warnings[0]
+    assert "do not determine the reference energies of H, O" in summary.warnings[0]
     atoms = write(tmp_path / "atoms.xyz", atom("H", -13.6), atom("O", -432.0))
     summary = prepare_dataset([data, atoms], tmp_path / "b.h5", progress=False)
-    assert "of different levels of theory" in summary.warnings[0]
+    assert "at different levels of theory" in summary.warnings[0]
 
 
 def test_energies_that_are_missing_in_a_dataset(small_dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Readers of HDF5 and extended XYZ: values, units, what is dropped, what is refused."""
+"""Readers of HDF5 and extended XYZ: values, units, selection and errors."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_extxyz_frames_without_energy_are_dropped_with_their_forces(tmp_path: Pa
 
 
 def refusal(path: Path, *arguments: Any, **keywords: Any) -> str:
-    """The one sentence with which the file is refused."""
+    """The error message for the file."""
     with pytest.raises(DataError) as error:
         load_dataset(path, *arguments, **keywords)
     assert "\n" not in str(error.value)
@@ -226,7 +226,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     message = refusal(tmp_path / "x.csv", "e")
-    assert "suffix '.csv', and neither ekd nor ASE knows what it is; expected HDF5" in message
+    assert "suffix '.csv', which neither ekd nor ASE recognizes; expected HDF5" in message
 
 
 @pytest.mark.parametrize(

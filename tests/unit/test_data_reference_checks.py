@@ -1,4 +1,4 @@
-"""Doubtful reference energies are named, and sound ones of any method are not."""
+"""Suspicious reference energies give warnings; valid ones of any method do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOUND = {  # eV: H, N, O; bonds are a few eV per atom on top
 
 
 def molecules(atoms: tuple[float, ...], *rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Ten conformers of every composition: atoms, 3.5 eV per atom of bonds, and distortion."""
+    """Ten conformers of every composition: atoms, bonds of 3.5 eV per atom, and distortion."""
     composition = np.repeat(np.array(rows), 10, axis=0)
     strain = np.tile(np.linspace(0, 0.5, 10), len(rows))
     return composition, composition @ np.array(atoms) - 3.5 * composition.sum(axis=1) + strain
@@ -52,7 +52,7 @@ def test_shipped_data(training_dataset: Dataset) -> None:
 def test_compositions_that_do_not_fix_them() -> None:
     composition, energies = molecules(SOUND["all electrons"], WATER, AMMONIA)
     (warning,) = doubts(composition, energies)
-    assert "do not fix the reference energies of H, N, O, which were fitted as H -6" in warning
+    assert "not determine the reference energies of H, N, O, which were fitted as H -6" in warning
     assert "no energy of the data changes with H +1, N -3, O -2 eV" in warning
     assert "give reference_energies = {H = ..., ...}" in warning
 
@@ -71,13 +71,13 @@ def test_combinations_are_those_that_change_nothing() -> None:
 
 
 def test_atom_of_another_level_that_fixes_the_rest() -> None:
-    """H, N and O are fixed by it alone, and take its error over: +870 and -3,982 eV."""
+    """H, N and O are determined by it alone, and inherit its error: +870 and -3,982 eV."""
     composition, energies = molecules(SOUND["all electrons"], WATER, AMMONIA)
     composition = np.concatenate([composition, [(0, 1, 0)]])
     (warning,) = doubts(composition, np.concatenate([energies, [-4150.0]]))
-    assert warning.startswith("reference energies that no atom has, in eV: H 8")
+    assert warning.startswith("impossible reference energies, in eV: H 8")
     assert "O -38" in warning
-    assert "isolated atoms of another level of theory" in warning
+    assert "isolated atoms at another level of theory" in warning
 
 
 @pytest.mark.parametrize("energy", [-432.0, 0.0, -75.0])
@@ -101,7 +101,7 @@ def test_given_energies_of_another_level(small_dataset: Dataset) -> None:
     other = replace(small_dataset, reference_energies=atoms | {8: -432.0})
     energies, (warning,) = reference_energies(other)
     assert energies[8] == -432.0
-    assert "atoms and data are of different levels of theory" in warning
+    assert "atoms and data are at different levels of theory" in warning
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The kernels of accelerators compile for the cards of today, without a GPU."""
+"""The device kernels compile for current GPUs, without a GPU."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_nvcc_finds_registers_enough(program: str, architecture: int, tmp_path: 
 
 
 def nvrtc() -> str:
-    """Why there is no NVRTC; nothing if there is."""
+    """Reason why NVRTC is missing; empty if it was found."""
     try:
         _native.core().nvrtc_version()
     except Exception as error:  # of the C++ core: its message is the reason

@@ -1,4 +1,4 @@
-"""The operations of training by the kernels of devices, run on the host: as those of the CPU."""
+"""The training operations with device kernels, emulated on the host, against the CPU."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ N_ATOMS, N_PAIRS, CUTOFF = 23, 300, 4.0
 
 @pytest.fixture
 def emulated() -> Iterator[None]:
-    """Operations on the CPU are done by the kernels of devices."""
+    """Operations on the CPU use the device kernels."""
     torch.ops.ekd.emulate_devices(True)
     yield
     torch.ops.ekd.emulate_devices(False)
 
 
 def graph(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pairs, sorted by centre, and their vectors; some lie beyond the cutoff."""
+    """Pairs, sorted by center, and their vectors; some are beyond the cutoff."""
     generator = torch.Generator().manual_seed(1)
     centers = torch.randint(0, N_ATOMS - 1, (N_PAIRS,), generator=generator).sort()[0]
     neighbors = torch.randint(1, N_ATOMS, (N_PAIRS,), generator=generator)
@@ -32,7 +32,7 @@ def graph(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def step(dtype: torch.dtype, l_max: int, n_features: int) -> list[torch.Tensor]:
-    """What a training step on energies and forces makes of one interaction: all gradients."""
+    """All gradients of one interaction in a training step on energies and forces."""
     pairs, vectors = graph(dtype)
     generator = torch.Generator().manual_seed(2)
 
@@ -75,7 +75,7 @@ def test_a_training_step(
 
 
 def test_the_kernels_are_other_ones(request: pytest.FixtureRequest) -> None:
-    """Else the test above would compare something with itself."""
+    """Otherwise, the test above would compare identical code."""
     expected = step(torch.float32, 2, 4)
     request.getfixturevalue("emulated")
     found = step(torch.float32, 2, 4)

@@ -1,4 +1,4 @@
-"""What the documentation shows at a Python prompt is what happens."""
+"""Python examples in the documentation give the documented output."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_every_setting_is_in_the_reference(root: str) -> None:
 
 
 def test_settings_show_their_own_defaults() -> None:
-    """Not those of the class where the section has others."""
+    """Not the defaults of the class, if the section has others."""
     by_name = {s.name: s for s in site_settings.sections(site_settings.model("Config"))}
     row = dict(re.findall(r"\n\| `(\w+)` \| .*? \| (.*?) \| ", site_settings.page()))
     assert row["n_sensitivities"] == "`8`"

@@ -38,7 +38,7 @@ def test_codes_and_catalogue_are_the_same() -> None:
 
 
 def test_numbers_have_no_gaps() -> None:
-    """An entry that is deleted has to be retired, so that its code is not given away again."""
+    """A deleted entry must be retired, so that its code is not reused."""
     for area in AREAS:
         numbers = [int(c[-3:]) for c in (*catalogue(), *RETIRED) if c.split("-")[1] == area]
         assert sorted(numbers) == list(range(1, len(numbers) + 1)), area

@@ -1,4 +1,4 @@
-"""docs/exported_model.md names exactly the fields that an exported student holds."""
+"""docs/exported_model.md lists exactly the fields of an exported student."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def documented() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def archive(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student, as far as its file is concerned: trained on labels, and exported."""
+    """A student trained on labels and exported."""
     data = small_dataset.subset(np.arange(12))
     labels = Labels(
         energies=data.energies,
@@ -88,7 +88,7 @@ def records(archive: Path) -> dict[str, bytes]:
 
 
 def leaves(document: dict[str, Any], maps: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field by its dotted name; objects and lists of them are entered, but for ``maps``."""
+    """Every field by its dotted name, including those of nested objects except ``maps``."""
     for key, value in document.items():
         name = prefix + key
         if isinstance(value, dict) and name not in maps:

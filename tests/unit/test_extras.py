@@ -1,4 +1,4 @@
-"""Without the packages of training, every verb that needs them says what to install."""
+"""Without the training packages, every command that needs them says what to install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The far set is far: no training configuration and no molecule of the pool is like its own."""
+"""The far set differs from all training configurations and molecules of the pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(name: str) -> Dataset:
 
 
 def environments(atoms: Atoms) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Every atom with the elements that it is bonded to: tells isomers apart."""
+    """Every atom with the elements bonded to it, to distinguish isomers."""
     radii = covalent_radii[atoms.numbers]
     bonded = atoms.get_all_distances() < BOND * (radii[:, None] + radii)
     np.fill_diagonal(bonded, False)
@@ -64,7 +64,7 @@ def test_settings_are_chosen_on_other_systems() -> None:
 
 @pytest.mark.parametrize("name", ["ccsdt_chno_far.h5", "ccsdt_chno_far_tuning.h5", "mp2_chno.h5"])
 def test_forces_are_those_of_neutral_systems_at_rest(name: str) -> None:
-    """They add up to nothing, and have no torque."""
+    """Their sum and torque are zero."""
     mp2 = name.startswith("mp2")
     data = ekd.load_dataset(EXAMPLES / "data" / name) if mp2 else load(name)
     assert data.forces is not None
@@ -75,7 +75,7 @@ def test_forces_are_those_of_neutral_systems_at_rest(name: str) -> None:
 
 
 def test_the_close_mp2_set_has_molecules_that_are_pressed_together() -> None:
-    """It holds the other set, and clusters that keep the hydrogen atoms of a liquid apart."""
+    """It contains the other set, and clusters that keep hydrogen atoms of a liquid apart."""
     data = ekd.load_dataset(EXAMPLES / "data" / "mp2_chno_close.h5")
     first = ekd.load_dataset(EXAMPLES / "data" / "mp2_chno.h5")
     assert len(data) == len(first) + 248

@@ -81,7 +81,7 @@ def test_leftovers_of_killed_writers(tmp_path: Path) -> None:
 
 
 def test_exclusive_lets_one_in_at_a_time(tmp_path: Path) -> None:
-    """Eight processes add to a number that they read first; a lost update would show."""
+    """Eight processes increment a number in a file; a lost update would be visible."""
     counter, lock = tmp_path / "counter", tmp_path / "lock"
     counter.write_text("0")
     script = (

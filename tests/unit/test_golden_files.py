@@ -1,6 +1,6 @@
-"""Files of formats that ekd has written are read: prepared data, and a run with all its stages.
+"""Files of all previous formats can be read: prepared data, and a run with all stages.
 
-They are in tests/golden, with their makers. Checkpoints and exported files have tests of their own.
+They are in tests/golden, with their scripts. Checkpoints and exported files have other tests.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_pool() -> None:
 
 
 def test_finished_stages_of_a_run_are_kept(run: Path) -> None:
-    """Settings that were added since count as their defaults."""
+    """Settings that were added since have their defaults."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     pipeline = Pipeline(load_config(run / "config.toml"), Existing.RESUME, progress=False)
     for stage in [*MADE, "evaluate", "export"]:

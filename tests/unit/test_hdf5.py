@@ -1,4 +1,4 @@
-"""HDF5 files on disks that refuse: one error, no crash, and otherwise the same file."""
+"""HDF5 files on failing disks: one error, no crash, and otherwise the same file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_is_a_sound_file(tmp_path: Path, kind: str) -> None:
 def test_refused_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, room: int
 ) -> None:
-    """The disk takes so many bytes: the error comes at once, and closing the file does no harm."""
+    """On a full disk, the error is raised immediately, and closing the file is safe."""
     pwrite = os.pwrite
 
     def limited(descriptor: int, content: memoryview, offset: int) -> int:

@@ -1,4 +1,4 @@
-"""Texts in HDF5 files: of a fixed length, which HDF5 reads whatever happened to the file."""
+"""Text in HDF5 files: fixed length, which HDF5 can read even from damaged files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_is_no_text_stays() -> None:
 
 
 def types_in(path: Path) -> dict[str, np.dtype]:
-    """Of all attributes and arrays."""
+    """Types of all attributes and arrays."""
     found: dict[str, np.dtype] = {}
 
     def visit(name: str, place: h5py.HLObject) -> None:

@@ -1,4 +1,4 @@
-"""The instruction set that is taken at run time is one that the processor has."""
+"""The instruction set selected at run time is supported by the processor."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_waits_for_the_end_of_a_block() -> None:
 
 
 def test_impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second Ctrl-C does not wait, unless it is the first one, which two processes pass on."""
+    """A second Ctrl-C does not wait, unless it is the first one forwarded by two processes."""
     monkeypatch.setattr(interruption, "_IMPATIENT", 0.05)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     reached = []
@@ -67,7 +67,7 @@ def test_ignored_signals_stay_ignored() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_swallowed_by_a_destructor() -> None:
-    """Python prints what a destructor raises and goes on; the next look finds it."""
+    """Python prints exceptions of destructors and continues; the next check finds the signal."""
 
     class Swallows:
         def __del__(self) -> None:

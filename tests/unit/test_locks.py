@@ -1,4 +1,4 @@
-"""One process at a time writes to a place; a second one is told about the first."""
+"""One process at a time writes to a folder; a second one gets an error about the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torch.ops.ekd adds to its plain twins: threads, checks, autograd through the dispatcher."""
+"""Additional features of torch.ops.ekd: threads, checks, autograd through the dispatcher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ N_CENTERS, N_NEIGHBORS, N_PAIRS, K = 300, 320, 6000, 26
 
 
 def arguments(n_features: int) -> dict[str, tuple[torch.Tensor | int, ...]]:
-    """Enough work that several threads share it."""
+    """Enough work for several threads."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randint(0, N_CENTERS, (N_PAIRS,), generator=generator).sort()[0]
     neighbors = torch.randint(0, N_NEIGHBORS, (N_PAIRS,), generator=generator)
@@ -50,7 +50,7 @@ def test_threads_change_no_bit(name: str, n_features: int) -> None:
 @pytest.mark.parametrize("n_species", [1, 4, 12])
 @pytest.mark.parametrize("name", ["message", "message_weight"])
 def test_one_hot_features(name: str, n_species: int, dtype: torch.dtype) -> None:
-    """The first interaction's: the kernels skip zeros, also in wide rows."""
+    """For the first interaction, the kernels skip zeros, also in wide rows."""
     generator = torch.Generator().manual_seed(3)
     species = torch.randint(0, n_species, (N_NEIGHBORS,), generator=generator)
     z = torch.nn.functional.one_hot(species, n_species).to(dtype)
@@ -105,7 +105,7 @@ def _is_real(value: torch.Tensor | int) -> bool:
 
 
 def test_other_devices_get_a_result_of_the_right_kind() -> None:
-    """Devices without a kernel take plain torch operations; 'meta' shows it without a GPU."""
+    """Devices without a kernel use plain torch operations; tested with 'meta', without a GPU."""
     for name, args in arguments(8).items():
         moved = [a.to("meta") if torch.is_tensor(a) else a for a in args]
         found = getattr(torch.ops.ekd, name)(*moved)
@@ -116,10 +116,10 @@ def test_other_devices_get_a_result_of_the_right_kind() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([[1, 0], [0, 0]], "sorted by centre"),
-        ([[0, 2], [0, 0]], "centres below 2"),
-        ([[0, 1], [0, 5]], "neighbours must be below 3; found 5"),
-        ([[0, 1], [-1, 0]], "neighbours must be below 3; found -1"),
+        ([[1, 0], [0, 0]], "sorted by center"),
+        ([[0, 2], [0, 0]], "centers below 2"),
+        ([[0, 1], [0, 5]], "neighbors must be below 3; found 5"),
+        ([[0, 1], [-1, 0]], "neighbors must be below 3; found -1"),
     ],
 )
 def test_refuses_indices_that_would_read_foreign_memory(

@@ -1,4 +1,4 @@
-"""ekd's libraries belong to one torch; another one is refused before it can crash."""
+"""ekd's libraries are built for one torch version; others are refused before they can crash."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_version_comes_from_the_build() -> None:
 
 
 def test_import_is_light() -> None:
-    """`import ekd` and the entry point that LAMMPS calls at every start leave torch alone."""
+    """`import ekd` and the entry point called by LAMMPS at every start do not import torch."""
     code = (
         "import sys, ekd, ekd.lammps.plugin; ekd.lammps.plugin.directory(); "
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"

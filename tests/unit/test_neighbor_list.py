@@ -1,4 +1,4 @@
-"""The cell list against ASE and vesin, and against what it promises."""
+"""The cell list against ASE, vesin and its specification."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def as_counter(pairs: np.ndarray, shifts: np.ndarray) -> Counter[tuple[int, ...]
 
 
 def assert_consistent(found: NeighborList, positions: np.ndarray, cell: np.ndarray) -> None:
-    """Vectors belong to the pairs and shifts; centres ascend."""
+    """Vectors match the pairs and shifts; centers ascend."""
     vectors = positions[found.pairs[1]] - positions[found.pairs[0]] + found.cell_shifts @ cell
     np.testing.assert_allclose(found.pair_vectors, vectors, **tolerance("symmetry").bounds)
     assert (np.diff(found.pairs[0]) >= 0).all()
@@ -56,7 +56,7 @@ def assert_consistent(found: NeighborList, positions: np.ndarray, cell: np.ndarr
 
 
 def assert_equal(a: NeighborList, b: NeighborList) -> None:
-    """Every array the same, to the last bit."""
+    """All arrays are bitwise equal."""
     for field in fields(NeighborList):
         np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
 
@@ -64,7 +64,7 @@ def assert_equal(a: NeighborList, b: NeighborList) -> None:
 def brute_force(
     positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray
 ) -> Counter[tuple[int, ...]]:
-    """All atoms with all images of all atoms, as the definition has it."""
+    """All atoms with all images of all atoms, by definition."""
     n_images = np.zeros(3, dtype=int)
     if pbc.any():
         # Rows of the pseudo-inverse have the lengths of one over the heights of the cell.
@@ -137,7 +137,7 @@ def test_equals_brute_force_in_extreme_cells(name: str, pbc: tuple[bool, bool, b
 @pytest.mark.parametrize("box", [15.0, 60.0, 500.0])
 @pytest.mark.parametrize("periodic", [False, True])
 def test_equals_brute_force_from_liquid_to_gas(cutoff: float, box: float, periodic: bool) -> None:
-    """From crowded bins to a gas so thin that bins must repeat."""
+    """From crowded bins to a gas so dilute that bins must repeat."""
     rng = np.random.default_rng(5)
     positions = rng.uniform(0, box, (150, 3))
     positions = np.concatenate([positions, positions + rng.uniform(0.3, 0.9, positions.shape)])
@@ -178,7 +178,7 @@ def test_batch_does_not_depend_on_threads() -> None:
 
 
 def test_errors_do_not_depend_on_threads() -> None:
-    """Of several overlaps, one and the same is reported."""
+    """Of several overlaps, always the same one is reported."""
     positions, _ = liquid(13)
     positions[[50, 800, 1500]] = positions[[60, 900, 1600]] + 1e-5
     messages = set()
@@ -191,7 +191,7 @@ def test_errors_do_not_depend_on_threads() -> None:
 
 @pytest.mark.parametrize("instruction_set", ["avx2", "portable"])
 def test_does_not_depend_on_the_instruction_set(tmp_path: Path, instruction_set: str) -> None:
-    """Kernels for lesser processors give what the one for this processor gives."""
+    """Kernels for older processors give the same results as the one for this processor."""
     positions, cell = liquid(9)
     np.savez(tmp_path / "structure.npz", positions=positions, cell=cell)
     script = (
@@ -210,7 +210,7 @@ def test_does_not_depend_on_the_instruction_set(tmp_path: Path, instruction_set:
 
 
 def test_cell_smaller_than_cutoff_sees_every_image() -> None:
-    """A simple cubic lattice of spacing 1: 6 + 12 + 8 + 6 neighbours within 2.1."""
+    """A simple cubic lattice of spacing 1: 6 + 12 + 8 + 6 neighbors within 2.1."""
     found = neighbor_list([[0.0, 0.0, 0.0]], 2.1, np.eye(3), True)
     assert found.pairs.shape == (2, 32)
     assert (found.pairs == 0).all()
@@ -218,7 +218,7 @@ def test_cell_smaller_than_cutoff_sees_every_image() -> None:
 
 
 def test_open_directions_ignore_the_cell() -> None:
-    """A slab whose open direction has no cell vector, and one whose vector is of no use."""
+    """A slab without a cell vector in the open direction, and one with an unused vector."""
     positions = np.random.default_rng(0).uniform(0, 5, (30, 3))
     cell = np.diag([5.0, 5.0, 0.0])
     without = neighbor_list(positions, 3.0, cell, [True, True, False])
@@ -256,7 +256,7 @@ def test_cutoff_is_strict() -> None:
 
 
 def test_a_sparse_gas_needs_little_memory_and_time() -> None:
-    """Bins are counted by atoms, not by volume: two molecules a metre apart are no problem."""
+    """The number of bins is limited by atoms, not volume: two molecules a meter apart work."""
     positions = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1e10, 1e10, 1e10]])
     start = time.perf_counter()
     assert neighbor_list(positions, 3.0).pairs.shape[1] == 2
@@ -319,7 +319,7 @@ def test_tensors_in_tensors_out() -> None:
 
 
 def test_contiguous_input_is_not_copied() -> None:
-    """Neither arrays nor tensors: C++ reads the memory that they lie in."""
+    """Invalid arrays and tensors are refused, because C++ reads their memory."""
     from ekd.neighbor_list import Structures
 
     array, cell = np.zeros((4, 3)), np.eye(3)
@@ -352,7 +352,7 @@ def test_vectors_of_tensors_are_differentiable(batched: bool) -> None:
 
 
 def moving() -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """A liquid on a random walk, in a cell that now and then changes; and the step."""
+    """A liquid on a random walk, in a cell that sometimes changes; and the step."""
     rng = np.random.default_rng(0)
     positions, cell = liquid(6)
     for step in range(40):
@@ -437,7 +437,7 @@ def test_verlet_list_recovers_from_errors() -> None:
 
 
 def test_verlet_list_keeps_the_memory_of_one_list() -> None:
-    """Lists that were dropped serve the next ones; what it returned stays untouched."""
+    """Memory of freed lists is reused; returned lists do not change."""
     positions, cell = liquid(20)
     verlet = VerletList(6.0, skin=0.3)
     kept = verlet.update(positions, cell, True)

@@ -1,4 +1,4 @@
-"""The operations around the message sum: twins, two orders of derivatives, edges, refusals."""
+"""The operations around the message sum: references, two orders of derivatives, errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Call = Callable[..., torch.Tensor]
 def pair_weights(
     source: Any, l_max: int, n_pairs: int, dtype: torch.dtype = torch.float64, width: int = 5
 ) -> tuple[Call, list[torch.Tensor]]:
-    """An operation of ``source`` on tensors alone, and arguments for it; cutoff 4 Å.
+    """An operation of ``source`` as a function of tensors, with arguments; cutoff 4 Å.
 
-    The pairs lie on both sides of the cutoff, the first one along an axis.
+    The pairs are on both sides of the cutoff, the first one along an axis.
     """
     generator = torch.Generator().manual_seed(l_max)
     vectors = torch.randn(n_pairs, 3, generator=generator, dtype=dtype)
@@ -36,7 +36,7 @@ def pair_weights(
 def invariants(
     source: Any, l_max: int, n_atoms: int, dtype: torch.dtype = torch.float64, width: int = 7
 ) -> tuple[Call, list[torch.Tensor]]:
-    """As above; the tensors of the first atom vanish."""
+    """As above; the tensors of the first atom are zero."""
     generator = torch.Generator().manual_seed(l_max)
 
     def random(*shape: int) -> torch.Tensor:
@@ -126,7 +126,7 @@ def test_first_and_second_derivatives(make: Any, order: int, n_rows: int, source
 @pytest.mark.parametrize("wanted", [0, 1, 2])
 @pytest.mark.parametrize("make", MAKERS)
 def test_second_derivatives_by_one_argument_alone(make: Any, wanted: int) -> None:
-    """Autograd then asks for a part of what the others need."""
+    """Autograd then requests only some of the gradients."""
     operation, arguments = make(torch.ops.ekd, 1, 3)
     arguments[wanted].requires_grad_()
     assert torch.autograd.gradcheck(operation, arguments)
@@ -167,7 +167,7 @@ def test_threads_change_no_bit(make: Any) -> None:
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_other_devices_get_a_result_of_the_right_kind(make: Any) -> None:
-    """Devices without a kernel take plain torch operations; 'meta' shows it without a GPU."""
+    """Devices without a kernel use plain torch operations; tested with 'meta', without a GPU."""
     operation, arguments = make(torch.ops.ekd, 2, 4)
     found = operation(*[argument.to("meta").requires_grad_() for argument in arguments])
     assert found.device.type == "meta"
@@ -176,7 +176,7 @@ def test_other_devices_get_a_result_of_the_right_kind(make: Any) -> None:
 
 
 def test_sensitivities_far_from_a_pair_are_zero() -> None:
-    """Not denormal: arithmetic on such numbers takes a hundred times as long."""
+    """Not denormal, because arithmetic with such numbers is a hundred times slower."""
     vectors, one = torch.tensor([[0.0, 0.0, 5.0]]), torch.ones(1)
     assert torch.ops.ekd.pair_weights(vectors, 0.8 * one, 20 * one, 5.5, 1).abs().sum() == 0
 

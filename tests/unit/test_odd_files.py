@@ -1,4 +1,4 @@
-"""Files as people have them are read right, or refused with a message that says what is wrong."""
+"""Unusual files are read correctly, or refused with a message that explains the problem."""
 
 from __future__ import annotations
 

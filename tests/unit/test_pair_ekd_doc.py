@@ -1,4 +1,4 @@
-"""docs/pair_ekd.md quotes messages that LAMMPS users can really see."""
+"""docs/pair_ekd.md quotes actual messages of pair_style ekd."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """No file, class or function is too long, and no module imports the package as a whole.
 
-Circles among modules are refused by import-linter (``make lint``), which lacks the package itself.
+Import cycles are refused by import-linter (``make lint``), except for the package itself.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def n_lines(path: Path) -> int:
 
 
 def imported_outside_type_checking(tree: ast.AST) -> Iterator[str]:
-    """Modules that a file imports, inside functions too, but not for types alone."""
+    """Modules that a file imports, also inside functions, but not only for types."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue

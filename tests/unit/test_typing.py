@@ -1,4 +1,4 @@
-"""Type checkers find the annotations of ekd, and a stub of its compiled module that is true."""
+"""Type checkers find the annotations of ekd, and a correct stub of its compiled module."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def signatures_of(owner: ModuleType | type, prefix: str = "") -> dict[str, list[
 
 
 def flat(signature: str) -> str:
-    """A signature without what is in brackets."""
+    """A signature without text in brackets."""
     while (shorter := re.sub(r"\[[^\[\]]*\]", "", signature)) != signature:
         signature = shorter
     return signature

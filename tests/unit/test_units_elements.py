@@ -1,4 +1,4 @@
-"""Units and elements against values known from elsewhere."""
+"""Units and elements against independent values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes: tasks in order, errors of their kind, and nobody works on for nobody."""
+"""Worker processes: order of tasks, types of errors, and no orphaned workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ekd.errors import ConfigError, StructureError, TeacherError
 
 @dataclass(frozen=True)
 class Squares:
-    """Reports the square of each task, if it is a number that it likes."""
+    """Reports the square of each task, if the task is accepted."""
 
     folder: Path
 

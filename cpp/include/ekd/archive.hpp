@@ -1,4 +1,4 @@
-// Records of a TorchScript archive: a zip file whose entries are stored, not compressed. No torch.
+// Records of a TorchScript archive: a zip file with uncompressed entries. No torch here.
 #pragma once
 
 #include <cstdint>
@@ -12,26 +12,26 @@ namespace ekd {
 
 class Archive {
  public:
-  // Reads the file into memory, once, and then its index. Sizes and places are checked against the
-  // file before anything is read by them. `sha256`: that the bytes must have, in hexadecimal;
-  // empty: any. All that is read later comes from the same bytes, whatever happens to the file.
-  // Throws ModelFileError: no such file, another SHA-256, no zip archive, truncated or damaged.
+  // Reads the file into memory once, and then its index. Sizes and offsets are checked against the
+  // file before they are used. `sha256`: required SHA-256 in hexadecimal; empty: any. All later
+  // reads use the same bytes, even if the file changes.
+  // Throws ModelFileError: missing file, another SHA-256, not a zip archive, truncated or damaged.
   // Throws Error: `sha256` is not hexadecimal.
   explicit Archive(const std::string& path, const std::string& sha256 = "");
 
-  // Names are without the folder that torch puts all records of an archive in.
+  // Names do not include the folder that torch adds to all records of an archive.
   bool has(const std::string& name) const { return entries_.count(name) != 0; }
 
-  // Bytes of every record.
+  // Size of every record in bytes.
   std::map<std::string, std::uint64_t> sizes() const;
 
   // The content of a record.
-  // Throws ModelFileError: there is none of that name, or its checksum is not that of the index.
+  // Throws ModelFileError: the record is missing, or its checksum differs from the index.
   std::string_view read(const std::string& name) const;
   std::string read_text(const std::string& name) const { return std::string(read(name)); }
 
-  // Reads all records, for those who hand the archive to another reader. `may_be_packed`: pass over
-  // compressed ones, as TorchScript has them for long code.
+  // Reads all records, before the archive is passed to another reader. `may_be_packed`: skip
+  // compressed records, which TorchScript writes for long code.
   // Throws ModelFileError: as read().
   void check_all(bool may_be_packed = false) const;
 
@@ -42,7 +42,7 @@ class Archive {
 
  private:
   struct Entry {
-    std::uint64_t place;  // of the local header
+    std::uint64_t place;  // offset of the local header
     std::uint64_t size;
     std::uint32_t crc32;
     bool is_stored;

@@ -1,12 +1,11 @@
-// CPU kernels of what happens to an atom by itself: norms of its tensors, and its non-linearity.
-// No torch here.
+// CPU kernels for single atoms: norms of tensors, and activation functions. No torch here.
 #pragma once
 
 #include <cstdint>
 
 namespace ekd {
 
-// Pre-activations from the tensors that an atom has received (see
+// Pre-activations from the message tensors of an atom (see
 // ekd.models.reference_ops.invariants):
 //
 //     a[i, f] = base[i, f] + m[i, 0, f] + sum_l scales[l - 1, f] sqrt(|m_l[i, f]|² + cusp)
@@ -17,27 +16,28 @@ struct Invariants {
 };
 
 // All arrays are dense and row-major: `mixed` is [n, C, F], `scales` [l_max, F], all others [n, F].
-// Atoms begin .. end - 1 are evaluated, so that a caller can share the work between threads.
+// Atoms begin .. end - 1 are evaluated, so callers can divide the work among threads.
 
 template <class T>
 void invariants(const Invariants& form, const T* mixed, const T* scales, const T* base,
                 std::int64_t begin, std::int64_t end, T* out);
 
-// The gradient of L = sum(gradient a) by each argument; that by `base` is `gradient` itself.
-// d_scales is added to.
+// The gradient of L = sum(gradient a) with respect to each argument; for `base`, it is `gradient`
+// itself. d_scales is accumulated.
 template <class T>
 void invariants_gradient(const Invariants& form, const T* gradient, const T* mixed, const T* scales,
                          std::int64_t begin, std::int64_t end, T* d_mixed, T* d_scales);
 
-// The gradient of D, the derivative of L along (t_mixed, t_scales), by each argument of L; that
-// by `gradient` lacks what a change of `base` adds to it. d_scales is added to.
+// The gradient of D, the derivative of L along (t_mixed, t_scales), with respect to each argument
+// of L; d_gradient does not include the contribution of a change of `base`. d_scales is
+// accumulated.
 template <class T>
 void invariants_second_gradient(const Invariants& form, const T* gradient, const T* mixed,
                                 const T* scales, const T* t_mixed, const T* t_scales,
                                 std::int64_t begin, std::int64_t end, T* d_gradient, T* d_mixed,
                                 T* d_scales);
 
-// softplus(x) = ln(1 + e^x), x itself beyond 20 as in torch, and its slope.
+// softplus(x) = ln(1 + e^x), or x above 20 as in torch, and its slope.
 template <class T>
 void softplus(std::int64_t n, const T* x, T* value, T* slope);
 

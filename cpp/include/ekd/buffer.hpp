@@ -1,4 +1,4 @@
-// Large arrays that C++ fills and others (numpy, torch) keep. No torch, Python or LAMMPS here.
+// Large arrays that are filled in C++ and passed on to numpy or torch. Neither is used here.
 #pragma once
 
 #include <cstddef>
@@ -9,20 +9,20 @@
 
 namespace ekd {
 
-// Memory for large arrays. Blocks lie on huge pages where the system grants them, and a few that
-// are freed are kept for the next request: it takes the system longer to map and clear 70 MB of
-// fresh pages than it takes to fill them with a neighbour list. Safe to use from any thread.
+// Memory for large arrays. Blocks use huge pages if available, and some freed blocks are kept for
+// later requests: mapping and clearing 70 MB of new pages takes longer than filling them with a
+// neighbor list. Thread-safe.
 class BlockPool {
  public:
-  // `limit`: bytes that are kept at most.
+  // `limit`: largest number of bytes that are kept.
   explicit BlockPool(std::size_t limit) : limit_(limit) {}
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;
 
-  // The one for all that does not name another; it keeps 256 MiB.
+  // The default pool, which keeps up to 256 MiB.
   static const std::shared_ptr<BlockPool>& common();
 
-  // Aligned to 64 bytes; `capacity`, at least `bytes`, is to be given back with the block.
+  // Aligned to 64 bytes. `capacity`, at least `bytes`, must be passed to free().
   void* allocate(std::size_t bytes, std::size_t& capacity);
   void free(void* data, std::size_t capacity) noexcept;
 
@@ -42,7 +42,7 @@ class BlockPool {
   std::vector<Block> blocks_;  // the oldest first
 };
 
-// A fixed number of values, uninitialised at first. Can be moved, not copied.
+// A fixed number of values, initially uninitialized. Movable, not copyable.
 template <class T>
 class Buffer {
  public:

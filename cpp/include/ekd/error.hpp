@@ -1,4 +1,4 @@
-// Errors a user can cause. Each message says what was found, what was expected and what to do.
+// Errors that users can cause. Messages state what was found, what was expected and what to do.
 #pragma once
 
 #include <new>
@@ -12,7 +12,7 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A structure cannot be evaluated: no atoms, atoms on top of each other, a degenerate cell.
+// A structure cannot be evaluated: no atoms, coincident atoms, a degenerate cell.
 struct StructureError : Error {
   using Error::Error;
 };
@@ -22,28 +22,28 @@ struct ModelFileError : Error {
   using Error::Error;
 };
 
-// A sound file that torch alone can run, where torch is not.
+// A valid file that only torch can run, but torch is not available.
 struct NeedsTorchError : ModelFileError {
   using ModelFileError::ModelFileError;
 };
 
-// A file gives other results than it did where it was written.
+// Results of a file differ from those at export.
 struct SelfTestError : ModelFileError {
   using ModelFileError::ModelFileError;
 };
 
-// A device is not here, or cannot do what is asked.
+// A device is not available, or does not support the request.
 struct DeviceError : Error {
   using Error::Error;
 };
 
-// A device has no room for what is to be evaluated at a time.
+// A device has not enough memory for one evaluation.
 struct DeviceMemoryError : DeviceError {
   using DeviceError::DeviceError;
 };
 
-// There is no memory for an evaluation, in however small blocks. To others it is what it is
-// everywhere: std::bad_alloc.
+// There is not enough memory for an evaluation, even with the smallest blocks. Derived from
+// std::bad_alloc, so that callers can handle it as such.
 class MemoryError : public std::bad_alloc {
  public:
   explicit MemoryError(std::string message) : message_(std::move(message)) {}

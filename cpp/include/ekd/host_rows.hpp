@@ -1,5 +1,5 @@
-// A model on an accelerator, for engines whose atoms lie in the memory of the host: what is new
-// goes to the device, and what is asked for comes back.
+// Interface to a model on an accelerator for MD engines with atoms in host memory: copies new data
+// to the device, and requested results back.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace ekd {
 
-// The atoms of a process and their neighbours, which change when lists are made anew.
+// The atoms of a process and their neighbors, which change when neighbor lists are rebuilt.
 struct HostRows {
-  std::int64_t n_atoms = 0;      // with ghosts
-  std::int64_t n_owned = 0;      // all of which are evaluated
+  std::int64_t n_atoms = 0;      // including ghosts
+  std::int64_t n_owned = 0;      // all are evaluated
   const int* species = nullptr;  // [n_atoms]; below 0: not an atom of the model
-  const int* owners = nullptr;   // [n_atoms]; null: every atom stands for itself
-  // Of each owned atom; see DeviceAtoms.
+  const int* owners = nullptr;   // [n_atoms]; null: no atom is a copy
+  // Neighbors of each owned atom; see DeviceAtoms.
   const int* counts = nullptr;       // [n_owned]
-  const int* const* rows = nullptr;  // [n_owned], of counts[i] numbers each
+  const int* const* rows = nullptr;  // [n_owned], counts[i] indices each
 };
 
 struct HostRequest {
@@ -33,22 +33,22 @@ struct HostRequest {
 struct HostResults {
   std::vector<double> energies;          // [n_owned]
   std::vector<double> forces;            // [n_atoms, 3]
-  std::vector<double> virial;            // [6], as DeviceResults has it
-  std::vector<double> atomic_virials;    // [n_atoms, 6], if asked for, as the next two
+  std::vector<double> virial;            // [6], see DeviceResults
+  std::vector<double> atomic_virials;    // [n_atoms, 6], if requested, like the next two
   std::vector<double> centroid_virials;  // [n_atoms, 9]
   std::vector<double> uncertainty;       // [n_owned]
 };
 
 class HostRowsEvaluator {
  public:
-  // The model is the caller's, runs on a device and outlives this.
+  // The model must run on a device and outlive this object.
   explicit HostRowsEvaluator(ExportedModel& model);
   ~HostRowsEvaluator();
 
   void set_rows(const HostRows& rows);
 
-  // positions: [n_atoms, 3], Å. The mean over the members; `each_member` is shown what every one
-  // of them finds, energies and forces alone, in turn. Collective, once per member; see DeviceRows.
+  // positions: [n_atoms, 3], Å. Returns the mean over the members; `each_member` is called with the
+  // energies and forces of each of them. Collective, once per member; see DeviceRows.
   // Throws as DeviceRows does.
   const HostResults& evaluate(const double* positions, const HostRequest& request,
                               GhostExchange& exchange,

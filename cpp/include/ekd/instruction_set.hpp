@@ -1,13 +1,13 @@
-// Which of the instruction sets that kernels are compiled for this processor gets.
+// Selection of the instruction set of the kernels for this processor.
 #pragma once
 
 namespace ekd {
 
-// Ascending: each has what those before it have.
+// Ascending: each includes the previous ones.
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 
-// The best that the processor has, or less where the environment variable EKD_SIMD (avx512, avx2,
-// portable) asks for less. What the processor lacks is never returned.
+// The best instruction set of the processor, or a lower one if set in the environment variable
+// EKD_SIMD (avx512, avx2, portable). Never one that the processor lacks.
 InstructionSet instruction_set() noexcept;
 
 }  // namespace ekd

@@ -1,4 +1,4 @@
-// What an exported model says about itself, read and checked before any of it is run.
+// Metadata of an exported model, read and checked before the model is used.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 namespace ekd {
 
-// Version of the file format, and the oldest one that is still read. A reader refuses any other.
+// Version of the file format, and the oldest one that can be read. All others are refused.
 inline constexpr int kModelFormat = 4;
 inline constexpr int kOldestModelFormat = 2;
 
@@ -16,7 +16,7 @@ inline constexpr int kOldestModelFormat = 2;
 inline constexpr const char* kFormatRecord = "ekd_format";
 inline constexpr const char* kMetadataRecord = "ekd_metadata.json";
 
-// A small periodic frame, and what the original network predicts for it.
+// A small periodic frame, with the predictions of the original network.
 struct SelfTest {
   std::vector<std::int64_t> species;  // [n_atoms], index into the elements
   std::vector<double> positions;      // [n_atoms, 3], Å
@@ -28,24 +28,24 @@ struct SelfTest {
   double tolerance = 0.0;           // eV/atom and eV/Å
 };
 
-// The fields an engine acts on. The JSON holds more, for people; docs/exported_model.md lists all.
+// The fields used by engines. docs/exported_model.md describes all fields of the JSON document.
 struct ModelMetadata {
-  std::string identity;  // of the file: a hash of its contents
+  std::string identity;  // hash of the contents of the file
   std::string ekd_version;
   std::string torch_version;
   std::string dtype;                         // "float32" or "float64"
   std::vector<std::string> elements;         // chemical symbols in species order
-  std::vector<std::int64_t> atomic_numbers;  // the same, as numbers
+  std::vector<std::int64_t> atomic_numbers;  // of these elements
   double cutoff = 0.0;                       // Å
-  double interaction_range = 0.0;            // Å, n_interactions cutoffs
+  double interaction_range = 0.0;            // Å, n_interactions * cutoff
   std::int64_t n_interactions = 0;
   std::int64_t n_members = 0;                // students in the file; their mean is the prediction
   std::vector<std::int64_t> feature_widths;  // [n_interactions + 1]
-  bool uncertainty = false;                  // whether every student has a head for it
+  bool uncertainty = false;                  // whether every student has an uncertainty head
   std::vector<std::string> required_ops;     // schemas of the operators the model calls
-  // [n_species, n_species], Å: how close atoms of two elements come in the training data; of
-  // several students the largest. Infinity: some student has seen no such pair within the cutoff.
-  // Empty: the file does not tell.
+  // [n_species, n_species], Å: shortest distances of two elements in the training data; for several
+  // students, the largest of these. Infinity: a student has seen no such pair within the cutoff.
+  // Empty: not in the file.
   std::vector<double> training_distances;
   SelfTest self_test;
 
@@ -53,7 +53,7 @@ struct ModelMetadata {
 };
 
 // Checks the format number, then the document against the rules of that format: required keys,
-// types, no unknown keys, fields that agree with each other.
+// types, no unknown keys, consistent fields.
 // `source` names the file in messages. Throws ModelFileError.
 ModelMetadata parse_model_metadata(const std::string& format, const std::string& json,
                                    const std::string& source);

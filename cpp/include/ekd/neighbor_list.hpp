@@ -1,4 +1,4 @@
-// Neighbour lists of one structure or of a batch of structures. No torch, Python or LAMMPS here.
+// Neighbor lists of one structure or a batch of structures. No torch, Python or LAMMPS here.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace ekd {
 
-// Atoms closer than this (Å) are on top of each other: an error in the input, not physics.
+// Atoms closer than this (Å) are treated as an error in the input.
 inline constexpr double kOverlapDistance = 1e-3;
 
 // One structure or several: structure s owns atoms offsets[s] .. offsets[s + 1] - 1.
@@ -20,21 +20,20 @@ struct StructureBatch {
   const double* positions = nullptr;      // [n_atoms, 3], Å
   const double* cells = nullptr;          // [n_structures, 3, 3], rows are lattice vectors; or null
   const std::uint8_t* pbc = nullptr;      // [n_structures, 3]; null: nothing is periodic
-  // How errors count the structures: the first is this one. -1: from 0, and one alone has no
-  // number.
+  // Index of the first structure in error messages. -1: 0, and a single structure has no index.
   std::int64_t first_number = -1;
 };
 
-// A full list (i -> j and j -> i), sorted by centre, of all pairs with distance < cutoff.
+// A full list (i -> j and j -> i), sorted by center, of all pairs with distance < cutoff.
 //
 //   pair_vectors[p] = positions[neighbors[p]] - positions[centers[p]] + cell_shifts[p] @ cell
 //
-// An atom is its own neighbour only through a periodic image. A pair occurs once per image. The
-// pairs of one centre are in an order that depends on the structure and the cutoff alone: not on
-// the number of threads, nor on the processor.
+// An atom is its own neighbor only through a periodic image. A pair occurs once per image. The
+// order of the pairs of a center depends only on the structure and the cutoff, not on the number of
+// threads or the processor.
 struct NeighborList {
-  Buffer<std::int64_t> pairs;                // [2, n_pairs]: centres, ascending, then neighbours;
-                                             // they index into the whole batch
+  Buffer<std::int64_t> pairs;                // [2, n_pairs]: centers, ascending, then neighbors;
+                                             // indices into the whole batch
   Buffer<std::int32_t> cell_shifts;          // [n_pairs, 3]
   Buffer<double> pair_vectors;               // [n_pairs, 3], Å
   std::vector<std::int64_t> center_offsets;  // [n_atoms + 1]: pairs of each atom
@@ -45,14 +44,14 @@ struct NeighborList {
   std::span<const std::int64_t> neighbors() const { return {pairs.data() + n_pairs(), n_pairs()}; }
 };
 
-// Cell list: O(n_atoms) at any density, any triclinic cell, any mix of periodic directions, cells
-// smaller than the cutoff. Threads share the atoms of all structures.
+// Cell list: O(n_atoms) at any density; any triclinic cell, any combination of periodic directions,
+// cells smaller than the cutoff. The atoms of all structures are divided among threads.
 // Throws StructureError: empty structure, overlapping atoms, a position that is not finite, a
 // periodic direction without a cell vector, linearly dependent cell vectors.
 NeighborList build_neighbor_list(const StructureBatch& batch, double cutoff, int n_threads = 1);
 
-// Lists of one structure as it moves. It keeps all pairs within cutoff + skin and looks for
-// neighbours among those, until an atom has moved further than half the skin, or the cell, the
+// Neighbor lists of a moving structure. It keeps all pairs within cutoff + skin and selects
+// neighbors from these, until an atom has moved by more than half the skin, or the cell, the
 // periodic directions or the number of atoms change.
 class VerletList {
  public:
@@ -60,8 +59,8 @@ class VerletList {
   VerletList(double cutoff, double skin);
   ~VerletList();
 
-  // The pairs within the cutoff: those that build_neighbor_list finds, their order within a centre
-  // being that of the structure at the last rebuild. Throws what build_neighbor_list throws.
+  // The pairs within the cutoff, as found by build_neighbor_list, but in the order of the last
+  // rebuild for each center. Throws like build_neighbor_list.
   NeighborList update(const StructureBatch& structure, int n_threads = 1);
 
   std::int64_t n_rebuilds() const;

@@ -1,4 +1,4 @@
-// Pairs of a caller, checked before memory is read by their indices.
+// Checks of pairs from a caller, before their indices are used.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace ekd {
 
-// Where the pairs of each centre begin, [n_atoms + 1], of pairs sorted by centre.
-// Throws StructureError: they are out of order or range.
+// First pair of each center, [n_atoms + 1], for pairs sorted by center.
+// Throws StructureError: the pairs are not sorted, or indices are out of range.
 std::vector<std::int64_t> offsets_of(const std::int64_t* centers, const std::int64_t* neighbors,
                                      std::int64_t n_pairs, std::int64_t n_atoms);
 

@@ -1,5 +1,5 @@
-// Threads for the core. No OpenMP: torch and LAMMPS each bring a runtime of their own, and the core
-// is linked into both.
+// Threads for the core. It does not use OpenMP, because torch and LAMMPS may use different OpenMP
+// runtimes, and the core is linked into both.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +12,13 @@
 
 namespace ekd {
 
-// Calls work(thread) on up to n_threads threads, counted from 0; the calling thread is number 0.
-// Threads are started once and wait for the next call. A call inside another one, or while another
-// thread of the program has the threads, gets the calling thread alone. `work` must not throw.
+// Calls work(thread) on up to n_threads threads, numbered from 0; the calling thread is number 0.
+// Threads are started once and wait for the next call. Nested calls, and calls while another thread
+// of the program is using the threads, use only the calling thread. `work` must not throw.
 void run_on_threads(int n_threads, const std::function<void(int)>& work);
 
 // Calls body(k, thread) for k = 0 .. n_items - 1, each once, on up to n_threads threads.
-// Throws what the first item, in order, has thrown: the same for any number of threads.
+// Rethrows the exception of the first failing item in order, for any number of threads.
 template <class Body>
 void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
   if (n_threads <= 1 || n_items <= 1) {
@@ -34,7 +34,7 @@ void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
       try {
         body(k, thread);
       } catch (...) {
-        next = n_items;  // the items before this one have begun already
+        next = n_items;  // all earlier items have already been started
         const std::lock_guard lock(mutex);
         if (k < failed) {
           failed = k;
@@ -47,7 +47,7 @@ void parallel_for(int n_threads, std::int64_t n_items, const Body& body) {
   if (error) std::rethrow_exception(error);
 }
 
-// Calls body(begin, end) for ranges of `size` of the numbers first .. end - 1.
+// Calls body(begin, end) for ranges of `size` numbers in first .. end - 1.
 template <class Body>
 void parallel_ranges(int n_threads, std::int64_t first, std::int64_t end, std::int64_t size,
                      const Body& body) {

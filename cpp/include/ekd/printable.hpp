@@ -1,4 +1,4 @@
-// Words of a file, in a message.
+// Text of files in messages.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace ekd {
 
-// What a file holds as text, as a message may have it: printable ASCII and no more than a line. A
-// damaged file could otherwise write to a terminal as it likes.
+// Reduces text of a file to one line of printable ASCII for messages. Otherwise, a damaged file
+// could send control sequences to a terminal.
 std::string printable(std::string_view text);
 
 }  // namespace ekd

@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), which tells whether a file is the one that somebody means.
+// SHA-256 (FIPS 180-4), which identifies files.
 #pragma once
 
 #include <string>
@@ -6,10 +6,10 @@
 
 namespace ekd {
 
-// The digest of some bytes in 64 lower-case hexadecimal digits.
+// The digest of bytes as 64 lower-case hexadecimal digits.
 std::string sha256(std::string_view content);
 
-// Digits as sha256() writes them. They may be given in upper case.
+// Converts `text` to the form of sha256(); upper case is accepted.
 // Throws Error: `text` is not 64 hexadecimal digits.
 std::string parse_sha256(const std::string& text);
 

@@ -1,4 +1,4 @@
-// What a model says of one whole structure, in which every atom is evaluated.
+// Predictions of a model for one structure.
 #pragma once
 
 #include <array>
@@ -16,21 +16,21 @@ struct StructureResults {
   Buffer<double> pair_gradients;        // [n_pairs, 3], eV/Å, see Evaluation
   std::array<double, 9> virial{};       // [3, 3], eV
   std::vector<double> member_energies;  // [n_members], eV
-  // Of a committee, population standard deviation of a component of the force, [n_atoms] eV/Å;
-  // else empty.
+  // For a committee, population standard deviation of a force component, [n_atoms] eV/Å; otherwise
+  // empty.
   Buffer<double> forces_std;
   Buffer<double> uncertainty;  // [n_atoms], eV/Å; empty if the file has none
 };
 
-// What takes time and is not always asked for.
+// Optional results that take time.
 struct WantedResults {
-  bool spread = true;       // member_energies and forces_std of a committee
+  bool spread = true;       // member_energies and forces_std, for a committee
   bool uncertainty = true;  // if the file has it
 };
 
-// graph: n_centers = n_owned. They are n_atoms, unless the model has one interaction: then there
-// may be ghosts, of which the results have forces alone. Without the spread, member_energies holds
-// the mean. Throws std::exception if the model misbehaves.
+// graph: n_centers = n_owned, and these equal n_atoms unless the model has one interaction. In that
+// case there may be ghosts, which have only forces in the results. Without the spread,
+// member_energies contains the mean. Throws std::exception if the model fails.
 StructureResults evaluate_structure(ExportedModel& model, AtomGraph graph,
                                     const WantedResults& wanted = {});
 

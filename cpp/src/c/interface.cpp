@@ -1,4 +1,4 @@
-// The functions of ekd.h: what comes in is checked, and no exception leaves.
+// The functions of ekd.h: check arguments and convert exceptions to codes.
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -12,12 +12,12 @@
 
 namespace {
 
-// A struct that claims more has a `size` that was not set.
+// A larger `size` means that it was not set.
 constexpr std::size_t kMostSize = 4096;
 
 struct LastError {
   std::string text;
-  const char* instead = nullptr;  // where there was no memory for the text
+  const char* instead = nullptr;  // used if there was no memory for the text
 
   void set(const char* message) noexcept {
     instead = nullptr;
@@ -35,7 +35,7 @@ int failed(int code, const char* message) noexcept {
   return code;
 }
 
-// Every function of the interface that can fail. From special to general.
+// Runs a function of the interface and converts exceptions, from special to general ones.
 template <class Act>
 int guarded(const Act& act) noexcept {
   try {
@@ -68,8 +68,8 @@ int guarded(const Act& act) noexcept {
 
 using ekd::require;
 
-// A struct of a caller, whose header may be older or newer than this one. When one of them grows,
-// what older programs send is shorter: this is to be the size of its first version then.
+// Smallest size of a struct of a caller, whose header may be older or newer than this one. When a
+// struct grows, this must be the size of its first version.
 template <class Struct>
 constexpr std::size_t kLeastSize = sizeof(Struct);
 template <>
@@ -92,8 +92,8 @@ Struct read(const Struct& given, const char* name) {
   const auto* const bytes = reinterpret_cast<const unsigned char*>(&given);
   require(std::all_of(bytes + size, bytes + given.size, [](auto byte) { return byte == 0; }), [&] {
     return "the " + std::string(name) +
-           " asks for something that ekd " EKD_VERSION
-           " does not know; set all of it to zero first, or update ekd [EKD-API-003]";
+           " requests something that ekd " EKD_VERSION
+           " does not support; set all of it to zero first, or update ekd [EKD-API-003]";
   });
   return known;
 }

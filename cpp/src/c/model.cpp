@@ -10,10 +10,10 @@
 
 namespace {
 
-// Atoms are counted with 32 bits by the neighbour list.
+// The neighbor list uses 32-bit indices of atoms.
 constexpr std::int64_t kMostAtoms = std::numeric_limits<std::int32_t>::max();
 constexpr int kMostThreads = 1024;
-// Rows that a thread takes at a time.
+// Rows per work item of a thread.
 constexpr std::int64_t kRows = 256;
 
 using ekd::require;
@@ -174,7 +174,7 @@ void ekd_model::evaluate(const ekd_rows& rows, const ekd_results& to) {
   const ekd::AtomGraph graph = within_cutoff(rows);
   const ekd::StructureResults found = evaluate(graph, to);
   if (to.pair_gradients == nullptr) return;
-  // Back to where the pairs were.
+  // Copy gradients to the original positions of the pairs.
   const double limit = metadata().cutoff * metadata().cutoff;
   ekd::parallel_ranges(n_threads_, 0, rows.n_owned, kRows,
                        [&](std::int64_t begin, std::int64_t end) {
@@ -191,12 +191,12 @@ void ekd_model::evaluate(const ekd_rows& rows, const ekd_results& to) {
 void ekd_model::check(const ekd_results& to) const {
   if ((to.energy_std != nullptr || to.forces_std != nullptr) && metadata().n_members == 1)
     throw ekd::UnsupportedError("'" + path_ +
-                                "' holds one student, so that there is no energy_std or "
-                                "forces_std; give NULL there, or take a committee [EKD-API-006]");
+                                "' contains one student, so there is no energy_std or forces_std; "
+                                "give NULL there, or use a committee [EKD-API-006]");
   if (to.uncertainty != nullptr && !metadata().uncertainty)
     throw ekd::UnsupportedError("'" + path_ +
-                                "' has learned no uncertainty; give NULL there, or take a model "
-                                "that has [EKD-API-006]");
+                                "' does not predict uncertainties; give NULL there, or use a model "
+                                "that does [EKD-API-006]");
 }
 
 void ekd_model::set_species(std::int64_t n_atoms, const std::int32_t* atomic_numbers) {
@@ -210,7 +210,7 @@ void ekd_model::set_species(std::int64_t n_atoms, const std::int32_t* atomic_num
                  std::to_string(atomic_numbers_[k]) + ")";
       throw ekd::StructureError(
           "atom " + std::to_string(i) + " has the atomic number " +
-          std::to_string(atomic_numbers[i]) + ", but the model '" + path_ + "' knows only " +
+          std::to_string(atomic_numbers[i]) + ", but the model '" + path_ + "' supports only " +
           known +
           "; use a model that was trained on every element of the structure [EKD-STRUCTURE-003]");
     }
@@ -229,7 +229,7 @@ ekd::AtomGraph ekd_model::within_cutoff(const ekd_rows& rows) {
             const double* const r = rows.pair_vectors + 3 * p;
             const double square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
             const auto name = [&] {
-              return "number " + std::to_string(p) + ", a neighbour of atom " + std::to_string(i);
+              return "number " + std::to_string(p) + ", a neighbor of atom " + std::to_string(i);
             };
             if (!std::isfinite(square))
               throw ekd::StructureError("the pair vector " + name() +
@@ -250,7 +250,7 @@ ekd::AtomGraph ekd_model::within_cutoff(const ekd_rows& rows) {
       });
   std::partial_sum(offsets_.begin(), offsets_.end(), offsets_.begin());
   const std::int64_t n_pairs = offsets_[rows.n_owned];
-  // They never shrink: with every list of an engine the number changes a little.
+  // They never shrink, because the number changes slightly with every neighbor list.
   if (std::ssize(neighbors_) < n_pairs) {
     neighbors_.resize(n_pairs + n_pairs / 16);
     pair_vectors_.resize(3 * neighbors_.size());

@@ -1,4 +1,4 @@
-// What an ekd_model of the C interface is. C++ on this side, plain arrays on the other.
+// Implementation of ekd_model of the C interface.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace ekd {
 
-// EKD_ERROR_ARGUMENT and EKD_ERROR_UNSUPPORTED; other errors are those of the core.
+// EKD_ERROR_ARGUMENT and EKD_ERROR_UNSUPPORTED; other errors come from the core.
 struct ArgumentError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -24,7 +24,7 @@ struct UnsupportedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Throws ArgumentError. `words` is the message, or a function that makes it, where that takes time.
+// Throws ArgumentError. `words` is the message, or a function that returns it, to save time.
 template <class Words>
 void require(bool holds, const Words& words) {
   if (holds) return;
@@ -52,7 +52,7 @@ struct ekd_model {
   const ekd::ModelMetadata& metadata() const { return model_.metadata(); }
   void check(const ekd_results& to) const;
   void set_species(std::int64_t n_atoms, const std::int32_t* atomic_numbers);
-  // The rows without the pairs beyond the cutoff.
+  // Removes pairs beyond the cutoff.
   ekd::AtomGraph within_cutoff(const ekd_rows& rows);
   ekd::StructureResults evaluate(const ekd::AtomGraph& graph, const ekd_results& to);
 
@@ -61,15 +61,15 @@ struct ekd_model {
   ekd::VerletList list_;
   int n_threads_;
 
-  // Of the description.
+  // Memory of the description.
   std::vector<std::int32_t> atomic_numbers_;
   std::vector<const char*> elements_;
   std::vector<double> free_atom_energies_;
 
-  // Of the evaluation that is under way, which the mutex is locked for.
+  // Memory of the current evaluation, protected by the mutex.
   std::mutex mutex_;
   std::vector<std::int64_t> species_;
-  std::vector<std::int64_t> offsets_;  // within the cutoff, as what follows
+  std::vector<std::int64_t> offsets_;  // of pairs within the cutoff, like the following
   std::vector<std::int64_t> neighbors_;
   std::vector<double> pair_vectors_;
 };

@@ -36,7 +36,7 @@ T number(const char* at) {
   return value;
 }
 
-// The polynomial of zip, reflected.
+// CRC-32 with the polynomial of zip, reflected.
 std::uint32_t crc32(std::string_view data) {
   static const auto table = [] {
     std::array<std::uint32_t, 256> made{};
@@ -57,7 +57,7 @@ bool begins_with_magic(std::string_view content) {
   return content.size() >= 4 && number<std::uint32_t>(content.data()) == kLocalHeader;
 }
 
-// Whether a name stays in the one folder that torch puts all records in.
+// Whether a name stays inside the folder that torch uses for all records.
 bool stays_in_folder(std::string_view name) {
   if (name.find('\0') != std::string_view::npos || name.find('\\') != std::string_view::npos)
     return false;
@@ -82,14 +82,14 @@ Archive::Archive(const std::string& path, const std::string& sha256) : path_(pat
   std::error_code error;
   const auto kind = std::filesystem::status(path, error).type();
   using Kind = std::filesystem::file_type;
-  // To open a pipe would be to wait for somebody who writes to it.
+  // Opening a pipe would wait for a writer.
   if (kind != Kind::regular && kind != Kind::not_found && kind != Kind::none)
     throw ModelFileError(no_model);
   std::ifstream file(path, std::ios::binary);
   if (!file.good())
     throw ModelFileError("model file '" + path +
                          "' cannot be opened; check the path [EKD-MODEL-001]");
-  // Somebody may have named the wrong file, and a large one.
+  // Do not read a large file that is not an archive.
   std::string content(4, '\0');
   file.read(content.data(), 4);
   content.resize(static_cast<std::size_t>(file.gcount()));
@@ -122,13 +122,14 @@ void Archive::fail(const std::string& reason) const {
 
 std::string_view Archive::at(std::uint64_t place, std::uint64_t size) const {
   const std::string_view content = *content_;
-  if (place > content.size() || size > content.size() - place) fail("a record lies beyond the end");
+  if (place > content.size() || size > content.size() - place)
+    fail("a record extends beyond the end");
   return content.substr(place, size);
 }
 
 void Archive::read_index() {
   const char* const no_index = "its archive has no readable index";
-  // The end record is the last thing in the file but for a comment.
+  // The end record is at the end of the file, followed only by a comment.
   const std::uint64_t file_size = content_->size();
   const std::uint64_t tail_size = std::min(file_size, kEndSize + kMostComment + kLocatorSize);
   const char* const tail = at(file_size - tail_size, tail_size).data();
@@ -136,7 +137,7 @@ void Archive::read_index() {
   std::uint64_t end = tail_size - kEndSize;
   while (number<std::uint32_t>(tail + end) != kEnd)
     if (end-- == 0) fail(no_index);
-  // Other readers look for the record where the comment says that it is: all must find the same.
+  // Other readers locate the record by the length of the comment: all must find the same record.
   if (end + kEndSize + number<std::uint16_t>(tail + end + 20) != tail_size) fail(no_index);
   std::uint64_t n_entries = number<std::uint16_t>(tail + end + 10);
   std::uint64_t index_size = number<std::uint32_t>(tail + end + 12);
@@ -167,8 +168,8 @@ void Archive::read_index() {
     const std::string name(header + kCentralSize, name_size);
     Entry entry{number<std::uint32_t>(header + 42), number<std::uint32_t>(header + 24),
                 number<std::uint32_t>(header + 16), number<std::uint16_t>(header + 10) == 0, name};
-    // The zip64 field holds those numbers that have no room in the header, in this order: size,
-    // compressed size, place.
+    // The zip64 field contains the numbers that do not fit into the header, in this order: size,
+    // compressed size, offset.
     const char* extra = header + kCentralSize + name_size;
     const char* const extra_end = extra + extra_size;
     while (extra_end - extra >= 4) {
@@ -187,17 +188,17 @@ void Archive::read_index() {
       }
       extra += 4 + size;
     }
-    // Nothing is unpacked here, but somebody else may do it. And of two records of one name, no
-    // two readers need take the same.
+    // Nothing is unpacked here, but other programs may do it. Of two records with the same name,
+    // different readers may use different ones.
     if (!stays_in_folder(name))
       fail("the name of a record, '" + printable(name) + "', leaves its folder");
     const std::size_t slash = name.find('/');
     if (k == 0) folder = name.substr(0, slash);
     if (name.compare(0, slash, folder) != 0)
-      fail("its records lie in two folders, '" + printable(folder) + "' and '" +
+      fail("its records are in two folders, '" + printable(folder) + "' and '" +
            printable(name.substr(0, slash)) + "'");
     if (!entries_.emplace(name.substr(slash + 1), std::move(entry)).second)
-      fail("the record '" + printable(name) + "' is there twice");
+      fail("the record '" + printable(name) + "' occurs twice");
     place += kCentralSize + name_size + extra_size + comment_size;
   }
   if (place != index_size) fail(no_index);
@@ -220,14 +221,15 @@ std::string_view Archive::read(const std::string& name) const {
   if (number<std::uint32_t>(header) != kLocalHeader ||
       at(entry.place + kLocalSize, name_size) != entry.full_name)
     fail(record + " is not where the index says");
-  if (number<std::uint16_t>(header + 8) != 0) fail(record + " is compressed, says its header");
+  if (number<std::uint16_t>(header + 8) != 0)
+    fail(record + " is compressed according to its header");
   const std::uint64_t begin =
       entry.place + kLocalSize + name_size + number<std::uint16_t>(header + 28);
   if (begin > content_->size() || entry.size > content_->size() - begin)
-    fail(record + " lies beyond the end");
+    fail(record + " extends beyond the end");
   const std::string_view content = at(begin, entry.size);
   if (crc32(content) != entry.crc32)
-    fail("the checksum of " + record + " is not that of the index");
+    fail("the checksum of " + record + " does not match the index");
   return content;
 }
 

@@ -11,7 +11,7 @@ namespace ekd {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// Smaller blocks are left to the C library, which keeps its own.
+// Smaller blocks are allocated by the C library, which has its own cache.
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kCommonLimit = std::size_t{256} << 20;
 
@@ -49,7 +49,7 @@ void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
   void* data = std::aligned_alloc(unit, capacity);
   if (data == nullptr) throw std::bad_alloc();
 #ifdef __linux__
-  // A hint: where it is refused, pages are small.
+  // Only a hint: if it is refused, pages are small.
   if (unit == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);
 #endif
   return data;
@@ -65,7 +65,7 @@ void BlockPool::free(void* data, std::size_t capacity) noexcept {
         kept_ += capacity;
         return;
       } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
-        // No memory to remember it: to be freed.
+        // No memory for the list entry: free the block.
       }
     }
   }

@@ -10,7 +10,7 @@ namespace {
 InstructionSet best() {
   auto found = InstructionSet::kPortable;
 #ifdef EKD_X86
-  // What the builtin returns is zero or some other number, not zero or one.
+  // The builtin returns zero or any other number, not zero or one.
   if (__builtin_cpu_supports("x86-64-v3") != 0) found = InstructionSet::kAvx2;
   if (__builtin_cpu_supports("x86-64-v4") != 0) found = InstructionSet::kAvx512;
 #endif

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kDeepest = 64;
 
-// Whether all of the text is characters of Unicode (RFC 3629).
+// Whether the text is valid UTF-8 (RFC 3629).
 bool is_utf8(std::string_view text) {
   for (std::size_t k = 0; k < text.size();) {
     const auto first = static_cast<unsigned char>(text[k]);
@@ -22,8 +22,8 @@ bool is_utf8(std::string_view text) {
                              : first < 0xf5 ? 4
                                             : 0;
     if (size == 0 || size > text.size() - k) return false;
-    // What the second byte may be: nothing that needs fewer bytes, no half of a surrogate pair,
-    // nothing beyond the last character.
+    // Range of the second byte: excludes overlong encodings, surrogates, and code points beyond the
+    // last one.
     unsigned least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     unsigned most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     for (std::size_t next = 1; next < size; ++next) {
@@ -46,7 +46,7 @@ class JsonParser {
   Json document() {
     Json found = value(0);
     skip_space();
-    if (place_ != text_.size()) fail("there is more after its end");
+    if (place_ != text_.size()) fail("there is extra text after its end");
     return found;
   }
 
@@ -107,7 +107,7 @@ class JsonParser {
   }
 
   void word(std::string_view wanted) {
-    if (text_.substr(place_, wanted.size()) != wanted) fail("there is no such word");
+    if (text_.substr(place_, wanted.size()) != wanted) fail("unknown literal");
     place_ += wanted.size();
   }
 
@@ -119,7 +119,7 @@ class JsonParser {
     do {
       skip_space();
       std::string key = string();
-      if (!known.insert(key).second) fail("the key '" + printable(key) + "' is there twice");
+      if (!known.insert(key).second) fail("the key '" + printable(key) + "' occurs twice");
       skip_space();
       expect(':');
       found.members_.emplace_back(std::move(key), value(depth + 1));
@@ -233,16 +233,16 @@ class JsonParser {
       case 'u':
         break;
       default:
-        fail("there is no such escape");
+        fail("unknown escape sequence");
     }
     unsigned code = hexadecimal();
     if (code >= 0xd800 && code < 0xdc00) {  // the first half of a pair
-      if (!take('\\') || !take('u')) fail("half a surrogate pair");
+      if (!take('\\') || !take('u')) fail("incomplete surrogate pair");
       const unsigned low = hexadecimal();
-      if (low < 0xdc00 || low > 0xdfff) fail("half a surrogate pair");
+      if (low < 0xdc00 || low > 0xdfff) fail("incomplete surrogate pair");
       code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     } else if (code >= 0xdc00 && code <= 0xdfff) {
-      fail("half a surrogate pair");
+      fail("incomplete surrogate pair");
     }
     append_utf8(to, code);
   }
@@ -252,9 +252,9 @@ class JsonParser {
     const std::size_t begin = place_;
     std::string found;
     while (!take('"')) {
-      if (place_ == text_.size()) fail("a string has no end");
+      if (place_ == text_.size()) fail("a string is not terminated");
       const char c = text_[place_++];
-      if (static_cast<unsigned char>(c) < 0x20) fail("a string holds a control character");
+      if (static_cast<unsigned char>(c) < 0x20) fail("a string contains a control character");
       if (c == '\\')
         escape(found);
       else

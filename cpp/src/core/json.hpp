@@ -1,5 +1,5 @@
-// A JSON document (RFC 8259), as the records of an exported model hold them. Own code, so that a
-// build needs a compiler and nothing else.
+// Parser of JSON documents (RFC 8259) in exported models. Own code, so that a build needs only a
+// compiler.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ class Json {
  public:
   enum class Type { kNull, kBoolean, kInteger, kFloat, kString, kArray, kObject };
 
-  // Throws JsonError: not JSON or not UTF-8, nested more than 64 deep, a key that is there twice.
-  // Numbers without fraction and exponent are integers, if 64 bits hold them: seeds may be larger.
+  // Throws JsonError: not JSON or not UTF-8, nested more than 64 deep, or a duplicate key.
+  // Numbers without fraction and exponent are integers if they fit into 64 bits; seeds may not.
   static Json parse(std::string_view text);
 
   Type type() const { return type_; }
@@ -30,7 +30,7 @@ class Json {
   bool is(Type type) const { return type_ == type; }
   bool is_number() const { return is(Type::kInteger) || is(Type::kFloat); }
 
-  // Each throws JsonError if it is something else.
+  // Each throws JsonError for a value of another type.
   bool boolean() const;
   std::int64_t integer() const;
   double number() const;
@@ -38,10 +38,10 @@ class Json {
   const std::vector<Json>& items() const;                            // of an array
   const std::vector<std::pair<std::string, Json>>& members() const;  // of an object, in order
 
-  const Json* find(const std::string& key) const;  // null: it is not there, or this is no object
-  const Json& at(const std::string& key) const;    // throws JsonError if it is not there
+  const Json* find(const std::string& key) const;  // null: no such key, or not an object
+  const Json& at(const std::string& key) const;    // throws JsonError if there is no such key
 
-  // Arrays of one kind.
+  // Arrays of one type.
   std::vector<std::int64_t> integers() const;
   std::vector<double> numbers() const;
   std::vector<std::string> strings() const;

@@ -13,11 +13,11 @@
 namespace ekd {
 namespace {
 
-// One key of the document. The format knows these and no others.
+// One key of the document. The format allows no others.
 struct Field {
   const char* name;
   Json::Type type;
-  int since = kOldestModelFormat;  // the first format that has it
+  int since = kOldestModelFormat;  // the first format with this key
 };
 
 constexpr Field kFields[] = {
@@ -35,11 +35,11 @@ constexpr Field kFields[] = {
 
 constexpr std::int64_t kLastElement = 118;
 
-// What a self-test may come to. Files of today need a few thousand pairs, and differ by no more
-// than the rounding of single precision.
+// Limits of a self-test. Current files have a few thousand pairs, and tolerances no larger than
+// rounding errors of single precision.
 constexpr double kMostSelfTestPairs = 1e7;
 constexpr double kLargestTolerance = 1e-2;
-// Nobody needs more for a description; the document takes much more memory than its text.
+// Sufficient for any description; a parsed document takes much more memory than its text.
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 constexpr const char* kMend = "; export the model again with this version of ekd [EKD-MODEL-003]";
@@ -71,7 +71,7 @@ class Reader {
     }
   }
 
-  // read(value) of a field.
+  // Applies `read` to the value of a field.
   template <class Read>
   auto get(const char* name, const Read& read) const {
     try {
@@ -117,7 +117,7 @@ std::array<double, 3> cross(const double* a, const double* b) {
   return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
 }
 
-// About how many pairs of atoms, images included, the list of a self-test has at most.
+// Approximate upper bound of pairs, including images, in the neighbor list of a self-test.
 double most_pairs(const SelfTest& test, double cutoff) {
   const auto n_atoms = static_cast<double>(test.species.size());
   double n_images = n_atoms;
@@ -173,12 +173,12 @@ SelfTest parse_self_test(const Json& frame, const ModelMetadata& metadata, const
   reader.require(n > 0 && test.positions.size() == n && test.forces.size() == n &&
                      test.uncertainty.size() == n_uncertain && cell.size() == 9 &&
                      virial.size() == 9 && pbc.size() == 3,
-                 "the arrays of 'self_test' in the metadata do not fit together");
+                 "the arrays of 'self_test' in the metadata are inconsistent");
   reader.require(test.tolerance > 0.0 && test.tolerance <= kLargestTolerance,
                  "'tolerance' of 'self_test' in the metadata is not between 0 and 0.01");
   std::copy(cell.begin(), cell.end(), test.cell.begin());
   std::copy(pbc.begin(), pbc.end(), test.pbc.begin());
-  // A cell without a volume is refused by the neighbour list, in words of its own.
+  // A cell without a volume is refused by the neighbor list, with its own message.
   const double n_pairs = most_pairs(test, metadata.cutoff);
   reader.require(!(n_pairs > kMostSelfTestPairs && std::isfinite(n_pairs)),
                  "'self_test' in the metadata has more pairs of atoms than a test needs: its cell "
@@ -206,7 +206,7 @@ std::vector<double> parse_closest_pairs(const Json& pairs, const ModelMetadata& 
       reader.require(is_there ? distance >= 0.0 && distance <= metadata.cutoff
                               : pair.at("distance").is(Json::Type::kNull),
                      "a distance of 'closest_pairs' in the provenance is not within the cutoff, or "
-                     "is one of no pairs");
+                     "is given for zero pairs");
       double& known = distances[species[0] * n_species + species[1]];
       reader.require(known < 0.0, "'closest_pairs' in the provenance has a pair of elements twice");
       known = distances[species[1] * n_species + species[0]] = distance;
@@ -220,7 +220,7 @@ std::vector<double> parse_closest_pairs(const Json& pairs, const ModelMetadata& 
   return distances;
 }
 
-// Of several students the largest: below it, at least one of them has nothing to go by.
+// The largest for several students: below it, at least one of them has no training data.
 std::vector<double> parse_training_distances(const Json& provenance, const ModelMetadata& metadata,
                                              const Reader& reader) {
   std::vector<double> distances;
@@ -308,13 +308,13 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   for (auto number = metadata.atomic_numbers.begin(); number != metadata.atomic_numbers.end();
        ++number) {
     reader.require(*number >= 1 && *number <= kLastElement,
-                   "the atomic number " + std::to_string(*number) + " is no element");
+                   "the atomic number " + std::to_string(*number) + " is not an element");
     reader.require(std::find(metadata.atomic_numbers.begin(), number, *number) == number,
-                   "the atomic number " + std::to_string(*number) + " is there twice");
+                   "the atomic number " + std::to_string(*number) + " occurs twice");
   }
   for (auto name = metadata.elements.begin(); name != metadata.elements.end(); ++name)
     reader.require(std::find(metadata.elements.begin(), name, *name) == name,
-                   "the element '" + printable(*name) + "' is there twice");
+                   "the element '" + printable(*name) + "' occurs twice");
   reader.require(std::isfinite(metadata.cutoff) && metadata.cutoff > 0.0,
                  "the cutoff is not a positive number");
   reader.require(metadata.n_interactions >= 1, "n_interactions is below 1");
@@ -327,7 +327,7 @@ ModelMetadata parse_model_metadata(const std::string& format_text, const std::st
   reader.require(std::ssize(document.at("provenance").items()) == metadata.n_members,
                  "provenance does not have n_members entries");
   for (const Json& entry : document.at("provenance").items())
-    reader.require(entry.is(Json::Type::kObject), "provenance holds something else than objects");
+    reader.require(entry.is(Json::Type::kObject), "provenance has entries that are not objects");
   const auto& references = document.at("energy_reference").members();
   reader.require(references.size() == metadata.elements.size(),
                  "energy_reference does not have one energy for each element");

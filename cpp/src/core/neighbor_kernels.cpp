@@ -1,4 +1,4 @@
-// Compiled without contraction to fused multiply-add: every instruction set gives the same bits.
+// Compiled without fused multiply-add, so all instruction sets give bitwise equal results.
 #include "neighbor_kernels.hpp"
 
 #include <cstring>
@@ -14,8 +14,8 @@
 namespace ekd {
 namespace {
 
-// Squared distances block by block, vectorised; then a store for every candidate that the next one
-// overwrites unless it is a neighbour: no branch to mispredict.
+// Computes squared distances in vectorized blocks; then stores every candidate, to be overwritten
+// by the next one unless it is a neighbor. This avoids branch mispredictions.
 Selection select_portable(const Candidates& candidates, const Point& center, double cutoff,
                           double overlap, std::int32_t* neighbors) {
   constexpr std::int64_t kBlock = 64;
@@ -44,8 +44,8 @@ Selection select_portable(const Candidates& candidates, const Point& center, dou
 }
 
 #ifdef EKD_X86_64
-// Bytes of the 32-bit numbers that a mask of four names, one after the other: AVX2 has no
-// instruction that packs them.
+// Byte shuffles that pack the 32-bit numbers selected by a mask of four, because AVX2 has no such
+// instruction.
 struct PackTable {
   alignas(16) std::uint8_t bytes[16][16];
 
@@ -140,7 +140,7 @@ Select best_select() {
   return select_portable;
 }
 
-// Vectors of the compiler, for any processor.
+// Compiler vector extensions, for any processor.
 using Double4 = double __attribute__((vector_size(32)));
 using Int4 = std::int32_t __attribute__((vector_size(16)));
 
@@ -172,8 +172,8 @@ EKD_INLINE void write_row(const PeriodicImages& images, std::int32_t center,
   std::int32_t* __restrict to_shifts = row.cell_shifts;
   double* __restrict to_vectors = row.pair_vectors;
   std::fill_n(row.centers, n_neighbors, first_atom + own[3]);
-  // Four values are written for three: the next pair overwrites the fourth. The last pair, whose
-  // successor may be at work in another thread, is written value by value.
+  // Four values are written instead of three; the next pair overwrites the fourth. The last pair is
+  // written value by value, because another thread may write the next one.
   const std::int64_t last = n_neighbors - 1;
   for (std::int64_t k = 0; k < last; ++k) {
     const Int4 tag = tags[neighbors[k]];

@@ -14,7 +14,7 @@
 namespace ekd {
 namespace {
 
-// A thread is not worth its start for fewer atoms.
+// Fewer atoms are not worth starting a thread.
 constexpr std::int64_t kAtomsPerThread = 512;
 
 int useful_threads(int n_threads, const StructureBatch& batch) {
@@ -42,21 +42,21 @@ StructureView view(const StructureBatch& batch, std::int64_t structure) {
   return view;
 }
 
-// A structure with its images, and where its atoms are in the batch.
+// A structure with its images, and the offset of its atoms in the batch.
 struct Structure {
   PeriodicImages images;
   std::int64_t number = -1;
   std::int64_t first_atom = 0;
 };
 
-// The centres of all structures, each structure's in the order of their slots, cut into chunks of
-// equal length: what the threads share out among themselves.
+// The centers of all structures, ordered by slot within a structure, divided into chunks of equal
+// length, which are distributed to threads.
 class Centers {
  public:
   Centers(const StructureBatch& batch, double reach, int n_threads)
       : structures_(batch.n_structures),
         offsets_(batch.offsets, batch.offsets + batch.n_structures + 1) {
-    // Small structures by the dozen: a thread is not to be started for one molecule.
+    // Groups of small structures: a single molecule is not worth starting a thread.
     std::vector<std::int64_t> groups{0};
     for (std::int64_t s = 1; s <= batch.n_structures; ++s)
       if (s == batch.n_structures || offsets_[s] - offsets_[groups.back()] >= kChunk)
@@ -76,10 +76,10 @@ class Centers {
   std::int64_t first_atom(std::int64_t structure) const { return offsets_[structure]; }
   std::int64_t n_chunks() const { return (n_atoms() + kChunk - 1) / kChunk; }
 
-  // The one structure there is has moved.
+  // Updates the positions; only for a single structure.
   void move(const double* positions) { structures_.front().images.move(positions); }
 
-  // Calls visit(structure, slot) for the centres of a chunk.
+  // Calls visit(structure, slot) for the centers of a chunk.
   template <class Visit>
   void visit(std::int64_t chunk, const Visit& visit) const {
     std::int64_t rank = chunk * kChunk;
@@ -98,7 +98,7 @@ class Centers {
   std::vector<std::int64_t> offsets_;
 };
 
-// The neighbours of the centres of one chunk, as slots of images.
+// The neighbors of the centers of one chunk, as slots of images.
 struct Neighborhoods {
   struct Row {
     const std::int32_t* slots;
@@ -107,11 +107,11 @@ struct Neighborhoods {
   using Slab = std::shared_ptr<Buffer<std::int32_t>>;
 
   std::vector<Row> rows;
-  std::vector<Slab> slabs;  // what the rows lie in, together with those of other chunks
+  std::vector<Slab> slabs;  // memory of the rows, shared with other chunks
 };
 
-// What a thread works with. Rows of neighbours are written one after the other into slabs, which
-// are large so that threads need not ask the system for memory again and again.
+// Memory of a thread. Rows of neighbors are written consecutively into slabs, which are large to
+// avoid frequent allocations.
 class Workspace {
  public:
   Candidates candidates;
@@ -151,11 +151,11 @@ class Workspace {
                "[EKD-STRUCTURE-008]";
     throw StructureError(message.str());
   }
-  throw std::logic_error("ekd: an overlap was counted that is not there");
+  throw std::logic_error("ekd: an overlap was counted but not found");
 }
 
-// Neighbours of the centres of a chunk among the candidates that `gather(structure, slot, row,
-// candidates)` finds for them; the centre is one of its own candidates.
+// Neighbors of the centers of a chunk among the candidates from `gather(structure, slot, row,
+// candidates)`; the center is one of its own candidates.
 template <class Gather>
 Neighborhoods select(const Centers& centers, std::int64_t chunk, double cutoff, Gather&& gather,
                      Workspace& workspace) {
@@ -173,7 +173,7 @@ Neighborhoods select(const Centers& centers, std::int64_t chunk, double cutoff, 
   return found;
 }
 
-// All images in the bins around the centre. Centres in one bin, one after the other, share them.
+// All images in the bins around the center. Consecutive centers in one bin share them.
 class GatherFromBins {
  public:
   void operator()(const Structure& structure, std::int32_t slot, std::size_t,
@@ -195,7 +195,7 @@ class GatherFromBins {
   PeriodicImages::Bin bin_{};
 };
 
-// The neighbours that were found within a larger cutoff.
+// The neighbors that were found within a larger cutoff.
 class GatherFromNeighborhoods {
  public:
   explicit GatherFromNeighborhoods(const Neighborhoods& wide) : wide_(wide) {}
@@ -219,7 +219,7 @@ class GatherFromNeighborhoods {
   const Neighborhoods& wide_;
 };
 
-// The neighbours of all centres, chunk by chunk; `make_gather(chunk)` says among which candidates.
+// The neighbors of all centers, by chunk; `make_gather(chunk)` provides the candidates.
 template <class MakeGather>
 std::vector<Neighborhoods> select_all(const Centers& centers, double cutoff,
                                       const MakeGather& make_gather, int n_threads) {
@@ -235,7 +235,7 @@ std::vector<Neighborhoods> search(const Centers& centers, double cutoff, int n_t
   return select_all(centers, cutoff, [](std::int64_t) { return GatherFromBins(); }, n_threads);
 }
 
-// The list of these neighbourhoods, which are used up on the way.
+// Makes a list of the neighborhoods, which are freed on the way.
 NeighborList write(const Centers& centers, std::vector<Neighborhoods> found, int n_threads,
                    const std::shared_ptr<BlockPool>& pool = BlockPool::common()) {
   NeighborList list;
@@ -287,9 +287,9 @@ struct VerletList::State {
   double skin;
   std::int64_t n_rebuilds = 0;
   std::mutex mutex;
-  // Arrays of any size return to it when the caller drops them, for the next update.
+  // Arrays are returned to it when the caller frees them, for the next update.
   std::shared_ptr<BlockPool> pool = std::make_shared<BlockPool>(0);
-  // Of the last rebuild.
+  // State of the last rebuild.
   std::unique_ptr<Centers> centers;
   std::vector<Neighborhoods> wide;  // within cutoff + skin
   std::vector<double> positions;
@@ -305,13 +305,13 @@ struct VerletList::State {
       const double dx = structure.positions[k] - positions[k];
       const double dy = structure.positions[k + 1] - positions[k + 1];
       const double dz = structure.positions[k + 2] - positions[k + 2];
-      if (!(dx * dx + dy * dy + dz * dz <= 0.25 * skin * skin)) return false;  // NaN: neither
+      if (!(dx * dx + dy * dy + dz * dz <= 0.25 * skin * skin)) return false;  // also if NaN
     }
     return true;
   }
 
   void rebuild(const StructureBatch& structure, int n_threads) {
-    centers.reset();  // whatever is thrown below, the next update rebuilds
+    centers.reset();  // after an exception below, the next update rebuilds
     auto rebuilt = std::make_unique<Centers>(structure, cutoff + skin, n_threads);
     wide = search(*rebuilt, cutoff + skin, n_threads);
     positions.assign(structure.positions, structure.positions + 3 * structure.offsets[1]);

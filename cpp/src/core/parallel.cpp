@@ -14,8 +14,7 @@
 namespace ekd {
 namespace {
 
-// In MD the next call comes within microseconds: watching for it that long costs less than waking
-// up.
+// In MD, the next call comes within microseconds: spinning that long costs less than waking up.
 constexpr int kLooks = 4000;
 
 void pause_briefly() {
@@ -26,18 +25,18 @@ void pause_briefly() {
 #endif
 }
 
-// Whether this thread is at work for a call: what it calls in turn stays on it.
+// Whether this thread is executing a call: nested calls stay on this thread.
 thread_local bool is_inside = false;
 
-// A thread that waits for work, does it, and waits again, as long as the process lives.
+// A thread that waits for work and executes it, until the process ends.
 class Worker {
  public:
   explicit Worker(int number) : thread_([this, number] { serve(number); }) {}
 
   void begin(const std::function<void(int)>& work) {
     work_ = &work;
-    // Sequentially consistent: notify_one of libstdc++ looks for threads that wait, and must not do
-    // so before the store is seen. One that is about to wait would sleep for good.
+    // Sequentially consistent: notify_one of libstdc++ checks for waiting threads, and must not do
+    // so before the store is visible. A thread that is about to wait would sleep forever.
     state_.store(kBusy);
     state_.notify_one();
   }
@@ -59,7 +58,7 @@ class Worker {
 
   const std::function<void(int)>* work_ = nullptr;
   std::atomic<int> state_{kIdle};
-  std::thread thread_;  // last: it uses the others
+  std::thread thread_;  // last: it uses the other members
 };
 
 class ThreadPool {
@@ -71,7 +70,7 @@ class ThreadPool {
       try {
         workers_.push_back(std::make_unique<Worker>(static_cast<int>(workers_.size()) + 1));
       } catch (const std::system_error&) {
-        break;  // the system grants no more threads: those that there are do the work
+        break;  // no more threads available: use the existing ones
       }
     }
     const auto n_workers = std::min<std::size_t>(n_threads - 1, workers_.size());
@@ -90,16 +89,16 @@ class ThreadPool {
   }
 
  private:
-  std::mutex owner_;  // held while a call is under way
+  std::mutex owner_;  // held during a call
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
 // Never destroyed: its threads wait until the process ends. A child of fork() has none of them, and
-// makes a pool of its own.
+// creates its own pool.
 std::atomic<ThreadPool*> pool{nullptr};
 
-// When the library is loaded, not with the first call: a fork in the middle of that would leave the
-// child waiting for it to end.
+// Registered when the library is loaded, not at the first call: after a fork in the middle of that,
+// the child would wait forever.
 [[maybe_unused]] const int registered =
     pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
 

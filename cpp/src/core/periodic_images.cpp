@@ -11,14 +11,14 @@
 namespace ekd {
 namespace {
 
-// Images, and bins for them, are counted with 32 bits.
+// Images and bins have 32-bit indices.
 constexpr double kMaxImages = std::numeric_limits<std::int32_t>::max();
-// Atoms further than this many cells from the cell have lost the digits of their position.
+// Positions of atoms more than this many cells away have lost their precision.
 constexpr double kMaxWraps = 1e9;
-// Structures with no more images than this are searched all against all.
+// Up to this number of images, all pairs are tested.
 constexpr std::int64_t kSmall = 64;
 
-// Atoms, or images, that a thread takes at a time.
+// Atoms or images per work item of a thread.
 constexpr std::int64_t kBlock = 2048;
 
 std::int64_t n_blocks(std::int64_t n) { return (n + kBlock - 1) / kBlock; }
@@ -36,7 +36,7 @@ Vec3 scaled(const Vec3& a, double factor) { return {a[0] * factor, a[1] * factor
 Vec3 unit(const Vec3& a) { return scaled(a, 1.0 / norm(a)); }
 
 // Periodic directions keep their lattice vector; each open direction gets a unit vector
-// perpendicular to all others, whatever the user's cell holds there.
+// perpendicular to all others, regardless of the user's cell.
 Mat3 complete_cell(const StructureView& structure) {
   const std::array<bool, 3>& periodic = structure.periodic;
   Mat3 basis{};
@@ -79,7 +79,7 @@ Mat3 complete_cell(const StructureView& structure) {
   return basis;
 }
 
-// The whole part of a number of bins; all that is out of range, or no number, is one large number.
+// Integer part of a number of bins; one large number if it is out of range or NaN.
 std::int64_t whole(double bins) {
   constexpr double most = 1e18;
   return static_cast<std::int64_t>(std::abs(bins) < most ? bins : most);
@@ -113,7 +113,7 @@ PeriodicImages::PeriodicImages(const StructureView& structure, double reach, int
     reciprocal_[d] = scaled(cross(cell_[(d + 1) % 3], cell_[(d + 2) % 3]), 1.0 / volume);
   make_axes(structure.periodic);
 
-  Vec3 margin{};  // the reach in fractional coordinates, and more than their rounding
+  Vec3 margin{};  // the reach in fractional coordinates, plus a margin for rounding
   double most = static_cast<double>(structure.n_atoms);
   for (int d = 0; d < 3; ++d) {
     if (!structure.periodic[d]) continue;
@@ -142,8 +142,8 @@ void PeriodicImages::move(const double* positions) {
   for (std::int64_t slot = 0; slot < size(); ++slot) put(slot, images_[slot], positions);
 }
 
-// Orthonormal axes along which the cell extends little beyond its longest vector, however it is
-// turned: so few bins are empty.
+// Orthonormal axes along which the cell extends little beyond its longest vector in any
+// orientation, so that few bins are empty.
 void PeriodicImages::make_axes(const std::array<bool, 3>& periodic) {
   std::array<int, 3> order{0, 1, 2};
   const auto length = [&](int d) { return periodic[d] ? norm(cell_[d]) : 0.0; };
@@ -227,8 +227,8 @@ PeriodicImages::Found PeriodicImages::find_images(const StructureView& structure
 
 void PeriodicImages::make_bins(const Extent& extent, std::int64_t n_images, double reach) {
   if (n_images <= kSmall) return;  // one bin
-  // Bins of half the reach leave fewer images to test than bins of the whole reach, but in a
-  // thin gas most of them would be empty.
+  // With bins of half the reach, fewer images must be tested than with bins of the whole reach, but
+  // in a dilute gas most of them would be empty.
   const double most = std::min(4.0 * static_cast<double>(n_images), kMaxImages);
   for (n_steps_ = 2; n_steps_ >= 1; --n_steps_) {
     bins_per_length_ = static_cast<double>(n_steps_) / reach;
@@ -240,7 +240,7 @@ void PeriodicImages::make_bins(const Extent& extent, std::int64_t n_images, doub
     if (n_bins() <= most) return;
   }
   n_steps_ = 1;
-  // No bin may be met twice on the way from -n_steps to n_steps.
+  // No bin may be visited twice from -n_steps to n_steps.
   const std::int64_t least = 2 * n_steps_ + 1;
   while (n_bins() > most) {
     const auto longest =
@@ -269,7 +269,7 @@ void PeriodicImages::allocate(std::int64_t n_images, std::int64_t n_atoms) {
   const std::int64_t n_values = n_images + kSlack;
   memory_ = Buffer<std::byte>(n_images * (sizeof(Point) + sizeof(Image)) +
                               3 * n_values * sizeof(double) + n_atoms * sizeof(std::int32_t));
-  // In the order of their alignment, so that none needs padding.
+  // Ordered by alignment, so that no array needs padding.
   points_ = reinterpret_cast<Point*>(memory_.data());
   images_ = reinterpret_cast<Image*>(points_ + n_images);
   auto* values = reinterpret_cast<double*>(images_ + n_images);
@@ -287,7 +287,7 @@ void PeriodicImages::put(std::int64_t slot, const Image& image, const double* po
   for (int c = 0; c < 3; ++c) coordinates_[c][slot] = points_[slot].xyz[c];
 }
 
-// A counting sort: in a bin, atoms come before images, and each in the order of the atoms.
+// Counting sort: within a bin, atoms come before images, both in the order of the atoms.
 void PeriodicImages::sort(const std::vector<Image>& images, const StructureView& structure,
                           int n_threads) {
   const std::int64_t n_images = std::ssize(images);

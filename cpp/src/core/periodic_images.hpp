@@ -1,4 +1,4 @@
-// The atoms of one structure and the periodic images of them that an atom can see, sorted in space.
+// The atoms of one structure and their periodic images within reach, sorted in space.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ struct StructureView {
   const double* positions = nullptr;  // [n_atoms, 3], Å
   const double* cell = nullptr;       // [3, 3], rows are lattice vectors; or null
   std::array<bool, 3> periodic{};
-  std::int64_t number = -1;  // in the batch; negative for the only structure there is
+  std::int64_t number = -1;  // index in the batch; negative for a single structure
 };
 
 // For messages: " of structure 12", or nothing.
@@ -29,49 +29,49 @@ inline std::string name_structure(std::int64_t number) {
   return number < 0 ? "" : " of structure " + std::to_string(number);
 }
 
-// An image of an atom lies at positions[atom] + shift @ cell.
+// The position of an image of an atom is positions[atom] + shift @ cell.
 struct alignas(16) Image {
   std::array<std::int32_t, 3> shift;
   std::int32_t atom;
 };
 
-// x, y, z and a zero, to be loaded at once.
+// x, y, z and a zero, loaded at once.
 struct alignas(32) Point {
   double xyz[4];
 };
 
-// The atoms folded into the cell (the centres) and every image of them within `reach` of the cell.
-// The neighbours of a centre are then found among points in open space, whatever the cell.
+// The atoms wrapped into the cell (the centers) and all their images within `reach` of the cell.
+// The neighbors of a center are then found among points in open space, for any cell.
 //
-// Images are sorted into cubic bins; an image's place in that order is its slot. A row of bins
-// along the third axis is one run of slots. Where the bins that would cover all images are far
-// more than the images (a droplet, and a molecule a kilometre away), bins repeat along an axis: a
-// bin then holds images that are far apart, which costs time and nothing else.
+// Images are sorted into cubic bins; the index of an image in this order is its slot. A row of bins
+// along the third axis is a contiguous range of slots. If covering all images would need far more
+// bins than images (a droplet, and a molecule a kilometer away), bins repeat along an axis: a bin
+// then contains images that are far apart, which only costs time.
 class PeriodicImages {
  public:
-  // Whole vectors may be read: so many values lie beyond the last one of each coordinate.
+  // Number of values after the last one of each coordinate, so that whole vectors can be read.
   static constexpr std::int64_t kSlack = 8;
 
   PeriodicImages() = default;
   // Throws StructureError: see build_neighbor_list.
   PeriodicImages(const StructureView& structure, double reach, int n_threads);
 
-  // The same images, of atoms that have moved. The order stays.
+  // Updates the same images after atoms have moved. The order does not change.
   void move(const double* positions);
 
   std::int64_t size() const { return n_images_; }
   const Image* images() const { return images_; }
   const Point* points() const { return points_; }
-  // The same points: all x, all y, all z.
+  // The same points as separate arrays of x, y and z.
   const double* coordinates(int c) const { return coordinates_[c]; }
-  // Slots of the atoms themselves, ascending; as many as there are atoms.
+  // Slots of the atoms themselves, ascending, [n_atoms].
   const std::int32_t* centers() const { return centers_; }
 
   using Bin = std::array<std::int64_t, 3>;
   Bin bin_of(const Point& point) const;
 
-  // Calls visit(begin, end) for runs of slots that together hold all images within reach of any
-  // point of the bin.
+  // Calls visit(begin, end) for ranges of slots that together contain all images within reach of
+  // any point of the bin.
   template <class Visit>
   void visit_around(const Bin& bin, const Visit& visit) const;
 
@@ -80,7 +80,7 @@ class PeriodicImages {
     Vec3 direction{};
     double low = 0.0;
     std::int64_t n_covering = 1;  // bins that cover all images
-    std::int64_t n_bins = 1;      // bins that there are; if fewer, they repeat
+    std::int64_t n_bins = 1;      // actual bins; if fewer, they repeat
 
     std::int64_t fold(std::int64_t bin) const { return n_bins < n_covering ? bin % n_bins : bin; }
   };
@@ -91,7 +91,7 @@ class PeriodicImages {
     Extent();
     void include(const Extent& other);
   };
-  // Images of some of the atoms, without the atoms themselves; the extent is that of all.
+  // Images of some atoms, without the atoms themselves; the extent includes both.
   struct Found {
     std::vector<Image> images;
     Extent extent;
@@ -112,8 +112,8 @@ class PeriodicImages {
   Mat3 reciprocal_{};  // row d: gradient of fractional coordinate d
   std::array<Axis, 3> axes_{};
   double bins_per_length_ = 0.0;
-  std::int64_t n_steps_ = 0;             // bins to visit on either side; 0: there is one bin
-  std::vector<std::int32_t> bin_start_;  // [n_bins + 1] slots; empty where there is one bin
+  std::int64_t n_steps_ = 0;             // bins to visit on either side; 0: a single bin
+  std::vector<std::int32_t> bin_start_;  // [n_bins + 1] slots; empty for a single bin
 
   // All arrays in one block: a batch may have a hundred thousand molecules.
   Buffer<std::byte> memory_;

@@ -65,7 +65,7 @@ std::string sha256(std::string_view content) {
               0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const std::size_t n_whole = content.size() / kBlock;
   for (std::size_t k = 0; k < n_whole; ++k) add_block(state, content.data() + kBlock * k);
-  // What is left, a one bit, zeros, and the number of bits: one block or two.
+  // The remaining bytes, a one bit, zeros, and the number of bits: one or two blocks.
   std::array<char, 2 * kBlock> end{};
   const std::size_t n_left = content.size() % kBlock;
   if (n_left > 0) std::memcpy(end.data(), content.data() + kBlock * n_whole, n_left);

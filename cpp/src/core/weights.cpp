@@ -34,7 +34,7 @@ void copy(const void* from, std::vector<T>& to) {
   }
 }
 
-// That an object has these keys and no others.
+// Checks that an object has only known keys.
 void check_keys(const Json& object, const char* what,
                 std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : object.members())
@@ -46,8 +46,8 @@ struct Extent {
   std::int64_t begin, end;  // bytes
 };
 
-// Whether arrays lie side by side, with no more than what aligns them in between: a number that two
-// share, or that no array has, is a sign of damage, and few bytes could be many weights.
+// Whether arrays are contiguous except for alignment. Overlaps and gaps are signs of damage, and
+// with overlaps a few bytes could be many weights.
 bool fill(std::vector<Extent> extents, std::int64_t size) {
   std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
     return a.begin < b.begin || (a.begin == b.begin && a.end < b.end);
@@ -95,14 +95,14 @@ std::vector<T> Weights::get(const std::string& name, const std::vector<std::int6
   else
     copy<double>(array.data, values);
   for (const T value : values)
-    if (!std::isfinite(value)) fail("the weight '" + name + "' holds a number that is not finite");
+    if (!std::isfinite(value)) fail("the weight '" + name + "' has a number that is not finite");
   array.is_used = true;
   return values;
 }
 
 void Weights::check_all_used() const {
   for (const auto& [name, array] : arrays_)
-    if (!array.is_used) fail("the network has no use for the weight '" + printable(name) + "'");
+    if (!array.is_used) fail("the network does not use the weight '" + printable(name) + "'");
 }
 
 template std::vector<float> Weights::get<float>(const std::string&,
@@ -163,10 +163,10 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
       const auto offset = entry.at("offset").integer();
       const std::int64_t bytes = size * (array.is_single ? 4 : 8);
       if (offset < 0 || offset > std::ssize(*memory) || bytes > std::ssize(*memory) - offset)
-        nothing.fail(weight + " lies beyond the end of its record");
+        nothing.fail(weight + " extends beyond the end of its record");
       array.data = memory->data() + offset;
       extents.push_back({offset, offset + bytes});
-      // "0.blocks.1.outer.weight" is of the first member.
+      // "0.blocks.1.outer.weight" belongs to the first member.
       const auto dot = name.find('.');
       std::size_t owner = 0;
       while (owner < members.size() &&
@@ -174,7 +174,7 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
         ++owner;
       if (owner == members.size()) nothing.fail(weight + " belongs to no network of the file");
       const std::string own_name = name.substr(dot + 1);
-      if (members[owner].arrays.has(own_name)) nothing.fail(weight + " is there twice");
+      if (members[owner].arrays.has(own_name)) nothing.fail(weight + " occurs twice");
       members[owner].arrays.add(own_name, array);
     }
   } catch (const JsonError& error) {
@@ -182,7 +182,7 @@ std::vector<HipnnWeights> parse_weights(const std::string& description, std::vec
                  ")");
   }
   if (!fill(std::move(extents), std::ssize(*memory)))
-    nothing.fail("its weights overlap, or leave numbers to nobody");
+    nothing.fail("its weights overlap, or leave numbers unused");
   return members;
 }
 

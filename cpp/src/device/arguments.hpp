@@ -1,12 +1,12 @@
-// What a kernel is told: plain numbers and pointers into the memory of the device, by value.
+// Arguments of kernels: plain numbers and device pointers, passed by value.
 #pragma once
 
 #include "platform.hpp"
 
 namespace ekd::device {
 
-// A matrix, row-major, that rows of numbers are multiplied by from the right. Both widths are
-// multiples of four, what is beyond the matrix is zero.
+// A row-major matrix that rows of numbers are multiplied by from the right. Both sizes are
+// multiples of four, padded with zeros.
 template <class T>
 struct Matrix {
   const T* data;
@@ -20,17 +20,17 @@ struct AtomLayer {
   const T* outer_bias;
 };
 
-// One interaction and the atom layers behind it. All widths of features are padded to multiples of
-// four. The order of the sensitivities is ascending in 1/mu.
+// One interaction with its atom layers. All feature widths are padded to multiples of four.
+// Sensitivities are sorted by ascending 1/mu.
 //
-// A width that is the same in all interactions of a network can be a constant of the program, which
-// the compiler then unrolls loops by.
+// A width that is the same in all interactions of a network can be a constant of the program, so
+// that the compiler can unroll loops.
 template <class T>
 struct Interaction {
-  int of_species;  // the first: one-hot species enter
+  int of_species;  // the first interaction, whose input is one-hot species
   int n_species;
-  int in_width;   // of the features that enter
-  int out_width;  // of those that leave, and of all inside
+  int in_width;   // input features
+  int out_width;  // output and internal features
   int n_layers;
   int n_sensitivities;
   int sensitivity_width;  // padded
@@ -38,16 +38,16 @@ struct Interaction {
   const T* inverse_mu;
   const T* sigma;
   T cutoff, cusp;
-  const short* window_begin;  // [kWindowBins], bins of r / cutoff: sensitivities that are felt
+  const short* window_begin;  // [kWindowBins], bins of r / cutoff: range of sensitivities to sum
   const short* window_end;
 
-  // V. Of species: rows (species, sensitivity). Else: rows F_in, columns (sensitivity, feature) of
-  // one slice of the features after the other.
+  // V. First interaction: rows (species, sensitivity). Others: rows F_in, columns (sensitivity,
+  // feature) for each slice of the features.
   Matrix<T> mix, mix_transposed;
-  Matrix<T> center, center_transposed, skip, skip_transposed;  // not of species; data 0: identity
+  Matrix<T> center, center_transposed, skip, skip_transposed;  // not for first; data 0: identity
   const T* center_bias;
-  const T* center_rows;    // of species: [n_species, F], bias included
-  const T* skip_rows;      // of species: [n_species, F]
+  const T* center_rows;    // first interaction: [n_species, F], including bias
+  const T* skip_rows;      // first interaction: [n_species, F]
   const T* tensor_scales;  // [l_max, F]
   Matrix<T> outer, outer_transposed;
   const T* outer_bias;
@@ -70,7 +70,7 @@ struct Interaction {
 #else
   EKD_DEVICE int padded_sensitivities() const { return sensitivity_width; }
 #endif
-  // Numbers of a tensor component in the messages of an atom: the rows of V, of species.
+  // Length of a tensor component of the messages in the first interaction: rows of V.
   EKD_DEVICE int depth() const { return n_species * padded_sensitivities(); }
 };
 
@@ -79,64 +79,64 @@ constexpr int kWindowBins = 1024;
 // An atom within the cutoff of another one.
 template <class T>
 struct alignas(16) Pair {
-  T x, y, z;     // Å, from the centre to it
-  int neighbor;  // the atom in whose place it stands
+  T x, y, z;     // Å, from the center to it
+  int neighbor;  // the atom that it is a copy of
 };
 
 // Bits of Results::status.
-constexpr unsigned kOverlap = 1;   // two atoms lie on top of each other
+constexpr unsigned kOverlap = 1;   // two atoms coincide
 constexpr unsigned kTooLarge = 2;  // a force does not fit into fixed-point numbers
 
-// Forces in fixed-point numbers are the same in any order of the additions: 2^-44 of the unit.
+// Fixed-point forces, with a resolution of 2^-44, do not depend on the order of additions.
 constexpr double kFixedPoint = 17592186044416.0;
 constexpr double kLargestFixed = 131072.0;
 
-// What the kernels add to. Any pointer may be null: then it is not asked for.
+// Outputs that kernels accumulate. Null pointers mean that a result is not requested.
 struct Results {
   double* energies;          // [n_owned]
   double* forces;            // [n_atoms, 3]
   Int64* fixed_forces;       // [n_atoms, 3], instead of forces
-  double* virial;            // [n_blocks, 6]: of each block xx, yy, zz, xy, xz, yz
-  double* atomic_virials;    // [n_atoms, 6]: half of a pair's to each atom
-  double* centroid_virials;  // [n_atoms, 9]: xx, yy, zz, xy, xz, yz, yx, zx, zy, of the neighbour
-  double* pair_gradients;    // [n_pairs, 3], of pairs that were given
+  double* virial;            // [n_blocks, 6]: xx, yy, zz, xy, xz, yz of each block
+  double* atomic_virials;    // [n_atoms, 6]: half of each pair to each of its atoms
+  double* centroid_virials;  // [n_atoms, 9]: xx, yy, zz, xy, xz, yz, yx, zx, zy, of the neighbor
+  double* pair_gradients;    // [n_pairs, 3], for given pairs
   unsigned* status;
-  double scale;  // of all of it: energy units, and the part of a member in a mean
+  double scale;  // factor for all results: energy unit times the weight of a member in a mean
 };
 
 template <class T>
 struct Arguments {
-  // Atoms. Species below 0: the atom is not the model's.
+  // Atoms. Species below 0: not an atom of the model.
   int n_atoms, n_owned;
-  int first, n_centers;  // the centres first .. first + n_centers - 1 are evaluated by a launch
+  int first, n_centers;  // a launch evaluates the centers first .. first + n_centers - 1
   const int* species;
   const double* positions;  // [n_atoms, 3]
 
-  // The neighbours of atom i: neighbors[i * row_stride + k * column_stride], k < counts[i], with
-  // what LAMMPS notes in the two highest bits.
+  // The neighbors of atom i: neighbors[i * row_stride + k * column_stride], k < counts[i], with
+  // flags of LAMMPS in the highest bits.
   const int* counts;
   const int* neighbors;
   Int64 row_stride, column_stride;
-  const int* owners;  // [n_atoms]: the atom in whose place one stands; null: itself
+  const int* owners;  // [n_atoms]: the atom that each is a copy of; null: itself
   double cutoff_squared, overlap_squared;
 
-  // The pairs of a launch: of its centre c, pairs[c * pairs_stride + k], k < n_pairs[c]; or, if
-  // there are starts, pairs[starts[i] + k] up to starts[i + 1] for the atom i.
+  // The pairs of a launch: pairs[c * pairs_stride + k], k < n_pairs[c], for its center c; or, with
+  // starts, pairs[starts[i]] .. pairs[starts[i + 1] - 1] for the atom i.
   Pair<T>* pairs;
   int* n_pairs;
   int pairs_stride;
   const Int64* starts;
 
   Interaction<T> interaction;
-  const double* reference_energies;  // [n_species]; null: they are counted elsewhere
+  const double* reference_energies;  // [n_species]; null: added elsewhere
   int centers_per_block;
 
-  // Of all atoms, for networks of several interactions.
+  // Arrays of all atoms, for networks with several interactions.
   const T* features_in;          // [n_atoms, F_in]
-  T* features_out;               // [n_atoms, F]; null: not wanted
+  T* features_out;               // [n_atoms, F]; null: not needed
   T* sums;                       // [n_atoms, C, F]: A, then dE/dA
-  const T* gradient_out;         // [n_atoms, F]: dE/d(features that leave); null: none
-  T* gradient_in;                // [n_atoms, F_in]; null: not wanted
+  const T* gradient_out;         // [n_atoms, F]: dE/d(output features); null: none
+  T* gradient_in;                // [n_atoms, F_in]; null: not needed
   T* q;                          // [n_atoms, n_sensitivities, slice]: then dE/dq
   int slice_first, slice_width;  // features of q
 
@@ -165,18 +165,18 @@ struct ProductArguments {
 
 constexpr int kMostLevels = 16;
 
-// The head that reads the uncertainty of the forces.
+// The head for the uncertainty of the forces.
 template <class T>
 struct UncertaintyArguments {
   int first, n_centers, centers_per_block, n_levels;
-  const T* features[kMostLevels];  // [n_atoms, F] that leave each interaction
+  const T* features[kMostLevels];  // [n_atoms, F], outputs of each interaction
   Matrix<T> first_layer[kMostLevels];
   Matrix<T> second_layer;
   const T* first_bias;
   const T* second_bias;
   const T* readout;
   T readout_bias;
-  double* uncertainty;  // [n_owned], added to
+  double* uncertainty;  // [n_owned], accumulated
   double scale;
 };
 
@@ -190,7 +190,7 @@ struct RepulsionArguments {
   const double* decays;
 };
 
-// The centres of a block: first .. first + rows - 1, of which the last block has fewer.
+// The centers of a block: first .. first + rows - 1; the last block has fewer.
 struct Centers {
   int first, rows;
 };

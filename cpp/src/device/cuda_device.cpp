@@ -1,4 +1,4 @@
-// Cards of NVIDIA, by the driver API, in the primary context that torch and KOKKOS use too.
+// NVIDIA GPUs with the driver API, in the primary context, which torch and KOKKOS also use.
 #include <cstring>
 #include <vector>
 
@@ -11,7 +11,7 @@ namespace {
 
 using Cuda = CudaDriver;
 
-// Makes a context that of this thread for a while.
+// Makes a context current in this thread during its lifetime.
 class Current {
  public:
   Current(const Cuda& cuda, Cuda::Context context) : cuda_(cuda) {
@@ -118,7 +118,7 @@ class CudaDevice final : public Device {
     cuda_.check(cuda_.cuDeviceGetAttribute(&shared, Cuda::kSharedMemory, device), named);
     architecture_ = 10 * major + minor;
     shared_memory_ = static_cast<std::size_t>(shared);
-    // Never given back: whoever else uses the card has the same context.
+    // Never released, because other users of the GPU have the same context.
     cuda_.check(cuda_.cuDevicePrimaryCtxRetain(&context_, device), named);
   }
 
@@ -132,7 +132,7 @@ class CudaDevice final : public Device {
     Cuda::Pointer pointer = 0;
     const int result = cuda_.cuMemAlloc_v2(&pointer, bytes);
     if (result == Cuda::kOutOfMemory)
-      throw DeviceMemoryError(name_ + " has no room for " + std::to_string(bytes >> 20) +
+      throw DeviceMemoryError(name_ + " has no memory for " + std::to_string(bytes >> 20) +
                               " MiB more; use a smaller 'block', fewer processes for each GPU, or "
                               "more GPUs [EKD-DEVICE-009]");
     cuda_.check(result, name_);

@@ -14,8 +14,8 @@
 namespace ekd::device {
 namespace {
 
-// Where a shared library named so can be: its names for the linker, then the folders of the CUDA
-// toolkit and of NVIDIA's wheels beside this library, where LAMMPS has no Python that knows them.
+// Places to search for NVRTC: names for the dynamic linker, then folders of the CUDA toolkit and of
+// NVIDIA's wheels relative to this library, because LAMMPS has no Python search path.
 std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
   if (const char* named = std::getenv("EKD_NVRTC"); named != nullptr && *named != '\0')
@@ -44,8 +44,8 @@ std::vector<std::string> places_of_nvrtc() {
   return places;
 }
 
-// NVRTC opens libnvrtc-builtins.so by its name alone when it compiles, and does not look in the
-// folder that it lies in itself. What is loaded already it finds.
+// NVRTC opens libnvrtc-builtins.so by name when it compiles, and does not search its own folder. It
+// finds the library if it is already loaded.
 void load_builtins(const std::filesystem::path& nvrtc) {
   if (!nvrtc.has_parent_path()) return;  // the linker finds both
   std::error_code ignored;
@@ -184,7 +184,7 @@ std::string compile_for_cuda(int architecture, const ProgramKey& key) {
     define("EKD_SENSITIVITIES", key.sensitivities);
     define("EKD_SENSITIVITY_WIDTH", key.sensitivity_width);
   }
-  // What the result depends on.
+  // All inputs that the result depends on.
   std::string inputs = nvrtc_version();
   for (const std::string& option : options) inputs += " " + option;
   for (const Source& source : kHeaders) inputs += source.text;

@@ -1,5 +1,5 @@
-// The two libraries of NVIDIA that are needed, found at run time: the driver, and NVRTC, which
-// compiles. Nothing of CUDA is needed to build ekd.
+// The two NVIDIA libraries that are needed, loaded at run time: the driver, and NVRTC, the runtime
+// compiler. CUDA is not needed to build ekd.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace ekd::device {
 
-// What is used of the driver API (libcuda.so.1), declared as its documentation does.
+// The part of the driver API (libcuda.so.1) in use, declared as in its documentation.
 struct CudaDriver {
   using Result = int;
   using Device = int;
@@ -49,7 +49,7 @@ struct CudaDriver {
                            unsigned, Stream, void**, void**);
   Result (*cuGetErrorString)(Result, const char**);
 
-  // Numbers of its enumerations.
+  // Values of its enumerations.
   static constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
   static constexpr int kSharedMemory = 97;        // ..._MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
   static constexpr int kDynamicShared = 8;        // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
@@ -58,15 +58,15 @@ struct CudaDriver {
 
   // Loaded once. Throws Error: there is no driver.
   static const CudaDriver& get();
-  // Throws Error with the driver's words if the result is not success.
+  // Throws Error with the message of the driver if the result is not success.
   void check(Result result, const std::string& what) const;
 };
 
-// Compiles kernels of ekd. architecture: 90 of sm_90. Returns what cuModuleLoadData takes.
-// Throws DeviceError: NVRTC is not here, or it refuses, with its log.
+// Compiles kernels of ekd. architecture: 90 for sm_90. Returns input for cuModuleLoadData.
+// Throws DeviceError: NVRTC was not found, or compilation failed (with the log).
 std::string compile_for_cuda(int architecture, const ProgramKey& key);
 
-// The version of NVRTC, such as "13.0", and where it was found. Throws Error: it is not here.
+// The version of NVRTC, such as "13.0", and its path. Throws Error: it was not found.
 std::string nvrtc_version();
 
 }  // namespace ekd::device

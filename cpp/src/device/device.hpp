@@ -1,4 +1,4 @@
-// An accelerator, or the host in its place: memory, and programs that run there.
+// Interface to an accelerator, or to the host as its emulation: memory and programs.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ enum class Kernel : std::size_t { EKD_EACH_KERNEL(EKD_KERNEL_NAME) };
 enum class TrainingKernel : std::size_t { EKD_EACH_TRAINING_KERNEL(EKD_KERNEL_NAME) };
 #undef EKD_KERNEL_NAME
 
-// What a program is compiled for. Widths of 0 may be any. The program of training has its own
-// kernels, for any components and widths.
+// Options that a program is compiled for. Widths of 0 mean any. The program for training has its
+// own kernels, for any components and widths.
 struct ProgramKey {
   bool single = false;
   bool training = false;
@@ -31,7 +31,7 @@ struct ProgramKey {
 
 struct Launch {
   int n_blocks = 0;
-  int n_threads = 0;  // of a block
+  int n_threads = 0;  // per block
   std::size_t shared_bytes = 0;
 };
 
@@ -39,8 +39,8 @@ class Program {
  public:
   virtual ~Program() = default;
 
-  // `argument` is what the kernel takes. Returns before it has run. Nothing happens without blocks.
-  // Throws Error: the device cannot run it.
+  // `argument` is the argument of the kernel. Asynchronous. Does nothing without blocks.
+  // Throws Error: the device cannot run the kernel.
   void launch(Kernel kernel, const Launch& launch, const void* argument) {
     launch_number(static_cast<std::size_t>(kernel), launch, argument);
   }
@@ -52,62 +52,62 @@ class Program {
   virtual void launch_number(std::size_t kernel, const Launch& launch, const void* argument) = 0;
 };
 
-// A place in the order of what a device does.
+// An event in the stream of a device.
 class Mark {
  public:
   virtual ~Mark() = default;
 
-  virtual void set() = 0;   // after all that has been called so far
-  virtual void wait() = 0;  // until the device has come there
+  virtual void set() = 0;   // recorded after all previous calls
+  virtual void wait() = 0;  // until the device has reached it
 };
 
-// Everything happens in the order of the calls, on one stream. An error of the device may come to
-// light in a later call.
+// Everything is executed in the order of the calls, on one stream. An error of the device may be
+// reported by a later call.
 class Device {
  public:
   virtual ~Device() = default;
 
-  // As messages call it, such as "NVIDIA H200 (cuda:0)".
+  // Name for messages, such as "NVIDIA H200 (cuda:0)".
   virtual const std::string& name() const = 0;
-  // Bytes of shared memory that a block may have.
+  // Largest shared memory of a block in bytes.
   virtual std::size_t shared_memory() const = 0;
-  // Whether many blocks run at the same time.
+  // Whether many blocks run in parallel.
   virtual bool is_parallel() const = 0;
 
-  // Aligned to 256 bytes. Throws Error: there is not so much memory.
+  // Aligned to 256 bytes. Throws Error: there is not enough memory.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   virtual void write(void* to, const void* from, std::size_t bytes) = 0;  // from the host
   virtual void read(void* to, const void* from, std::size_t bytes) = 0;   // to the host; waits
   virtual void clear(void* memory, std::size_t bytes) = 0;
 
-  // Memory of the host that stays where it is, so that the device copies to and from it by itself.
-  // Throws Error: the system gives no more.
+  // Page-locked host memory, which the device can access directly.
+  // Throws Error: the system provides no more.
   virtual void* allocate_host(std::size_t bytes) = 0;
   virtual void release_host(void* memory) noexcept = 0;
-  // As write and read, with such memory, but they return at once: until a mark behind them is
-  // reached, what is sent must not change, and what is fetched is not there.
+  // Like write and read, with such memory, but asynchronous: until a later mark is reached, sent
+  // data must not be changed, and fetched data are not available.
   virtual void send(void* to, const void* from, std::size_t bytes) = 0;
   virtual void fetch(void* to, const void* from, std::size_t bytes) = 0;
   virtual std::unique_ptr<Mark> make_mark() = 0;
 
-  // Throws Error: it does not compile here, with what the compiler said.
+  // Throws Error: compilation failed, with the message of the compiler.
   virtual std::unique_ptr<Program> compile(const ProgramKey& key) = 0;
 };
 
 // "cuda" or "cuda:N"; "emulated": the host, for tests. Each is opened once and shared.
-// process: number of this process among those of the computer; "cuda" without a number is the cards
-// in turn. Throws Error: there is no such device, or it cannot be used, and why.
+// process: index of this process on its node; "cuda" without a number assigns the GPUs in turn.
+// Throws Error: the device does not exist, or cannot be used.
 std::shared_ptr<Device> open_device(const std::string& name, int process = 0);
 
-// Whether the kernels run on a device of this name; others are torch's.
+// Whether the kernels run on a device of this name; others are devices of torch.
 bool is_device(const std::string& name);
 
 std::shared_ptr<Device> open_cuda_device(int number);  // see open_device
-int cuda_device_count();                               // throws Error: CUDA is not here
+int cuda_device_count();                               // throws Error: no CUDA driver
 std::shared_ptr<Device> make_host_device();
 
-// An array on a device, which grows and never shrinks. What it holds is lost when it grows.
+// An array on a device, which grows and never shrinks. Growing discards its content.
 template <class T>
 class Array {
  public:

@@ -1,5 +1,5 @@
-// Dual numbers: a number and its derivative along some direction. A first derivative that is
-// written for both kinds of numbers gives second derivatives too.
+// Dual numbers: a number and its derivative along some direction. With them, code for first
+// derivatives also gives second derivatives.
 #pragma once
 
 #include "platform.hpp"
@@ -11,7 +11,7 @@ struct Dual {
   T value, slope;
 };
 
-// The kind of the real numbers that S is made of.
+// The type of the real numbers that S consists of.
 template <class S>
 struct RealOf {
   using type = S;
@@ -51,7 +51,7 @@ EKD_DEVICE Dual<T> exponential(Dual<T> x) {
   return {value, value * x.slope};
 }
 
-// A constant among numbers of the kind S.
+// A constant of type S.
 template <class S>
 EKD_DEVICE S constant(double value) {
   if constexpr (sizeof(S) == sizeof(Real<S>))
@@ -60,7 +60,7 @@ EKD_DEVICE S constant(double value) {
     return S{static_cast<Real<S>>(value), Real<S>(0)};
 }
 
-// What a caller asks for: a number itself, and the derivative of a dual one.
+// The result for a caller: a number itself, or the derivative of a dual number.
 template <class T>
 EKD_DEVICE T result(T x) {
   return x;
@@ -70,7 +70,7 @@ EKD_DEVICE T result(Dual<T> x) {
   return x.slope;
 }
 
-// An array of numbers, or of dual numbers with values and slopes apart.
+// An array of numbers, or of dual numbers with separate values and slopes.
 template <class S>
 struct Numbers {
   const S* values;

@@ -1,4 +1,4 @@
-// The host twin: the kernels of accelerators, run by the processor.
+// Host emulation: the device kernels, run on the CPU.
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -12,8 +12,7 @@
 namespace ekd::device {
 namespace {
 
-// Copies that were asked for and have not been made. They are made as late as a device may make
-// them, so that tests see what does not wait.
+// Pending copies. They are made as late as on any device, so that tests find missing waits.
 class Copies {
  public:
   void add(void* to, const void* from, std::size_t bytes) {
@@ -53,7 +52,7 @@ class HostProgram : public Program {
  private:
   void launch_number(std::size_t kernel, const Launch& launch, const void* argument) override {
     copies_->make();
-    // Of 16 bytes each: aligned as on a device.
+    // Elements of 16 bytes, for the alignment of a device.
     shared_.resize((launch.shared_bytes + sizeof(Four<float>) - 1) / sizeof(Four<float>));
     for (int index = 0; index < launch.n_blocks; ++index) {
       const Block block{index, launch.n_threads, reinterpret_cast<unsigned char*>(shared_.data())};
@@ -96,7 +95,7 @@ class TrainingProgram final : public HostProgram {
 class HostDevice final : public Device {
  public:
   const std::string& name() const override { return name_; }
-  // Half of what a card has, so that tests see networks that do not fit.
+  // Half of that of a GPU, so that tests cover networks that do not fit.
   std::size_t shared_memory() const override { return 96 << 10; }
   bool is_parallel() const override { return false; }
 
@@ -105,7 +104,7 @@ class HostDevice final : public Device {
     const std::size_t limit = memory_limit();
     const std::lock_guard lock(mutex_);
     if (limit > 0 && used_ + size > limit)
-      throw DeviceMemoryError(name_ + " has no room for " + std::to_string(bytes >> 10) +
+      throw DeviceMemoryError(name_ + " has no memory for " + std::to_string(bytes >> 10) +
                               " KiB more; use a smaller 'block' [EKD-DEVICE-009]");
     void* const memory = std::aligned_alloc(256, size);
     if (memory == nullptr && bytes > 0) throw std::bad_alloc();
@@ -160,7 +159,7 @@ class HostDevice final : public Device {
     return std::make_unique<InferenceProgram<T, 9>>(copies_);
   }
 
-  // EKD_EMULATED_MEMORY in the environment is what the device has, in bytes, so that tests see
+  // EKD_EMULATED_MEMORY in the environment sets the memory in bytes, so that tests cover
   // calculations that do not fit.
   static std::size_t memory_limit() {
     const char* const text = std::getenv("EKD_EMULATED_MEMORY");
@@ -171,8 +170,8 @@ class HostDevice final : public Device {
 
   std::string name_ = "the host (emulated)";
   std::mutex mutex_;
-  std::map<void*, std::size_t> sizes_;  // of the arrays
-  std::size_t used_ = 0;                // by all of them
+  std::map<void*, std::size_t> sizes_;  // of each array
+  std::size_t used_ = 0;                // by all arrays
 };
 
 }  // namespace

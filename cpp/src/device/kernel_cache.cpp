@@ -53,7 +53,7 @@ std::optional<std::string> find_kept_program(const std::string& key) {
   std::ifstream file(place, std::ios::binary);
   if (!file) return std::nullopt;
   const std::string content{std::istreambuf_iterator<char>(file), {}};
-  // The name is a checksum: another key may have the same.
+  // The file name is a checksum, which may be the same for another key.
   const std::string start = kMagic + key + '\0';
   if (content.compare(0, start.size(), start) != 0) return std::nullopt;
   const std::size_t end = content.find('\0', start.size());
@@ -68,7 +68,7 @@ void keep_program(const std::string& key, const std::string& program) {
   if (place.empty()) return;
   std::error_code ignored;
   fs::create_directories(place.parent_path(), ignored);
-  // Other processes may do the same at this moment.
+  // Other processes may do the same at the same time.
   const fs::path unfinished = place.string() + "." + std::to_string(getpid());
   {
     std::ofstream file(unfinished, std::ios::binary);

@@ -1,4 +1,4 @@
-// Compiled kernels of former runs, so that the compiler is called once for a card and a network.
+// Cache of compiled kernels, so that the compiler runs once per GPU and network.
 #pragma once
 
 #include <optional>
@@ -6,11 +6,11 @@
 
 namespace ekd::device {
 
-// The program that was kept under this key; nothing if there is none, or if it is damaged.
+// The cached program for this key; empty if there is none, or if it is damaged.
 std::optional<std::string> find_kept_program(const std::string& key);
 
-// Keeps a program in $EKD_CACHE, or ekd in $XDG_CACHE_HOME or ~/.cache. Does nothing if that cannot
-// be written to.
+// Stores a program in $EKD_CACHE, or in ekd in $XDG_CACHE_HOME or ~/.cache. Does nothing if the
+// folder is not writable.
 void keep_program(const std::string& key, const std::string& program);
 
 }  // namespace ekd::device

@@ -1,6 +1,6 @@
-// Every kernel, by name: what both the program of a device and its host twin are made of.
+// List of all kernels, for the program of a device and its host emulation.
 //
-// EKD_EACH_KERNEL(K) expands to K(name, type of its argument, call) for each of them. T is the
+// EKD_EACH_KERNEL(K) expands to K(name, argument type, call) for each kernel. T is the
 // precision, C the number of tensor components, `block` the threads and `a` the argument.
 #pragma once
 

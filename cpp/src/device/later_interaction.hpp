@@ -1,10 +1,10 @@
-// Later interactions: neighbours have features. First q = V z, once for each atom, of a slice of
-// the features that leave; then, for each pair, t = sum_v s_v(r) q_jv, and t times the tensor of
-// the pair into the sums of the centre.
+// Later interactions, where neighbors have features. First, q = V z, once for each atom, for a
+// slice of the output features; then, for each pair, t = sum_v s_v(r) q_jv, and t times the tensor
+// of the pair is added to the sums of the center.
 //
-// The way back reads the pairs from the neighbour's side, whose owner has the same pair the other
-// way round. So every atom finds its own dE/dq complete, and what it needs of others, dE/dA, can be
-// sent for.
+// The backward pass reads the pairs from the side of the neighbor, whose owner has the same pair in
+// reverse. Thus, every atom computes its complete dE/dq, and needs only dE/dA of others, which can
+// be exchanged.
 #pragma once
 
 #include "pair_geometry.hpp"
@@ -12,17 +12,17 @@
 
 namespace ekd::device {
 
-constexpr int kPairsTogether = 8;  // of an atom, between two barriers
+constexpr int kPairsTogether = 8;  // pairs of an atom between two barriers
 
-// Of the atoms of a block: what it needs to know of some pairs of each.
+// Data of some pairs of each atom of a block.
 template <class T, int C>
 struct PairMemory {
   T* tensors;      // [n, kPairsTogether, C]
   T* s;            // [n, kPairsTogether, S]
-  T* slopes;       // the same, where they are asked for
+  T* slopes;       // the same, if requested
   int* windows;    // [n, kPairsTogether, 2]
   int* neighbors;  // [n, kPairsTogether]
-  T* vectors;      // [n, kPairsTogether, 4]: x, y, z, 1/r; where slopes are asked for
+  T* vectors;      // [n, kPairsTogether, 4]: x, y, z, 1/r; if slopes are requested
 
   EKD_DEVICE PairMemory(Carver& carver, const Interaction<T>& w, int n, bool with_slopes) {
     const Int64 size = static_cast<Int64>(n) * kPairsTogether;
@@ -35,7 +35,7 @@ struct PairMemory {
   }
 };
 
-// Pairs `done` and following of each atom; with the sign -1 they are read from the other side.
+// Pairs from `done` of each atom; with the sign -1, they are read from the other side.
 template <class T, int C, bool kSlopes>
 EKD_DEVICE void describe_pairs(int thread, int n_threads, const Arguments<T>& a, int first,
                                int rows, int done, T sign, const PairMemory<T, C>& memory) {
@@ -82,7 +82,7 @@ EKD_DEVICE int most_pairs(const Arguments<T>& a, int first, int rows) {
   return most;
 }
 
-// The slice of A of each centre. A thread has four features of an atom.
+// The slice of A of each center. A thread handles four features of an atom.
 template <class T, int C>
 EKD_DEVICE void mix_features(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
@@ -147,8 +147,8 @@ EKD_DEVICE void mix_features(const Block& block, const Arguments<T>& a) {
   });
 }
 
-// From dE/dA to forces, for the slice, and dE/dq in the place of q. Atoms of the launch are
-// neighbours here.
+// From dE/dA to forces, for the slice; replaces q with dE/dq. Atoms of the launch are the neighbors
+// here.
 template <class T, int C>
 EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
@@ -159,7 +159,7 @@ EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a
   const int S = w.padded_sensitivities();
   Carver carver(block.shared);
   const PairMemory<T, C> memory(carver, w, n, true);
-  // Of each atom: dE/dq, then the parts that threads have of dE/dr and of dE/d(tensor).
+  // For each atom: dE/dq, then the contributions of threads to dE/dr and dE/d(tensor).
   T* const q_gradients = carver.take<T>(static_cast<Int64>(n) * w.sensitivities() * a.slice_width);
   T* const parts = carver.take<T>(static_cast<Int64>(n) * kPairsTogether * C * (lanes + 1));
   double* const sums = carver.take<double>(static_cast<Int64>(n) * kPairsTogether * kSums);
@@ -254,7 +254,7 @@ EKD_DEVICE void differentiate_features(const Block& block, const Arguments<T>& a
           const Geometry<T, C> geometry(vector[0], vector[1], vector[2], w.cutoff);
           geometry.gradient(angular[0], angular, g);
         }
-        // Back to the vector of the list.
+        // Sign of the vector in the list.
         const T back[3] = {-g[0], -g[1], -g[2]};
         const Int64 slot = a.first_pair(first + row) + k;
         tally_pair(a.results, slot, a.pairs[slot], back, sums + item * kSums);

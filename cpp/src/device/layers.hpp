@@ -1,19 +1,19 @@
-// The layers of an atom: from what its neighbours have sent to energy and features, and back.
+// The atom layers: from messages of neighbors to energy and features, and backward.
 #pragma once
 
 #include "product.hpp"
 
 namespace ekd::device {
 
-constexpr int kLayerRows = 2;  // atoms of a thread in a product
+constexpr int kLayerRows = 2;  // atoms per thread in a product
 
-// Of the atoms of a block, in shared memory.
+// Data of the atoms of a block, in shared memory.
 template <class T>
 struct LayerMemory {
   T* z;         // [n, F]: features, then dE/dz
   T* h;         // [n, F]: between the two products of a layer
-  T* slopes;    // [1 + n_layers, n, F], of the non-linearities
-  T* entering;  // [n, F_in], not of species
+  T* slopes;    // [1 + n_layers, n, F], of the activation functions
+  T* entering;  // [n, F_in], not in the first interaction
 
   EKD_DEVICE LayerMemory(Carver& carver, const Interaction<T>& w, int n) {
     const Int64 size = static_cast<Int64>(n) * w.width();
@@ -24,7 +24,7 @@ struct LayerMemory {
   }
 };
 
-// Of the full 3 x 3 tensor of rank 2, with zz = -xx - yy put in.
+// Square of the full 3 x 3 tensor of rank 2 with zz = -xx - yy.
 template <class T>
 EKD_DEVICE T squared_norm(const T* a, int stride, int rank) {
   if (rank == 1)
@@ -35,7 +35,7 @@ EKD_DEVICE T squared_norm(const T* a, int stride, int rank) {
   return T(2) * (total + a[4 * stride] * a[7 * stride]);
 }
 
-// `n` atoms, of which the first `rows` are there, from `first` on; A: [n, C, F], shared.
+// `n` atoms beginning at `first`, of which only the first `rows` exist; A: [n, C, F], shared.
 template <class T, int C>
 EKD_DEVICE void layers_forward(const Block& block, const Arguments<T>& a, int first, int rows,
                                const T* A, const LayerMemory<T>& memory) {
@@ -75,7 +75,7 @@ EKD_DEVICE void layers_forward(const Block& block, const Arguments<T>& a, int fi
       const T* const tensor = A + (static_cast<Int64>(row) * C) * F + f;
       T value = tensor[0];
       if (w.of_species) {
-        // An atom that is not the model's has features that nobody looks at.
+        // Features of atoms that are not in the model are not used.
         const int known = species < 0 ? 0 : species;
         value += w.center_rows[known * F + f];
         z[k] = w.skip_rows[known * F + f];
@@ -115,7 +115,7 @@ EKD_DEVICE void layers_forward(const Block& block, const Arguments<T>& a, int fi
   }
 }
 
-// Energies of these atoms from z, and the features that leave.
+// Energies of these atoms from z, and output features.
 template <class T>
 EKD_DEVICE void layers_out(const Block& block, const Arguments<T>& a, int first, int rows,
                            const LayerMemory<T>& memory, bool with_energies) {
@@ -139,7 +139,7 @@ EKD_DEVICE void layers_out(const Block& block, const Arguments<T>& a, int first,
   });
 }
 
-// dE/dA takes the place of A; gradient_in of these atoms is set, if it is wanted.
+// Replaces A with dE/dA; sets gradient_in of these atoms, if it is needed.
 template <class T, int C>
 EKD_DEVICE void layers_backward(const Block& block, const Arguments<T>& a, int first, int rows,
                                 T* A, const LayerMemory<T>& memory) {

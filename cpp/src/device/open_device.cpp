@@ -45,7 +45,7 @@ std::shared_ptr<Device> open_device(const std::string& name, int process) {
         "device '" + name +
         "': the NVIDIA driver finds no GPU here (is CUDA_VISIBLE_DEVICES empty?) [EKD-DEVICE-002]");
   if (wanted >= count)
-    throw DeviceError("device '" + name + "' is not here: there are " + std::to_string(count) +
+    throw DeviceError("device '" + name + "' does not exist: there are " + std::to_string(count) +
                       ", counted from cuda:0 [EKD-DEVICE-003]");
   const int number = wanted >= 0 ? wanted : process % count;
   auto& device = opened["cuda:" + std::to_string(number)];

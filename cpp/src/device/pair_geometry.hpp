@@ -1,14 +1,14 @@
-// Pairs within the cutoff, and what the network sees of them.
+// Pairs within the cutoff, and their geometry for the network.
 #pragma once
 
 #include "arguments.hpp"
 
 namespace ekd::device {
 
-constexpr int kNeighborMask = 0x1FFFFFFF;  // LAMMPS's: the bits above tell of special bonds
+constexpr int kNeighborMask = 0x1FFFFFFF;  // of LAMMPS: higher bits mark special bonds
 
-// One thread for each centre. Differences are formed in double precision. The order of the pairs
-// is that of the list.
+// One thread per center. Differences are computed in double precision. Pairs keep the order of the
+// list.
 template <class T>
 EKD_DEVICE void find_pairs(const Block& block, const Arguments<T>& a) {
   block.each_thread([&](int thread) {
@@ -38,8 +38,8 @@ EKD_DEVICE void find_pairs(const Block& block, const Arguments<T>& a) {
   });
 }
 
-// A pair as the network sees it. Tensor components: 1; the unit vector; and of its outer product
-// xx - 1/3, xy, xz, yy - 1/3, yz.
+// Geometry of a pair for the network. Tensor components: 1; the unit vector; and xx - 1/3, xy, xz,
+// yy - 1/3, yz of its outer product.
 template <class T, int C>
 struct Geometry {
   T inverse_r, r;
@@ -63,7 +63,7 @@ struct Geometry {
       tensor[7 % C] = uy * uy - T(1.0 / 3);
       tensor[8 % C] = uy * uz;
     }
-    // cos(pi r / 2R) is the sine of what is missing to a right angle.
+    // cos(pi r / 2R) = sin(pi (R - r) / 2R)
     const T missing = (cutoff - r) / (T(2) * cutoff);
     T sine = T(0), cosine = T(0);
     if (missing > T(0)) sine_cosine_pi(missing, sine, cosine);
@@ -82,7 +82,7 @@ struct Geometry {
     return bell * envelope;
   }
 
-  // dE/d(vector), from dE/dr and dE/d(tensor components); that of component 0 is not used.
+  // dE/d(vector) from dE/dr and dE/d(tensor components); component 0 is not used.
   EKD_DEVICE void gradient(T radial, const T* angular, T* out) const {
     if (C < 4) {
       out[0] = out[1] = out[2] = T(0);
@@ -95,7 +95,7 @@ struct Geometry {
       to_y += ux * angular[5 % C] + T(2) * uy * angular[7 % C] + uz * angular[8 % C];
       to_z += ux * angular[6 % C] + uy * angular[8 % C];
     }
-    // The part along the vector is its length's.
+    // The component along the vector comes only from the length.
     const T along = to_x * ux + to_y * uy + to_z * uz;
     const T factor = radial - along * inverse_r;
     out[0] = factor * ux + to_x * inverse_r;
@@ -104,7 +104,7 @@ struct Geometry {
   }
 };
 
-// Of models without tensors: along the vector.
+// For models without tensors: along the vector.
 template <class T>
 EKD_DEVICE void gradient_along(T radial, T inverse_r, T x, T y, T z, T* out) {
   out[0] = radial * inverse_r * x;

@@ -1,13 +1,13 @@
-// What the kernels ask of the machine that they run on: an accelerator, or the processor itself.
+// Platform layer of the kernels, which run on an accelerator or on the CPU.
 //
-// A kernel is a function of a block of threads. It is written in phases: a phase is a function of
-// the number of a thread, and between two phases every thread has finished the first. On the
-// device a thread runs its own part and waits at a barrier. On the host a phase is a loop over the
-// threads of the block. So both run the same source, and every index, bound and order of sums is
-// the same.
+// A kernel is a function of a block of threads. It consists of phases: a phase is a function of the
+// thread index, and every thread has finished a phase before the next one begins. On the device,
+// each thread runs its own part and waits at a barrier. On the host, a phase is a loop over the
+// threads of the block. Both run the same source, so every index, bound and order of sums is the
+// same.
 //
-// This file and those that it includes are compiled by g++, nvcc, hipcc and NVRTC. NVRTC has no
-// standard headers.
+// This file and its includes are compiled by g++, nvcc, hipcc and NVRTC. NVRTC has no standard
+// headers.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
@@ -26,11 +26,11 @@ namespace ekd::device {
 
 using Int64 = long long;
 
-// The threads that work together.
+// A block of threads.
 struct Block {
-  int index;  // among the blocks of the launch
+  int index;  // of the block in the launch
   int n_threads;
-  unsigned char* shared;  // memory of the block, aligned to 16 bytes
+  unsigned char* shared;  // shared memory of the block, aligned to 16 bytes
 
   template <class Phase>
   EKD_DEVICE void each_thread(const Phase& phase) const {
@@ -43,8 +43,8 @@ struct Block {
   }
 };
 
-// N numbers of each thread that last from phase to phase: registers, or on the host a table in the
-// shared memory, from `host_memory` on.
+// N numbers per thread that persist between phases: registers, or on the host a table in shared
+// memory beginning at `host_memory`.
 template <class T, int N>
 class PerThread {
  public:
@@ -63,7 +63,7 @@ class PerThread {
 #endif
 };
 
-// Hands out the shared memory of a block. The host asks it how much a kernel needs.
+// Allocates the shared memory of a block. The host uses it to compute how much a kernel needs.
 class Carver {
  public:
   EKD_DEVICE explicit Carver(unsigned char* begin) : begin_(begin) {}
@@ -75,7 +75,7 @@ class Carver {
     return memory;
   }
   EKD_DEVICE Int64 used() const { return used_; }
-  // What comes next lies where the memory was handed out up to `mark` before.
+  // Later allocations reuse the memory after `mark`.
   EKD_DEVICE void return_to(Int64 mark) { used_ = mark; }
 
  private:
@@ -83,7 +83,7 @@ class Carver {
   Int64 used_ = 0;
 };
 
-// Four numbers side by side: what a thread reads and writes at once.
+// Four adjacent numbers, which a thread reads and writes at once.
 template <class T>
 struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) Four {
   T of[4];
@@ -109,7 +109,7 @@ EKD_DEVICE void store(T* to, const Four<T>& values) {
 #endif
 }
 
-// Adds to a number that other blocks add to. The host runs one block at a time.
+// Atomic addition to a number shared between blocks. The host runs one block at a time.
 template <class T>
 EKD_DEVICE void add_together(T* to, T value) {
 #ifdef EKD_ON_DEVICE
@@ -119,7 +119,7 @@ EKD_DEVICE void add_together(T* to, T value) {
 #endif
 }
 
-// Sets a bit of a number that other blocks set bits of.
+// Atomically sets a bit of a number shared between blocks.
 EKD_DEVICE void set_together(unsigned* to, unsigned bit) {
 #ifdef EKD_ON_DEVICE
   atomicOr(to, bit);
@@ -128,7 +128,7 @@ EKD_DEVICE void set_together(unsigned* to, unsigned bit) {
 #endif
 }
 
-// ---- functions that the device has under other names -----------------------------------------
+// ---- functions with other names on the device ------------------------------------------------
 
 EKD_DEVICE float square_root(float x) { return sqrtf(x); }
 EKD_DEVICE double square_root(double x) { return sqrt(x); }
@@ -161,7 +161,7 @@ EKD_DEVICE Int64 to_nearest(double x) {
 #endif
 }
 
-// ln(1 + e^x) and its slope; x itself beyond 20, as in torch.
+// ln(1 + e^x) and its slope; x itself above 20, as in torch.
 template <class T>
 EKD_DEVICE T softplus(T x, T& slope) {
   if (x > T(20)) {

@@ -1,12 +1,12 @@
-// Products of matrices by the threads of a block.
+// Matrix products by the threads of a block.
 #pragma once
 
 #include "arguments.hpp"
 
 namespace ekd::device {
 
-// The part of one thread in a b: `rows` rows of a, whose number is a multiple of R, of which each
-// takes R rows and four columns at a time. keep(row, column, values) takes R x 4 sums in turn.
+// The part of one thread of the product a b. a has `rows` rows, a multiple of R; a thread processes
+// R rows and four columns at once. keep(row, column, values) receives the R x 4 sums.
 template <int R, class T, class Keep>
 EKD_DEVICE void multiply(int thread, int n_threads, int rows, const T* a, Int64 a_stride,
                          const Matrix<T>& b, const Keep& keep) {
@@ -37,9 +37,9 @@ EKD_DEVICE void multiply(int thread, int n_threads, int rows, const T* a, Int64 
   }
 }
 
-constexpr int kProductRows = 32;  // of a block
+constexpr int kProductRows = 32;  // per block
 
-// Rows beyond n_rows, up to whole blocks, are read and written too: the caller has room for them.
+// Rows beyond n_rows, up to whole blocks, are also read and written: the caller must allocate them.
 template <class T>
 EKD_DEVICE void product(const Block& block, const ProductArguments<T>& a) {
   const Int64 row = static_cast<Int64>(block.index) * kProductRows;

@@ -1,5 +1,5 @@
-// The program of a device: the kernels in one precision and for tensors of one rank. Compiled at
-// run time by NVRTC for the card that is there, or by nvcc or hipcc.
+// The program of a device: the kernels for one precision and tensor rank. Compiled at run time by
+// NVRTC for the GPU in use, or by nvcc or hipcc.
 //
 // EKD_REAL: float or double. EKD_COMPONENTS: 1, 4 or 9. EKD_WIDTH, EKD_SENSITIVITIES and
 // EKD_SENSITIVITY_WIDTH, if they are set: see Interaction.

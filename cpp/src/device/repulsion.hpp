@@ -1,11 +1,11 @@
-// The screened repulsion of python/ekd/models/zbl.py, which see for the formula and its sources.
+// Screened repulsion; see python/ekd/models/zbl.py for the formula and its sources.
 #pragma once
 
 #include "tally.hpp"
 
 namespace ekd::device {
 
-// One thread for each centre.
+// One thread per center.
 template <class T>
 EKD_DEVICE void repel(const Block& block, const Arguments<T>& a, const RepulsionArguments& z) {
   double* const sums = reinterpret_cast<double*>(block.shared);  // [n_threads, kSums]
@@ -19,7 +19,7 @@ EKD_DEVICE void repel(const Block& block, const Arguments<T>& a, const Repulsion
     const int i = first + thread;
     const Int64 start = a.first_pair(i);
     const int n = a.pairs_of(i);
-    // Half of a pair's energy is that of each atom; those of others do not count.
+    // Half of the energy of a pair belongs to each atom; only owned atoms contribute.
     const bool counts = i < a.n_owned;
     double energy = 0.0;
     for (int k = 0; k < n; ++k) {

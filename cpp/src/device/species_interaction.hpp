@@ -1,5 +1,5 @@
-// The first interaction: neighbours are known by their element. Their sensitivities are added up
-// by element, and V acts on the sums.
+// The first interaction, where neighbors are described by their element. Sensitivities are summed
+// by element, and V is applied to the sums.
 #pragma once
 
 #include "layers.hpp"
@@ -8,8 +8,8 @@
 
 namespace ekd::device {
 
-// Numbers from one row of messages to the next: a little more than it has, so that rows do not lie
-// in the same banks of the shared memory.
+// Stride of message rows, slightly larger than their length, so that rows are not in the same banks
+// of shared memory.
 template <class T>
 EKD_DEVICE int message_stride(const Interaction<T>& w) {
   return w.depth() + 4;
@@ -58,7 +58,7 @@ EKD_DEVICE void mix_messages(const Block& block, const Arguments<T>& a, const T*
   });
 }
 
-// From dE/dA to forces. sums: [n_threads, kSums], shared; may lie where A is.
+// From dE/dA to forces. sums: [n_threads, kSums], shared; may overlap A.
 template <class T, int C>
 EKD_DEVICE void differentiate_messages(const Block& block, const Arguments<T>& a, int first,
                                        int rows, const T* A, T* messages, double* sums) {
@@ -117,7 +117,7 @@ template <class T, int C>
 struct SpeciesMemory {
   T* A;         // [n, C, F]
   T* messages;  // [n C, message_stride], or
-  T* work;      // what the layers need, in the same place
+  T* work;      // memory of the layers, in the same place
   Int64 messages_begin;
   Int64 bytes;
 
@@ -136,7 +136,7 @@ struct SpeciesMemory {
   }
 };
 
-// All of a network whose only interaction this is: from pairs to energies and forces.
+// A whole network with one interaction: from pairs to energies and forces.
 template <class T, int C>
 EKD_DEVICE void evaluate_alone(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
@@ -155,7 +155,7 @@ EKD_DEVICE void evaluate_alone(const Block& block, const Arguments<T>& a) {
                                reinterpret_cast<double*>(memory.A));
 }
 
-// The first of several interactions, up to the sums over neighbours.
+// The first of several interactions, up to the sums over neighbors.
 template <class T, int C>
 EKD_DEVICE void mix_species(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
@@ -173,7 +173,7 @@ EKD_DEVICE void mix_species(const Block& block, const Arguments<T>& a) {
   });
 }
 
-// The way back through it.
+// The backward pass through it.
 template <class T, int C>
 EKD_DEVICE void differentiate_species(const Block& block, const Arguments<T>& a) {
   const Interaction<T>& w = a.interaction;
@@ -191,7 +191,7 @@ EKD_DEVICE void differentiate_species(const Block& block, const Arguments<T>& a)
                                reinterpret_cast<double*>(memory.A));
 }
 
-// From the sums over neighbours of an interaction to features and energies.
+// From the sums over neighbors of an interaction to features and energies.
 template <class T, int C>
 EKD_DEVICE void activate(const Block& block, const Arguments<T>& a, bool back) {
   const Interaction<T>& w = a.interaction;

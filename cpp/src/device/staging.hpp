@@ -1,5 +1,5 @@
-// Arrays on their way between host and device, piece by piece: while one piece travels, the host
-// fills or reads the next.
+// Pipelined copies of arrays between host and device: while one piece is copied, the host fills or
+// reads the next.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ class Staging {
     for (Piece& piece : pieces_) {
       try {
         wait_for(piece);
-      } catch (const std::exception&) {  // the device has failed: nothing travels any more
+      } catch (const std::exception&) {  // the device has failed: no copies are pending
       }
       if (piece.memory != nullptr) device_->release_host(piece.memory);
     }
@@ -30,9 +30,9 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // fill(first, n, memory) writes the elements first .. first + n - 1. Returns before they have
-  // arrived; what is called on the device afterwards finds them there.
-  // at_a_time: elements of a piece; 0: as many as suit arrays that are copied.
+  // fill(first, n, memory) writes the elements first .. first + n - 1. Asynchronous; later
+  // operations on the device see the data.
+  // at_a_time: elements per piece; 0: a default for arrays that are copied.
   template <class T, class Fill>
   void upload(T* to, std::size_t n, const Fill& fill, std::size_t at_a_time = 0) {
     const std::size_t step = at_a_time > 0 ? at_a_time : kPieceBytes / sizeof(T);
@@ -60,7 +60,7 @@ class Staging {
     std::array<std::size_t, kPieces> firsts{};
     std::size_t oldest = next_;
     for (std::size_t read = 0; read < n;) {
-      // As many pieces as there are travel at a time.
+      // All pieces may be in flight at once.
       while (asked < n && asked - read < kPieces * step) {
         const std::size_t here = std::min(step, n - asked);
         firsts[next_] = asked;
@@ -101,7 +101,7 @@ class Staging {
     piece.is_on_its_way = false;
   }
 
-  // The next piece in turn, with room for so many bytes, and nothing on its way.
+  // The next piece, with at least this size and no pending copy.
   Piece& next(std::size_t bytes) {
     Piece& piece = pieces_[next_];
     next_ = (next_ + 1) % kPieces;

@@ -1,21 +1,21 @@
-// From the gradients of pairs to forces and virials.
+// From pair gradients to forces and virials.
 //
-// With d from an atom to its neighbour and g = dE/dd: force += g on the atom, -= g on the
-// neighbour, virial -= d g.
+// With d from an atom to its neighbor and g = dE/dd: force += g on the atom, -= g on the neighbor,
+// virial -= d g.
 #pragma once
 
 #include "arguments.hpp"
 
 namespace ekd::device {
 
-constexpr int kSums = 9;  // of an atom: force, and virial xx, yy, zz, xy, xz, yz
+constexpr int kSums = 9;  // per atom: force, and virial xx, yy, zz, xy, xz, yz
 
 EKD_DEVICE void add_force(const Results& results, int atom, double x, double y, double z) {
   const Int64 at = 3 * static_cast<Int64>(atom);
   if (results.fixed_forces != nullptr) {
     const double force[3] = {x, y, z};
     for (int d = 0; d < 3; ++d) {
-      // Written so that NaN is too large.
+      // The condition treats NaN as too large.
       if (!(force[d] < kLargestFixed && force[d] > -kLargestFixed)) {
         set_together(results.status, kTooLarge);
         continue;
@@ -34,8 +34,8 @@ EKD_DEVICE void add_force(const Results& results, int atom, double x, double y, 
   }
 }
 
-// What a pair does to the neighbour; what it does to the atom is added to its sums. `slot`: of the
-// pair, where pairs were given.
+// Adds contributions of a pair to the neighbor, and those to the atom to its sums. `slot`: index of
+// the pair, if pairs were given.
 template <class T>
 EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pair, const T* g,
                            double* sums) {
@@ -73,8 +73,8 @@ EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pa
   }
 }
 
-// Adds up what the threads of each atom have found: `lanes` threads of each of n atoms, the first
-// of which is number `first`. sums: [n_threads, kSums], shared. The same in every run.
+// Sums the results of `lanes` threads for each of n atoms, beginning at atom `first`. sums:
+// [n_threads, kSums], shared. Reproducible.
 EKD_DEVICE void tally_centers(const Block& block, const Results& results, int first, int n,
                               int lanes, double* sums) {
   if (results.pair_gradients != nullptr) return;
@@ -101,11 +101,11 @@ EKD_DEVICE void tally_centers(const Block& block, const Results& results, int fi
   });
 }
 
-// The sum of the rows of Results::virial, by one block, in an order that does not change.
+// Sums the rows of Results::virial with one block, in a fixed order.
 struct VirialArguments {
   Int64 n_rows;
   const double* rows;  // [n_rows, 6]
-  double* virial;      // [6], added to
+  double* virial;      // [6], accumulated
 };
 
 EKD_DEVICE void add_virials(const Block& block, const VirialArguments& a) {
@@ -125,7 +125,7 @@ EKD_DEVICE void add_virials(const Block& block, const VirialArguments& a) {
   });
 }
 
-// One thread for each number of the forces.
+// One thread per force component.
 struct FixedPointArguments {
   Int64 n;
   const Int64* fixed;

@@ -1,4 +1,4 @@
-// The program of training for a device; see program.cu. EKD_REAL: float or double.
+// The program for training on a device; see program.cu. EKD_REAL: float or double.
 #include "training.hpp"
 
 namespace ekd::device {

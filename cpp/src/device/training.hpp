@@ -1,17 +1,16 @@
-// The operations of training, with their first and second derivatives. What they compute is said in
-// cpp/include/ekd/{message_kernels,pair_weights,atom_kernels}.hpp, whose kernels for CPUs they
-// equal.
+// The operations of training, with their first and second derivatives, equivalent to the CPU
+// kernels described in cpp/include/ekd/{message_kernels,pair_weights,atom_kernels}.hpp.
 //
-// A thread makes one number, or what belongs to one pair or one feature of an atom. Sums over all
-// pairs or atoms, for the gradients of parameters, are left to the caller: the kernels write the
-// terms. So nothing is added to by two threads, and every run gives the same bits.
+// A thread computes one number, or the results for one pair or one feature of an atom. Sums over
+// all pairs or atoms, for gradients of parameters, are left to the caller: the kernels write their
+// terms. Thus, no two threads add to the same number, and results are bitwise reproducible.
 #pragma once
 
 #include "dual.hpp"
 
 namespace ekd::device {
 
-// One thread for each of n items.
+// One thread per item.
 template <class Act>
 EKD_DEVICE void each_item(const Block& block, Int64 n, const Act& act) {
   block.each_thread([&](int thread) {
@@ -20,17 +19,17 @@ EKD_DEVICE void each_item(const Block& block, Int64 n, const Act& act) {
   });
 }
 
-// ---- sums over neighbours ---------------------------------------------------------------------
+// ---- sums over neighbors ----------------------------------------------------------------------
 
-// Directed pairs, sorted by centre. K weights of a pair, F features of an atom.
+// Directed pairs, sorted by center. K weights per pair, F features per atom.
 template <class T>
 struct MessageArguments {
   Int64 n_centers, n_neighbors, n_pairs;
   int n_weights, n_features;
   const Int64* centers;    // [n_pairs]
   const Int64* neighbors;  // [n_pairs]
-  const Int64* offsets;    // [n_centers + 1]: pairs of a centre; or [n_neighbors + 1]
-  const Int64* order;      // [n_pairs], sorted by neighbour: the pair; for message_feature
+  const Int64* offsets;    // [n_centers + 1]: pairs of a center; or [n_neighbors + 1]
+  const Int64* order;      // [n_pairs]: pairs sorted by neighbor, for message_feature
   const T* gradient;       // [n_centers, K, F]
   const T* weights;        // [n_pairs, K]
   const T* features;       // [n_neighbors, F]
@@ -101,7 +100,7 @@ struct PairWeightsArguments {
   T* weights;     // [n_pairs, C, S]
   T* d_gradient;  // [n_pairs, C, S]
   T* d_vectors;   // [n_pairs, 3]
-  T* d_mu;        // [n_pairs, S]: the terms of the pairs
+  T* d_mu;        // [n_pairs, S]: terms of the pairs
   T* d_sigma;
 };
 
@@ -110,14 +109,14 @@ struct PairShape {
   S unit[3], inverse, envelope, envelope_slope;
 };
 
-// The pair, and for dual numbers its change along a change of its vector.
+// The geometry of a pair; for dual numbers, with its change along a change of the vector.
 template <class S>
 EKD_DEVICE PairShape<S> shape_of(const Real<S>* vector, const Real<S>* change, Real<S> cutoff) {
   using T = Real<S>;
   const T r = square_root(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
   const T inverse = T(1) / r;
-  // The envelope is cos²(pi r / 2R), the sine squared of what is missing to a right angle: zero,
-  // with its derivatives, where nothing is missing any more.
+  // The envelope cos²(pi r / 2R) is computed as the squared sine of pi (R - r) / 2R, which is zero
+  // beyond R, as are its derivatives.
   const T missing = (cutoff - r) / (T(2) * cutoff);
   const T to_angle = T(1.57079632679489661923) / cutoff;
   T sine = T(0), cosine = T(0);
@@ -160,7 +159,7 @@ EKD_DEVICE void direction_tensors(const S* u, S* tensors) {
   }
 }
 
-// Their derivatives by the pair's vector; those of the first vanish.
+// Derivatives with respect to the pair vector; that of the first component is zero.
 template <int C, class S>
 EKD_DEVICE void direction_slopes(const PairShape<S>& pair, S (*slopes)[3]) {
   const S* const u = pair.unit;
@@ -283,11 +282,11 @@ struct InvariantsArguments {
   T* out;         // [n, F]
   T* d_gradient;  // [n, F]
   T* d_mixed;     // [n, C, F]
-  T* d_scales;    // [n, l_max, F]: the terms of the atoms
+  T* d_scales;    // [n, l_max, F]: terms of the atoms
 };
 
-// sqrt(|m_l|² + cusp) of one feature, whose components lie `stride` apart. The square of a rank-2
-// tensor is that of the full 3 x 3 one, with zz = -xx - yy put in.
+// sqrt(|m_l|² + cusp) of one feature, whose components have the given stride. The square of a
+// rank-2 tensor is that of the full 3 x 3 tensor with zz = -xx - yy.
 template <class S>
 EKD_DEVICE S tensor_norm(const S* m, int rank, double cusp) {
   if (rank == 1) return square_root(m[1] * m[1] + m[2] * m[2] + m[3] * m[3] + constant<S>(cusp));

@@ -1,11 +1,11 @@
-// The head that reads the uncertainty of the forces from the features of an atom.
+// The head that computes the uncertainty of the forces from the features of an atom.
 #pragma once
 
 #include "product.hpp"
 
 namespace ekd::device {
 
-// Features beyond the last centre, up to a whole block, are read too: the caller has room for them.
+// Features beyond the last center, up to a whole block, are also read: they must be allocated.
 template <class T>
 EKD_DEVICE void read_uncertainty(const Block& block, const UncertaintyArguments<T>& a) {
   const int n = a.centers_per_block;

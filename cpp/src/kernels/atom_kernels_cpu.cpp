@@ -9,8 +9,8 @@ namespace {
 using math::Array;
 using math::Dual;
 
-// sqrt(|m_l|² + cusp) of one feature. The square of a rank-2 tensor is that of the full 3 x 3 one,
-// with zz = -xx - yy put in.
+// sqrt(|m_l|² + cusp) of one feature. The square of a rank-2 tensor is that of the full 3 x 3
+// tensor with zz = -xx - yy.
 template <class S, class Tensors>
 EKD_INLINE S norm_1(Tensors m, std::int64_t stride, math::Real<S> cusp) {
   const S x = m[0], y = m[stride], z = m[2 * stride];
@@ -43,8 +43,8 @@ EKD_INLINE void invariants_impl(const Invariants& form, const T* mixed, const T*
   }
 }
 
-// On plain numbers: the gradient. On dual ones, whose slopes are the direction of D: the slopes
-// of the gradient, which are the second gradient, for L is linear in `gradient`.
+// With plain numbers: the gradient. With dual numbers, whose slopes are the direction of D: the
+// slopes of the gradient, which are the second gradient because L is linear in `gradient`.
 template <class S, class T, class Tensors>
 EKD_INLINE void invariants_gradient_impl(const Invariants& form, const T* gradient, Tensors mixed,
                                          Tensors scales, std::int64_t begin, std::int64_t end,

@@ -1,4 +1,4 @@
-// Compiled once per instruction set; see simd.hpp, and the header for what is computed.
+// Compiled once per instruction set, see simd.hpp; the header describes the computations.
 #include "ekd/hipnn_kernels.hpp"
 
 #include "later_interaction.hpp"
@@ -12,8 +12,8 @@ namespace {
 
 // ---- all of a network with one interaction ---------------------------------------------------
 
-// Pairs are described once, on the way forward, and the description is there on the way back: so
-// few centres are taken together that it stays in the cache.
+// The geometry of pairs is computed once in the forward pass and reused in the backward pass. The
+// number of centers per batch is small enough for it to stay in the cache.
 constexpr std::int64_t kCentersTogether = 16;
 
 template <class T, int C>
@@ -134,7 +134,7 @@ void differentiate(const Weights<T>& w, const StagePairs& pairs, const std::int6
 
 }  // namespace
 
-// Constants: nothing of this file runs before its instruction set was chosen.
+// Constants, so no code of this file runs before its instruction set has been selected.
 #define EKD_JOIN(a, b) a##b
 #define EKD_NAME(prefix, isa) EKD_JOIN(prefix, isa)
 #define EKD_TEXT(isa) EKD_QUOTED(isa)

@@ -1,15 +1,15 @@
-// Kernels from one source for every instruction set.
+// Macros for kernels compiled for every instruction set from one source.
 #pragma once
 
 #include "ekd/instruction_set.hpp"
 
-// A kernel takes on the instruction set of the function that it is inlined into; what is not
-// inlined, such as functions of the library, stays for any processor.
+// A kernel uses the instruction set of the function that it is inlined into. Functions that are not
+// inlined, such as library functions, run on any processor.
 #define EKD_INLINE __attribute__((always_inline)) inline
 
 // EKD_VARIANTS defines `name_avx512`, `name_avx2` and `name_portable`, each of which runs
-// `implementation arguments`; the implementation must be EKD_INLINE. EKD_VARIANT(name) is the one
-// to take. No symbol needs the loader to choose one, as those of `target_clones` do.
+// `implementation arguments`; the implementation must be EKD_INLINE. EKD_VARIANT(name) selects one.
+// Unlike `target_clones`, this does not depend on the loader.
 #ifdef EKD_X86
 #define EKD_VARIANTS(name, implementation, parameters, arguments)                  \
   __attribute__((target("arch=x86-64-v4"))) static void name##_avx512 parameters { \
@@ -35,14 +35,14 @@ Function* best_of(Function* avx512, Function* avx2, Function* portable) noexcept
 #define EKD_VARIANT(name) name##_portable
 #endif
 
-// Defines `void name parameters`. The variant is chosen when the library is loaded: this is for
-// functions that are called for every atom.
+// Defines `void name parameters`. The variant is selected when the library is loaded, for functions
+// that are called for every atom.
 #define EKD_FUNCTION(name, implementation, parameters, arguments)   \
   EKD_VARIANTS(name, implementation, parameters, arguments)         \
   static void(*const name##_chosen) parameters = EKD_VARIANT(name); \
   void name parameters { name##_chosen arguments; }
 
-// Defines `void name<T> parameters`, declared as a template. The variant is chosen at every call.
+// Defines `void name<T> parameters`, declared as a template. The variant is selected at every call.
 #define EKD_KERNEL(T, name, implementation, parameters, arguments) \
   EKD_VARIANTS(name##_##T, implementation, parameters, arguments)  \
   template <>                                                      \

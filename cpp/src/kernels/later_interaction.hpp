@@ -1,5 +1,5 @@
-// Interactions after the first, which read features. Compiled once per
-// instruction set, as simd.hpp.
+// Interactions after the first, whose inputs are features. Compiled once per instruction set, like
+// simd.hpp.
 #pragma once
 
 #include "ekd/hipnn_kernels.hpp"
@@ -9,14 +9,14 @@
 
 namespace {
 
-// Index of the k-th of the pairs that begin at number `first`.
+// Index of the k-th pair after `first`.
 auto in_order(const ekd::AtomPairs& rows, std::int64_t first) {
   return [order = rows.order, first](std::int64_t k) {
     return order != nullptr ? order[first + k] : first + k;
   };
 }
 
-// Rows of atoms anywhere in the table, one after the other.
+// Gathers rows of atoms from a table.
 template <class T>
 void collect(const T* table, std::int64_t width, const std::int64_t* atoms, std::int64_t n,
              T* rows) {
@@ -49,7 +49,7 @@ void project(const Weights<T>& w, const T* features, const std::int64_t* atoms, 
   }
 }
 
-// NV vectors of features, from `feature` on, of one centre.
+// NV vectors of features of one center, beginning at `feature`.
 template <class T, int C, int NV>
 EKD_INLINE void mix_features(const PairScratch<T>& scratch, std::int64_t n_sensitivities,
                              std::int64_t padded, const T* const* q, std::int64_t n,
@@ -79,7 +79,7 @@ EKD_INLINE void mix_features(const PairScratch<T>& scratch, std::int64_t n_sensi
 template <class T, int C>
 void mix_neighbors(const Weights<T>& w, const StagePairs& pairs, const std::int64_t* q_rows,
                    const T* q, std::int64_t begin, std::int64_t end, T* mixed) {
-  // As many features at a time as keep C sums of each in registers.
+  // The number of features at once is limited by registers for C sums of each.
   constexpr int kWide = EKD_VECTOR_BYTES == 64 ? (C <= 4 ? 4 : 2) : 2;
   const std::int64_t per_atom = w.n_sensitivities * w.padded;
   const std::int64_t most = most_pairs(pairs.of_centers.offsets, begin, end);
@@ -101,7 +101,7 @@ void mix_neighbors(const Weights<T>& w, const StagePairs& pairs, const std::int6
   }
 }
 
-// One pair, NV vectors of features: adds to its gradient sums and to dE/dq of its neighbour.
+// One pair, NV vectors of features: adds to its gradient sums and to dE/dq of its neighbor.
 template <class T, int C, int NV>
 EKD_INLINE void differentiate_features(const T* s, const T* slope, std::int64_t v_begin,
                                        std::int64_t v_end, const T* tensor, const T* q,

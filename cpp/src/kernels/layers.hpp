@@ -1,5 +1,4 @@
-// The layers of an atom, forward and back. Compiled once per
-// instruction set, as simd.hpp.
+// The atom layers, forward and backward. Compiled once per instruction set, like simd.hpp.
 #pragma once
 
 #include "ekd/hipnn_kernels.hpp"
@@ -30,7 +29,7 @@ EKD_INLINE Vector<T> squared_norm(const T* a, std::int64_t padded, int rank) {
     }
     return total;
   }
-  // Of the full 3 x 3 tensor, with zz = -xx - yy put in.
+  // Square of the full 3 x 3 tensor with zz = -xx - yy.
   for (int c = 4; c < 9; ++c) {
     const Vector<T> value = load(a + c * padded);
     total += value * value;
@@ -38,7 +37,7 @@ EKD_INLINE Vector<T> squared_norm(const T* a, std::int64_t padded, int rank) {
   return T(2) * (total + load(a + 4 * padded) * load(a + 7 * padded));
 }
 
-// softplus of a tile in place; its slope where wanted.
+// softplus of a tile in place; optionally its slope.
 template <class T>
 void apply_softplus(T* values, std::int64_t n, T* slopes) {
   for (std::int64_t k = 0; k < n; k += kLanes<T>) {
@@ -49,8 +48,7 @@ void apply_softplus(T* values, std::int64_t n, T* slopes) {
   }
 }
 
-// From A (of these centres) to the features that leave, for `rows` centres from `tile` on.
-// Energies are added to.
+// From A to output features, for `rows` centers beginning at `tile`. Energies are accumulated.
 template <class T>
 void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* features,
                     const T* mixed, std::int64_t tile, std::int64_t rows, bool slopes,
@@ -101,7 +99,7 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
   }
 }
 
-// The features that leave, without their padding.
+// Copies output features without padding.
 template <class T>
 void copy_features(const Weights<T>& w, const LayerScratch<T>& scratch, std::int64_t tile,
                    std::int64_t rows, T* features_out) {

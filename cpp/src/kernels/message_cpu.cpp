@@ -17,9 +17,9 @@ EKD_INLINE void axpy(std::int64_t n, T a, const T* __restrict x, T* __restrict y
   for (std::int64_t k = 0; k < n; ++k) y[k] += a * x[k];
 }
 
-// Rows of features are taken in tiles of one vector of them, and as many weights or pairs as there
-// are registers for their sums. But where rows are narrow or mostly zero, the sums run along the
-// weights, feature by feature, and zeros are skipped: one-hot species cost one sum per pair.
+// Rows of features are processed in tiles of one SIMD vector, for as many weights or pairs as there
+// are registers for their sums. If rows are narrow or mostly zero, sums run along the weights,
+// feature by feature, and zeros are skipped: one-hot species cost one sum per pair.
 constexpr std::int64_t kRows = 4;
 constexpr std::int64_t kNarrow = 8;
 
@@ -40,7 +40,7 @@ EKD_INLINE void message_by_feature(const PairRows& rows, std::int64_t i, const T
     for (std::int64_t f = 0; f < F; ++f) m[k * F + f] = transposed[f * K + k];
 }
 
-// Rows k .. k + R - 1 of the message of centre i.
+// Rows k .. k + R - 1 of the message of center i.
 template <int R, class T>
 EKD_INLINE void message_rows(const PairRows& rows, std::int64_t i, std::int64_t k, const T* weights,
                              const T* features, T* m) {
@@ -106,7 +106,7 @@ EKD_INLINE void message_weight_by_feature(const PairRows& rows, std::int64_t i, 
   }
 }
 
-// Rows k .. k + R - 1 of the gradient with the features of some pairs, one in each lane.
+// Products of rows k .. k + R - 1 of the gradient with features of pairs, one pair per lane.
 template <int R, class T>
 EKD_INLINE void weight_rows(const PairRows& rows, std::int64_t k, const T* g, const T* lanes,
                             std::int64_t n_pairs, T* out) {

@@ -11,12 +11,12 @@ namespace {
 using math::Array;
 using math::Dual;
 
-constexpr std::int64_t kBlock = 64;  // pairs whose geometry is computed together
+constexpr std::int64_t kBlock = 64;  // pairs whose geometry is computed at once
 
 // ---- geometry ---------------------------------------------------------------------------------
 
-// Of some pairs. The envelope is cos²(pi r / 2R), the sine squared of what is missing to a right
-// angle: zero, with its derivatives, where nothing is missing any more.
+// Geometry of some pairs. The envelope cos²(pi r / 2R) is computed as the squared sine of
+// pi (R - r) / 2R, which is zero beyond R, as are its derivatives.
 template <class T>
 struct Geometry {
   T unit[3][kBlock];
@@ -60,7 +60,7 @@ EKD_INLINE void take(const Geometry<T>& from, std::int64_t k, const T*, Pair<T>&
   pair.envelope_slope = from.envelope_slope[k];
 }
 
-// Along a change of the pair's vector.
+// Change along a change of the pair vector.
 template <class T>
 EKD_INLINE void take(const Geometry<T>& from, std::int64_t k, const T* change,
                      Pair<Dual<T>>& pair) {
@@ -95,7 +95,7 @@ EKD_INLINE void direction_tensors(const S* unit, S* tensors) {
   }
 }
 
-// Their derivatives by the pair's vector; those of the first vanish.
+// Derivatives with respect to the pair vector; that of the first component is zero.
 template <int C, class S>
 EKD_INLINE void direction_slopes(const Pair<S>& pair, S (*slopes)[3]) {
   const S* const u = pair.unit;
@@ -165,8 +165,8 @@ EKD_INLINE void weights_impl(const PairWeights& form, const T* vectors, const T*
   }
 }
 
-// On plain numbers: the gradient. On dual ones, whose slopes are the direction of D: the slopes
-// of the gradient, which are the second gradient, for L is linear in `gradient`.
+// With plain numbers: the gradient. With dual numbers, whose slopes are the direction of D: the
+// slopes of the gradient, which are the second gradient because L is linear in `gradient`.
 template <int C, class S, class T, class Parameters>
 EKD_INLINE void gradient_impl(const PairWeights& form, const T* gradient, const T* vectors,
                               const T* t_vectors, Parameters inverse_mu, Parameters sigma,
@@ -193,7 +193,7 @@ EKD_INLINE void gradient_impl(const PairWeights& form, const T* gradient, const 
       for (std::int64_t v = 0; v < n; ++v) {
         const Radial<S> r = radial(pair, S(inverse_mu[v]), S(sigma[v]));
         S by_s = S{} + g[v];
-        S turn_x{}, turn_y{}, turn_z{};  // by the vector, at constant s
+        S turn_x{}, turn_y{}, turn_z{};  // derivative by the vector at constant s
 #pragma GCC unroll 9
         for (int c = 1; c < C; ++c) {
           const T weight = g[c * n + v];

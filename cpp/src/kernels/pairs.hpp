@@ -1,5 +1,5 @@
-// The pairs of an atom as the kernels of the network see them: sensitivities, directions and their
-// derivatives. Compiled once per instruction set, as simd.hpp.
+// Geometry of the pairs of an atom for the network kernels: sensitivities, directions and their
+// derivatives. Compiled once per instruction set, like simd.hpp.
 #pragma once
 
 #include "ekd/hipnn_kernels.hpp"
@@ -18,8 +18,7 @@ std::int64_t whole_vectors(std::int64_t n) {
   return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-// What the kernels need to know of some pairs: those of one atom, or of several, each of which
-// begins at a whole vector.
+// Data of the pairs of one or several atoms; the pairs of each atom begin at a whole SIMD vector.
 template <class T>
 struct PairScratch {
   PairScratch(const Weights<T>& w, std::int64_t n)
@@ -39,7 +38,7 @@ struct PairScratch {
   Scratch<T> inverse_r;              // [n]
   Scratch<T> envelope;               // [n], cos²(pi r / 2R)
   Scratch<T> envelope_slope;         // [n], d/dr
-  Scratch<T> tensors;                // [kMaxComponents, capacity], the first row is not set
+  Scratch<T> tensors;                // [kMaxComponents, capacity], first row unused
   Scratch<T> radial;                 // [n], dE/dr
   Scratch<T> angular;                // [kMaxComponents, capacity], dE/d(tensor component)
   Scratch<T> s;                      // [n, padded_sensitivities], inside the window
@@ -47,7 +46,7 @@ struct PairScratch {
   Scratch<std::int16_t> begin, end;  // [n], window
 };
 
-// n pairs, into the scratch from `at` on; `pair_of(k)` is the index of the k-th.
+// Computes the data of n pairs, stored from `at`; `pair_of(k)` is the index of the k-th pair.
 template <class T, int C, bool kSlopes, class PairOf>
 EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, double sign,
                                std::int64_t n, PairOf pair_of, PairScratch<T>& scratch,
@@ -84,7 +83,7 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, doubl
       store<T>(rank_2 + 3 * capacity, uy * uy - T(1.0 / 3));
       store<T>(rank_2 + 4 * capacity, uy * uz);
     }
-    // cos(pi r / 2R) is the sine of what is missing to a right angle.
+    // cos(pi r / 2R) = sin(pi (R - r) / 2R)
     const Vector<T> zero{};
     const auto inside = r < w.cutoff;
     const Vector<T> angle = (broadcast<T>(w.cutoff) - r) * to_angle;
@@ -118,14 +117,14 @@ EKD_INLINE void describe_pairs(const Weights<T>& w, const double* vectors, doubl
   }
 }
 
-// The components of rank 1 and 2 of pair k, each in a register of its own.
+// The components of rank 1 and 2 of pair k, each in its own register.
 template <class T, int C>
 EKD_INLINE void read_tensor(const PairScratch<T>& scratch, std::int64_t k, T* tensor) {
 #pragma GCC unroll 9
   for (int c = 1; c < C; ++c) tensor[c] = scratch.tensors[c * scratch.capacity + k];
 }
 
-// What pair k feels, summed over features: kept for add_pair_gradients.
+// Stores the gradient sums of pair k over features, for add_pair_gradients.
 template <class T, int C>
 EKD_INLINE void keep_sums(PairScratch<T>& scratch, std::int64_t k, Vector<T> radial,
                           const Vector<T>* angular) {
@@ -134,12 +133,12 @@ EKD_INLINE void keep_sums(PairScratch<T>& scratch, std::int64_t k, Vector<T> rad
   for (int c = 1; c < C; ++c) scratch.angular[c * scratch.capacity + k] = sum<T>(angular[c]);
 }
 
-// Adds dE/d(vector) of n pairs, of which the scratch has kept sums from `at` on.
+// Adds dE/d(vector) of n pairs, from the sums stored in the scratch beginning at `at`.
 template <class T, int C, class PairOf>
 EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, double sign, std::int64_t n,
                                    PairOf pair_of, double* pair_gradients, std::int64_t at = 0) {
   const std::int64_t capacity = scratch.capacity;
-  T* const out_x = scratch.angular;  // the row of component 0, and what is not needed any more
+  T* const out_x = scratch.angular;  // row of component 0, and rows no longer needed
   T* const out_y = scratch.envelope;
   T* const out_z = scratch.envelope_slope;
   for (std::int64_t k = at; k < at + n; k += kLanes<T>) {
@@ -160,7 +159,7 @@ EKD_INLINE void add_pair_gradients(PairScratch<T>& scratch, double sign, std::in
     }
     const Vector<T> inverse_r = load(scratch.inverse_r + k);
     const Vector<T> along = to_x * x + to_y * y + to_z * z;
-    // The part along the vector is its length's.
+    // The component along the vector comes only from the length.
     const Vector<T> factor = load(scratch.radial + k) - along * inverse_r;
     store<T>(out_x + k, factor * x + to_x * inverse_r);
     store<T>(out_y + k, factor * y + to_y * inverse_r);

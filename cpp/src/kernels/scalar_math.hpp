@@ -1,5 +1,5 @@
-// Functions that a loop can call and still be vectorised: no branches, no calls into libm, and
-// dual numbers, with which a first derivative that is written once gives second derivatives too.
+// Functions for vectorized loops, without branches or calls to libm, and dual numbers, with which
+// code for first derivatives also gives second derivatives.
 #pragma once
 
 #include <bit>
@@ -12,7 +12,7 @@
 
 namespace ekd::math {
 
-// Numbers that are computed with together, in as many registers as the processor needs for them.
+// Numbers that are processed at once, in as many registers as the processor needs.
 template <class T, int kBytes>
 struct LanesOf {
   typedef T type __attribute__((vector_size(kBytes)));
@@ -31,15 +31,15 @@ EKD_INLINE void store(T* to, V value) {
   std::memcpy(to, &value, sizeof(V));
 }
 
-// e^x for x <= 80: 2^n e^y with |y| <= ln(2)/2, and Taylor's series of e^y. Zero where it is so
-// small (1e-26 in single precision) that products with it could be denormal, which are slow.
+// e^x for x <= 80: 2^n e^y with |y| <= ln(2)/2, and the Taylor series of e^y. Zero if it is so
+// small (1e-26 in single precision) that products could be denormal, which are slow.
 template <class T>
 EKD_INLINE T exponential(T x) {
   constexpr bool kSingle = sizeof(T) == 4;
   using Bits = std::conditional_t<kSingle, std::uint32_t, std::uint64_t>;
-  constexpr T kRound = kSingle ? T(0x1.8p23) : T(0x1.8p52);  // leaves n in the last bits of a sum
+  constexpr T kRound = kSingle ? T(0x1.8p23) : T(0x1.8p52);  // puts n into the last bits of a sum
   constexpr T kLowest = kSingle ? T(-60) : T(-600);
-  // ln 2 in two parts, the first with so few digits that its product with n is exact.
+  // ln 2 in two parts; the first has few enough digits for an exact product with n.
   constexpr T kLn2High = kSingle ? T(0.693359375) : T(0x1.62e42fee00000p-1);
   constexpr T kLn2Low = kSingle ? T(-2.12194440054690583e-4) : T(0x1.a39ef35793c76p-33);
   const bool vanishes = x < kLowest;
@@ -55,7 +55,7 @@ EKD_INLINE T exponential(T x) {
   return std::bit_cast<T>(static_cast<Bits>((std::bit_cast<Bits>(series) + exponent) & all));
 }
 
-// ln(1 + u) for 0 <= u <= 1: 2 artanh(u / (2 + u)), whose series shrinks ninefold per term.
+// ln(1 + u) for 0 <= u <= 1: 2 artanh(u / (2 + u)), whose series converges by 1/9 per term.
 template <class T>
 EKD_INLINE T log_one_plus(T u) {
   constexpr int kTerms = sizeof(T) == 4 ? 8 : 17;
@@ -67,7 +67,7 @@ EKD_INLINE T log_one_plus(T u) {
   return 2 * s * series;
 }
 
-// sin y and cos y for 0 <= y <= pi/2, by Taylor's series.
+// sin y and cos y for 0 <= y <= pi/2, by Taylor series.
 template <class T>
 EKD_INLINE void sine_cosine(T y, T& sine, T& cosine) {
   const T square = y * y;
@@ -83,7 +83,7 @@ EKD_INLINE void sine_cosine(T y, T& sine, T& cosine) {
 
 template <class T>
 EKD_INLINE T sum(std::int64_t n, const T* x) {
-  constexpr std::int64_t kParts = 16;  // sums at a time, so that none waits for another
+  constexpr std::int64_t kParts = 16;  // independent sums
   T parts[kParts] = {};
   std::int64_t k = 0;
   for (; k + kParts <= n; k += kParts)
@@ -151,7 +151,7 @@ EKD_INLINE Dual<T> root(Dual<T> x) {
   return {value, x.slope / (2 * value)};
 }
 
-// What a caller asks for: a number itself, and the derivative of a dual one.
+// The result for a caller: a number itself, or the derivative of a dual number.
 template <class T>
 EKD_INLINE T result(T x) {
   return x;
@@ -161,8 +161,8 @@ EKD_INLINE T result(Dual<T> x) {
   return x.slope;
 }
 
-// An array of plain numbers, or one of dual numbers with values and slopes apart, as vectors of
-// either are made. Arrays of `const T` are only read.
+// An array of plain numbers, or of dual numbers with separate values and slopes, from which vectors
+// are loaded. Arrays of `const T` are read-only.
 template <class S>
 struct Array {
   S* values = nullptr;

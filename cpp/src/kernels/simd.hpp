@@ -1,7 +1,7 @@
-// Vectors of the instruction set that a source file is compiled for, and the functions of the
-// network on them. Included by files that are compiled once per instruction set, with
-// EKD_VECTOR_BYTES as wide as its registers; everything here is local to such a file, or the linker
-// could hand one processor the code meant for another.
+// SIMD vectors for the instruction set that a source file is compiled for, with the functions of
+// the network. Included by files that are compiled once per instruction set, with EKD_VECTOR_BYTES
+// set to the register width. Everything here is local to such a file; otherwise, the linker could
+// merge code for different processors.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ template <>
 struct Simd<float> {
   typedef float Vector __attribute__((vector_size(EKD_VECTOR_BYTES)));
   typedef std::int32_t Bits __attribute__((vector_size(EKD_VECTOR_BYTES)));
-  static constexpr float kRound = 0x1.8p23f;  // added to a number, leaves its integer part below
+  static constexpr float kRound = 0x1.8p23f;  // adding it rounds to integers in the low bits
   static constexpr int kMantissa = 23;
   static constexpr float kLowest = -87.0f;  // of exp
   static constexpr int kExpTerms = 7;
@@ -116,14 +116,14 @@ struct InverseFactorials {
 };
 constexpr InverseFactorials kInverseFactorial;
 
-// e^x to the last digits, for x up to 80: 2^n e^y with |y| <= ln(2)/2, and Taylor's series.
+// e^x to nearly full precision for x up to 80: 2^n e^y with |y| <= ln(2)/2, and Taylor series.
 template <class T>
 EKD_INLINE Vector<T> exponential(Vector<T> x) {
   using S = Simd<T>;
   x = larger(x, broadcast<T>(S::kLowest));
   const Vector<T> shifted = x * T(1.44269504088896340736) + S::kRound;
   const Vector<T> n = shifted - S::kRound;
-  // ln 2 in two parts, the first with so few digits that its product with n is exact.
+  // ln 2 in two parts; the first has few enough digits for an exact product with n.
   Vector<T> y;
   if (sizeof(T) == 4)
     y = (x - n * T(0.693359375)) - n * T(-2.12194440054690583e-4);
@@ -141,7 +141,7 @@ EKD_INLINE Vector<T> exponential(Vector<T> x) {
   return series;
 }
 
-// ln(1 + u) for 0 <= u <= 1: 2 artanh(u / (2 + u)), whose series shrinks ninefold per term.
+// ln(1 + u) for 0 <= u <= 1: 2 artanh(u / (2 + u)), whose series converges by 1/9 per term.
 template <class T>
 EKD_INLINE Vector<T> log_one_plus(Vector<T> u) {
   const Vector<T> s = u / (u + T(2));
@@ -152,7 +152,7 @@ EKD_INLINE Vector<T> log_one_plus(Vector<T> u) {
   return series * s * T(2);
 }
 
-// ln(1 + e^x) and its derivative, as torch has them: x itself beyond 20.
+// ln(1 + e^x) and its derivative as in torch: x itself above 20.
 template <class T>
 EKD_INLINE void softplus(Vector<T> x, Vector<T>& value, Vector<T>& slope) {
   const Vector<T> zero{};
@@ -163,7 +163,7 @@ EKD_INLINE void softplus(Vector<T> x, Vector<T>& value, Vector<T>& slope) {
   slope = linear ? broadcast<T>(1) : (x > zero ? inverse : u * inverse);
 }
 
-// sin y and cos y for 0 <= y <= pi/2, by Taylor's series.
+// sin y and cos y for 0 <= y <= pi/2, by Taylor series.
 template <class T>
 EKD_INLINE void sine_cosine(Vector<T> y, Vector<T>& sine, Vector<T>& cosine) {
   const Vector<T> square = y * y;
@@ -198,11 +198,11 @@ class Scratch {
 
 // ---- matrix products ------------------------------------------------------------------------
 
-// Columns of a panel of a packed matrix: what a micro-kernel multiplies at a time.
+// Columns per panel of a packed matrix, processed by a micro-kernel at once.
 template <class T>
 constexpr int kPanel = 2 * kLanes<T>;
 
-// Rows that it multiplies at a time: their sums fill the registers.
+// Rows processed by a micro-kernel at once; their sums fill the registers.
 constexpr int kRows = EKD_VECTOR_BYTES == 64 ? 12 : EKD_VECTOR_BYTES == 32 ? 6 : 4;
 
 enum class Into { kOverwrite, kAdd };
@@ -237,8 +237,8 @@ EKD_INLINE void multiply_rows(const T* a, std::int64_t stride_a, const T* panel,
     for (int v = 0; v < 2; ++v) store(c + r * stride_c + v * kLanes<T>, sums[r][v]);
 }
 
-// c = a b, of `rows` rows of a; of the packed b its first rows and columns, whole panels.
-// `start`, if any, is a row that every row of c begins with.
+// c = a b for `rows` rows of a, and the first rows and columns (whole panels) of the packed b.
+// `start`, if not null, is the initial value of every row of c.
 template <class T, class Packed>
 void multiply_part(std::int64_t rows, const T* a, std::int64_t stride_a, const Packed& b,
                    std::int64_t depth, std::int64_t columns, T* c, std::int64_t stride_c,

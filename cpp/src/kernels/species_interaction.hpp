@@ -1,5 +1,5 @@
-// The first interaction, whose features are the species. Compiled once per
-// instruction set, as simd.hpp.
+// The first interaction, whose inputs are species. Compiled once per instruction set, like
+// simd.hpp.
 #pragma once
 
 #include "ekd/hipnn_kernels.hpp"
@@ -9,7 +9,7 @@
 
 namespace {
 
-// Adds s Y of n pairs, which the scratch has from `at` on, to the messages of their centre.
+// Adds s Y of n pairs, stored in the scratch from `at`, to the messages of their center.
 template <class T, int C>
 EKD_INLINE void add_messages(const Weights<T>& w, const PairScratch<T>& scratch, std::int64_t at,
                              const std::int64_t* neighbors, std::int64_t n,
@@ -31,7 +31,7 @@ EKD_INLINE void add_messages(const Weights<T>& w, const PairScratch<T>& scratch,
   }
 }
 
-// From dE/d(messages) of a centre to what its n pairs feel, for add_pair_gradients.
+// From dE/d(messages) of a center to the gradient sums of its n pairs, for add_pair_gradients.
 template <class T, int C>
 EKD_INLINE void differentiate_messages(const Weights<T>& w, PairScratch<T>& scratch,
                                        std::int64_t at, const std::int64_t* neighbors,

@@ -1,11 +1,11 @@
-// Atoms that the kernels take together. Compiled once per instruction set, as simd.hpp.
+// Number of atoms that kernels process at once. Compiled once per instruction set, like simd.hpp.
 #pragma once
 
 #include <cstdint>
 
 namespace {
 
-constexpr std::int64_t kTile = 48;  // atoms that are taken through the layers together
+constexpr std::int64_t kTile = 48;  // atoms that pass through the layers at once
 
 std::int64_t most_pairs(const std::int64_t* offsets, std::int64_t begin, std::int64_t end) {
   std::int64_t most = 0;

@@ -1,4 +1,4 @@
-// pybind11 front end of the torch-free core: array conversion, no logic.
+// pybind11 interface to the torch-free core: array conversion without logic.
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -35,7 +35,7 @@ namespace {
 template <class T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
-// Hands an array over to numpy, which frees it: nothing is copied.
+// Passes an array to numpy without copying; numpy frees it.
 template <class Values>
 auto to_numpy(Values&& values, std::vector<py::ssize_t> shape) {
   using T = std::remove_reference_t<decltype(values[0])>;
@@ -92,7 +92,7 @@ py::tuple update(ekd::VerletList& verlet, const Array<double>& positions,
   return to_tuple(std::move(list));
 }
 
-// A model, evaluated by one thread of Python at a time: it has memory of its own.
+// A model with its own memory, evaluated by one Python thread at a time.
 struct Model {
   Model(const std::string& path, const ekd::ModelOptions& options) : model(path, options) {}
 
@@ -112,7 +112,7 @@ std::unique_ptr<Model> open(const std::string& path, const std::string& device, 
   return std::make_unique<Model>(path, options);
 }
 
-// Of pairs whose offsets are sound.
+// Evaluates pairs whose offsets have been checked.
 py::tuple evaluate(Model& model, const Array<std::int64_t>& species, const std::int64_t* offsets,
                    const std::int64_t* neighbors, const double* pair_vectors, std::int64_t n_pairs,
                    int n_threads) {
@@ -151,7 +151,7 @@ py::tuple evaluate(Model& model, const Array<std::int64_t>& species, const std::
                         to_numpy(std::move(found.uncertainty), {n_uncertain}), close_pairs);
 }
 
-// That what is asked for lies in the memory that is given.
+// Checks that requested data are inside the given arrays.
 void require(bool holds, const char* what) {
   if (!holds) throw ekd::StructureError(what);
 }
@@ -275,17 +275,17 @@ PYBIND11_MODULE(_core, module) {
     } catch (const std::bad_alloc&) {
       py::set_error(PyExc_MemoryError,
                     "there is not enough memory for these atoms and the pairs within the cutoff; "
-                    "take fewer at a time, or use fewer processes [EKD-DEVICE-018]");
+                    "evaluate fewer at once, or use fewer processes [EKD-DEVICE-018]");
     }
   });
   module.def("neighbor_list", &neighbor_list, py::arg("positions"), py::arg("offsets"),
              py::arg("cutoff"), py::arg("cells"), py::arg("pbc"), py::arg("n_threads"),
-             "The arrays of ekd.neighbor_list.NeighborList, in its order.");
+             "The arrays of ekd.neighbor_list.NeighborList, in the same order.");
   py::class_<ekd::VerletList>(module, "VerletList")
       .def(py::init<double, double>(), py::arg("cutoff"), py::arg("skin"))
       .def("update", &update, py::arg("positions"), py::arg("offsets"), py::arg("cells"),
            py::arg("pbc"), py::arg("n_threads"),
-           "The arrays of ekd.neighbor_list.NeighborList, in its order.")
+           "The arrays of ekd.neighbor_list.NeighborList, in the same order.")
       .def_property_readonly("n_rebuilds", &ekd::VerletList::n_rebuilds);
   module.def(
       "read_model_file",
@@ -294,7 +294,7 @@ PYBIND11_MODULE(_core, module) {
         return py::make_tuple(file.json, file.has_weights, file.archive.sha256());
       },
       py::arg("path"),
-      "The JSON metadata of an exported model, checked; whether it holds plain weights; and the "
+      "The checked JSON metadata of an exported model; whether it contains plain weights; and the "
       "SHA-256 of the file.");
   py::class_<ekd::Archive>(module, "Archive")
       .def(py::init<const std::string&>(), py::arg("path"))
@@ -304,9 +304,9 @@ PYBIND11_MODULE(_core, module) {
           [](const ekd::Archive& archive, const std::string& name) {
             return py::bytes(archive.read(name));
           },
-          py::arg("name"), "A record, whose checksum is right.")
+          py::arg("name"), "A record, after checking its checksum.")
       .def("check_all", &ekd::Archive::check_all, py::arg("may_be_packed") = false,
-           "Compare the checksums of all records.")
+           "Check the checksums of all records.")
       .def_property_readonly(
           "content", [](const ekd::Archive& archive) { return py::bytes(*archive.content()); },
           "The bytes of the file.");
@@ -321,33 +321,33 @@ PYBIND11_MODULE(_core, module) {
           [](const Model& model) {
             return py::make_tuple(model.model.reduced_block(), model.model.reduced_max_atoms());
           },
-          "Block and max_atoms since memory has run out; 0: it never has.")
+          "Reduced block and max_atoms after memory has run out; 0: it has not.")
       .def("evaluate_pairs", &evaluate_pairs, py::arg("species"), py::arg("pairs"),
            py::arg("pair_vectors"), py::arg("n_threads"),
            "Energy, atomic energies, forces, virial, energies of the members, forces_std, "
-           "uncertainty; and of pairs that are closer than in the training data two species, two "
-           "atoms, their distance and that of the training data.")
+           "uncertainty; and, for pairs closer than in the training data, two species, two atoms, "
+           "their distance and that in the training data.")
       .def("evaluate_structure", &evaluate_structure, py::arg("verlet"), py::arg("species"),
            py::arg("positions"), py::arg("cell"), py::arg("pbc"), py::arg("n_threads"),
-           "As evaluate_pairs.")
+           "Like evaluate_pairs.")
       .def("evaluate_batch", &evaluate_batch, py::arg("species"), py::arg("positions"),
            py::arg("offsets"), py::arg("cells"), py::arg("pbc"), py::arg("max_atoms"),
            py::arg("n_threads"),
-           "As evaluate_pairs but for the close pairs, of every structure: energies, virials and "
-           "energies of the members are arrays of structures.");
+           "Like evaluate_pairs without close pairs, for many structures: energies, virials and "
+           "energies of the members are arrays over structures.");
   module.def("check_device", &ekd::check_device, py::arg("device"),
              py::call_guard<py::gil_scoped_release>(),
-             "Run some kernels on a device, against the host; its name.");
+             "Run kernels on a device, compare with the host, and return the device name.");
   module.def("count_cuda_devices", &ekd::count_cuda_devices, "GPUs that the NVIDIA driver finds.");
-  module.def("nvrtc_version", &ekd::nvrtc_version, "Version and place of CUDA's compiler.");
+  module.def("nvrtc_version", &ekd::nvrtc_version, "Version and path of CUDA's compiler.");
   module.def("compile_kernels", &ekd::compile_kernels, py::arg("architecture"), py::arg("single"),
              py::arg("components"), py::arg("width") = 0, py::arg("sensitivities") = 0,
              py::call_guard<py::gil_scoped_release>(),
-             "Compile the kernels for an architecture of CUDA, 90 for sm_90; their size in bytes.");
+             "Compile the kernels for a CUDA architecture, 90 for sm_90; return their bytes.");
   module.def(
       "instruction_set", [] { return ekd::hipnn_kernels<float>().instruction_set; },
-      "Name of the instruction set whose kernels this process runs: avx512, avx2 or portable.");
+      "Name of the instruction set of the kernels in use: avx512, avx2 or portable.");
   module.def(
       "kept_bytes", [] { return ekd::BlockPool::common()->kept(); },
-      "Memory of former lists that is kept for the next ones.");
+      "Memory of previous lists that is kept for later ones.");
 }

@@ -12,13 +12,13 @@
 namespace ekd {
 namespace {
 
-// What the caches of a core hold. Several threads get more, because they wait for each other some
-// times in every evaluation.
+// Fits into the caches of a core. Several threads get more, because they synchronize several times
+// per evaluation.
 std::int64_t default_atoms(int n_threads) { return n_threads == 1 ? 512 : 2048 * n_threads; }
-// What keeps all of a GPU busy.
+// Sufficient to use a whole GPU.
 constexpr std::int64_t kAtomsOfDevice = 65536;
 
-// Structures of a batch that are evaluated together: atoms first_atom and following.
+// Structures of a batch that are evaluated together; their atoms begin at first_atom.
 struct Group {
   Group(const StructureBatch& all, std::int64_t first, std::int64_t end)
       : first(first), first_atom(all.offsets[first]) {
@@ -38,7 +38,7 @@ struct Group {
   StructureBatch structures;
 };
 
-// One behind the last structure of a group.
+// Index after the last structure of a group.
 std::int64_t end_of_group(const StructureBatch& batch, std::int64_t first, std::int64_t max_atoms) {
   const std::int64_t* const end = batch.offsets + batch.n_structures + 1;
   const std::int64_t most = std::min(max_atoms, end[-1]);
@@ -51,7 +51,7 @@ double sum(const Buffer<double>& values, std::int64_t begin, std::int64_t end) {
   return std::accumulate(values.begin() + begin, values.begin() + end, 0.0);
 }
 
-// Evaluates a group as one graph, and puts what is found where it belongs.
+// Evaluates a group as one graph, and copies its results to those of the batch.
 void evaluate_group(ExportedModel& model, const Group& group, const std::int64_t* species,
                     const BatchOptions& options, BatchResults& results) {
   const std::int64_t n_structures = group.structures.n_structures;

@@ -9,11 +9,11 @@
 namespace ekd {
 namespace {
 
-// The closest pair is looked for up to so many times the distance of the training data: further
-// out there is nothing to learn from it.
+// The closest pair is searched up to this multiple of the distance in the training data; larger
+// distances are of no interest.
 constexpr double kHorizon = 1.5;
 
-// Below it a pair is closer than in the training data, Å². If those have none, every pair is.
+// Å²: below it, a pair is closer than in the training data. The cutoff if these have no such pair.
 std::vector<double> limits_of(const ModelMetadata& metadata) {
   std::vector<double> limits;
   for (const double distance : metadata.training_distances) {
@@ -23,7 +23,7 @@ std::vector<double> limits_of(const ModelMetadata& metadata) {
   return limits;
 }
 
-// Of pairs that are equally close the one with the first atoms, whatever thread comes upon it.
+// Of equally close pairs, keeps the one with the first atoms, independent of threads.
 void keep_closer(ClosePair& known, const ClosePair& other) {
   const auto rank = [](const ClosePair& pair) {
     return std::make_tuple(pair.distance, pair.atoms[0], pair.atoms[1]);
@@ -47,7 +47,7 @@ std::vector<ClosePair> find_close_pairs(const AtomGraph& graph, const ModelMetad
   std::mutex mutex;
   parallel_ranges(graph.n_threads, 0, graph.n_owned, kCentersWorthAThread,
                   [&](std::int64_t begin, std::int64_t end) {
-                    std::vector<ClosePair> found = none;  // of these centres
+                    std::vector<ClosePair> found = none;  // of these centers
                     for (std::int64_t i = begin; i < end; ++i) {
                       const std::int64_t a = graph.species[i];
                       for (std::int64_t p = graph.offsets[i]; p < graph.offsets[i + 1]; ++p) {
@@ -56,7 +56,7 @@ std::vector<ClosePair> find_close_pairs(const AtomGraph& graph, const ModelMetad
                         if (squared >= reach[a]) continue;
                         const std::int64_t j = graph.neighbors[p];
                         const std::int64_t b = graph.species[j];
-                        // The other centre of the pair has it too.
+                        // The other center also has the pair.
                         if (a > b || (a == b && i > j)) continue;
                         const std::int64_t row = a * n_species + b;
                         if (squared >= limits[row]) continue;

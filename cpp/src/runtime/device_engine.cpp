@@ -72,7 +72,7 @@ struct DeviceEngine<T>::Parts {
 
   bool several() const { return interactions.size() > 1; }
 
-  // act(first, n) for centres whose pairs are in memory at a time; they are found before.
+  // Calls act(first, n) for chunks of centers, after finding their pairs.
   template <class Act>
   void each_chunk(const Act& act) {
     if (given != nullptr) {
@@ -95,11 +95,11 @@ struct DeviceEngine<T>::Parts {
         arguments.n_pairs = n_pairs.reserve(arguments.n_centers);
       } catch (const DeviceMemoryError&) {
         if (arguments.n_centers <= 1) throw;
-        reduced_block = arguments.n_centers / 2;  // nothing has been launched for these centres
+        reduced_block = arguments.n_centers / 2;  // nothing has been launched for these centers
         found = false;
         continue;
       }
-      // What was found before still holds if all of it fits.
+      // Pairs found before are still valid if all of them fit into memory.
       if (chunk < atoms.n_centers || !found) {
         const int threads = on->is_parallel() ? 128 : 4;
         run(Kernel::find_pairs, {ceiling(arguments.n_centers, threads), threads, 0}, arguments);
@@ -145,7 +145,7 @@ struct DeviceEngine<T>::Parts {
     run(kernel, launch, arguments);
   }
 
-  // The layers of all centres of the process.
+  // The layers of all centers of the process.
   void run_layers(std::size_t k, Kernel kernel) {
     arguments.first = 0;
     arguments.n_centers = atoms.n_centers;
@@ -179,7 +179,7 @@ struct DeviceEngine<T>::Parts {
                 DeviceExchange& exchange, const device::Results& results, double* uncertainty) {
     atoms = the_atoms;
     given = the_pairs;
-    // Others have no features of their own where every atom is evaluated here.
+    // Without an exchange, only centers have features.
     n_featured = exchange.is_needed() ? atoms.n_atoms : atoms.n_centers;
     found = false;
     arguments = {};
@@ -197,7 +197,7 @@ struct DeviceEngine<T>::Parts {
     arguments.results = results;
     const bool with_uncertainty = uncertainty != nullptr && head;
     const std::size_t last = interactions.size() - 1;
-    const auto feature_rows = [&](std::size_t k) {  // that leave interaction k - 1
+    const auto feature_rows = [&](std::size_t k) {  // output of interaction k - 1
       return features[k]->reserve(up_to_blocks(n_featured) * interactions[k - 1].weights.out_width);
     };
     set_interaction(0);
@@ -246,7 +246,7 @@ struct DeviceEngine<T>::Parts {
       if (k > 0)
         arguments.gradient_in = gradients[k]->reserve(up_to_blocks(atoms.n_centers) * w.in_width);
       double* const energies = arguments.results.energies;
-      if (k < last) arguments.results.energies = nullptr;  // they were counted on the way forward
+      if (k < last) arguments.results.energies = nullptr;  // added in the forward pass
       if (k == last && with_uncertainty) arguments.features_out = feature_rows(k + 1);
       run_layers(k, Kernel::backpropagate);
       arguments.results.energies = energies;
@@ -278,7 +278,7 @@ struct DeviceEngine<T>::Parts {
   }
 
   void read_uncertainty(double* uncertainty) {
-    // Only called where there is a head.
+    // Only called if there is a head.
     device::UncertaintyArguments<T> a = *head;  // NOLINT(bugprone-unchecked-optional-access)
     const int H = a.second_layer.columns;
     a.first = 0;
@@ -297,7 +297,7 @@ struct DeviceEngine<T>::Parts {
   std::shared_ptr<device::Device> on;
   DeviceWeights kept;
   std::int64_t block;
-  std::int64_t reduced_block = 0;  // since memory has run out
+  std::int64_t reduced_block = 0;  // after memory has run out
   int components = 1;
   double cutoff = 0.0;
   std::vector<DeviceInteraction<T>> interactions;
@@ -307,7 +307,7 @@ struct DeviceEngine<T>::Parts {
   std::unique_ptr<DeviceTiles<T>> tiles;
   std::unique_ptr<device::Program> program;
 
-  // Of the evaluation that is under way.
+  // State of the current evaluation.
   DeviceAtoms atoms;
   const DevicePairs<T>* given = nullptr;
   int n_featured = 0;  // atoms that have features
@@ -317,9 +317,9 @@ struct DeviceEngine<T>::Parts {
   device::Array<device::Pair<T>> pairs;
   device::Array<int> n_pairs;
   device::Array<T> q;
-  std::vector<std::unique_ptr<device::Array<T>>> sums;       // by interaction
-  std::vector<std::unique_ptr<device::Array<T>>> features;   // that enter; the last: that leave
-  std::vector<std::unique_ptr<device::Array<T>>> gradients;  // dE/d(features that enter)
+  std::vector<std::unique_ptr<device::Array<T>>> sums;       // per interaction
+  std::vector<std::unique_ptr<device::Array<T>>> features;   // inputs; the last entry: outputs
+  std::vector<std::unique_ptr<device::Array<T>>> gradients;  // dE/d(input features)
 };
 
 template <class T>
@@ -339,7 +339,7 @@ void DeviceEngine<T>::evaluate(const DeviceAtoms& atoms, const DevicePairs<T>* p
 
 template <class T>
 std::int64_t DeviceEngine<T>::n_virials(const DeviceAtoms& atoms) const {
-  // No kernel has more blocks than centres.
+  // No kernel has more blocks than centers.
   return std::max<std::int64_t>(1, std::min(atoms.n_centers, parts_->chunk_size(atoms)));
 }
 

@@ -33,8 +33,8 @@ class DeviceNetwork final : public Network, public DeviceRows {
 
   Evaluation evaluate(const AtomGraph& graph, GhostExchange& exchange) override {
     if (graph.n_atoms > std::numeric_limits<int>::max())
-      throw Error("more atoms than a device counts: use more processes [EKD-DEVICE-012]");
-    // Numbers on the device: 32 bits of an atom.
+      throw Error("too many atoms for a device: use more processes [EKD-DEVICE-012]");
+    // Atom indices have 32 bits on the device.
     host_species_.assign(graph.species, graph.species + graph.n_atoms);
     host_pairs_.resize(static_cast<std::size_t>(graph.n_pairs));
     for (std::int64_t p = 0; p < graph.n_pairs; ++p) {

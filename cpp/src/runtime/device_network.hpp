@@ -1,5 +1,5 @@
-// HIP-NN-TS on an accelerator, behind the interface that all networks have: pairs come from the
-// host, and their gradients go back there.
+// HIP-NN-TS on an accelerator with the common interface of networks: pairs are copied from the
+// host, and their gradients back to it.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 
 namespace ekd {
 
-// device: see device::open_device. process: number among those of a computer. block: see
+// device: see device::open_device. process: index of the process on its node. block: see
 // ExportedModel.
-// Throws ModelFileError: a weight is wrong. Error: there is no such device, or it cannot run the
+// Throws ModelFileError: a weight is invalid. Error: the device does not exist, or cannot run the
 // network.
 std::unique_ptr<Network> make_device_network(const HipnnWeights& weights, const std::string& device,
                                              bool single, std::int64_t block, int process);

@@ -1,4 +1,4 @@
-// What a network has beside its interactions, in the memory of a device: repulsion, uncertainty.
+// Terms of a network in addition to interactions, in device memory: repulsion, uncertainty.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ inline device::RepulsionArguments repulsion_on_device(const Weights& arrays, std
   return z;
 }
 
-// Throws DeviceError: the network has more interactions than the kernel of the head reads.
+// Throws DeviceError: the network has more interactions than the kernel of the head supports.
 template <class T>
 device::UncertaintyArguments<T> uncertainty_on_device(const HipnnWeights& network,
                                                       const device::Device& on,
@@ -38,7 +38,7 @@ device::UncertaintyArguments<T> uncertainty_on_device(const HipnnWeights& networ
   const std::string name = "uncertainty_head.";
   const std::vector<std::int64_t>& shape = weights.shape(name + "first.bias");
   const std::int64_t H = shape.empty() ? 1 : shape[0];
-  std::int64_t F = 0;  // of all levels side by side
+  std::int64_t F = 0;  // sum over all levels
   for (std::size_t k = 1; k < network.feature_widths.size(); ++k) F += network.feature_widths[k];
   const std::size_t n_interactions = network.feature_widths.size() - 1;
   if (n_interactions > static_cast<std::size_t>(device::kMostLevels))

@@ -13,7 +13,7 @@
 namespace ekd {
 namespace {
 
-constexpr int kMostThreads = 256;  // of a block, see program.cu
+constexpr int kMostThreads = 256;  // per block, see program.cu
 
 // Reads "16x256"; false: the text has another form, or a number is too large.
 bool read_tile(std::string_view text, Tile& tile) {
@@ -24,7 +24,7 @@ bool read_tile(std::string_view text, Tile& tile) {
   return second_error == std::errc() && last == end;
 }
 
-// EKD_TILE=16x256 in the environment asks for blocks of 16 centres and 256 threads: for tuning.
+// EKD_TILE=16x256 in the environment selects blocks of 16 centers and 256 threads, for tuning.
 std::optional<Tile> tile_asked_for() {
   const char* const text = std::getenv("EKD_TILE");
   if (text == nullptr || *text == '\0') return std::nullopt;
@@ -32,13 +32,13 @@ std::optional<Tile> tile_asked_for() {
   if (!read_tile(text, tile) || tile.centers < 4 || tile.centers % 4 != 0 ||
       tile.threads < tile.centers || tile.threads > kMostThreads)
     throw Error("EKD_TILE is '" + std::string(text) +
-                "', expected centres x threads, such as 16x256: centres a multiple of 4, threads "
+                "', expected centers x threads, such as 16x256: centers a multiple of 4, threads "
                 "no fewer than those and at most " +
                 std::to_string(kMostThreads) + " [EKD-DEVICE-013]");
   return tile;
 }
 
-// Half of the shared memory leaves room for a second block on a multiprocessor.
+// Half of the shared memory, so that a second block fits on a multiprocessor.
 template <class Bytes>
 Tile choose_tile(const device::Device& on, const Bytes& bytes) {
   const auto fits = [&](const Tile& tile, std::size_t most) {
@@ -48,7 +48,7 @@ Tile choose_tile(const device::Device& on, const Bytes& bytes) {
     if (fits(*asked, on.shared_memory())) return *asked;
     throw Error("EKD_TILE: such blocks need " + std::to_string(bytes(*asked)) +
                 " bytes of shared memory, and one of " + on.name() + " has " +
-                std::to_string(on.shared_memory()) + "; ask for fewer centres [EKD-DEVICE-013]");
+                std::to_string(on.shared_memory()) + "; use fewer centers [EKD-DEVICE-013]");
   }
   if (!on.is_parallel()) {
     const Tile small{8, 16};
@@ -61,7 +61,7 @@ Tile choose_tile(const device::Device& on, const Bytes& bytes) {
   return {4, 64};
 }
 
-// The number of tensor components, for code that the compiler wants to know it.
+// The number of tensor components as a compile-time constant.
 template <class Act>
 auto with_components(int components, const Act& act) {
   if (components == 1) return act(std::integral_constant<int, 1>());

@@ -1,4 +1,4 @@
-// How many centers and threads the blocks of a device have, and the shared memory that they need.
+// Numbers of centers and threads of blocks on a device, and the shared memory that they need.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace ekd {
 
-// Blocks of the kernels that take some centers through the layers.
+// Block size of the kernels of the atom layers.
 struct Tile {
   int centers, threads;
 };
@@ -25,7 +25,7 @@ class DeviceTiles {
 
   Tile species() const { return species_; }
   Tile layers() const { return layers_; }
-  // Blocks of the kernels whose threads have four features of an atom each.
+  // Block size of the kernels whose threads handle four features of an atom each.
   Tile pairs(std::size_t interaction, int slice) const;
 
   // Bytes of shared memory.

@@ -1,4 +1,4 @@
-// The weights of a network in the memory of a device, in the layout of its kernels.
+// The weights of a network in device memory, in the layout of the kernels.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace ekd {
 
 inline int padded_to_four(std::int64_t n) { return static_cast<int>((n + 3) / 4 * 4); }
 
-// Keeps arrays on a device.
+// Owns arrays on a device.
 class DeviceWeights {
  public:
   explicit DeviceWeights(std::shared_ptr<device::Device> device) : device_(std::move(device)) {}
@@ -57,7 +57,7 @@ class DeviceWeights {
   std::vector<void*> kept_;
 };
 
-// A slice of the features that leave a later interaction, and V for it.
+// A slice of the output features of a later interaction, with its V.
 template <class T>
 struct DeviceSlice {
   int first, width;
@@ -70,7 +70,7 @@ struct DeviceInteraction {
   std::vector<DeviceSlice<T>> slices;  // of later interactions
 };
 
-// widest_slice: features of a slice at most, a multiple of four.
+// widest_slice: largest number of features per slice, a multiple of four.
 template <class T>
 DeviceInteraction<T> to_device(const InteractionWeights<T>& from, int widest_slice,
                                DeviceWeights& kept) {

@@ -18,7 +18,7 @@
 namespace ekd {
 namespace {
 
-// act(k) for every number of an array.
+// Calls act(k) for every index of an array.
 template <class Act>
 void each_number(const Buffer<double>& array, int n_threads, const Act& act) {
   constexpr std::int64_t kNumbersWorthAThread = 32768;
@@ -36,7 +36,7 @@ void divide(Buffer<double>& sum, double by, int n_threads) {
   each_number(sum, n_threads, [&](std::int64_t k) { sum[k] /= by; });
 }
 
-// NaN if one of the differences is.
+// NaN if any difference is NaN.
 double largest_difference(const Buffer<double>& found, const std::vector<double>& expected) {
   double largest = 0.0;
   for (std::size_t k = 0; k < expected.size(); ++k) {
@@ -75,17 +75,17 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
   }
   if (options.device == "emulated")
     throw NeedsTorchError("device 'emulated' runs networks whose weights are plain numbers, and '" +
-                          path + "' has none; write it anew with 'ekd upgrade' [EKD-MODEL-006]");
+                          path + "' has none; convert it with 'ekd upgrade' [EKD-MODEL-006]");
   if (!options.find_torch && options.device != "cpu")
     throw DeviceError("device '" + options.device +
-                      "' is used by torch, which is not here; use device cpu [EKD-DEVICE-014]");
+                      "' needs torch, which is not available; use device cpu [EKD-DEVICE-014]");
   if (!options.find_torch)
     throw NeedsTorchError(
         "'" + path +
-        "' holds its network as TorchScript alone, and torch is not here; write it anew with 'ekd "
-        "upgrade', where torch is installed [EKD-MODEL-006]");
+        "' contains its network only as TorchScript, and torch is not available; convert it with "
+        "'ekd upgrade', where torch is installed [EKD-MODEL-006]");
   const OpenScript open_script = options.find_torch();
-  file.archive.check_all(true);  // torch does not look at checksums
+  file.archive.check_all(true);  // torch does not verify checksums
   members_ = open_script({path, file.archive.content().get(), &metadata_, options.device, single_,
                           options.block, options.n_threads, options.process});
 }
@@ -133,7 +133,7 @@ Evaluation ExportedModel::evaluate_members(
     const std::function<void(const Evaluation&)>& each_member) {
   AtomGraph graph = input;
   graph.with_uncertainty = input.with_uncertainty && metadata_.uncertainty;
-  Evaluation mean;  // first the sum; what a member found does not outlive its turn
+  Evaluation mean;  // first the sum; results of members are freed one after the other
   for (std::size_t k = 0; k < members_.size(); ++k) {
     Evaluation found = members_[k]->evaluate(graph, exchange);
     if (each_member) each_member(found);
@@ -156,7 +156,7 @@ Evaluation ExportedModel::evaluate_members(
 
 std::vector<double> ExportedModel::free_atom_energies() {
   const auto n_species = static_cast<std::int64_t>(metadata_.elements.size());
-  std::vector<std::int64_t> species(n_species);  // one atom of each element, and no pairs
+  std::vector<std::int64_t> species(n_species);  // one atom of each element, without pairs
   std::iota(species.begin(), species.end(), 0);
   const std::vector<std::int64_t> offsets(n_species + 1, 0);
   AtomGraph graph;
@@ -203,7 +203,7 @@ void ExportedModel::self_test() {
   const double force = largest_difference(forces(graph, found.pair_gradients.data()), test.forces);
   const double uncertainty =
       metadata_.uncertainty ? largest_difference(found.uncertainty, test.uncertainty) : 0.0;
-  // A double-precision file run in single precision is as exact as single precision is.
+  // A double-precision file run in single precision has errors of single precision.
   const double tolerance = single_ ? std::max(test.tolerance, 1e-4) : test.tolerance;
   if (energy <= tolerance && force <= tolerance && uncertainty <= tolerance) return;
   std::ostringstream message;

@@ -8,15 +8,15 @@
 namespace ekd {
 namespace {
 
-// Pairs are cut into so many parts, which depends on their number alone: so do the results, to the
-// last bit, and not on the number of threads.
+// The number of parts that pairs are divided into depends only on the number of pairs, so results
+// are bitwise independent of the number of threads.
 constexpr std::int64_t kPairsWorthAPart = 65536;
 constexpr std::int64_t kMostParts = 8;
 
-// A thread is not worth its start for fewer structures.
+// Fewer structures are not worth starting a thread.
 constexpr std::int64_t kStructuresAtATime = 32;
 
-// Atoms of a graph that have no pairs with others, and their pairs.
+// Atoms of a graph without pairs with other atoms, and their pairs.
 struct Piece {
   std::int64_t first_atom;
   std::int64_t n_atoms;
@@ -33,7 +33,7 @@ std::int64_t parts_of(const Piece& piece) {
   return std::clamp<std::int64_t>(piece.n_pairs / kPairsWorthAPart, 1, kMostParts);
 }
 
-// run(part, first pair, end) for every part.
+// Calls run(part, first pair, end) for every part.
 template <class Run>
 void for_parts(const Piece& piece, const Run& run) {
   const std::int64_t n_parts = parts_of(piece);
@@ -43,7 +43,8 @@ void for_parts(const Piece& piece, const Run& run) {
   });
 }
 
-// run(structure, piece) for every structure; threads share the structures, or the pairs of one.
+// Calls run(structure, piece) for every structure. The structures, or the pairs of a single one,
+// are divided among threads.
 template <class Run>
 void for_structures(const AtomGraph& graph, std::span<const std::int64_t> offsets, const Run& run) {
   const std::int64_t n_structures = std::ssize(offsets) - 1;
@@ -64,7 +65,7 @@ void write_forces(const AtomGraph& graph, const Piece& piece, const double* pair
   const std::int64_t n_values = 3 * piece.n_atoms;
   const std::int64_t* const offsets = graph.offsets;
   double* const out = all + 3 * piece.first_atom;
-  // Every part adds to forces of its own, the first to the result; these are added up at the end.
+  // Every part has its own array of forces, the first one the result; they are summed at the end.
   const std::int64_t n_others = parts_of(piece) - 1;
   Buffer<double> others;
   if (n_others > 0) others = Buffer<double>(n_others * n_values);
@@ -72,7 +73,7 @@ void write_forces(const AtomGraph& graph, const Piece& piece, const double* pair
     double* const values = part == 0 ? out : others.data() + (part - 1) * n_values;
     double* const to = values - 3 * piece.first_atom;
     std::fill_n(values, n_values, 0.0);
-    // The centre of the first pair: the last that begins no later.
+    // The center of the first pair: the last one that begins no later.
     std::int64_t i = std::upper_bound(offsets, offsets + graph.n_centers + 1, first) - offsets - 1;
     for (std::int64_t p = first; p < end; ++i) {
       std::array<double, 3> sum{};

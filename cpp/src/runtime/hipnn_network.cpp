@@ -21,16 +21,16 @@
 namespace ekd {
 namespace {
 
-// Most memory for q, if the user sets no block.
+// Limit of the memory of q, if the user sets no block.
 constexpr std::int64_t kMostBytes = std::int64_t(2) << 30;
-// Atoms that are taken from pairs to gradients in one go, where the model allows it: what they
-// need stays in the cache.
+// Atoms that are evaluated from pairs to gradients at once, if the model allows it, so their data
+// stay in the cache.
 constexpr std::int64_t kChunk = 48;
 
-// For so many atoms whose q takes so many bytes each.
+// Block size for `n_senders` atoms whose q takes `bytes` each.
 std::int64_t default_block(std::int64_t n_senders, std::int64_t n_atoms, std::int64_t bytes) {
   const std::int64_t most = kMostBytes / bytes;
-  // A block reaches out to several times its own size.
+  // The neighbors of a block are several times its own size.
   return std::max<std::int64_t>(1, n_senders <= most ? n_atoms : most / 4);
 }
 
@@ -81,7 +81,7 @@ class HipnnNetwork : public Network {
     std::fill_n(seeds_.begin(), graph.n_owned, 1.0);
     const std::int64_t* const species = graph.species;
     for (std::int64_t i = 0; i < n; ++i) energies_[i] = reference_[species[i]];
-    // Where nothing is added to them before, they are cleared on the way, while in the cache.
+    // Otherwise, gradients are cleared during evaluation, while they are in the cache.
     const bool cleared = several() || repulsion_;
     if (cleared)
       parallel(n, [&](std::int64_t begin, std::int64_t end) { clear_gradients(begin, end); });
@@ -92,7 +92,7 @@ class HipnnNetwork : public Network {
       });
     }
 
-    // Features that leave the last interaction, where somebody reads them.
+    // Output features of the last interaction, if they are used.
     const bool with_uncertainty = graph.with_uncertainty && head_ != nullptr;
     T* const read_features =
         with_uncertainty ? features_.back().reserve(n * stages_.back()->w.width_out) : nullptr;
@@ -120,9 +120,9 @@ class HipnnNetwork : public Network {
   }
 
  private:
-  // Chunks small enough that what is computed of one stays in the cache. A thread takes the next
-  // when it is done with one: cores are not equally fast where they are shared with others. Who
-  // takes which does not matter, because chunks write to places of their own.
+  // Chunks are small enough that their data stay in the cache. A thread takes the next chunk after
+  // finishing one, because cores may not be equally fast if shared with other programs. The
+  // assignment does not affect results, because chunks write to different memory.
   template <class Run>
   void parallel(std::int64_t first, std::int64_t end, const Run& run) const {
     parallel_ranges(graph_.n_threads, first, end, kChunk, run);
@@ -132,7 +132,7 @@ class HipnnNetwork : public Network {
     parallel(0, n, run);
   }
 
-  // Features that enter interaction k; null: the species alone.
+  // Input features of interaction k; null: only species.
   const T* entering(std::size_t k) const { return k > 0 ? features_[k].data() : nullptr; }
 
   void evaluate_several(GhostExchange& exchange, T* read_features) {
@@ -146,10 +146,10 @@ class HipnnNetwork : public Network {
         kernels_.activate(w, species, entering(k), mixed, begin, end, to, energies_);
       });
     }
-    const T* gradient_out = nullptr;  // dE/d(features that leave), [n_centers, F]
+    const T* gradient_out = nullptr;  // dE/d(output features), [n_centers, F]
     for (std::size_t k = last + 1; k-- > 0;) {
       const auto& w = stages_[k]->w;
-      // dE/d(features that enter), [n_centers, F_in]
+      // dE/d(input features), [n_centers, F_in]
       T* const gradient_in = k > 0 ? feature_gradients_[k].reserve(n * w.width_in) : nullptr;
       const auto back = [&](std::int64_t begin, std::int64_t end, T* mixed) {
         kernels_.backpropagate(w, species, entering(k), seeds_.data(), gradient_out, begin, end,
@@ -164,7 +164,7 @@ class HipnnNetwork : public Network {
       else
         each_center(k, back);
       if (k == 0) break;
-      exchange.copy_to_ghosts(message_sums(k));  // dE/dA, which has taken the place of A
+      exchange.copy_to_ghosts(message_sums(k));  // dE/dA, which has replaced A
       differentiate(k, gradient_in);
       gradient_out = gradient_in;
     }
@@ -192,7 +192,7 @@ class HipnnNetwork : public Network {
     if (several()) find_reach(graph.n_centers);
   }
 
-  // How many sensitivities the later pairs of an atom ask for: far ones are felt by few.
+  // Number of sensitivities that later pairs of an atom need; distant ones are often unnecessary.
   void find_reach(std::int64_t n) {
     reach_.assign(n, 0);
     parallel(n, [&](std::int64_t begin, std::int64_t end) {
@@ -209,10 +209,10 @@ class HipnnNetwork : public Network {
     return stages_[k]->w.n_components * stages_[k]->w.padded;
   }
 
-  // The sums over neighbours of interaction k, of all atoms, in rows that an exchange understands.
+  // The sums over neighbors of interaction k for all atoms, as rows for an exchange.
   AtomRows message_sums(std::size_t k) { return {mixed_[k].data(), sums_size(k)}; }
 
-  // `act(begin, end, sums)` on all that are evaluated.
+  // Calls `act(begin, end, sums)` for all atoms that are evaluated.
   template <class Act>
   void each_center(std::size_t k, Act act) {
     parallel(graph_.n_centers, [&](std::int64_t begin, std::int64_t end) {
@@ -220,10 +220,10 @@ class HipnnNetwork : public Network {
     });
   }
 
-  // Interaction k up to the sums over neighbours; `act(begin, end, sums)` takes them from there.
+  // Interaction k up to the sums over neighbors, which are passed to `act(begin, end, sums)`.
   template <class Act>
   void sum_messages(std::size_t k, GhostExchange& exchange, Act act) {
-    // Kept for the way back.
+    // Kept for the backward pass.
     mixed_[k].reserve((k == 0 ? graph_.n_centers : graph_.n_atoms) * sums_size(k));
     if (k == 0) return mix(k, pairs_.first(), 0, graph_.n_centers, act);
     if (!exchange.is_needed()) return mix_later(k, act);
@@ -232,7 +232,7 @@ class HipnnNetwork : public Network {
     each_center(k, act);
   }
 
-  // Of a later interaction, for all atoms that are centres, in blocks.
+  // Sums of a later interaction for all centers, in blocks.
   template <class Act>
   void mix_later(std::size_t k, Act act) {
     for (std::int64_t first = 0; first < graph_.n_atoms;) {
@@ -250,9 +250,9 @@ class HipnnNetwork : public Network {
     }
   }
 
-  // Whether there is memory for what `act` does, which has changed nothing where there is none; the
-  // next block is half as large then. What is exchanged with other processes lies outside of
-  // blocks, so that each process may have blocks of its own.
+  // Calls `act` and returns whether there was enough memory. If not, `act` has changed nothing, and
+  // the next block is half as large. Exchanges with other processes are outside of blocks, so block
+  // sizes may differ between processes.
   template <class Act>
   bool try_with(std::int64_t block, const Act& act) {
     try {
@@ -260,13 +260,13 @@ class HipnnNetwork : public Network {
       return true;
     } catch (const std::bad_alloc&) {
       if (block <= 1) throw;
-      for (auto& q : q_) q.release();  // a block that is smaller than the whole makes it anew
+      for (auto& q : q_) q.release();  // recomputed for blocks smaller than the whole
       reduced_block_ = std::max<std::int64_t>(1, std::min(block, graph_.n_atoms) / 2);
       return false;
     }
   }
 
-  // For the centres of a range.
+  // For the centers of a range.
   template <class Act>
   void mix(std::size_t k, const StagePairs& pairs, std::int64_t first, std::int64_t end, Act act) {
     parallel(first, end, [&](std::int64_t from, std::int64_t to) {
@@ -277,7 +277,7 @@ class HipnnNetwork : public Network {
     });
   }
 
-  // Back through the sum over neighbours of a later interaction.
+  // Backward pass of the sum over neighbors of a later interaction.
   void differentiate(std::size_t k, T* gradient_in) {
     const auto run = [&](const std::vector<std::int64_t>& atoms) {
       parallel(static_cast<std::int64_t>(atoms.size()), [&](std::int64_t begin, std::int64_t end) {
@@ -286,7 +286,7 @@ class HipnnNetwork : public Network {
                                end, gradients_, gradient_in);
       });
     };
-    if (block_size() >= graph_.n_atoms) return run(pairs_.senders());  // q is still there
+    if (block_size() >= graph_.n_atoms) return run(pairs_.senders());  // q is still available
     const std::vector<std::int64_t>& senders = pairs_.senders();
     std::vector<std::int64_t> atoms;
     for (std::size_t first = 0; first < senders.size();) {
@@ -313,7 +313,7 @@ class HipnnNetwork : public Network {
     });
   }
 
-  // Centres whose neighbours' q is in memory at a time.
+  // Number of centers whose neighbors' q is in memory at once.
   std::int64_t block_size() const {
     if (reduced_block_ > 0) return reduced_block_;
     if (block_ > 0) return block_;
@@ -323,26 +323,26 @@ class HipnnNetwork : public Network {
 
   const HipnnKernels<T>& kernels_;
   std::int64_t block_;
-  std::int64_t reduced_block_ = 0;  // since memory has run out
+  std::int64_t reduced_block_ = 0;  // after memory has run out
   std::vector<std::unique_ptr<Stage<T>>> stages_;
   std::int64_t row_size_ = 1;  // of q
   std::vector<double> reference_;
   std::optional<Repulsion> repulsion_;
   std::unique_ptr<UncertaintyHead<T>> head_;  // null: there is none
 
-  // Of the evaluation that is under way.
+  // State of the current evaluation.
   AtomGraph graph_;
   PairDirections pairs_;
   double* energies_ = nullptr;
   double* gradients_ = nullptr;
-  // Keeps the memory of one array of gradients from one evaluation to the next.
+  // Keeps the memory of an array of gradients between evaluations.
   std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);
   std::vector<double> seeds_;
   std::vector<std::int16_t> reach_;      // [n_centers], for later interactions
   std::vector<std::int64_t> q_rows_;     // [n_atoms]
-  std::vector<Workspace<T>> mixed_, q_;  // by interaction
-  std::vector<Workspace<T>> features_;   // that enter interaction k; the last: that leave the last
-  std::vector<Workspace<T>> feature_gradients_;  // dE/d(features that enter interaction k)
+  std::vector<Workspace<T>> mixed_, q_;  // per interaction
+  std::vector<Workspace<T>> features_;   // inputs of interaction k; last entry: outputs of the last
+  std::vector<Workspace<T>> feature_gradients_;  // dE/d(input features of interaction k)
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// HIP-NN-TS on the CPU by kernels written for it; gradients need no tape.
+// HIP-NN-TS on the CPU with dedicated kernels; gradients need no tape.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,8 @@
 
 namespace ekd {
 
-// single: evaluated in float32, else in float64. block: as in ExportedModel.
-// Throws ModelFileError: a weight is missing, has another shape than the others say, or is not
-// finite.
+// single: evaluate in float32, otherwise in float64. block: as in ExportedModel.
+// Throws ModelFileError: a weight is missing, has an inconsistent shape, or is not finite.
 std::unique_ptr<Network> make_hipnn_network(const HipnnWeights& weights, bool single,
                                             std::int64_t block);
 

@@ -1,4 +1,4 @@
-// The weights of one interaction block as the kernels of the host read them.
+// The weights of one interaction block in the layout of the CPU kernels.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace ekd {
 
-// The weights of one stage as the kernels want them, and the memory that they point into.
+// The weights of one stage in the layout of the kernels, with their memory.
 template <class T>
 class Stage {
  public:
@@ -54,7 +54,7 @@ class Stage {
     w.outer_transposed = linear(from.outer, F, F, true);
     const bool skips = !from.skip.empty();
     if (from.of_species) {
-      // One-hot features pick a column.
+      // One-hot features select a column.
       std::vector<T> center_rows(F_in * F), skip_rows(F_in * F, T(0));
       for (std::int64_t s = 0; s < F_in; ++s)
         for (std::int64_t f = 0; f < F; ++f) {
@@ -87,7 +87,7 @@ class Stage {
 
   StageWeights<T> w{};
 
-  // How many sensitivities the pairs of an atom feel if none is shorter than `nearest`.
+  // Number of sensitivities needed for pairs of an atom that are not shorter than `nearest`.
   std::int16_t reach(double nearest) const {
     const auto bin = static_cast<std::int64_t>(nearest / w.cutoff * kWindowBins - 0.01);
     return reach_[std::clamp<std::int64_t>(bin, 0, kWindowBins - 1)];
@@ -102,8 +102,8 @@ class Stage {
     return kept_.keep(std::move(out));
   }
 
-  // Of torch.nn.Linear, weight [n_out, n_in], y = x weight^T: for x, or for dE/dy. What is inside
-  // the stage has padded rows; the features that enter it have not.
+  // Packs the weight [n_out, n_in] of torch.nn.Linear, y = x weight^T, for products with x or with
+  // dE/dy. Rows are padded inside the stage, but not for its input features.
   PackedMatrix<T> linear(const std::vector<T>& weight, std::int64_t n_out, std::int64_t n_in,
                          bool transposed, bool enters = false) {
     const auto at = [&](std::int64_t from, std::int64_t to) {

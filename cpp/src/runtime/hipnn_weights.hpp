@@ -1,4 +1,4 @@
-// Weights of a HIP-NN-TS in the order and padding of HipnnKernels.
+// Weights of HIP-NN-TS in the order and padding of HipnnKernels.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace ekd {
 
-// The least multiple of `unit` that n fits into.
+// n rounded up to a multiple of `unit`.
 inline std::int64_t padded_to(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-// The memory that packed weights point into.
+// Memory of packed weights.
 template <class T>
 class PackedWeights {
  public:

@@ -1,4 +1,4 @@
-// Rows of a device that reach their ghosts by way of the host.
+// Exchange of device rows with ghosts through the host.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace ekd {
 class HostExchange final : public DeviceExchange {
  public:
   // Owned atoms come first, ghosts after them.
-  // memory: for the rows, kept by the caller from one evaluation to the next.
+  // memory: buffer for the rows, kept by the caller between evaluations.
   HostExchange(device::Staging& staging, GhostExchange& exchange, std::int64_t n_atoms,
                std::int64_t n_owned, std::vector<double>& memory)
       : staging_(staging),

@@ -33,7 +33,7 @@ struct HostRowsEvaluator::Parts {
   device::Staging staging;
   DeviceAtoms atoms;
   HostResults results, of_member;
-  std::vector<double> exchanged;  // what passes through the host
+  std::vector<double> exchanged;  // buffer of exchanged rows
   device::Array<int> species, owners, counts, neighbors;
   device::Array<double> positions, energies, forces, virial, atomic_virials, centroid_virials,
       uncertainty;
@@ -48,8 +48,7 @@ HostRowsEvaluator::~HostRowsEvaluator() = default;
 void HostRowsEvaluator::set_rows(const HostRows& rows) {
   Parts& p = *parts_;
   if (rows.n_atoms > std::numeric_limits<int>::max())
-    throw Error(
-        "a process has more atoms than a device counts: use more processes [EKD-DEVICE-012]");
+    throw Error("a process has too many atoms for a device: use more processes [EKD-DEVICE-012]");
   DeviceAtoms& atoms = p.atoms;
   atoms = {};
   atoms.n_atoms = static_cast<int>(rows.n_atoms);
@@ -64,8 +63,8 @@ void HostRowsEvaluator::set_rows(const HostRows& rows) {
   atoms.counts = send(p.counts, rows.counts, rows.n_owned);
   for (std::int64_t i = 0; i < rows.n_owned; ++i)
     atoms.most_neighbors = std::max(atoms.most_neighbors, rows.counts[i]);
-  // Column by column, so that threads side by side read numbers side by side. As many columns
-  // travel together as a line of the cache holds of a row, or as fit into 64 MiB.
+  // Stored by column, so that adjacent threads read adjacent numbers. The number of columns copied
+  // at once is that of a row in a cache line, or as many as fit into 64 MiB.
   constexpr std::int64_t kLine = 16;
   constexpr std::int64_t kMostTogether = std::int64_t(16) << 20;
   const std::int64_t n = rows.n_owned;

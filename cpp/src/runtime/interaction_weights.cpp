@@ -11,7 +11,7 @@
 namespace ekd {
 namespace {
 
-// A file that says more is damaged.
+// Files with larger values are damaged.
 constexpr std::int64_t kMostSensitivities = 4096;
 constexpr std::int64_t kMostLayers = 1024;
 constexpr std::int64_t kMostFeatures = 65536;
@@ -85,13 +85,13 @@ void InteractionWeights<T>::set_sensitivities(const std::vector<T>& mu,
     inverse_mu[s] = T(1) / mu[order_[s]];
     sigma[s] = sigma_of_file[order_[s]];
   }
-  // Where exp(-x²/2) is below a quarter of the rounding error of one.
+  // exp(-x²/2) is below a quarter of the rounding error of one beyond this.
   const double limit =
       std::sqrt(-2.0 * std::log(0.25 * static_cast<double>(std::numeric_limits<T>::epsilon())));
   window_begin.assign(kWindowBins, static_cast<std::int16_t>(n));
   window_end.assign(kWindowBins, 0);
   for (std::int64_t bin = 0; bin < kWindowBins; ++bin) {
-    // A little wider than the bin: its index is rounded in precision T.
+    // Slightly wider than the bin, because its index is rounded in precision T.
     const double near = static_cast<double>(cutoff) * (bin - 0.01) / kWindowBins;
     const double far = static_cast<double>(cutoff) * (bin + 1.01) / kWindowBins;
     for (std::int64_t s = 0; s < n; ++s) {

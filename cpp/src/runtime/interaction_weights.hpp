@@ -1,5 +1,5 @@
-// The weights of one interaction of HIP-NN-TS and of the atom layers behind it, read and checked,
-// in the order in which a network uses them. How they lie in memory is for the network to say.
+// The weights of one interaction of HIP-NN-TS with its atom layers, read and checked, in the order
+// in which a network uses them. Networks choose the memory layout.
 #pragma once
 
 #include <cstdint>
@@ -9,22 +9,22 @@
 
 namespace ekd {
 
-// What the file says of the network as a whole.
-// Throws ModelFileError: it is not a network that ekd can evaluate.
+// Checks the description of the whole network.
+// Throws ModelFileError: ekd cannot evaluate the network.
 void check_network(const HipnnWeights& weights);
 
-// Matrices are those of torch.nn.Linear, [n_out, n_in] row-major: y = x W^T.
+// Matrices are as in torch.nn.Linear, [n_out, n_in] row-major: y = x W^T.
 template <class T>
 struct InteractionWeights {
-  bool of_species = false;    // the first: one-hot species enter
-  std::int64_t width_in = 0;  // F_in of the features that enter
-  std::int64_t width = 0;     // F of those that leave
+  bool of_species = false;    // the first interaction, whose input is one-hot species
+  std::int64_t width_in = 0;  // F_in, number of input features
+  std::int64_t width = 0;     // F, number of output features
   std::int64_t l_max = 0;
   T cutoff = 0, cusp = 0;
 
-  // Ascending in 1/mu, so that those which a distance excites are neighbours.
+  // Ascending in 1/mu, so those needed for a distance are contiguous.
   std::vector<T> inverse_mu, sigma;
-  // [kWindowBins], bins of r / cutoff: sensitivities whose value is above the rounding of a sum.
+  // [kWindowBins], bins of r / cutoff: sensitivities above the rounding error of a sum.
   std::vector<std::int16_t> window_begin, window_end;
 
   std::vector<T> outer, outer_bias;    // [F, F], [F]
@@ -38,12 +38,12 @@ struct InteractionWeights {
   };
   std::vector<Layer> layers;
 
-  // Of interaction k.
-  // Throws ModelFileError: a weight is not there, has another shape, or is not finite.
+  // Reads the weights of interaction k.
+  // Throws ModelFileError: a weight is missing, has another shape, or is not finite.
   InteractionWeights(const HipnnWeights& network, std::size_t k);
 
   std::int64_t n_sensitivities() const { return static_cast<std::int64_t>(inverse_mu.size()); }
-  // V, of the sensitivity s in the order above.
+  // V for the sensitivity s in the order above.
   T mix(std::int64_t f, std::int64_t s, std::int64_t f_in) const {
     return mix_[(f * n_sensitivities() + order_[s]) * width_in + f_in];
   }

@@ -17,7 +17,7 @@ ModelFile read_model_file(const std::string& path, const std::string& sha256) {
   const std::string metadata_record = std::string("extra/") + kMetadataRecord;
   if (!archive.has(format_record) || !archive.has(metadata_record))
     throw ModelFileError("'" + path +
-                         "' is a torch archive but not an ekd model: it carries no ekd metadata; "
+                         "' is a torch archive but not an ekd model: it contains no ekd metadata; "
                          "write one with 'ekd export' or TrainedModel.export() [EKD-MODEL-002]");
   file.json = archive.read_text(metadata_record);
   file.metadata = parse_model_metadata(archive.read_text(format_record), file.json, path);
@@ -32,12 +32,12 @@ std::vector<HipnnWeights> read_weights(ModelFile& file) {
   const std::string_view numbers = file.archive.read(kNumbersRecord);
   std::vector<HipnnWeights> members = parse_weights(
       file.archive.read_text(kWeightsRecord), {numbers.begin(), numbers.end()}, metadata, path);
-  // The engine builds neighbour lists and sizes buffers by the metadata: the weights must agree.
+  // The engine uses the metadata for neighbor lists and buffer sizes: the weights must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)
       throw ModelFileError(
           "'" + path + "' is damaged: '" + name +
-          "' in its metadata is not that of the model; export it again [EKD-MODEL-003]");
+          "' in its metadata does not match the model; export it again [EKD-MODEL-003]");
   };
   require(static_cast<std::int64_t>(members.size()) == metadata.n_members, "n_members");
   for (const HipnnWeights& member : members) {

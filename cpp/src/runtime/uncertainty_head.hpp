@@ -1,4 +1,4 @@
-// The head that reads the uncertainty of the forces, by the kernels of HIP-NN-TS.
+// The head for the uncertainty of the forces, evaluated by the kernels of HIP-NN-TS.
 #pragma once
 
 #include <cstdint>
@@ -14,15 +14,15 @@ namespace ekd {
 template <class T>
 class UncertaintyHead {
  public:
-  // weights: of the network; the head is python/ekd/models/uncertainty.py. widths: of the features
-  // after each interaction.
+  // weights: weights of the network; the head is defined in python/ekd/models/uncertainty.py.
+  // widths: numbers of features after each interaction.
   UncertaintyHead(const Weights& weights, const std::vector<std::int64_t>& widths,
                   const HipnnKernels<T>& kernels)
       : kernels_(kernels), kept_(kernels.panel) {
     const std::string head = "uncertainty_head.";
     const std::vector<std::int64_t>& shape = weights.shape(head + "first.bias");
     const std::int64_t H = shape.empty() ? 1 : shape[0];
-    const std::int64_t F =  // of all levels side by side
+    const std::int64_t F =  // sum over all levels
         std::accumulate(widths.begin(), widths.end(), std::int64_t{0});
     const std::vector<T> first = weights.get<T>(head + "first.weight", {H, F});
     const std::vector<T> second = weights.get<T>(head + "second.weight", {H, H});
@@ -53,7 +53,7 @@ class UncertaintyHead {
   UncertaintyHead(const UncertaintyHead&) = delete;
   UncertaintyHead& operator=(const UncertaintyHead&) = delete;
 
-  // Sets those of the centres begin .. end - 1. features: that leave each interaction.
+  // Sets the uncertainty of the centers begin .. end - 1 from output features of each interaction.
   void read(const std::vector<const T*>& features, std::int64_t begin, std::int64_t end,
             double* uncertainty) const {
     kernels_.read_uncertainty(weights_, features.data(), begin, end, uncertainty);

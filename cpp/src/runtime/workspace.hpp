@@ -1,4 +1,4 @@
-// Memory that evaluations use again and again.
+// Memory that is reused between evaluations.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace ekd {
 
-// Grows and never shrinks, and is not cleared: from step to step a simulation needs the same.
+// Never shrinks and is not cleared, because all steps of a simulation need about the same size.
 template <class T>
 class Workspace {
  public:

@@ -1,4 +1,4 @@
-// The screened repulsion of python/ekd/models/zbl.py, which see for the formula and its sources.
+// Screened repulsion; see python/ekd/models/zbl.py for the formula and its sources.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,11 @@ namespace ekd {
 
 class Repulsion {
  public:
-  // weights: of the network. n_species: of the model.
+  // weights: weights of the network. n_species: number of species of the model.
   Repulsion(const Weights& weights, std::int64_t n_species);
 
-  // Half of every pair's energy to its centre. Centres begin .. end - 1; both outputs are added to.
-  // seeds: [n_centers], dE/d(energy of the centre).
+  // Adds half of the energy of every pair to its center, for the centers begin .. end - 1. Both
+  // outputs are accumulated. seeds: [n_centers], dE/d(energy of the center).
   void add(const std::int64_t* row_offsets, const std::int64_t* neighbors, const double* vectors,
            const std::int64_t* species, const double* seeds, std::int64_t begin, std::int64_t end,
            double* energies, double* pair_gradients) const;

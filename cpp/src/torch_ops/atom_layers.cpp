@@ -47,7 +47,7 @@ constexpr std::int64_t kNumbersPerTask = 1 << 14;
 void softplus_of(const Tensor& x, Tensor& value, Tensor& slope) {
   if (has_device_kernels(x)) {
     value = at::softplus(x);
-    slope = at::where(x > 20, at::ones_like(x), at::sigmoid(x));  // as softplus has it
+    slope = at::where(x > 20, at::ones_like(x), at::sigmoid(x));  // same threshold as softplus
     return;
   }
   value = at::empty_like(x);
@@ -61,7 +61,7 @@ void softplus_of(const Tensor& x, Tensor& value, Tensor& slope) {
   });
 }
 
-// What the evaluation leaves for its derivatives.
+// Intermediate results for the derivatives.
 struct Tape {
   variable_list x, p, slope;  // x_k, p_k, dp_k/da_k
 };
@@ -86,7 +86,7 @@ Tensor atom_layers_cpu(const Tensor& inner, const Tensor& base, at::TensorList w
   return evaluate(inner, base, Weights(weights), tape);
 }
 
-// Sums and products in which an undefined tensor is zero: most changes are.
+// Sums and products where undefined tensors mean zero, which is common for changes.
 Tensor plus(const Tensor& a, const Tensor& b) {
   if (!a.defined()) return b;
   return b.defined() ? a + b : a;
@@ -102,7 +102,7 @@ Tensor outer_product(const Tensor& a, const Tensor& b) {
 
 Tensor column_sums(const Tensor& a) { return a.defined() ? a.sum(0) : a; }
 
-// Change of A x + b along changes of x, A and b; the latter two are rarely there.
+// Change of A x + b along changes of x, A and b; the latter two are often undefined.
 Tensor affine_change(const Tensor& x, const Tensor& matrix, const Tensor& t_x,
                      const Tensor& t_matrix, const Tensor& t_bias) {
   const Tensor by_x = t_x.defined() ? at::mm(t_x, matrix.t()) : Tensor();
@@ -111,9 +111,9 @@ Tensor affine_change(const Tensor& x, const Tensor& matrix, const Tensor& t_x,
   return plus(plus(by_x, by_matrix), by_bias);
 }
 
-// Back through the layers: what the gradient leaves for its own derivative.
+// Intermediate results of the backward pass, for its own derivative.
 struct Descent {
-  variable_list g, up, d;  // gradients by x_(k+1), p_k, a_k
+  variable_list g, up, d;  // gradients with respect to x_(k+1), p_k, a_k
 };
 
 Tensor descend(const Tensor& gradient, const Weights& w, const Tape& tape, Descent& out) {
@@ -131,7 +131,7 @@ Tensor descend(const Tensor& gradient, const Weights& w, const Tape& tape, Desce
   return g;
 }
 
-// By B_0, b_0, A_1, c_1, B_1, ...
+// Gradients with respect to B_0, b_0, A_1, c_1, B_1, ...
 variable_list weight_gradients(const Tape& tape, const Descent& descent) {
   variable_list out;
   for (std::size_t k = 0; k < tape.x.size(); ++k) {
@@ -156,8 +156,9 @@ variable_list slice(const variable_list& list, std::int64_t& at, std::int64_t n)
 }
 
 struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
-  // By inner and base, and on request by every weight. inner and base are not looked at, for the
-  // tape holds what follows from them; but that they are arguments tells autograd of them.
+  // Gradients with respect to inner and base, and optionally to every weight. The values of inner
+  // and base are not used, because the tape contains all results; they are arguments so that
+  // autograd tracks them.
   static variable_list forward(AutogradContext* context, const Tensor& gradient,
                                const Tensor& inner, const Tensor& base, at::TensorList weights,
                                at::TensorList flat_tape, bool with_weights) {
@@ -182,8 +183,8 @@ struct AtomLayersGradient : torch::autograd::Function<AtomLayersGradient> {
   }
 
   // The derivative D of L = sum(gradient x_n) along changes of inner, base and weights, and the
-  // gradient of D by every argument: up through the layers with the changes, and down again with
-  // the change of what went down before.
+  // gradient of D with respect to every argument: a forward pass of the changes, then a backward
+  // pass of the change of the first backward pass.
   static variable_list backward(AutogradContext* context, variable_list changes) {
     const auto saved = context->get_saved_variables();
     const std::int64_t n_weights = context->saved_data["n_weights"].toInt();

@@ -26,17 +26,17 @@ void emulate_devices(bool on) { emulates = on; }
 
 constexpr int kThreads = 256;
 
-// The program for the device and the precision of a tensor. Compiled once.
+// The program for the device and precision of a tensor. Compiled once.
 device::Program& program_for(const Tensor& tensor) {
   static std::mutex mutex;
   static std::map<std::pair<std::string, bool>, std::unique_ptr<device::Program>> programs;
   std::string name = "emulated";
   if (tensor.is_cuda()) {
     name = "cuda:" + std::to_string(tensor.device().index());
-    // The kernels are on the default stream, and so are the operations around them.
+    // The kernels use the default stream, so the operations around them must, too.
     const c10::impl::VirtualGuardImpl guard(tensor.device().type());
     TORCH_CHECK(guard.getStream(tensor.device()).id() == 0,
-                "ekd: its kernels run on the default stream of torch alone; leave "
+                "ekd: its kernels run only on the default stream of torch; leave "
                 "torch.cuda.stream, or set EKD_DEVICE_OPS=torch");
   }
   const bool single = tensor.scalar_type() == at::kFloat;
@@ -69,7 +69,7 @@ const device::Int64* indices(const Tensor& tensor) {
   return reinterpret_cast<const device::Int64*>(tensor.const_data_ptr<std::int64_t>());
 }
 
-// Where the runs of each number below n begin in a sorted list.
+// First position of each number below n in a sorted list.
 Tensor offsets_of(const Tensor& sorted, std::int64_t n) {
   return at::searchsorted(sorted, at::arange(n + 1, sorted.options()));
 }
@@ -156,7 +156,7 @@ Tensor device_message_weight(const Tensor& gradient, const Tensor& features, con
 
 Tensor device_message_feature(const Tensor& gradient, const Tensor& weights, const Tensor& pairs,
                               std::int64_t n_neighbors) {
-  // A stable order: every sum keeps that of the pairs.
+  // Stable, so that every sum keeps the order of the pairs.
   const auto [sorted, order] = pairs[1].sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
   const Tensor offsets = offsets_of(sorted, n_neighbors);
   Tensor out = at::empty({n_neighbors, gradient.size(2)}, gradient.options());
@@ -272,6 +272,6 @@ std::vector<Tensor> device_invariants_second_gradient(const Tensor& gradient, co
 }  // namespace ekd
 
 TORCH_LIBRARY_FRAGMENT(ekd, m) {
-  // For tests: whether operations on the CPU are done by the kernels of devices.
+  // For tests: whether operations on the CPU use the device kernels.
   m.def("emulate_devices(bool on) -> ()", &ekd::emulate_devices);
 }

@@ -1,4 +1,4 @@
-// What the operations with hand-written first and second derivatives share.
+// Common parts of the operations with explicit first and second derivatives.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -20,8 +20,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// A node of torch's graph in the kind of pointer that this torch holds it by: shared_ptr up
-// to 2.11.
+// Makes a node of torch's graph with the pointer type of this torch version: shared_ptr up to 2.11.
 template <class Node, class... Arguments>
 auto make_node(Arguments&&... arguments) {
   using Held = decltype(torch::autograd::Edge::function);
@@ -31,8 +30,8 @@ auto make_node(Arguments&&... arguments) {
     return c10::make_intrusive<Node>(std::forward<Arguments>(arguments)...);
 }
 
-// Second derivatives end here: whoever differentiates them by what they depend on is told, not
-// given a wrong number.
+// Marks second derivatives as the last ones: differentiating them again raises an error instead of
+// returning a wrong result.
 inline variable_list end_of_derivatives(const char* name, variable_list results,
                                         const variable_list& arguments,
                                         const variable_list& changes) {
@@ -48,14 +47,14 @@ inline variable_list end_of_derivatives(const char* name, variable_list results,
   return results;
 }
 
-// Contiguous and defined: what is not there, is zero.
+// Returns a contiguous tensor; zeros if it is undefined.
 inline Tensor dense(const Tensor& tensor, const Tensor& like) {
   return tensor.defined() ? tensor.contiguous() : at::zeros_like(like);
 }
 
-// Runs `call(begin, end, row)` for chunks of `n` items whose size does not depend on the number of
-// threads, and returns the sum of the rows that the calls have added to: the same bits for any
-// number of threads.
+// Runs `call(begin, end, row)` for chunks of `n` items, and returns the sum of the rows that the
+// calls have accumulated. The chunk size does not depend on the number of threads, so the result is
+// bitwise reproducible.
 template <class Call>
 Tensor sum_of_chunks(std::int64_t n, std::int64_t chunk, at::IntArrayRef sizes,
                      const at::TensorOptions& options, const Call& call) {

@@ -1,5 +1,5 @@
-// torch.ops.ekd.invariants: schema, kernels of CPUs and GPUs with first and second derivatives, and
-// the formula in torch operations for every other device.
+// torch.ops.ekd.invariants: schema, CPU and GPU kernels with first and second derivatives, and the
+// formula in torch operations for all other devices.
 #include <torch/library.h>
 
 #include "device_ops.hpp"
@@ -67,7 +67,7 @@ Tensor invariants_native(const Tensor& mixed_in, const Tensor& scales_in, const 
   return out;
 }
 
-// By gradient, mixed and scales, along the changes of the latter two.
+// Gradients with respect to gradient, mixed and scales, along changes of the latter two.
 variable_list second_gradient(const Tensor& gradient, const Tensor& mixed, const Tensor& scales,
                               double cusp, const Tensor& t_mixed, const Tensor& t_scales) {
   if (has_device_kernels(mixed))
@@ -92,7 +92,7 @@ variable_list second_gradient(const Tensor& gradient, const Tensor& mixed, const
 }
 
 struct InvariantsGradient : torch::autograd::Function<InvariantsGradient> {
-  // By mixed and scales.
+  // Gradients with respect to mixed and scales.
   static variable_list forward(AutogradContext* context, const Tensor& gradient_in,
                                const Tensor& mixed_in, const Tensor& scales_in, double cusp) {
     at::AutoDispatchBelowADInplaceOrView guard;

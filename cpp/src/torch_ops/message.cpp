@@ -1,5 +1,5 @@
-// torch.ops.ekd.message and its two gradients: schemas, CPU kernels, a form for every other
-// device in plain torch operations, and derivatives of every order.
+// torch.ops.ekd.message and its two gradients: schemas, CPU kernels, plain torch operations for all
+// other devices, and derivatives of all orders.
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -57,7 +57,7 @@ void check_rows(const char* what, const Tensor& tensor, std::int64_t dim, std::i
               tensor.sizes());
 }
 
-// Enough centres per task that starting a thread is worth it.
+// Number of centers per task that is worth starting a thread.
 std::int64_t grain(const PairRows& rows, std::int64_t n_pairs) {
   constexpr std::int64_t kTask = 1 << 16;  // multiply-adds
   const std::int64_t work = n_pairs * rows.n_weights * rows.n_features;
@@ -138,9 +138,9 @@ Tensor message_feature_cpu(const Tensor& gradient_in, const Tensor& weights_in,
   Tensor out = at::zeros({n_neighbors, rows.n_features}, gradient.options());
   const bool threaded = at::get_num_threads() > 1 && !at::in_parallel_region() &&
                         grain(rows, n_pairs) < rows.n_centers;
-  // Two threads must not add to one neighbour: each takes neighbours of its own, whose pairs a
-  // stable counting sort brings together. Every sum keeps the order of the pairs, so the result
-  // does not depend on the number of threads.
+  // Two threads must not add to the same neighbor: each thread handles different neighbors, whose
+  // pairs are grouped by a stable counting sort. Every sum keeps the order of the pairs, so the
+  // result does not depend on the number of threads.
   std::vector<std::int64_t> neighbor_offsets;
   std::vector<std::int64_t> by_neighbor;
   if (threaded) {
@@ -192,8 +192,8 @@ Tensor message_feature_generic(const Tensor& gradient, const Tensor& weights, co
 
 // ---- GPUs -------------------------------------------------------------------------------------
 //
-// Indices are not checked there, which would wait for the device: they are those of the lists that
-// ekd makes.
+// Indices are not checked, because that would wait for the device; they come from lists made by
+// ekd.
 
 Tensor message_cuda(const Tensor& weights, const Tensor& features, const Tensor& pairs,
                     std::int64_t n_centers) {

@@ -1,5 +1,5 @@
-// torch.ops.ekd.pair_weights: schema, kernels of CPUs and GPUs with first and second derivatives,
-// and the formula in torch operations for every other device.
+// torch.ops.ekd.pair_weights: schema, CPU and GPU kernels with first and second derivatives, and
+// the formula in torch operations for all other devices.
 #include "ekd/pair_weights.hpp"
 
 #include <torch/library.h>
@@ -73,7 +73,7 @@ Tensor pair_weights_native(const Tensor& vectors_in, const Tensor& mu_in, const 
   return out;
 }
 
-// By vectors, mu and sigma.
+// Gradients with respect to vectors, mu and sigma.
 variable_list first_gradient(const Tensor& gradient_in, const Tensor& vectors_in,
                              const Tensor& mu_in, const Tensor& sigma_in, double cutoff,
                              std::int64_t l_max) {
@@ -100,7 +100,7 @@ variable_list first_gradient(const Tensor& gradient_in, const Tensor& vectors_in
   return {d_vectors, sums[0], sums[1]};
 }
 
-// By gradient, vectors, mu and sigma, along the changes `t` of the latter three.
+// Gradients with respect to gradient, vectors, mu and sigma, along changes `t` of the latter three.
 variable_list second_gradient(const Tensor& gradient_in, const Tensor& vectors_in,
                               const Tensor& mu_in, const Tensor& sigma_in, double cutoff,
                               std::int64_t l_max, const variable_list& t) {

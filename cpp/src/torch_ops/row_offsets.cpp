@@ -8,7 +8,7 @@
 namespace ekd {
 namespace {
 
-// A thread is not worth its start for fewer pairs, where each takes a few instructions.
+// Fewer pairs are not worth starting a thread, because each takes only a few instructions.
 constexpr std::int64_t kPairsWorthAThread = 32768;
 
 void report(const char* caller, const std::int64_t* centers, const std::int64_t* neighbors,
@@ -16,10 +16,10 @@ void report(const char* caller, const std::int64_t* centers, const std::int64_t*
   std::int64_t previous = 0;
   for (std::int64_t p = 0; p < n_pairs; ++p) {
     TORCH_CHECK(centers[p] >= previous && centers[p] < n_centers, caller,
-                ": pairs must be sorted by centre, with centres below ", n_centers,
-                "; found centre ", centers[p], " after ", previous, " at pair ", p);
+                ": pairs must be sorted by center, with centers below ", n_centers,
+                "; found center ", centers[p], " after ", previous, " at pair ", p);
     TORCH_CHECK(neighbors[p] >= 0 && neighbors[p] < n_neighbors, caller,
-                ": neighbours must be below ", n_neighbors, "; found ", neighbors[p], " at pair ",
+                ": neighbors must be below ", n_neighbors, "; found ", neighbors[p], " at pair ",
                 p);
     previous = centers[p];
   }
@@ -40,7 +40,7 @@ torch::Tensor row_offsets(const char* caller, const torch::Tensor& pairs, std::i
     for (std::int64_t p = begin; p < end; ++p) {
       const std::int64_t i = centers[p];
       const std::int64_t j = neighbors[p];
-      // Of the one before this range, its own thread says whether it is sound.
+      // The pair before this range is checked by its own thread.
       if (previous < -1 || i < 0 || i < previous || i >= n_centers || j < 0 || j >= n_neighbors) {
         sound = false;
         return;

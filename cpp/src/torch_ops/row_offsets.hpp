@@ -1,4 +1,4 @@
-// Where the pairs of each centre begin.
+// Offsets of the pairs of each center.
 #pragma once
 
 #include <torch/types.h>
@@ -7,9 +7,9 @@
 
 namespace ekd {
 
-// Of pairs [2, n_pairs] int64 on the CPU, contiguous, sorted by centre: offsets [n_centers + 1].
-// `caller` begins the message if indices are out of order or range. They are checked here, once:
-// kernels read memory by them.
+// Returns offsets [n_centers + 1] of pairs [2, n_pairs], contiguous int64 on the CPU, sorted by
+// center. Checks once that indices are in order and in range, because kernels access memory with
+// them. Error messages begin with `caller`.
 // Throws c10::Error.
 torch::Tensor row_offsets(const char* caller, const torch::Tensor& pairs, std::int64_t n_centers,
                           std::int64_t n_neighbors);

@@ -8,7 +8,7 @@ namespace ekd {
 
 namespace {
 
-// A copy in the memory of the CPU.
+// A copy in CPU memory.
 Buffer<double> numbers(const torch::Tensor& tensor) {
   const torch::Tensor flat = tensor.to(torch::kCPU, torch::kFloat64).contiguous();
   Buffer<double> copy(flat.numel());
@@ -23,7 +23,7 @@ AtomRows rows_of(torch::Tensor& tensor) {
   return {tensor.mutable_data_ptr<double>(), width};
 }
 
-// In place where the tensor is in the memory of the CPU, and by a copy where it is not.
+// In place if the tensor is in CPU memory, otherwise with a copy.
 template <class Communicate>
 void on_cpu(torch::Tensor& tensor, const Communicate& communicate) {
   torch::Tensor copy = tensor.to(torch::kCPU).contiguous();
@@ -37,15 +37,15 @@ ScriptNetwork::ScriptNetwork(torch::jit::Module module, std::int64_t n_interacti
                              const torch::Device& device, torch::ScalarType dtype,
                              std::int64_t block)
     : module_(std::move(module)), n_interactions_(n_interactions), device_(device), block_(block) {
-  // Profiling and fusing make the first steps slow and, on the CPU, no later step faster.
+  // Profiling and fusing slow down the first steps and, on the CPU, do not speed up later ones.
   torch::jit::getProfilingMode() = false;
   torch::jit::setGraphExecutorOptimize(false);
-  // Parameters alone: buffers hold reference energies, which stay float64 in any precision.
+  // Only parameters: buffers contain reference energies, which are always float64.
   for (auto parameter : module_.parameters()) {
     parameter.requires_grad_(false);
     parameter.set_data(parameter.to(dtype));
   }
-  // What enters every interaction but the first.
+  // Input features of every interaction except the first.
   const std::vector<std::int64_t> widths = module_.attr("feature_widths").toIntVector();
   for (std::size_t k = 1; k + 1 < widths.size(); ++k)
     exchange_width_ = std::max(exchange_width_, widths[k]);
@@ -93,8 +93,8 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const Graph& graph, cons
   torch::Tensor centers = graph.centers.narrow(0, block.first_pair, block.n_pairs);
   torch::Tensor neighbors = graph.neighbors.narrow(0, block.first_pair, block.n_pairs);
   if (block.first_center > 0) {
-    // The model evaluates the first atoms that it is given: the block goes to the front, and the
-    // neighbours are counted behind it.
+    // The model evaluates the first atoms of its input: put the block first, and shift the indices
+    // of neighbors.
     const auto lead = [&block](const torch::Tensor& all) {
       return torch::cat({all.narrow(0, block.first_center, block.n_centers), all});
     };
@@ -119,9 +119,9 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& atoms, GhostExchange& exchan
   const std::vector<Block> blocks = cut(atoms);
   const Graph graph = on_device(atoms);
 
-  // Forward, up to the features that enter the last interaction. With a single block the graphs
-  // are kept; with several they would need the memory that blocks are there to save, so each is
-  // made again when its gradient is due.
+  // Forward pass, up to the input features of the last interaction. With a single block, the graphs
+  // are kept. With several blocks this would need the memory that blocks save, so each graph is
+  // rebuilt for its gradient.
   std::vector<torch::Tensor> features(last + 1);
   std::vector<Stage> kept(last);
   {
@@ -148,13 +148,13 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& atoms, GhostExchange& exchan
     features[k + 1] = out;
   }
 
-  // Backward: gradients of the energy with respect to the features that leave each interaction.
+  // Backward pass: gradients of the energy with respect to output features of each interaction.
   const torch::Tensor counted =
       torch::arange(atoms.n_centers, graph.species.options()).lt(atoms.n_owned).to(torch::kFloat64);
   torch::Tensor energies = torch::zeros_like(counted);
   torch::Tensor pair_gradients = torch::zeros_like(graph.pair_vectors);
   torch::Tensor gradient_out;          // [n_centers, F_(k+1)]
-  std::vector<torch::Tensor> leaving;  // the last interaction, by block, where somebody reads them
+  std::vector<torch::Tensor> leaving;  // outputs of the last interaction by block, if used
   for (std::int64_t k = last; k >= 0; --k) {
     torch::Tensor gradient_in;  // [n_all, F_k]
     if (k > 0) gradient_in = torch::zeros_like(features[k]);

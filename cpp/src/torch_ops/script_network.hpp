@@ -1,5 +1,4 @@
-// Any network of the staged protocol, run as the TorchScript that it is, differentiated by
-// autograd.
+// Any network of the staged protocol, run as TorchScript and differentiated by autograd.
 #pragma once
 
 #include <torch/script.h>
@@ -12,8 +11,8 @@ namespace ekd {
 
 class ScriptNetwork : public Network {
  public:
-  // The module has `embed` and `interact`, and lies on the device; its parameters become those of
-  // `dtype`. What is exchanged and returned goes through the memory of the CPU.
+  // The module must have `embed` and `interact`, and be on the device; its parameters are converted
+  // to `dtype`. Exchanged and returned data go through CPU memory.
   ScriptNetwork(torch::jit::Module module, std::int64_t n_interactions, const torch::Device& device,
                 torch::ScalarType dtype, std::int64_t block);
 
@@ -21,7 +20,7 @@ class ScriptNetwork : public Network {
   std::int64_t exchange_width() const override { return exchange_width_; }
 
  private:
-  // Some consecutive centres and their pairs.
+  // Some consecutive centers and their pairs.
   struct Block {
     std::int64_t first_center, n_centers, first_pair, n_pairs;
   };
@@ -32,8 +31,8 @@ class ScriptNetwork : public Network {
     torch::Tensor neighbors;     // [n_pairs] int64
     torch::Tensor pair_vectors;  // [n_pairs, 3] float64
   };
-  // One interaction of one block. Its graph has leaves of its own, so that features can leave the
-  // process in between: the features after an exchange, and the pair vectors.
+  // One interaction of one block. Its graph has its own leaves, so that features can be exchanged
+  // between processes: the features after an exchange, and the pair vectors.
   struct Stage {
     torch::Tensor features_in;   // [n_all, F_k], leaf
     torch::Tensor pair_vectors;  // [n_pairs of the block, 3], leaf

@@ -1,4 +1,4 @@
-// Opening the TorchScript of an exported file, for those who do not link to torch.
+// Opening of the TorchScript of an exported file, for code that is not linked to torch.
 #include "ekd/script_opener.hpp"
 
 #include <ATen/Parallel.h>
@@ -22,7 +22,7 @@
 namespace ekd {
 namespace {
 
-// The bytes of a file, for torch.
+// Reader of the bytes of a file for torch.
 class Bytes : public caffe2::serialize::ReadAdapterInterface {
  public:
   explicit Bytes(const std::string& content) : content_(content) {}
@@ -38,7 +38,7 @@ class Bytes : public caffe2::serialize::ReadAdapterInterface {
   const std::string& content_;
 };
 
-// The model calls operators by name; all of them must be there, with the same arguments.
+// The model calls operators by name; all of them must exist, with the same arguments.
 void check_operators(const ModelMetadata& metadata, const std::string& path) {
   for (const std::string& text : metadata.required_ops) {
     std::optional<c10::FunctionSchema> wanted;
@@ -47,7 +47,7 @@ void check_operators(const ModelMetadata& metadata, const std::string& path) {
     } catch (const std::exception&) {
       throw ModelFileError(
           "'" + path + "' is damaged: 'required_ops' in the metadata holds '" + text +
-          "', which is no operator schema; export the model again [EKD-MODEL-003]");
+          "', which is not an operator schema; export the model again [EKD-MODEL-003]");
     }
     const auto found = c10::Dispatcher::singleton().findSchema(
         c10::OperatorName(wanted->name(), wanted->overload_name()));
@@ -69,7 +69,7 @@ bool is_hipnn(const torch::jit::Module& module) {
   return full.find("ekd.models.hipnn.") != std::string::npos && name->name() == "HIPNN";
 }
 
-// Weights of a HIP-NN-TS taken out of its TorchScript: files before format 4 hold no others.
+// Weights of HIP-NN-TS from TorchScript, for files before format 4, which have no others.
 HipnnWeights weights_of(const torch::jit::Module& module, const ScriptRequest& request) {
   HipnnWeights found;
   found.cutoff = module.attr("cutoff").toDouble();
@@ -99,7 +99,7 @@ HipnnWeights weights_of(const torch::jit::Module& module, const ScriptRequest& r
 
 std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) {
   const ModelMetadata& metadata = *request.metadata;
-  // torch would otherwise take every core on every rank.
+  // Otherwise, torch would use all cores on every rank.
   if (request.n_threads > 0) at::set_num_threads(request.n_threads);
   check_operators(metadata, request.path);
   std::optional<torch::Device> device;
@@ -123,12 +123,12 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
                          "load; copy or export it again [EKD-MODEL-003]");
   }
   module.eval();
-  // The engine builds neighbour lists and sizes buffers by the metadata: the modules must agree.
+  // The engine uses the metadata for neighbor lists and buffer sizes: the modules must agree.
   const auto require = [&](bool agrees, const char* name) {
     if (!agrees)
       throw ModelFileError(
           "'" + request.path + "' is damaged: '" + name +
-          "' in its metadata is not that of the model; export it again [EKD-MODEL-003]");
+          "' in its metadata does not match the model; export it again [EKD-MODEL-003]");
   };
   const auto check = [&](const torch::jit::Module& part) {
     const auto agrees = [&part](const char* name, const c10::IValue& value) {
@@ -167,7 +167,7 @@ std::vector<std::unique_ptr<Network>> open_script(const ScriptRequest& request) 
 }  // namespace
 }  // namespace ekd
 
-// OpenScript, by the name that kOpenScript holds.
+// OpenScript, exported under the name kOpenScript.
 extern "C" __attribute__((visibility("default"))) std::vector<std::unique_ptr<ekd::Network>>
 ekd_open_script(const ekd::ScriptRequest& request) {
   return ekd::open_script(request);

@@ -1,4 +1,4 @@
-"""Several datasets as one."""
+"""Concatenation of datasets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ekd.data.mapped import chain
 
 
 def concatenate(first: Dataset, *others: Dataset) -> Dataset:
-    """The configurations of several datasets, one after the other; provenance is that of the first.
+    """Concatenate the configurations of several datasets; the provenance is the first one's.
 
-    Forces are kept only where all have them. If one has periodic cells, the others get
-    configurations that are periodic in no direction. What is mapped from disk stays there.
+    Forces are kept only if all datasets have them. If any dataset has periodic cells, the
+    configurations of the others become non-periodic in all directions. Mapped arrays stay on disk.
     """
     parts = [first, *others]
     starts = np.cumsum([0, *(part.n_atoms for part in parts)])

@@ -1,4 +1,4 @@
-"""Configurations of any sizes in flat arrays: no padding, no list of objects."""
+"""Configurations of any size in flat arrays, without padding or lists of objects."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FINGERPRINTED = (
     ("cells", "<f8"),
     ("pbc", "|b1"),
 )
-"""Arrays of :attr:`Dataset.fingerprint`, in their order, as they are hashed."""
+"""Arrays that :attr:`Dataset.fingerprint` hashes, with their types, in this order."""
 
-_ROWS = 1_000_000  # atoms that are looked at in one go
+_ROWS = 1_000_000  # atoms processed at once
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,21 @@ class Provenance:
     path: str
     """The file that was read."""
     sha256: str
-    """Checksum of that file; of a prepared file the one of its content."""
+    """Checksum of the file; for a prepared file, the checksum of its content."""
     level_of_theory: str
-    """As the file states it, otherwise the key of the energy."""
+    """As stated in the file, otherwise the key of the energy."""
     n_dropped: int
-    """Configurations of the file that have no energy under the key; of a prepared file all that
-    were left out of it."""
+    """Configurations without an energy under the key; for a prepared file, all configurations that
+    were left out."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Structures with energies, and forces where they are known.
 
-    The atoms of configuration ``c`` are rows ``offsets[c]`` to ``offsets[c + 1]`` of the arrays
-    per atom. These arrays may be mapped from a file instead of being in memory: nothing changes
-    but the memory they take.
+    The atoms of configuration ``c`` are rows ``offsets[c]`` to ``offsets[c + 1]`` of the per-atom
+    arrays. These arrays may be mapped from a file instead of being in memory, which changes only
+    the memory they take.
 
     Raises:
         DataError: there is no configuration, the arrays disagree in shape, or an element has no
@@ -76,7 +76,7 @@ class Dataset:
     pbc: NDArray[np.bool_] | None = None
     """[n_configs, 3] periodic directions; None exactly where ``cells`` is"""
     reference_energies: Mapping[int, float] | None = None
-    """eV by atomic number, of isolated atoms or as they were given; None: they are fitted"""
+    """energies of isolated atoms or given values, eV by atomic number; None: fitted"""
 
     def __repr__(self) -> str:
         forces = "no forces" if self.forces is None else "forces"
@@ -106,7 +106,7 @@ class Dataset:
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise DataError(
-                    f"{name} has shape {array.shape}, expected {shape} by the offsets",
+                    f"{name} has shape {array.shape}, expected {shape} according to the offsets",
                     code="EKD-DATA-005",
                 )
         if self.reference_energies is not None:
@@ -127,12 +127,12 @@ class Dataset:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of all configurations together."""
+        """Total number of atoms in all configurations."""
         return len(self.atomic_numbers)
 
     @cached_property
     def n_atoms_per_config(self) -> NDArray[np.int64]:
-        """[n_configs] atoms of each configuration."""
+        """[n_configs] number of atoms in each configuration."""
         return np.diff(self.offsets)
 
     @cached_property
@@ -142,13 +142,13 @@ class Dataset:
 
     @cached_property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, in rising order."""
+        """Atomic numbers that occur, in ascending order."""
         found = [np.unique(part) for part in mapped.row_blocks(self.atomic_numbers)]
         return tuple(int(number) for number in np.unique(np.concatenate(found)))
 
     @cached_property
     def composition(self) -> NDArray[np.int64]:
-        """[n_configs, n_elements] atoms of each element, columns as in ``elements``."""
+        """[n_configs, n_elements] number of atoms of each element, columns as in ``elements``."""
         n_elements = len(self.elements)
         counts = np.zeros((len(self), n_elements), dtype=np.int64)
         step = max(1, _ROWS * len(self) // self.n_atoms)
@@ -177,9 +177,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over structures and energies: binds labels to the data they were made for.
+        """SHA-256 over structures and energies, which ties labels to the data they were made for.
 
-        Forces are left out: reading true forces too does not make labels invalid.
+        Forces are left out, so labels stay valid if the reference forces are read as well.
         """
         digest = hashlib.sha256()
         for name, kind in FINGERPRINTED:
@@ -191,11 +191,11 @@ class Dataset:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether the arrays per atom stay on disk."""
+        """Whether the per-atom arrays stay on disk."""
         return mapped.is_mapped(self.positions)
 
     def read_ahead(self, configs: NDArray[np.int64]) -> None:
-        """Say which configurations are needed next; of use only where arrays are mapped."""
+        """Announce which configurations are needed next; has an effect only on mapped arrays."""
         starts, stops = self.offsets[configs], self.offsets[configs + 1]
         mapped.read_ahead(self.positions, starts, stops)
         mapped.read_ahead(self.atomic_numbers, starts, stops)

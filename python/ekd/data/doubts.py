@@ -1,6 +1,6 @@
-"""What is doubtful about data that can be read: units, fillings, energies that do not fit together.
+"""Checks for suspicious data: units, placeholder values, energies that are inconsistent.
 
-Each check returns one warning with what to do, or None. None of them needs the training to fail.
+Each check returns None or one warning that says what to do. No check needs a training run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ekd.units import BOHR, energy_unit
 
 _UNITS = ("Hartree", "eV", "kcal/mol", "kJ/mol")
 _ALL_ELECTRONS = (0.90, 1.12)
-"""Of the series for atoms: what molecules have, of all electrons, in the right unit."""
+"""Range of total energies relative to the sum of all-electron energies of the atoms."""
 _SAMPLE = 60
-_LARGEST = 200  # atoms; larger configurations are not measured
+_LARGEST = 200  # atoms; larger configurations are skipped
 _STRETCHED, _SHRUNK = (1.65, 2.2), (0.45, 0.6)
-"""Nearest neighbors by the sum of covalent radii, where Å and Bohr are mistaken for each other."""
+"""Nearest-neighbor distance / sum of covalent radii if Å and Bohr are mistaken for each other."""
 _NOBLE = (2, 10, 18, 36, 54, 86)
 _CONFLICT = 0.01  # eV
 _FAR_FROM_ZERO = 5.0  # eV
 _ENOUGH = 10  # configurations of a formula
-_GAP = (1.0, 3.0)  # eV, between two groups: in most formulas, and in a single one
+_GAP = (1.0, 3.0)  # eV, between two groups: in most formulas; in a single formula
 _GAP_BY_SPREAD = 3.0
 
 Ints = NDArray[np.integer[Any]]
@@ -37,11 +37,11 @@ Floats = NDArray[np.float64]
 
 
 def of_dataset(data: Dataset, size: float | None) -> list[str]:
-    """What is doubtful about configurations that were read.
+    """Return warnings about the configurations that were read.
 
     Args:
-        data: all of them.
-        size: of the unit in which energies were read, in eV; None: not known.
+        data: all configurations.
+        size: unit in which the energies were read, in eV; None: unknown.
     """
     name = Path(data.provenance.path).name
     found = of_energies(name, data.elements, data.composition, data.energies, size)
@@ -65,14 +65,14 @@ def of_energies(
     energies: Floats,
     size: float | None,
 ) -> list[str | None]:
-    """What is doubtful about energies.
+    """Return warnings about the energies.
 
     Args:
-        name: of the file.
+        name: name of the file.
         elements: atomic numbers, the columns of ``composition``.
-        composition: [n_configs, n_elements] atoms of each element.
+        composition: [n_configs, n_elements] number of atoms of each element.
         energies: [n_configs] eV.
-        size: of the unit in which they were read, in eV; None: not known, or several.
+        size: unit in which the energies were read, in eV; None: unknown, or several units.
     """
     return [
         of_energy_unit(name, elements, composition, energies, size),
@@ -89,7 +89,7 @@ def of_energy_unit(
     energies: Floats,
     size: float | None,
 ) -> str | None:
-    """Compare total energies with those of all electrons of the atoms, in every unit."""
+    """Compare total energies with the all-electron energies of the atoms in each energy unit."""
     if size is None:
         return None
     atoms = composition @ np.array([electronic_energy(z) for z in elements])
@@ -101,30 +101,30 @@ def of_energy_unit(
             continue
         if _ALL_ELECTRONS[0] * expected < low and high < _ALL_ELECTRONS[1] * expected:
             return (
-                f"energies in '{name}' are {np.median(ratio):.3g} times those that all electrons "
-                f"of the atoms have, as if they were in {unit} and were read in another unit; "
-                f"check them, and give energy_unit='{unit}'"
+                f"energies in '{name}' are {np.median(ratio):.3g} times the all-electron energies "
+                f"of the atoms, as if they were in {unit} but were read in another unit; check "
+                f"them, and give energy_unit='{unit}'"
             )
     return None
 
 
 def of_zero_energies(name: str, energies: Floats) -> str | None:
-    """Zero among energies that are far from it stands for what was not computed."""
+    """Find energies of exactly zero among others far from zero: probably not computed."""
     n_zero = int((energies == 0).sum())
-    # Energies relative to something are near zero anyway.
+    # Relative energies are near zero anyway.
     if not n_zero or np.abs(energies[energies != 0]).min(initial=np.inf) < _FAR_FROM_ZERO:
         return None
     if n_zero == len(energies):
         return None
     return (
-        f"{n_zero:,} of {len(energies):,} energies in '{name}' are exactly zero, which others are "
-        "far from: were they computed? Remove these configurations, or write NaN for what is "
-        "missing"
+        f"{n_zero:,} of {len(energies):,} energies in '{name}' are exactly zero, while the others "
+        "are far from zero: were they computed? Remove these configurations, or write NaN for "
+        "missing values"
     )
 
 
 def n_zero_forces(forces: Floats, offsets: NDArray[np.int64]) -> int:
-    """Configurations of several atoms whose forces are all exactly zero."""
+    """Number of configurations with several atoms whose forces are all exactly zero."""
     sizes = np.diff(offsets)
     config = np.repeat(np.arange(len(sizes)), sizes)
     others = np.bincount(config[(forces != 0).any(axis=1)], minlength=len(sizes))
@@ -132,12 +132,12 @@ def n_zero_forces(forces: Floats, offsets: NDArray[np.int64]) -> int:
 
 
 def of_zero_forces(name: str, n_zero: int, n_configs: int) -> str | None:
-    """Forces of zero on several atoms are often none."""
+    """Warn about forces that are zero on all of several atoms: often they were not computed."""
     if not n_zero:
         return None
     return (
         f"{n_zero:,} of {n_configs:,} configurations in '{name}' have forces that are exactly "
-        "zero: were they computed? Remove these configurations, or write NaN for what is missing"
+        "zero: were they computed? Remove these configurations, or write NaN for missing values"
     )
 
 
@@ -149,7 +149,7 @@ def of_lengths(
     cells: Floats | None,
     pbc: NDArray[np.bool_] | None,
 ) -> str | None:
-    """Compare distances of nearest neighbors with bonds, in a sample."""
+    """Compare nearest-neighbor distances with bond lengths, in a sample of configurations."""
     sizes = np.diff(offsets)
     usable = np.flatnonzero((sizes > 2) & (sizes <= _LARGEST))
     if not len(usable):
@@ -200,7 +200,7 @@ def of_repeated(
     energies: Floats,
     cells: Floats | None,
 ) -> str | None:
-    """The very same numbers as positions, with two energies."""
+    """Find identical positions with two different energies."""
     first_of = repeated(numbers, positions, offsets, cells)
     later = np.flatnonzero(first_of != np.arange(len(first_of)))
     difference = np.abs(energies[later] - energies[first_of[later]])
@@ -210,14 +210,14 @@ def of_repeated(
     return (
         f"{n_conflicts:,} configurations in '{name}' repeat the geometry of an earlier one with "
         f"another energy, by up to {1000 * difference.max():.4g} meV: are there two methods, or "
-        "calculations that ended in another state? Keep one energy for each geometry"
+        "calculations that converged to another state? Keep one energy for each geometry"
     )
 
 
 def repeated(
     numbers: Ints, positions: Floats, offsets: NDArray[np.int64], cells: Floats | None
 ) -> NDArray[np.int64]:
-    """[n_configs] first configuration with the same atoms, positions and cell, bit by bit."""
+    """[n_configs] first configuration with bitwise equal atoms, positions and cell."""
     n_configs = len(offsets) - 1
     generator = np.random.default_rng(0)
     sizes = np.diff(offsets)
@@ -242,7 +242,7 @@ def repeated(
 def of_intensive(
     name: str, elements: Sequence[int], composition: Ints, energies: Floats
 ) -> str | None:
-    """Energies per atom in the place of total energies: these are sums over atoms, to a first."""
+    """Find energies per atom given as total energies, which are roughly sums over the atoms."""
     sizes = composition.sum(axis=1)
     formulas = np.unique(composition, axis=0)
     if len(formulas) < len(elements) + 3 or sizes.max() < 1.5 * sizes.min():
@@ -257,7 +257,7 @@ def of_intensive(
     if per_atom > 0.1 * total or total < 0.05:
         return None
     return (
-        f"energies in '{name}' are sums over atoms only after they are multiplied by the number of "
+        f"energies in '{name}' are sums over atoms only after multiplication by the number of "
         f"atoms (residuals of {per_atom:.3g} instead of {total:.3g} eV per atom): they may be "
         "energies per atom; expected total energies"
     )
@@ -266,7 +266,7 @@ def of_intensive(
 def of_two_levels(
     name: str, elements: Sequence[int], composition: Ints, energies: Floats
 ) -> str | None:
-    """Energies of one formula that fall into two groups, with nothing between them."""
+    """Find energies of one formula that fall into two groups separated by a gap."""
     _, formula = np.unique(composition, axis=0, return_inverse=True)
     formula = formula.reshape(-1)
     order = np.lexsort((energies, formula))

@@ -1,8 +1,8 @@
-"""Extended XYZ as people write it: split into frames, and checked, before ASE parses it.
+"""Extended XYZ as found in practice: split into frames and checked before ASE parses it.
 
-ASE stops in silence at a blank line between frames, takes the last of two equal keys, and passes
-over ``lattice`` and ``properties`` in lower case. Files of Windows and of Fortran, and atomic
-numbers in the place of symbols, it does not read.
+ASE silently stops at a blank line between frames, uses the last of two equal keys, and ignores
+``lattice`` and ``properties`` in lower case. It cannot read files from Windows or Fortran programs,
+or atomic numbers in place of symbols.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _SYMBOLS = set(chemical_symbols[1:])
 def read_extended_xyz(path: Path, index: slice = slice(None)) -> Iterator[Atoms]:
     """Yield the frames of a file, which may be compressed with gzip, bzip2 or xz.
 
-    Fortran exponents (``1.0D-01``), a byte order mark, line ends of Windows, blank lines between
-    frames, and atomic numbers among the symbols are understood.
+    Fortran exponents (``1.0D-01``), a byte order mark, Windows line ends, blank lines between
+    frames, and atomic numbers in place of symbols are accepted.
 
     Args:
         path: the file.
-        index: of the frames.
+        index: slice of frames.
 
     Raises:
         DataError: a frame is cut off or does not fit its number of atoms; a key is given twice with
-            two values, or is spelled so that it would not be found; an atom is no element.
+            different values, or is spelled so that it would be ignored; an atom is not an element.
         Exception: whatever the parser of ASE raises.
     """
     start, stop, step = index.start, index.stop, index.step
@@ -88,7 +88,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 class _Lines:
-    """The lines of a file, and the number of the last one."""
+    """The lines of a file, with the number of the last line that was read."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _Lines:
 
 
 def _raw_frames(file: IO[str], path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number of a frame, from 1, and its lines; blank lines between frames are passed over."""
+    """Yield number (from 1) and lines of each frame; blank lines between frames are skipped."""
     lines = _Lines(file)
     number = 0
     for line in lines:
@@ -133,7 +133,7 @@ def _raw_frames(file: IO[str], path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cleaned(frame: list[str], number: int, path: Path) -> str:
-    """A frame as ASE reads it."""
+    """Return a frame as text that ASE can read."""
     where = f"frame {number} of '{path}'"
     comment = _FORTRAN.sub(r"\1E\2", frame[1].rstrip())
     entries = _entries(comment, where)
@@ -150,10 +150,10 @@ def _cleaned(frame: list[str], number: int, path: Path) -> str:
 
 
 def _entries(comment: str, where: str) -> dict[str, str]:
-    """Values by key, as they are written.
+    """Return values by key, as written in the file.
 
     Raises:
-        DataError: a key has two values, or is one that ASE knows in another spelling.
+        DataError: a key has two values, or ASE expects it in another spelling.
     """
     entries: dict[str, str] = {}
     for match in _ENTRY.finditer(comment):
@@ -171,8 +171,7 @@ def _entries(comment: str, where: str) -> dict[str, str]:
         if expected is not None and key != expected and expected not in entries:
             raise DataError(
                 f"{where} has '{key}' in its comment line, which is not a key of extended XYZ and "
-                f"would be ignored; expected '{expected}', in this spelling, or no such "
-                "key",
+                f"would be ignored; expected '{expected}', spelled exactly so, or no such key",
                 code="EKD-DATA-074",
             )
     return entries
@@ -183,7 +182,7 @@ def _columns(entries: dict[str, str]) -> str:
 
 
 def _column_of_symbols(columns: str) -> int | None:
-    """Where the symbols are, by ``Properties``; None: nowhere."""
+    """Column of the symbols according to ``Properties``; None: there is none."""
     fields = columns.split(":")
     before = 0
     for name, n_columns in zip(fields[::3], fields[2::3], strict=False):
@@ -196,7 +195,7 @@ def _column_of_symbols(columns: str) -> int | None:
 
 
 def _symbol(text: str, where: str) -> str:
-    """A chemical symbol, from a symbol in any case or an atomic number."""
+    """Convert a symbol in any case, or an atomic number, to a chemical symbol."""
     name = text.capitalize()
     if name in _SYMBOLS:
         return name
@@ -205,7 +204,7 @@ def _symbol(text: str, where: str) -> str:
     if name in ("D", "T"):
         remedy = "an isotope of hydrogen, which has the same energy; write 'H'"
     elif text == "0" or re.split(r"[^a-z]", text.casefold())[0] in _GHOSTS:
-        remedy = "a ghost atom or dummy, which models do not know; remove those configurations"
+        remedy = "a ghost or dummy atom, which models do not support; remove those configurations"
     else:
         remedy = "write it as in 'H' or 'Cl', without labels and charges"
     raise DataError(
@@ -214,7 +213,7 @@ def _symbol(text: str, where: str) -> str:
 
 
 def _check_numbers(frame: str, where: str) -> None:
-    """Refuse what is no number in a column of numbers, with a message that says what it may be."""
+    """Raise an error with a hint if a column of numbers contains something else."""
     _, comment, *atoms = frame.splitlines()
     fields = _columns(_entries(comment, where)).split(":")
     kinds: list[str] = []
@@ -225,9 +224,9 @@ def _check_numbers(frame: str, where: str) -> None:
         values = line.split(" ")
         if len(values) < len(kinds):
             raise DataError(
-                f"{where}: {_shortened(line)} has {len(values)} columns; expected {len(kinds)} by "
-                "'Properties'. The file may be cut off, or lack a column; remove the frame, or get "
-                "the whole file",
+                f"{where}: {_shortened(line)} has {len(values)} columns; expected {len(kinds)} "
+                "according to 'Properties'. The file may be cut off, or lack a column; remove the "
+                "frame, or get the whole file",
                 code="EKD-DATA-072",
             )
         for place in places:

@@ -1,4 +1,4 @@
-"""Structures from files of ASE, named as they are, and rows of its databases with all they hold."""
+"""Structures from files that ASE reads, including all data of database rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHARGE = "charge"
 
 @dataclass(frozen=True)
 class StatedUnits:
-    """Units that the metadata of a database state, as those of SchNetPack do."""
+    """Units stated in the metadata of a database, as in those of SchNetPack."""
 
     length: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -40,18 +40,18 @@ def is_database(format: str) -> bool:
 def read_frames(path: Path, index: str = ":", format: str | None = None) -> Iterator[Atoms]:
     """Yield the structures of a file that ASE reads.
 
-    An ``@`` belongs to the name of the file; ASE alone would take what follows it for an index.
-    Key-value pairs and data of a row of a database are in ``info``; where both have a key, it is
-    that of the data. Positions and cells of a database are converted to Å if its metadata state
-    another unit.
+    An ``@`` is treated as part of the file name; by default, ASE takes what follows it as an index.
+    Key-value pairs and data of a database row are stored in ``info``; if both have the same key,
+    the data take precedence. Positions and cells of a database are converted to Å if its metadata
+    state another unit.
 
     Args:
         path: the file.
-        index: of the structures, as a slice: ``:``, ``5:``, ``::10``.
-        format: name of a format of ASE; None: by name and content.
+        index: slice of the structures: ``:``, ``5:``, ``::10``.
+        format: name of an ASE format; None: determined by name and content.
 
     Raises:
-        Exception: whatever the parser of ASE raises; each has its own way to fail.
+        Exception: whatever the parser of ASE raises; every parser fails differently.
     """
     format = format or str(filetype(str(path)))
     if format == "extxyz":
@@ -86,10 +86,10 @@ def read_frames(path: Path, index: str = ":", format: str | None = None) -> Iter
 
 
 def stated_units(path: Path, format: str) -> StatedUnits:
-    """What the metadata of a file say of its units; nothing if it is no database.
+    """Return the units stated in the metadata of a database; empty for other files.
 
     Raises:
-        DataError: they are not text.
+        DataError: the units are not text.
         Exception: whatever ASE raises if the file is damaged.
     """
     if not is_database(format):
@@ -109,7 +109,7 @@ def stated_units(path: Path, format: str) -> StatedUnits:
 
 
 def _charges(path: Path, format: str) -> Mapping[int, Any]:
-    """What rows have under the key ``charge``, by their ids; ASE gives sums over atoms instead."""
+    """Values of the key ``charge`` by row id; ASE returns sums over the atoms instead."""
     if format == "json":
         with open_with_compression(str(path), "r") as file:
             rows = json.load(file)
@@ -131,10 +131,10 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _check_is_of_ase(path: Path) -> None:
-    """Refuse databases of other programs, into which ASE would write its tables.
+    """Refuse databases of other programs, because ASE would write its tables into them.
 
     Raises:
-        DataError: it has no table of ASE.
+        DataError: the database has no tables of ASE.
     """
     with closing(_read_only(path)) as connection:
         tables = [name for (name,) in connection.execute("select name from sqlite_master")]

@@ -1,4 +1,4 @@
-"""What is checked of an HDF5 file before its arrays are read, and texts in ours."""
+"""Checks of HDF5 files before their arrays are read, and storage of text in files of ekd."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 from ekd.errors import DataError
 
 _RATIO = 2000
-"""How much smaller than its content an array may be: gzip makes zeros 1032 times smaller."""
+"""Largest compression ratio that is accepted; gzip compresses zeros by a factor of 1032."""
 _ALWAYS_POSSIBLE = 2**22
 """bytes"""
 
 WRITTEN_AS = ("v110", "v110")
-"""Versions of the layout, for ``libver`` of h5py: in this one HDF5 has a checksum of all that says
-where things are. What it makes of damage in older ones depends on the damage."""
+"""Versions of the file layout, for ``libver`` of h5py. In this version HDF5 protects its metadata
+by checksums; with older versions, the effect of damage is unpredictable."""
 
 SEAL = "attributes_sha256"
-"""Attribute with the SHA-256 of all others; files of earlier versions lack it."""
+"""Attribute with the SHA-256 of all other attributes; files of earlier versions lack it."""
 
 
 def require_possible_size(array: h5py.Dataset) -> None:
-    """Refuse an array that says that it holds more than its file can.
+    """Refuse an array whose stated size is larger than its file can hold.
 
-    HDF5 gives zeros for what was never written, so that a damaged size of a small file could fill
-    the memory.
+    HDF5 returns zeros for data that were never written, so a damaged size in a small file could
+    fill the memory.
 
     Raises:
-        DataError: it does.
+        DataError: the array is too large for its file.
     """
     if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
-        return  # its numbers are in other files
+        return  # the values are in other files
     n_bytes = max(array.size or 0, len(array) if array.ndim else 0) * max(array.dtype.itemsize, 1)
     path = array.file.filename
     size = Path(path).stat().st_size
@@ -50,16 +50,16 @@ def require_possible_size(array: h5py.Dataset) -> None:
 
 
 def fixed_text(values: str | Sequence[str]) -> NDArray[np.bytes_]:
-    """Texts of one length, UTF-8, as HDF5 stores them where the rest of an array or attribute is.
+    """Convert text to fixed-length UTF-8, which HDF5 stores inside the array or attribute.
 
-    What h5py makes of a ``str`` lies in a heap of texts of different lengths. That heap has no
-    checksum, and HDF5 may not come back from reading a damaged one.
+    By default, h5py stores a ``str`` in a heap for text of variable length. That heap has no
+    checksum, and HDF5 may hang when it reads a damaged one.
 
     Args:
-        values: one, or any number of them.
+        values: one text or a sequence of texts.
 
     Returns:
-        an array for h5py, with a shape of () or (number of values,).
+        array for h5py, shape () or (number of values,).
     """
     encoded = values.encode() if isinstance(values, str) else [value.encode() for value in values]
     longest = max(map(len, [encoded] if isinstance(encoded, bytes) else encoded), default=0)
@@ -67,20 +67,20 @@ def fixed_text(values: str | Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def plain_text(value: Any) -> Any:
-    """An attribute as ``str`` if it is a text of either kind, otherwise as it is."""
+    """Convert an attribute to ``str`` if it is text of either kind; return others unchanged."""
     return value.decode() if isinstance(value, bytes) else value
 
 
 def seal(file: h5py.File) -> None:
-    """Write the checksum of the attributes that the file has by now."""
+    """Write the checksum of all attributes that the file has at this point."""
     file.attrs[SEAL] = fixed_text(_digest(file))
 
 
 def check_seal(file: h5py.File) -> None:
-    """Compare the checksum of the attributes, where the file has one.
+    """Verify the checksum of the attributes, if the file has one.
 
     Raises:
-        ValueError: it is not that of the attributes.
+        ValueError: the checksum does not match.
     """
     if SEAL in file.attrs and plain_text(file.attrs[SEAL]) != _digest(file):
         raise ValueError("its attributes are not those that were written")

@@ -1,4 +1,4 @@
-"""Frames that are marked as isolated atoms: reference energies, not configurations."""
+"""Frames marked as isolated atoms, which are reference energies instead of configurations."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def is_isolated_atom(info: Mapping[str, Any]) -> bool:
 
 
 def take_out(block: Block, path: Path) -> tuple[Block, dict[int, float]]:
-    """The configurations of a block, and the energies of its isolated atoms.
+    """Separate the isolated atoms of a block from its configurations.
 
     Args:
-        block: as it was read.
-        path: of its file, for messages.
+        block: block as read from the file.
+        path: path of the file, for error messages.
 
     Returns:
-        the block without its isolated atoms; eV by atomic number.
+        the block without isolated atoms; energies of the isolated atoms, eV by atomic number.
 
     Raises:
-        DataError: a frame is marked as an isolated atom and has more atoms than one, or two atoms
-            of one element have different energies.
+        DataError: a frame marked as an isolated atom has several atoms, or two atoms of the same
+            element have different energies.
     """
     marked = block.isolated
     if marked is None or not marked.any():
@@ -44,7 +44,7 @@ def take_out(block: Block, path: Path) -> tuple[Block, dict[int, float]]:
     if (sizes := block.sizes[marked]).max() > 1:
         raise DataError(
             f"'{path}' marks a frame of {sizes.max()} atoms with config_type=IsolatedAtom; "
-            "expected one atom, correct the mark",
+            "expected one atom; correct the mark",
             code="EKD-DATA-009",
         )
     per_atom = np.repeat(marked, block.sizes)
@@ -64,15 +64,15 @@ def take_out(block: Block, path: Path) -> tuple[Block, dict[int, float]]:
 
 
 def merge(energies: dict[int, float], others: Mapping[int, float], path: Path) -> None:
-    """Add energies of isolated atoms to those that are known.
+    """Add energies of isolated atoms to known ones.
 
     Args:
-        energies: eV by atomic number; it is changed.
-        others: to be added.
-        path: of the file that has the others.
+        energies: known energies, eV by atomic number; changed in place.
+        others: energies to add.
+        path: path of the file that contains the others.
 
     Raises:
-        DataError: an element has another energy there.
+        DataError: the energies of an element differ.
     """
     for number, energy in others.items():
         known = energies.setdefault(number, energy)
@@ -86,9 +86,9 @@ def merge(energies: dict[int, float], others: Mapping[int, float], path: Path) -
 
 
 def only_isolated_atoms(names: str) -> DataError:
-    """The error of files that hold no configuration beside isolated atoms."""
+    """Return the error for files that contain only isolated atoms."""
     return DataError(
-        f"'{names}' holds isolated atoms alone, which are reference energies and no "
+        f"'{names}' contains only isolated atoms, which are reference energies, not "
         "configurations; merge it with the data: ekd prepare DATA ATOMS --output MERGED.h5",
         code="EKD-DATA-008",
     )

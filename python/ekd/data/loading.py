@@ -39,7 +39,7 @@ def load_dataset(
     """Read a dataset and convert it to eV and Å.
 
     Configurations without a finite energy under the key are dropped and counted in
-    ``provenance.n_dropped``. Frames with ``config_type=IsolatedAtom`` are no configurations: their
+    ``provenance.n_dropped``. Frames with ``config_type=IsolatedAtom`` are not configurations; their
     energies become the reference energies.
 
     Args:
@@ -48,39 +48,41 @@ def load_dataset(
             of ASE.
         energy: key of the energy, e.g. ``ccsd(t)_cbs.energy``. None: ``energies`` in the layout of
             pyanitools; ``E``, ``energies`` or ``energy`` in ``.npz``; ``energy`` in formats of ASE.
-            A prepared file needs none.
-        forces: key of the forces; None: energies alone. A prepared file has those it has.
-        energy_unit: unit of the energy; None: what the file says, else Hartree in HDF5 and eV in
-            formats of ASE; an ``.npz`` must say it.
-        length_unit: of positions and cells; None: what the file says, else Å. Forces are in the
-            unit of the energy per unit of length, unless the file says another one.
-        gradients: the key of the forces holds gradients of the energy: turn their sign.
-        format: name of a format of ASE; None: by suffix and content.
+            Not needed for a prepared file.
+        forces: key of the forces; None: energies only. A prepared file provides the forces it
+            contains.
+        energy_unit: unit of the energy; None: as stated in the file, otherwise Hartree for HDF5 and
+            eV for ASE formats; required if an ``.npz`` does not state it.
+        length_unit: unit of positions and cells; None: as stated in the file, otherwise Å. Forces
+            are in energy unit per length unit, unless the file states another unit.
+        gradients: the key of the forces contains energy gradients, whose sign is reversed.
+        format: name of an ASE format; None: determined by suffix and content.
         stream: map the arrays of a prepared file from disk instead of reading them into memory.
-            None: where they are larger than 1 GiB. Results are the same. A compressed file is
-            unpacked beside itself first, once, as ``NAME.unpacked.h5``.
-        keys: where HDF5 or ``.npz`` has ``positions``, ``numbers``, ``cell`` and ``pbc``, if under
-            other names than those in docs/data.md: ``{"positions": "xyz", "numbers": "charges"}``.
-        reference_energies: eV by chemical symbol, of every element in the data, which models take
-            instead of fitted ones. They go before those of isolated atoms. None: those, or fitted.
-        where: values, or lists of them, of keys that configurations must have, others are dropped:
-            ``{"config_type": ["liquid", "dimer"]}``. Keys of the comment line, of rows of a
-            database, of ``.npz``, or of a group of HDF5 or its attributes.
-        states: what is done where the file says that configurations are charged or have unpaired
-            electrons, and others are not: ``"neutral"`` drops them, ``"all"`` keeps them. None:
-            that is an error.
+            None: if they are larger than 1 GiB. The results are the same. A compressed file is
+            unpacked once, into ``NAME.unpacked.h5`` in the same folder.
+        keys: names of ``positions``, ``numbers``, ``cell`` and ``pbc`` in HDF5 or ``.npz``, if they
+            are not listed in docs/data.md: ``{"positions": "xyz", "numbers": "charges"}``.
+        reference_energies: eV by chemical symbol, for every element in the data, used by models
+            instead of fitted values or isolated atoms. None: isolated atoms in the file, otherwise
+            fitted.
+        where: required values (or lists of values) of keys; other configurations are dropped:
+            ``{"config_type": ["liquid", "dimer"]}``. Keys of the comment line, of database rows,
+            of ``.npz`` arrays, or of HDF5 groups or their attributes.
+        states: what to do if, according to the file, some configurations are charged or have
+            unpaired electrons and others do not: ``"neutral"`` drops them, ``"all"`` keeps them.
+            None: raise an error.
 
     Warns:
-        DataWarning: the data can be read and may not be what is meant: several energies, coarse
+        DataWarning: the data can be read but may not be as intended: several energies, coarse
             energies, energies or lengths that seem to be in another unit, zeros instead of energies
             or forces, one geometry with two energies, or all configurations charged.
 
     Raises:
         DataError: the file is missing or not readable, a key or unit is unknown, a unit contradicts
-            the one that HDF5 or a database of ASE states, no configuration has the energy, one
-            that has it lacks forces that were asked for, shapes disagree, a reference energy is
-            missing or of no element, charges, spins or methods are mixed, or the file has changed
-            while it was read.
+            the one stated in HDF5 or an ASE database, no configuration has the energy, a
+            configuration with an energy lacks the requested forces, shapes disagree, a reference
+            energy is missing or is not for an element, charges, spins or methods are mixed, or the
+            file has changed while it was read.
     """
     given = _by_number(reference_energies)
     path = Path(path)
@@ -139,7 +141,7 @@ def _load(
 
 
 def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:
-    """Energies by atomic number; None where none are given."""
+    """Convert keys to atomic numbers; None if no energies are given."""
     if energies is None:
         return None
     found = {atomic_number(name): float(energy) for name, energy in energies.items()}
@@ -154,7 +156,7 @@ def _by_number(energies: Mapping[str, float] | None) -> dict[int, float] | None:
 
 
 def _check(path: Path, block: Block, forces: str | None) -> None:
-    """Refuse values that would only fail much later, as a NaN loss."""
+    """Refuse values that would otherwise fail much later, as a NaN loss."""
     if (block.sizes == 0).any():
         raise DataError(
             f"'{path}' has a configuration without atoms; remove it", code="EKD-DATA-014"

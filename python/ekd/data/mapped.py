@@ -1,7 +1,7 @@
-"""Arrays that stay on disk: the operating system reads what is touched and drops what is not.
+"""Arrays that stay on disk: the operating system reads pages on access and drops unused ones.
 
-Such an array travels to another process as a reference to its file, so that any number of worker
-processes share one copy in the page cache.
+Such an array is pickled as a reference to its file, so all worker processes share one copy in the
+page cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ekd.errors import DataError
 
 @dataclass(frozen=True)
 class Reference:
-    """An array in a file, by its place there."""
+    """An array in a file, given by its location."""
 
     path: str
     dtype: str
@@ -29,14 +29,14 @@ class Reference:
     offset: int
     """bytes before the array"""
     size: int
-    """of the file, with ``mtime_ns`` what tells that it is still the same"""
+    """size of the file; with ``mtime_ns``, shows whether the file is unchanged"""
     mtime_ns: int
 
     @classmethod
     def to(
         cls, path: str | os.PathLike[str], dtype: Any, shape: tuple[int, ...], offset: int
     ) -> Reference:
-        """Refer to an array of a file as it is now."""
+        """Create a reference to an array in the current version of a file."""
         absolute = Path(path).absolute()
         found = absolute.stat()
         kind = np.dtype(dtype).str
@@ -46,7 +46,7 @@ class Reference:
         """Map the array, read-only.
 
         Raises:
-            DataError: the file is gone, or another one than it was.
+            DataError: the file is missing or has changed.
         """
         try:
             found = Path(self.path).stat()
@@ -63,13 +63,13 @@ class Reference:
 
 
 class Chained:
-    """Arrays of rows one after the other, some of them mapped, that are never joined as a whole.
+    """Concatenation of arrays along rows, some of them mapped, that are never joined in memory.
 
-    It stands in for an array where only ``len``, ``shape``, ``dtype`` and a choice of rows, by
-    number, slice, mask or array of indices, are asked for. Any other use reads all into memory.
+    It replaces an array where only ``len``, ``shape``, ``dtype`` and a selection of rows (by
+    number, slice, mask or index array) are used. Any other use reads everything into memory.
 
     Args:
-        parts: at least one, that agree in all but their length.
+        parts: at least one array; all agree in everything but their length.
     """
 
     def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
@@ -102,7 +102,7 @@ class Chained:
         return result
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], int]]:
-        """Every part, and the row that it starts with."""
+        """Yield every part with the number of its first row."""
         return zip(self._parts, self._starts[:-1].tolist(), strict=True)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -120,14 +120,14 @@ def _within(part: NDArray[Any], start: int, stop: int) -> slice:
 
 
 def chain(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join arrays: in memory if all are there, otherwise as a :class:`Chained` in their place."""
+    """Concatenate arrays: in memory if none is mapped, otherwise as a :class:`Chained`."""
     if any(is_mapped(part) for part in parts):
         return cast("NDArray[Any]", Chained(parts))
     return np.concatenate(parts)
 
 
 def is_mapped(array: object) -> bool:
-    """Whether an array as a whole, no view of a part of one, is mapped, or has a part that is."""
+    """Whether a whole array (not a view of a part) is mapped, or one of its parts is."""
     return isinstance(array, Chained) or _is_whole(array)
 
 
@@ -136,7 +136,7 @@ def _is_whole(array: object) -> TypeGuard[np.memmap[Any, Any]]:
 
 
 def row_blocks(array: NDArray[Any], n_rows: int = 1_000_000) -> Iterator[NDArray[Any]]:
-    """The rows of an array, so many at a time."""
+    """Yield the rows of an array in blocks of ``n_rows``."""
     for start in range(0, len(array), n_rows):
         yield array[start : start + n_rows]
 
@@ -144,7 +144,7 @@ def row_blocks(array: NDArray[Any], n_rows: int = 1_000_000) -> Iterator[NDArray
 def read_ahead(
     array: NDArray[Any] | None, starts: NDArray[np.int64], stops: NDArray[np.int64]
 ) -> None:
-    """Have the operating system read these ranges of rows in the background.
+    """Let the operating system read these ranges of rows in the background.
 
     Does nothing for an array in memory.
     """
@@ -157,7 +157,7 @@ def read_ahead(
         return
     file: Any = array.base
     row = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
-    lead = array.offset % mmap.ALLOCATIONGRANULARITY  # numpy maps from a page on
+    lead = array.offset % mmap.ALLOCATIONGRANULARITY  # numpy maps from the start of a page
     first = (lead + starts * row) // mmap.PAGESIZE
     last = (lead + stops * row - 1) // mmap.PAGESIZE
     for page in np.unique(np.stack([first, last], axis=1), axis=0):
@@ -166,15 +166,15 @@ def read_ahead(
 
 
 def detach(state: dict[str, Any]) -> dict[str, Any]:
-    """Replace mapped arrays by references, for pickling."""
+    """Replace mapped arrays with references, for pickling."""
     return {name: _detached(value) for name, value in state.items()}
 
 
 def attach(state: dict[str, Any]) -> dict[str, Any]:
-    """Map again what :func:`detach` replaced.
+    """Map the arrays again that :func:`detach` replaced.
 
     Raises:
-        DataError: a file is gone or has changed.
+        DataError: a file is missing or has changed.
     """
     return {name: _attached(value) for name, value in state.items()}
 

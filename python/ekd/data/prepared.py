@@ -1,6 +1,6 @@
 """The file that ``ekd prepare`` writes: one indexed HDF5 of flat arrays. See docs/data.md.
 
-Compressed it is small and is read into memory; unpacked its arrays lie in the file as they do in
+A compressed file is small and is read into memory. The arrays of an unpacked file are stored as in
 memory, and are mapped instead of read.
 """
 
@@ -36,10 +36,10 @@ from ekd.files import exclusive, sync
 from ekd.hdf5 import new_file
 
 FORMAT = 2
-"""With reference energies; files without any are written in format 1, which older versions read."""
+"""Format with reference energies; files without them use format 1, which older versions read."""
 
 STREAM_ABOVE = 2**30
-"""bytes per atom arrays may take in memory before they are mapped instead"""
+"""bytes of per-atom arrays above which they are mapped instead of read"""
 
 _STORED = {
     "offsets": ("<i8", ""),
@@ -51,7 +51,7 @@ _STORED = {
     "forces": ("<f8", "eV/Å"),
     "group_index": ("<i4", ""),
 }
-# Of the fingerprint first, and then the rest of the content.
+# Arrays of the fingerprint first, then the rest of the content.
 _IN_ORDER = sorted(_STORED, key=[*dict(FINGERPRINTED), *_STORED].index)
 _MAPPED = ("atomic_numbers", "positions", "forces", "cells")
 _CHUNK_BYTES = 2**20
@@ -60,19 +60,19 @@ _COPY_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Header:
-    """What a prepared file says about itself without its arrays being read.
+    """Metadata of a prepared file, available without reading its arrays.
 
     Attributes:
         n_configs: configurations in the file.
-        n_atoms: atoms of all of them.
+        n_atoms: atoms in all configurations.
         has_forces: whether forces are stored.
         unpacked: whether the arrays can be mapped.
         fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the content.
         content_sha256: SHA-256 over the same arrays, the forces and the groups.
-        level_of_theory: of the energies.
+        level_of_theory: level of theory of the energies.
         n_dropped: configurations of the sources that are not in the file.
         preparation: sources, options and summary, see docs/data.md.
-        reference_energies: of isolated atoms, eV by atomic number; None: there were none.
+        reference_energies: energies of isolated atoms, eV by atomic number; None: none were given.
     """
 
     n_configs: int
@@ -88,15 +88,15 @@ class Header:
 
 
 def is_prepared(file: h5py.File) -> bool:
-    """Whether an open HDF5 file is one of these, of any format number."""
+    """Whether an open HDF5 file is a prepared file of any format version."""
     return "ekd_dataset_format" in file.attrs
 
 
 def read_header(path: Path) -> Header:
-    """Read what the file says about itself.
+    """Read the metadata of a file.
 
     Raises:
-        DataError: it is missing, no prepared file, damaged, or of a format of the future.
+        DataError: the file is missing, not a prepared file, damaged, or of a newer format.
     """
     with opened(path) as file:
         return _header(file)
@@ -112,14 +112,14 @@ def load(
 
     Args:
         path: the file.
-        stream: map the arrays per atom instead of reading them; a compressed file is unpacked
-            beside itself first, once. None: where they take more than :data:`STREAM_ABOVE` bytes.
+        stream: map the per-atom arrays instead of reading them; a compressed file is unpacked once,
+            in the same folder. None: if they take more than :data:`STREAM_ABOVE` bytes.
         progress: show the progress of unpacking on standard error, if it is a terminal.
-        reference_energies: eV by atomic number, instead of those in the file.
+        reference_energies: eV by atomic number, replacing those in the file.
 
     Raises:
-        DataError: the file is damaged, or the unpacked copy cannot be written. What is read is
-            compared with the checksum of the content; mapped arrays are not.
+        DataError: the file is damaged, or the unpacked copy cannot be written. Arrays that are read
+            into memory are compared with the checksum of the content; mapped arrays are not.
     """
     header = read_header(path)
     if stream is None:
@@ -149,7 +149,7 @@ def load(
         reference_energies=reference_energies or header.reference_energies,
         **arrays,
     )
-    # A cached property: it has just been compared, or what is mapped is not to be read for it.
+    # Cached property: it was compared above, or must not cause mapped arrays to be read.
     vars(dataset)["fingerprint"] = header.fingerprint
     return dataset
 
@@ -159,7 +159,7 @@ def _stated(header: Header) -> tuple[str, str]:
 
 
 def _digests(arrays: Mapping[str, Any], names: NDArray[np.str_]) -> tuple[str, str]:
-    """Fingerprint, and SHA-256 of the content, which begins with the same arrays."""
+    """Fingerprint and SHA-256 of the content, which begins with the same arrays."""
     kinds = dict(FINGERPRINTED)
     content = hashlib.sha256()
     fingerprint = ""
@@ -176,10 +176,10 @@ def _digests(arrays: Mapping[str, Any], names: NDArray[np.str_]) -> tuple[str, s
 def _require_arrays(
     path: Path, arrays: Mapping[str, Any], n_configs: int, n_atoms: int, n_groups: int
 ) -> None:
-    """That every array has the type and the shape that it is written with.
+    """Check that every array has the expected type and shape.
 
     Raises:
-        DataError: one has not, or points beyond another one.
+        DataError: an array does not, or has indices outside of another one.
     """
     shapes = {
         "offsets": (n_configs + 1,),
@@ -229,26 +229,26 @@ def write(
     reference_energies: Mapping[int, float] | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Write a file from arrays that come piece by piece; not atomic, the caller renames.
+    """Write a file from arrays supplied in pieces; not atomic, the caller renames the file.
 
     Args:
         path: the file, replaced if it exists.
         columns: pieces of every array by name, rows in order.
-        shapes: of every array.
-        group_names: of the groups that ``group_index`` counts.
-        level_of_theory: of the energies.
-        n_dropped: configurations that were left out.
-        preparation: JSON types.
-        compress: chunked with gzip and a checksum of every chunk; otherwise contiguous.
-        reference_energies: of isolated atoms, eV by atomic number; None: there are none.
+        shapes: shape of every array.
+        group_names: names of the groups that ``group_index`` refers to.
+        level_of_theory: level of theory of the energies.
+        n_dropped: number of configurations that were left out.
+        preparation: sources, options and summary, as JSON types.
+        compress: chunks compressed with gzip, each with a checksum; otherwise contiguous.
+        reference_energies: energies of isolated atoms, eV by atomic number; None: none.
         advance: called with the number of bytes after each piece.
     """
     kinds = dict(FINGERPRINTED)
     fingerprint, content = hashlib.sha256(), hashlib.sha256()
-    # Aligned, so that a mapped array is one that numpy can use at full speed.
+    # Aligned, so that numpy can use mapped arrays at full speed.
     options = {"alignment_threshold": 1, "alignment_interval": 64}
     with new_file(path, libver=WRITTEN_AS, **({} if compress else options)) as (file, check):
-        # In the order of the fingerprint, the rest after it.
+        # Arrays of the fingerprint come first, in its order.
         for name in filter(columns.__contains__, _IN_ORDER):
             dataset = _create(file, name, shapes[name], compress)
             row = 0
@@ -282,10 +282,10 @@ def write(
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open a prepared file for reading; what goes wrong inside is said to be its damage.
+    """Open a prepared file for reading; errors inside the block are reported as damage of the file.
 
     Raises:
-        DataError: it is missing, no prepared file, damaged, or of a format of the future.
+        DataError: the file is missing, not a prepared file, damaged, or of a newer format.
     """
     with _blamed_on(path), h5py.File(path, "r") as file:
         found = file.attrs.get("ekd_dataset_format")
@@ -379,13 +379,13 @@ def _array(file: h5py.File, name: str, stream: bool) -> NDArray[Any] | None:
 
 
 def _unpacked(path: Path, header: Header, progress: bool) -> Path:
-    """The unpacked copy beside a compressed file, written if it is not there already."""
+    """Return the unpacked copy of a compressed file, in the same folder; write it if missing."""
     copy = path.with_name(f"{path.stem}.unpacked{path.suffix}")
     if _is_copy(copy, header):
         return copy
     partial = path.with_name(f".{copy.name}.partial")
     try:
-        # The members of a cluster array start at the same moment: one writes, the others wait.
+        # The jobs of an array start at the same time: one writes, the others wait.
         with exclusive(path.with_name(f".{copy.name}.lock")):
             if not _is_copy(copy, header):
                 try:
@@ -434,13 +434,13 @@ def _unpack(path: Path, target: Path, header: Header, progress: bool) -> None:
 
 
 def row_bytes(name: str) -> int:
-    """Bytes of one row of an array, as it is stored."""
+    """Bytes of one row of an array, as stored."""
     width = {"positions": 3, "forces": 3, "cells": 9, "pbc": 3}.get(name, 1)
     return np.dtype(_STORED[name][0]).itemsize * width
 
 
 def group_names(file: h5py.File) -> list[str]:
-    """Names of the groups that ``group_index`` of an open prepared file counts."""
+    """Names of the groups that ``group_index`` of an open prepared file refers to."""
     return [name.decode() for name in file["group_names"][()]]
 
 

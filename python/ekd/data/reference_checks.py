@@ -1,4 +1,4 @@
-"""Whether reference energies are fixed by the data, and whether they can be energies of atoms."""
+"""Checks whether the data determine the reference energies, and whether these are plausible."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ekd.units import energy_unit
 
 _HARTREE: float = energy_unit("Hartree")
 _ABOVE_ZERO = 30.0
-"""eV. Labels may be relative to anything, but bonds and distortions are no more than this."""
+"""eV. Labels may have any zero, but energies of bonds and distortions are below this."""
 _BELOW_ALL_ELECTRONS = 1.3
-"""Of the energy of all electrons: relativity lowers it by a tenth in uranium."""
+"""Factor for the all-electron energy: relativity lowers it by a tenth in uranium."""
 _BINDING = (-15.0, 5.0)
-"""eV per atom, between which the energies of molecules and solids lie relative to their atoms."""
+"""eV per atom: range of energies of molecules and solids relative to their atoms."""
 _ATOM_ABOVE_FIT = (-8.0, 20.0)
 """eV. Atoms lie above a fit to molecules by about the energy of their bonds."""
 
@@ -37,16 +37,16 @@ def of_fit(
     composition: NDArray[np.integer[Any]],
     energies: NDArray[np.float64],
 ) -> list[str]:
-    """What is doubtful about reference energies that were fitted.
+    """Return warnings about fitted reference energies.
 
     Args:
-        fitted: eV by atomic number.
+        fitted: fitted energies, eV by atomic number.
         elements: atomic numbers, the columns of ``composition``.
-        composition: [n_configs, n_elements] atoms of each element.
+        composition: [n_configs, n_elements] number of atoms of each element.
         energies: [n_configs] eV.
 
     Returns:
-        warnings, each with what to do.
+        warnings, each with a remedy.
     """
     warnings = []
     free = undetermined(elements, composition)
@@ -55,7 +55,7 @@ def of_fit(
         values = ", ".join(f"{symbol(z)} {fitted[z]:.1f}" for z in involved)
         changes = "; ".join(map(_shift, free))
         warnings.append(
-            f"the compositions of the data do not fix the reference energies of "
+            f"the compositions of the data do not determine the reference energies of "
             f"{', '.join(map(symbol, involved))}, which were fitted as {values} eV: no energy of "
             f"the data changes with {changes}. Energies of other compositions will be wrong; "
             f"{_REMEDY}, or train on more compositions"
@@ -73,9 +73,9 @@ def of_given(
     composition: NDArray[np.integer[Any]],
     energies: NDArray[np.float64],
 ) -> list[str]:
-    """What is doubtful about reference energies that are not fitted; arguments as :func:`of_fit`.
+    """Return warnings about given reference energies; arguments as for :func:`of_fit`.
 
-    They are compared with the energies of the data: what is left is the energy of the bonds.
+    They are subtracted from the energies of the data; the remainder is the energy of the bonds.
     """
     values = np.array([given[number] for number in elements])
     left = float(np.median((energies - composition @ values) / composition.sum(axis=1)))
@@ -83,18 +83,18 @@ def of_given(
         return []
     listed = ", ".join(f"{symbol(z)} {given[z]:.1f}" for z in elements)
     return [
-        f"relative to the reference energies ({listed} eV) half of the data have more, and half "
-        f"less, than {left:.1f} eV per atom, expected {_BINDING[0]:.0f} to {_BINDING[1]:.0f} eV: "
-        "atoms and data are of different levels of theory, or in different units; compute the "
-        "atoms as the data were computed, or leave the reference energies out"
+        f"relative to the reference energies ({listed} eV), the median energy of the data is "
+        f"{left:.1f} eV per atom, expected {_BINDING[0]:.0f} to {_BINDING[1]:.0f} eV: atoms and "
+        "data are at different levels of theory, or in different units; compute the atoms in the "
+        "same way as the data, or leave the reference energies out"
     ]
 
 
 def of_values(energies: Mapping[int, float]) -> str | None:
-    """What is impossible about reference energies, whatever the data are; None: nothing.
+    """Return a warning about impossible reference energies, whatever the data are, or None.
 
-    No atom has less energy than all its electrons give it, and none much more than zero, which is
-    what labels relative to atoms have. Pseudopotentials and semi-empirical methods lie between.
+    The energy of an atom is never below its all-electron energy, nor far above zero, the value for
+    labels relative to atoms. Pseudopotentials and semi-empirical methods lie in between.
 
     Args:
         energies: eV by atomic number.
@@ -111,25 +111,21 @@ def of_values(energies: Mapping[int, float]) -> str | None:
         for z, energy in impossible.items()
     )
     return (
-        f"reference energies that no atom has, in eV: {listed}. The data do not fix them well, or "
-        "hold isolated atoms of another level of theory, or their unit is not what was assumed. "
+        f"impossible reference energies, in eV: {listed}. The data do not determine them well, or "
+        "contain isolated atoms at another level of theory, or their unit is not what was assumed. "
         f"Energies of other compositions will be wrong; {_REMEDY}, or check energy_unit"
     )
 
 
 def lowest_energy(number: int) -> float:
-    """A bound (eV) that the total energy of a neutral atom does not go below.
-
-    It leaves some room for relativity.
-    """
+    """Lower bound (eV) of the total energy of a neutral atom, with a margin for relativity."""
     return _BELOW_ALL_ELECTRONS * electronic_energy(number) - _ABOVE_ZERO
 
 
 def electronic_energy(number: int) -> float:
-    """Total energy (eV) of all electrons of a neutral atom, about.
+    """Approximate total energy (eV) of all electrons of a neutral atom.
 
-    The series of Thomas and Fermi with the terms of Scott and Schwinger, which is right to a few
-    per cent.
+    Thomas-Fermi series with the corrections of Scott and Schwinger, accurate to a few percent.
     """
     z = float(number)
     hartree: float = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
@@ -139,15 +135,15 @@ def electronic_energy(number: int) -> float:
 def undetermined(
     elements: Sequence[int], composition: NDArray[np.integer[Any]]
 ) -> list[dict[int, int]]:
-    """Combinations of elements whose reference energies may change together, and no energy does.
+    """Find joint changes of reference energies that leave all energies of the data unchanged.
 
     Args:
         elements: atomic numbers.
-        composition: [n_configs, n_elements] atoms of each element.
+        composition: [n_configs, n_elements] number of atoms of each element.
 
     Returns:
-        multiples by atomic number, the smallest integers; none if all are fixed. Of water alone
-        ``{1: 1, 8: -2}``: 1 eV more for hydrogen is 2 eV less for oxygen.
+        multiples by atomic number, the smallest integers; empty if all are determined. For water
+        only, ``{1: 1, 8: -2}``: 1 eV more for hydrogen is 2 eV less for oxygen.
     """
     present = composition.sum(axis=0) > 0
     numbers = np.asarray(elements)[present].tolist()
@@ -155,7 +151,7 @@ def undetermined(
     rank = int(np.linalg.matrix_rank(rows))
     if rank == len(numbers):
         return []
-    # Some rows that span all of them; the rest is done without rounding.
+    # Rows that span the row space; the elimination is exact.
     order = qr(rows.T.astype(float), mode="r", pivoting=True)[1]
     matrix = [[Fraction(int(count)) for count in rows[k]] for k in order[:rank]]
     pivots: list[int] = []
@@ -189,18 +185,18 @@ def _of_atoms(
     composition: NDArray[np.integer[Any]],
     energies: NDArray[np.float64],
 ) -> str | None:
-    """Compare single atoms among the configurations with a fit to all others, if that is fixed."""
+    """Compare single atoms in the data with a fit to all other configurations, if determined."""
     single = composition.sum(axis=1) == 1
     others = composition[~single]
     if not single.any() or single.all():
         return None
-    if undetermined(elements, others):  # the fit needs the atoms: what is left of them has to do
+    if undetermined(elements, others):  # the fit needs the atoms: use their residuals
         reference = np.array([fitted.get(int(z), 0.0) for z in elements])
     else:
         reference = np.linalg.lstsq(others.astype(float), energies[~single], rcond=None)[0]
     above = energies[single] - composition[single] @ reference
     far = (above < _ATOM_ABOVE_FIT[0]) | (above > _ATOM_ABOVE_FIT[1])
-    # An element that no molecule has is where its atom puts it.
+    # If no molecule contains an element, its atom alone determines its reference energy.
     far &= (composition[single] @ others.sum(axis=0)) > 0
     if not far.any():
         return None
@@ -210,13 +206,13 @@ def _of_atoms(
         for k, distance in dict(zip(kinds.tolist(), above[far].tolist(), strict=True)).items()
     )
     return (
-        f"single atoms among the configurations do not fit to the molecules: {listed} eV from the "
+        f"single atoms among the configurations do not fit the molecules: {listed} eV from the "
         f"reference energies, expected {_ATOM_ABOVE_FIT[0]:.0f} to {_ATOM_ABOVE_FIT[1]:.0f}. They "
-        "are of another level of theory, or in another unit, and bend the fit; remove them, or "
-        "compute them as the data were computed"
+        "are at another level of theory, or in another unit, and distort the fit; remove them, or "
+        "compute them in the same way as the data"
     )
 
 
 def _shift(combination: Mapping[int, int]) -> str:
-    """A combination in words: "H +1, O -2 eV"."""
+    """Format a combination: "H +1, O -2 eV"."""
     return ", ".join(f"{symbol(z)} {value:+d}" for z, value in combination.items()) + " eV"

@@ -1,4 +1,4 @@
-"""Energies of isolated atoms, as far as a dataset fixes them."""
+"""Reference energies of the elements: given with a dataset, or fitted to it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ekd.elements import symbol
 def reference_energies(
     dataset: Dataset, indices: NDArray[np.int64] | None = None
 ) -> tuple[dict[int, float], list[str]]:
-    """The reference energies that models of a dataset use, and what is doubtful about them.
+    """Return the reference energies for models of a dataset, with warnings.
 
     Args:
-        dataset: its own reference energies are taken where it has some; otherwise they are fitted.
+        dataset: dataset, whose own reference energies are used if it has any; otherwise they are
+            fitted.
         indices: configurations to fit to, or to compare with; None: all.
 
     Returns:
-        Atomic number -> energy (eV), in rising order, of the elements that occur in the
-        configurations (with energies of its own: in the dataset); and warnings, each with what to
-        do.
+        Atomic number -> energy (eV), in ascending order, for the elements of the configurations (if
+        the dataset has reference energies: for all its elements); and warnings, each with a remedy.
     """
     chosen = slice(None) if indices is None else indices
     composition, energies = dataset.composition[chosen], dataset.energies[chosen]
@@ -39,13 +39,13 @@ def reference_energies(
 def provenance_of(
     dataset: Dataset, warnings: Sequence[str], corrected: bool = False
 ) -> dict[str, Any]:
-    """What is recorded of reference energies with a model: that they were given, and doubts.
+    """Return the record of reference energies stored with a model: given values and warnings.
 
     Args:
-        dataset: that the model learns.
-        warnings: of :func:`reference_energies`.
-        corrected: whether the model has others than those that were given, because it starts from
-            a network of another level of theory.
+        dataset: dataset that the model is trained on.
+        warnings: warnings from :func:`reference_energies`.
+        corrected: whether the model uses other values than the given ones, because it starts from
+            a network for another level of theory.
     """
     given = dataset.reference_energies
     record: dict[str, Any] = {}
@@ -61,15 +61,15 @@ def fit_reference_energies(
 ) -> dict[int, float]:
     """Fit one energy per element to the total energies by linear least squares.
 
-    Where compositions do not tell two elements apart (a set of water alone), the solution of
-    smallest norm is taken: each sum over a molecule is still right.
+    If the compositions do not determine all energies (for example, water only), the solution of
+    smallest norm is used; sums over molecules are still correct.
 
     Args:
         dataset: compositions and energies.
         indices: configurations to fit to; None: all.
 
     Returns:
-        Atomic number -> energy (eV), in rising order of atomic number, of the elements that occur.
+        Atomic number -> energy (eV), in ascending order, for the elements that occur.
     """
     chosen = slice(None) if indices is None else indices
     return fit_energies(dataset.elements, dataset.composition[chosen], dataset.energies[chosen])
@@ -78,11 +78,11 @@ def fit_reference_energies(
 def fit_energies(
     elements: Sequence[int], composition: NDArray[np.integer[Any]], energies: NDArray[np.float64]
 ) -> dict[int, float]:
-    """The same for arrays.
+    """Same as :func:`fit_reference_energies`, for arrays.
 
     Args:
         elements: atomic numbers.
-        composition: [n_configs, n_elements] atoms of each element.
+        composition: [n_configs, n_elements] number of atoms of each element.
         energies: [n_configs] eV.
     """
     present = composition.any(axis=0)

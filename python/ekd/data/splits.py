@@ -15,19 +15,19 @@ def split(
     by: str = "configuration",
     seed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of training and validation configurations, each in rising order.
+    """Return the indices of training and validation configurations, each in ascending order.
 
     Args:
         dataset: at least two configurations.
-        validation_fraction: share of the configurations held out, between 0 and 1.
-        by: ``configuration`` draws them one by one. ``formula`` draws whole chemical formulas
-            until no further one fits into the share, so that no conformer of a validation
-            molecule is trained on; the smallest formula is taken if none fits.
-        seed: seed of the draw.
+        validation_fraction: fraction of configurations held out, between 0 and 1.
+        by: ``configuration`` draws single configurations. ``formula`` draws whole chemical formulas
+            until no other one fits into the fraction, so no conformer of a validation molecule is
+            trained on; if none fits, the smallest formula is used.
+        seed: seed of the random numbers.
 
     Raises:
         DataError: the fraction is not between 0 and 1, ``by`` is unknown, or there are too few
-            configurations or formulas to have both parts.
+            configurations or formulas for both parts.
     """
     if not 0 < validation_fraction < 1:
         raise DataError(
@@ -79,18 +79,18 @@ def folds(
     by: str = "configuration",
     seed: int = 0,
 ) -> list[NDArray[np.int64]]:
-    """Divide configurations into folds of about one size.
+    """Divide configurations into folds of about equal size.
 
     Args:
         dataset: the data.
         indices: the configurations to divide.
         n_folds: number of folds.
-        by: ``configuration`` deals them out one by one, ``formula`` whole chemical formulas: each,
-            in random order, goes to the fold that is smallest so far.
-        seed: seed of the draw.
+        by: ``configuration`` assigns single configurations; ``formula`` assigns whole chemical
+            formulas, in random order, each to the fold that is smallest so far.
+        seed: seed of the random numbers.
 
     Returns:
-        The indices of every fold, each in rising order.
+        The indices of every fold, each in ascending order.
 
     Raises:
         DataError: fewer than two folds, or more folds than configurations or formulas.

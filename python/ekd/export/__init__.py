@@ -1,4 +1,4 @@
-"""Writing a trained network to the file that ASE and LAMMPS run."""
+"""Export of trained networks to the file that ASE and LAMMPS run."""
 
 from ekd.export.torchscript import export_model
 from ekd.export.upgrade import upgrade_model

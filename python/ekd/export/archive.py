@@ -1,4 +1,4 @@
-"""TorchScript archives, without the paths of the machine that they are written on."""
+"""TorchScript archives without paths of the machine that writes them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 
 import torch
 
-_DEBUG = ".debug_pkl"  # where torch notes the file and line that each operation was written in
+_DEBUG = ".debug_pkl"  # records where torch stores source files and lines of operations
 _OF_THE_WRITER = ("version", "byteorder", ".data/serialization_id")
 
 
 @contextlib.contextmanager
 def end_of_torchscript_ignored() -> Iterator[None]:
-    """Hide what torch says of the end of TorchScript: it is the format of the file all the same."""
+    """Hide warnings of torch that TorchScript is deprecated; the file format still uses it."""
     with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):  # the second one since torch 2.14
+        for category in (DeprecationWarning, FutureWarning):  # FutureWarning since torch 2.14
             warnings.filterwarnings("ignore", r".*torch\.jit", category)
         yield
 
 
 def save(script: torch.jit.ScriptModule, path: Path, records: Mapping[str, bytes]) -> None:
-    """Write a TorchScript archive without the paths of the source files that it was made from.
+    """Write a TorchScript archive without paths of source files.
 
     Args:
         script: the module.
         path: the archive; it is replaced.
-        records: further records of the archive, by name.
+        records: additional records of the archive, by name.
     """
     buffer = io.BytesIO()
     torch.jit.save(script, buffer)
@@ -39,18 +39,18 @@ def save(script: torch.jit.ScriptModule, path: Path, records: Mapping[str, bytes
 
 
 def rewrite(source: Path, path: Path, records: Mapping[str, bytes]) -> None:
-    """Write an archive again, with these records in place of those of the same names, or more.
+    """Copy an archive, with records replaced or added.
 
     Args:
         source: a TorchScript archive.
-        path: the new one; it is replaced.
-        records: by name.
+        path: the new archive; it is replaced.
+        records: records to replace or add, by name.
     """
     _write(torch._C.PyTorchFileReader(str(source)), path, records)
 
 
 def _write(reader: torch._C.PyTorchFileReader, path: Path, records: Mapping[str, bytes]) -> None:
-    buffer = io.BytesIO()  # torch does not say why a write of its own has failed
+    buffer = io.BytesIO()  # torch does not report why writing to a file failed
     writer = torch._C.PyTorchFileWriter(buffer)
     for name, content in records.items():
         writer.write_record(name, content, len(content))
@@ -63,9 +63,9 @@ def _write(reader: torch._C.PyTorchFileReader, path: Path, records: Mapping[str,
 
 
 def without_folders(value: Any) -> Any:
-    """JSON types, in which of a path its last part is left.
+    """Reduce paths in JSON types to their last component.
 
-    Those are all values of the key ``path``, and whatever is an absolute path.
+    Paths are the values of the key ``path``, and all absolute paths.
     """
     if isinstance(value, dict):
         return {

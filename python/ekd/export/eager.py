@@ -1,4 +1,4 @@
-"""Networks evaluated by autograd, which exported files are compared with."""
+"""Evaluation of networks by autograd, as the reference for exported files."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ def evaluate(
 ) -> Results:
     """Evaluate a network and differentiate it with respect to every pair vector.
 
-    Exported models have a faster way, see :class:`ekd.inference.ExportedModel`.
-
-    The uncertainty is found where the network has ``forward_with_uncertainty``.
+    :class:`ekd.inference.ExportedModel` is faster for exported models. The uncertainty is included
+    if the network has ``forward_with_uncertainty``.
 
     Args:
         model: see :data:`AtomicEnergies`.
         species: (n_atoms), index into the elements of the model.
-        pairs: full neighbour list within the cutoff of the model.
-        device: where to evaluate.
+        pairs: full neighbor list within the cutoff of the model.
+        device: device for the evaluation.
     """
     n_atoms = len(species)
     vectors = torch.from_numpy(pairs.pair_vectors).to(device).requires_grad_(True)
@@ -50,7 +49,7 @@ def evaluate(
         [atomic_energies], [vectors], [torch.ones_like(atomic_energies)], allow_unused=True
     )
     gradients = np.zeros_like(pairs.pair_vectors) if found is None else found.cpu().numpy()
-    # A pair vector runs from centre to neighbour: moving the centre along it shortens it.
+    # A pair vector points from center to neighbor: moving the center along it shortens it.
     forces = np.zeros((n_atoms, 3))
     np.add.at(forces, pairs.pairs[0], gradients)
     np.subtract.at(forces, pairs.pairs[1], gradients)

@@ -1,4 +1,4 @@
-"""The frame that travels with an exported model, and what the original networks make of it."""
+"""The self-test frame stored in an exported model, with results of the original networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ekd.models import Committee
 from ekd.neighbor_list import neighbor_list
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
-"""eV/atom for energy and virial, eV/Å for forces: rounding of sums in another order."""
+"""eV/atom for energy and virial, eV/Å for forces: rounding errors of reordered sums."""
 
 
 def self_test_frame(model: Committee, dtype: str) -> dict[str, Any]:
-    """A small triclinic crystal of all elements of the model, evaluated by the eager networks.
+    """Make a small triclinic crystal with all elements, evaluated by the eager networks.
 
     The cell is smaller than most cutoffs, so periodic images are tested too.
     """

@@ -1,4 +1,4 @@
-"""Networks as a TorchScript archive: the only place where ekd scripts and saves any."""
+"""Export of networks as a TorchScript archive, the only place where ekd scripts networks."""
 
 from __future__ import annotations
 
@@ -52,27 +52,26 @@ def export_model(
     portable: bool = False,
     provenance: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Write a network, or several, to one file that ASE and LAMMPS run without ekd's model code.
+    """Write one or more networks to a file that ASE and LAMMPS run without ekd's model code.
 
-    Of several networks, a committee, the mean is used and the spread is an output. If all have a
-    head for the uncertainty of the forces, that is an output too; if only some do, it is not. The
-    file is loaded again and must pass its self-test before it takes its place.
+    Several networks form a committee: their mean is used and their spread is an output. If all have
+    an uncertainty head, the uncertainty of the forces is an output, too; if only some do, it is
+    not. The file is loaded again and must pass its self-test before it replaces the target.
 
     Args:
-        models: one network, or several of one architecture, cutoff and order of elements; they
-            are not changed.
-        path: target, by custom ``*.pt``.
+        models: one network, or several with the same architecture, cutoff and order of elements;
+            they are not changed.
+        path: target file, conventionally ``*.pt``.
         config: architecture, for the model card.
-        dtype: "float64" or "float32", the precision in which it will run.
+        dtype: "float64" or "float32", the precision of evaluations.
         description: free text for the model card.
-        portable: only operations that every libtorch has, so that any program can load the file,
-            on any device. ekd's own engines are as fast with such a file as with others, as far
-            as they evaluate by kernels of their own (on the CPU).
-        provenance: where the weights come from, one dictionary of JSON types per network. Of paths
-            in it the file names are written, without the folders.
+        portable: use only operations of libtorch itself, so any program can load the file, on any
+            device. The kernels of ekd (on the CPU) are as fast with such a file as with others.
+        provenance: origin of the weights, one dictionary of JSON types per network. Paths in it are
+            reduced to file names.
 
     Raises:
-        ConfigError: another dtype, no network, or networks that do not go together.
+        ConfigError: an unknown dtype, no network, or networks that do not match.
         ModelFileError: the written file does not reproduce the networks.
         EKDError: the file cannot be written.
     """
@@ -100,7 +99,7 @@ def export_model(
 
 
 def header_records(metadata: dict[str, Any]) -> dict[str, bytes]:
-    """The records that make an archive a file of ekd, by name."""
+    """Return the records that mark an archive as a file of ekd, by name."""
     return {
         f"extra/{FORMAT_RECORD}": str(FORMAT).encode(),
         f"extra/{METADATA_RECORD}": json.dumps(metadata, indent=1).encode(),
@@ -108,11 +107,11 @@ def header_records(metadata: dict[str, Any]) -> dict[str, bytes]:
 
 
 def check_written(temporary: Path, path: str) -> None:
-    """Run the self-test of a file both ways: from its plain weights, and from its TorchScript.
+    """Run the self-test of a file with its plain weights, and with its TorchScript.
 
     Args:
         temporary: the file.
-        path: where it is meant to go, for messages.
+        path: final path of the file, for messages.
 
     Raises:
         ModelFileError: a difference exceeds the tolerance of the file.
@@ -131,8 +130,8 @@ def check_written(temporary: Path, path: str) -> None:
 
 
 def _run_script(path: Path, frame: dict[str, Any]) -> SelfTestReport:
-    """The self-test of the TorchScript of a file, differentiated by autograd."""
-    # Profiling and fusing make the first evaluations slow, and there is just one.
+    """Run the self-test of the TorchScript of a file, differentiated by autograd."""
+    # Profiling and fusing slow down the first evaluations, and there is only one.
     with torch.jit.optimized_execution(False), archive.end_of_torchscript_ignored():
         script = torch.jit.load(str(path))
         pairs = neighbor_list(frame["positions"], script.cutoff, frame["cell"], frame["pbc"])
@@ -152,7 +151,7 @@ def _check_together(members: list[HIPNN]) -> None:
             if value != values[0]:
                 raise ConfigError(
                     f"networks of one file must have the same {name}, but network {k} has "
-                    f"{value} and network 0 has {values[0]}; export them to files of their own",
+                    f"{value} and network 0 has {values[0]}; export them to separate files",
                     code="EKD-CONFIG-024",
                 )
 

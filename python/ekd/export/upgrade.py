@@ -1,4 +1,4 @@
-"""Files of earlier formats, written anew in the format of today."""
+"""Conversion of files in earlier formats to the current format."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from ekd.inference import has_weights
 def upgrade_model(
     path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
 ) -> bool:
-    """Write an exported file anew, with its weights as plain numbers, which are read without torch.
+    """Rewrite an exported file with its weights as plain numbers, which are read without torch.
 
-    The networks, the metadata and the results of the self-test stay as they are. The new file must
-    pass its self-test before it takes its place.
+    The networks, the metadata and the results of the self-test do not change. The new file must
+    pass its self-test before it replaces the target.
 
     Args:
-        path: of the file.
-        output: of the new one; None: it takes the place of the old one.
+        path: path of the file.
+        output: path of the new file; None: replace the old one.
 
     Returns:
-        whether there was something to do: False, and nothing is written, where the file holds its
-        weights already.
+        whether a file was written; False if the file already contains plain weights.
 
     Raises:
         ModelFileError: the file cannot be used, or its network is not HIP-NN-TS.
-        BuildError: there is no torch, or not the one that ekd was built for.
+        BuildError: torch is missing, or is not the version that ekd was built for.
         EKDError: the new file cannot be written.
     """
     path = Path(path)
@@ -44,7 +43,7 @@ def upgrade_model(
         return False
     _native.load_ops()
     document, _, _ = _native.core().read_model_file(os.fspath(path))
-    _native.core().Archive(os.fspath(path)).check_all(True)  # torch does not look at checksums
+    _native.core().Archive(os.fspath(path)).check_all(True)  # torch does not verify checksums
     with archive.end_of_torchscript_ignored():
         try:
             script = torch.jit.load(str(path))
@@ -59,8 +58,8 @@ def upgrade_model(
         name = member._c._type().qualified_name().removeprefix("__torch__.")
         if "ekd.models.hipnn." not in name:
             raise ModelFileError(
-                f"the network of '{path}' is '{name}', not HIP-NN-TS: it has no other form than "
-                "its TorchScript, which needs torch",
+                f"the network of '{path}' is '{name}', not HIP-NN-TS: it can only be evaluated as "
+                "TorchScript, with torch",
                 code="EKD-MODEL-007",
             )
     records = header_records(_with_new_fields(json.loads(document))) | weight_records(members)
@@ -72,6 +71,6 @@ def upgrade_model(
 
 
 def _with_new_fields(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata of format 2 or 3 as those of format 4, which has all that format 3 has."""
+    """Convert metadata of format 2 or 3 to format 4, which has the fields of format 3."""
     frame = {"uncertainty": [], **metadata["self_test"]}
     return {"uncertainty": False, **metadata, "self_test": frame}

@@ -1,7 +1,7 @@
 """The weights of a file as plain numbers, which are read without torch.
 
-Two records of the archive: one holds the numbers, little-endian, one after the other; the other one
-is JSON that says what they are, see ``docs/exported_model.md``. They are read by
+They are stored in two records of the archive: one contains the numbers, little-endian and
+consecutive; the other describes them in JSON, see ``docs/exported_model.md``. They are read by
 ``cpp/src/core/weights.cpp``.
 """
 
@@ -19,11 +19,11 @@ _ALIGNMENT = 64  # bytes
 
 
 def weight_records(members: Iterable[torch.nn.Module]) -> dict[str, bytes]:
-    """The two records, by name.
+    """Return the two records, by name.
 
     Args:
-        members: the networks of the file, :class:`ekd.models.HIPNN`, or as TorchScript that was
-            loaded from a file.
+        members: the networks of the file, :class:`ekd.models.HIPNN` or TorchScript loaded from a
+            file.
     """
     described: list[dict[str, Any]] = []
     arrays: list[dict[str, Any]] = []

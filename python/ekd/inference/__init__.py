@@ -1,7 +1,7 @@
-"""Exported models: what they say about themselves, and what they predict.
+"""Exported models: metadata and predictions.
 
-Needs the exported file alone: nothing here imports the network architectures, or
-torch, but for files and devices that nothing else can use.
+Only the exported file is needed: nothing here imports the network architectures. torch is imported
+only for files and devices that require it.
 """
 
 from ekd.inference.exported_model import ExportedModel

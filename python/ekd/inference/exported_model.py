@@ -1,4 +1,4 @@
-"""A student, or a committee of students, loaded from its exported file."""
+"""A student or a committee of students, loaded from an exported file."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ if TYPE_CHECKING:
 class ExportedModel:
     """An exported model, ready to predict.
 
-    Any thread may use it; threads take turns. It can be pickled and copied: a copy reads the file
-    again, and refuses one that has changed.
+    It may be used from any thread; threads take turns. It can be pickled and copied; a copy reads
+    the file again, and refuses a file that has changed.
 
     Args:
         path: file written by :meth:`ekd.TrainedModel.export` or ``ekd export``.
-        device: "cpu"; "cuda" or "cuda:N", a GPU, whose kernels need no torch; or another device of
-            torch, which evaluates the file's TorchScript there.
-        block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
-            memory of a workstation takes.
-        skin: Å; above 0, the neighbour list of one evaluation serves the next, until an atom has
-            moved further than half of it. For MD.
-        sha256: SHA-256 that the file must have, in 64 hexadecimal digits; None: any. It is compared
-            before anything else of the file is used, and the model is made of the same bytes.
+        device: "cpu"; "cuda" or "cuda:N", a GPU, whose kernels do not need torch; or another device
+            of torch, where the TorchScript of the file is evaluated.
+        block: number of atoms evaluated at once, which limits the memory; 0: as many as fit into
+            the memory of a workstation.
+        skin: Å; if positive, the neighbor list is reused until an atom has moved by more than half
+            of it. For MD.
+        sha256: required SHA-256 of the file, 64 hexadecimal digits; None: any. It is checked before
+            any other use of the file, and the model is made from the same bytes.
 
     Attributes:
-        path: as given.
-        location: absolute path of the file; None: it was made :meth:`from_content`.
-        device: its name.
-        block: as given.
+        path: path as given.
+        location: absolute path of the file; None if made with :meth:`from_content`.
+        device: name of the device.
+        block: block size as given.
         sha256: SHA-256 of the file, in hexadecimal.
-        metadata: what the file says about itself.
-        neighbors: the :class:`ekd.VerletList` that makes the lists.
+        metadata: metadata of the file.
+        neighbors: the :class:`ekd.VerletList` that builds the neighbor lists.
 
     Raises:
-        EKDError: the device cannot be used, a negative block, ``sha256`` is not hexadecimal.
-        BuildError: torch is needed, for the device or because the file has no weights that the core
-            reads, and is not installed, or is not the one that ekd was built for.
+        EKDError: the device cannot be used, the block is negative, or ``sha256`` is not
+            hexadecimal.
+        BuildError: torch is needed, for the device or because the file has no plain weights, but is
+            not installed, or is not the version that ekd was built for.
         ModelFileError: the file cannot be used, see :func:`ekd.inference.read_metadata`, or has
             another SHA-256.
-        StructureError: a negative skin.
+        StructureError: the skin is negative.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class ExportedModel:
         self._content: bytes | None = None
         if self.block < 0:
             raise EKDError(
-                f"block is {block}; give the number of atoms that are evaluated at a time, or 0 "
-                "for as many as fit",
+                f"block is {block}; give the number of atoms to evaluate at once, or 0 for as many "
+                "as fit",
                 code="EKD-CONFIG-011",
             )
         self.device = str(device)
@@ -89,9 +90,9 @@ class ExportedModel:
         self._runtime = _native.core().ExportedModel(
             self.path, self.device, self.block, _native.script_opener, sha256 or ""
         )
-        self._reduced = (0, 0)  # block and max_atoms since memory has run out, as the user knows
+        self._reduced = (0, 0)  # reduced block and max_atoms that the user was warned about
         self.metadata = ModelMetadata(**json.loads(self._runtime.metadata_json))
-        self.sha256: str = self._runtime.sha256  # of the bytes that the model was made of
+        self.sha256: str = self._runtime.sha256  # of the bytes that the model was made from
         self.neighbors = VerletList(self.metadata.cutoff, skin)
         self._table = SpeciesTable(self.metadata.atomic_numbers, self.metadata.elements)
 
@@ -104,11 +105,11 @@ class ExportedModel:
         block: int = 0,
         skin: float = 0.0,
     ) -> ExportedModel:
-        """Make a model of the bytes of a file. Copies and pickles of it need no file.
+        """Make a model from the bytes of a file. Copies and pickles of it need no file.
 
         Args:
-            content: of an exported file.
-            name: takes the place of the path in messages.
+            content: content of an exported file.
+            name: used instead of the path in messages.
             device: as for the class.
             block: as for the class.
             skin: as for the class.
@@ -121,7 +122,7 @@ class ExportedModel:
             path.write_bytes(content)
             try:
                 model = cls(path, device, block, skin)
-            except ModelFileError as error:  # the path means nothing to anyone
+            except ModelFileError as error:  # do not show the temporary path
                 raise ModelFileError(
                     error.message.replace(str(path), name), code=error.code
                 ) from None
@@ -129,7 +130,7 @@ class ExportedModel:
         return model
 
     def with_settings(self, device: str | torch.device, block: int, skin: float) -> ExportedModel:
-        """The same model with other settings; arguments and errors as for the class."""
+        """Return the same model with other settings; arguments and errors as for the class."""
         if self._content is not None:
             return ExportedModel.from_content(self._content, self.path, device, block, skin)
         assert self.location is not None
@@ -142,7 +143,7 @@ class ExportedModel:
         return ExportedModel, (self.location, *settings, self.sha256)
 
     def species(self, atomic_numbers: ArrayLike) -> NDArray[np.int64]:
-        """Index of each atom's element in the elements of the model.
+        """Return the index of each atom's element in the elements of the model.
 
         Raises:
             StructureError: the model lacks an element.
@@ -156,9 +157,10 @@ class ExportedModel:
         cell: ArrayLike | None = None,
         pbc: ArrayLike | bool = False,
     ) -> Results:
-        """Energy, forces and virial of one structure; of a committee their mean, and the spread.
+        """Compute energy, forces and virial of one structure; for a committee, mean and spread.
 
-        Students that have learned how far their teachers disagree tell that too.
+        Students with an uncertainty head also predict the uncertainty of the forces. If memory runs
+        out, large structures are evaluated in smaller blocks, with a warning.
 
         Args:
             atomic_numbers: (n_atoms).
@@ -166,12 +168,10 @@ class ExportedModel:
             cell: (3, 3), rows are lattice vectors, Å.
             pbc: one flag, or one per direction.
 
-        Where memory runs out, larger models go on with smaller blocks, of which a warning tells.
-
         Raises:
-            MemoryError: there is not enough memory in however small blocks.
-            StructureError: no atoms, atoms on top of each other, an element the model lacks, an
-                impossible cell.
+            MemoryError: there is not enough memory even with the smallest blocks.
+            StructureError: no atoms, coincident atoms, an element the model lacks, or an invalid
+                cell.
         """
         species = self.species(atomic_numbers)
         return self._results(self.neighbors.evaluate(self._runtime, species, positions, cell, pbc))
@@ -179,27 +179,27 @@ class ExportedModel:
     def evaluate_batch(
         self, structures: Iterable[StructureLike], max_atoms: int | None = None
     ) -> BatchResults:
-        """As :meth:`evaluate`, for many structures in one call.
+        """Like :meth:`evaluate`, for many structures in one call.
 
         >>> for results in model.evaluate_batch([water, crystal]):  # doctest: +SKIP
         ...     print(results.energy)
 
-        A call costs about as much as the model itself does for a small molecule; here many
-        structures share one. Each gets what :meth:`evaluate` gives it: to the last bit with the
-        kernels of ekd and no skin, otherwise to rounding.
+        For a small molecule, the overhead of a call is about as large as the cost of the model;
+        here many structures share it. Results are those of :meth:`evaluate`: bitwise with the
+        kernels of ekd and no skin, otherwise up to rounding.
 
         Args:
             structures: :class:`ase.Atoms`, or tuples of the arguments of :meth:`evaluate`:
                 ``(atomic_numbers, positions)``, ``(atomic_numbers, positions, cell, pbc)``.
-                Periodic and open ones, of any elements of the model, in any order; there may be
-                none.
-            max_atoms: structures with no more atoms than this together are evaluated at once, a
-                larger one alone. It bounds the memory and does not change the results. By default
-                512, or 2048 for each of several threads; 65,536 on a GPU.
+                Periodic and non-periodic structures of any elements of the model, in any order; may
+                be empty.
+            max_atoms: structures are evaluated together up to this number of atoms, a larger one
+                alone. It limits the memory and does not change the results. By default 512, or 2048
+                for each of several threads; 65,536 on a GPU.
 
         Raises:
-            StructureError: as for :meth:`evaluate`, or arrays of a wrong shape: the message names
-                the structure by its place, from 0. No structure has results then.
+            StructureError: as for :meth:`evaluate`, or arrays of a wrong shape; the message gives
+                the index of the structure, from 0. No results are returned for any structure.
             EKDError: ``max_atoms`` is not positive.
         """
         found = as_arrays(structures)
@@ -216,24 +216,24 @@ class ExportedModel:
         pbc: ArrayLike | None = None,
         max_atoms: int | None = None,
     ) -> BatchResults:
-        """As :meth:`evaluate_batch`, of structures that lie in one set of arrays.
+        """Like :meth:`evaluate_batch`, for structures stored in one set of arrays.
 
         Args:
             atomic_numbers: (n_atoms), one structure after the other.
             positions: (n_atoms, 3), Å.
             offsets: (n_structures + 1); structure s owns atoms ``offsets[s]:offsets[s + 1]``.
-            cells: (n_structures, 3, 3), Å; None where nothing is periodic.
-            pbc: (n_structures, 3); None where nothing is periodic.
+            cells: (n_structures, 3, 3), Å; None if nothing is periodic.
+            pbc: (n_structures, 3); None if nothing is periodic.
             max_atoms: as for :meth:`evaluate_batch`.
 
         Raises:
-            StructureError: as for :meth:`evaluate_batch`, or arrays that do not fit together.
+            StructureError: as for :meth:`evaluate_batch`, or arrays that are inconsistent.
             EKDError: as for :meth:`evaluate_batch`.
         """
         if max_atoms is not None and max_atoms < 1:
             raise EKDError(
-                f"max_atoms is {max_atoms}; give the number of atoms that are evaluated at a time, "
-                "1 or more",
+                f"max_atoms is {max_atoms}; give the number of atoms to evaluate at once, at least "
+                "1",
                 code="EKD-CONFIG-011",
             )
         batch = Structures.batch(positions, offsets, cells, pbc, may_be_empty=True)
@@ -274,14 +274,14 @@ class ExportedModel:
         )
 
     def evaluate_pairs(self, species: NDArray[np.int64], pairs: NeighborList) -> Results:
-        """As :meth:`evaluate`, where the pairs are known.
+        """Like :meth:`evaluate`, for given pairs.
 
         Args:
             species: (n_atoms), see :meth:`species`.
-            pairs: full neighbour list within the cutoff of the model, of one structure.
+            pairs: full neighbor list of one structure within the cutoff of the model.
 
         Raises:
-            StructureError: arrays that do not fit together, pairs that are not sorted by centre.
+            StructureError: the arrays are inconsistent, or pairs are not sorted by center.
         """
         return self._results(
             self._runtime.evaluate_pairs(
@@ -290,14 +290,14 @@ class ExportedModel:
         )
 
     def _tell_of_memory(self) -> None:
-        """Warn once of every size of blocks that it has come to because memory ran out."""
+        """Warn once about each reduction of the block size after running out of memory."""
         if (reduced := self._runtime.reduced) == self._reduced:
             return
         self._reduced = reduced
         names = ("block", "max_atoms")
         advice = " and ".join(f"{n}={size}" for n, size in zip(names, reduced, strict=True) if size)
         warnings.warn(
-            f"memory has run out in an evaluation of '{self.path}', which goes on in smaller "
+            f"memory has run out in an evaluation of '{self.path}', which continues in smaller "
             f"pieces: use {advice} from the start, or fewer processes",
             RuntimeWarning,
             stacklevel=4,

@@ -1,7 +1,7 @@
-"""The metadata of an exported model, as Python sees them.
+"""Python interface to the metadata of an exported model.
 
-They are read and checked in C++ (``cpp/src/runtime/model_file.cpp``), by the code that LAMMPS
-uses, so that both accept and refuse the same files in the same words.
+They are read and checked in C++ (``cpp/src/runtime/model_file.cpp``), by the same code as in
+LAMMPS, so both accept and refuse the same files with the same messages.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 from ekd import _native
 
 FORMAT = 4
-"""Version of the file format that this version writes; the reader's are in model_metadata.hpp."""
+"""Format of the files written by this version; readable formats are in model_metadata.hpp."""
 
 FORMAT_RECORD = "ekd_format"
 METADATA_RECORD = "ekd_metadata.json"
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an exported model, as far as the names in its archive say."""
+    """Whether a file is an exported model, judging by the names in its archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(f"extra/{FORMAT_RECORD}") for name in archive.namelist())
@@ -34,7 +34,7 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What an exported model says about itself; docs/exported_model.md describes each field."""
+    """Metadata of an exported model; docs/exported_model.md describes each field."""
 
     ekd_version: str
     torch_version: str
@@ -59,13 +59,13 @@ class ModelMetadata:
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """The pairs of two elements within the cutoff, in the training data of a model.
+    """Pairs of two elements within the cutoff, in the training data of a model.
 
     Attributes:
         elements: chemical symbols, in the order of the elements of the model.
-        n_pairs: number of pairs, each counted once; of several students the smallest.
-        distance: the shortest, Å; of several students the largest of theirs. Infinity: a student
-            has seen none.
+        n_pairs: number of pairs, each counted once; for several students, the smallest number.
+        distance: shortest distance, Å; for several students, the largest of their shortest
+            distances. Infinity: a student has seen no such pair.
     """
 
     elements: tuple[str, str]
@@ -74,9 +74,9 @@ class TrainingPairs:
 
 
 def training_pairs(metadata: ModelMetadata) -> list[TrainingPairs]:
-    """For each pair of elements, what the training data of all students have of it.
+    """Return the pairs in the training data of all students, for each pair of elements.
 
-    Empty where the file does not tell it of every student.
+    Empty if the file lacks this information for any student.
     """
     order = metadata.elements.index
     found: dict[tuple[str, str], TrainingPairs] = {}
@@ -100,13 +100,13 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     """Read and check the metadata of an exported model, without loading the model.
 
     Raises:
-        ModelFileError: no such file, not an exported model, truncated or damaged, another format.
+        ModelFileError: the file is missing, not an exported model, damaged or of another format.
     """
     return read_card(path)[0]
 
 
 def read_card(path: str | os.PathLike[str]) -> tuple[ModelMetadata, str]:
-    """As :func:`read_metadata`, and the SHA-256 of the same bytes in hexadecimal.
+    """Like :func:`read_metadata`, with the SHA-256 of the same bytes in hexadecimal.
 
     Raises:
         ModelFileError: as :func:`read_metadata`.
@@ -116,7 +116,7 @@ def read_card(path: str | os.PathLike[str]) -> tuple[ModelMetadata, str]:
 
 
 def has_weights(path: str | os.PathLike[str]) -> bool:
-    """Whether a file holds its weights as plain numbers, which are read without torch.
+    """Whether a file contains its weights as plain numbers, which are read without torch.
 
     Raises:
         ModelFileError: as :func:`read_metadata`.

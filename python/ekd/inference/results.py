@@ -1,4 +1,4 @@
-"""What a model predicts."""
+"""Predictions of a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ClosePair:
-    """Two atoms that are closer than any of their elements in the training data of a model.
+    """Two atoms that are closer than any pair of their elements in the training data of a model.
 
     Attributes:
         elements: chemical symbols, in the order of the elements of the model.
-        atoms: indices of the atoms, of these elements; the same twice for an atom and its own
+        atoms: indices of the atoms in the order of ``elements``; equal for an atom and its own
             periodic image.
         distance: Å.
-        training_distance: shortest distance of the two elements in the training data, Å; infinity:
-            no such pair is within the cutoff there.
+        training_distance: shortest distance of the two elements in the training data, Å; infinity
+            if they contain no such pair within the cutoff.
     """
 
     elements: tuple[str, str]
@@ -31,7 +31,7 @@ class ClosePair:
 
 @dataclass(frozen=True)
 class Results:
-    """What a model predicts for one structure.
+    """Predictions for one structure.
 
     Attributes:
         energy: total energy, eV.
@@ -39,15 +39,15 @@ class Results:
         forces: (n_atoms, 3), eV/Å.
         virial: (3, 3), eV; ``-sum_p pair_vector ⊗ dE/dpair_vector``, symmetric. The stress in
             ASE's sign is ``-virial / volume``.
-        forces_std: of a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
+        forces_std: for a committee, ``sqrt(mean over members of |F - mean F|^2 / 3)``, (n_atoms)
             eV/Å: the population standard deviation of a force component. None for one model.
-        energy_std: of a committee, population standard deviation of the energy, eV; or None.
-        uncertainty: of students that have learned it, the error that is expected of a force
-            component, (n_atoms) eV/Å; of a committee the mean over
-            its students. None for others.
-        close_pairs: for each pair of elements that comes closer than in the training data of the
-            model, its closest pair of atoms. Empty where none does, where the file does not tell
-            the distances of its training data, and in results of many structures at once.
+        energy_std: for a committee, population standard deviation of the energy, eV. None for one
+            model.
+        uncertainty: expected error of a force component, (n_atoms) eV/Å, for students with an
+            uncertainty head; for a committee, the mean over its students. None for others.
+        close_pairs: closest pair of atoms for each pair of elements that are closer than in the
+            training data of the model. Empty if there are none, if the file lacks the distances of
+            its training data, and in results of batches.
     """
 
     energy: float
@@ -62,11 +62,11 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class BatchResults(Sequence[Results]):
-    """What a model predicts for many structures: a sequence of :class:`Results`.
+    """Predictions for many structures: a sequence of :class:`Results`.
 
     >>> forces = [results.forces for results in model.evaluate_batch(structures)]  # doctest: +SKIP
 
-    The arrays of a :class:`Results` are parts of those below, which hold the atoms of all
+    The arrays of a :class:`Results` are slices of those below, which contain the atoms of all
     structures one after the other; units and meaning are the same.
 
     Attributes:
@@ -75,11 +75,11 @@ class BatchResults(Sequence[Results]):
         atomic_energies: (n_atoms).
         forces: (n_atoms, 3).
         virials: (n_structures, 3, 3).
-        member_energies: of a committee, the energy by each member, (n_structures, n_members) eV;
-            or None.
-        forces_std: of a committee, (n_atoms); or None.
-        energies_std: of a committee, (n_structures); or None.
-        uncertainty: of students that have learned it, (n_atoms); or None.
+        member_energies: energies of each member of a committee, (n_structures, n_members) eV; or
+            None.
+        forces_std: for a committee, (n_atoms); or None.
+        energies_std: for a committee, (n_structures); or None.
+        uncertainty: for students with an uncertainty head, (n_atoms); or None.
     """
 
     offsets: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The self-test of an exported model: does it still predict here what it predicted at export?"""
+"""Self-test of an exported model: comparison with its predictions at export."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ekd.inference.results import Results
 
 @dataclass(frozen=True)
 class SelfTestReport:
-    """Largest differences between the file, run here, and the original network at export.
+    """Largest differences between the file evaluated here and the original network at export.
 
     Attributes:
         energy: eV/atom.
         forces: eV/Å.
         virial: eV/atom.
         uncertainty: eV/Å; None: the model has none.
-        tolerance: what each of them may be.
+        tolerance: largest allowed value of each difference.
     """
 
     energy: float
@@ -38,10 +38,10 @@ class SelfTestReport:
 
 
 def run_self_test(model: ExportedModel) -> SelfTestReport:
-    """Evaluate the frame that the file carries and compare with the results stored beside it.
+    """Evaluate the frame stored in the file and compare with its stored results.
 
     Raises:
-        ModelFileError: the frame is no structure that can be evaluated.
+        ModelFileError: the frame is not a valid structure.
     """
     frame = model.metadata.self_test
     try:
@@ -58,10 +58,10 @@ def run_self_test(model: ExportedModel) -> SelfTestReport:
 
 
 def compare_with_frame(results: Results, frame: dict[str, Any]) -> SelfTestReport:
-    """Compare what somebody makes of a frame with the results stored beside it.
+    """Compare results for a frame with those stored with it.
 
     Args:
-        results: of the frame.
+        results: results for the frame.
         frame: ``self_test`` of the metadata.
     """
     n_atoms = len(frame["atomic_numbers"])

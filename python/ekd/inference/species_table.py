@@ -12,11 +12,11 @@ from ekd.errors import StructureError
 
 
 class SpeciesTable:
-    """Places of elements in the elements of a model, looked up for all atoms at once.
+    """Indices of elements in the elements of a model, looked up for all atoms at once.
 
     Args:
         atomic_numbers: elements of the model, in its order.
-        symbols: the same, for messages.
+        symbols: their symbols, for messages.
     """
 
     def __init__(self, atomic_numbers: Sequence[int], symbols: Sequence[str]) -> None:
@@ -24,15 +24,15 @@ class SpeciesTable:
         # By atomic number; -1: not in the model.
         self._species = np.full(max(atomic_numbers) + 2, -1, dtype=np.int64)
         self._species[np.asarray(atomic_numbers)] = np.arange(len(atomic_numbers))
-        # Atomic numbers and species of the last structure: MD asks for the same again and again.
+        # Atomic numbers and species of the last structure, which are the same for all steps of MD.
         self._last: tuple[bytes, NDArray[np.int64]] | None = None
 
     def of_structure(self, atomic_numbers: ArrayLike, path: str) -> NDArray[np.int64]:
-        """Species of the atoms of a structure, [n_atoms].
+        """Return the species of the atoms of a structure, [n_atoms].
 
         Args:
             atomic_numbers: [n_atoms].
-            path: of the model, for messages.
+            path: path of the model, for messages.
 
         Raises:
             StructureError: the model lacks an element.
@@ -54,27 +54,27 @@ class SpeciesTable:
         return species
 
     def look_up(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Species of atomic numbers; -1: not in the model."""
-        # The last place of the table stands for all numbers beyond it, and below zero.
+        """Return the species of atomic numbers; -1: not in the model."""
+        # The last entry of the table stands for all numbers beyond it, and below zero.
         last = len(self._species) - 1
         return self._species[np.where((numbers >= 0) & (numbers < last), numbers, last)]
 
     def refuse(self, structure: str, numbers: NDArray[np.int64], path: str) -> NoReturn:
-        """Raise the error of a structure with elements that the model lacks.
+        """Raise the error for a structure with elements that the model lacks.
 
         Args:
-            structure: what messages call it.
-            numbers: of the atoms whose elements are not in the model.
-            path: of the model.
+            structure: name of the structure in the message.
+            numbers: atomic numbers that are not in the model.
+            path: path of the model.
 
         Raises:
             StructureError: always.
         """
-        from ekd.elements import symbol  # which loads ASE
+        from ekd.elements import symbol  # imports ASE
 
         raise StructureError(
             f"{structure} contains {', '.join(symbol(z) for z in sorted(set(numbers.tolist())))}, "
-            f"but the model '{path}' knows only {', '.join(self.symbols)}; use a model that was "
+            f"but the model '{path}' supports only {', '.join(self.symbols)}; use a model that was "
             "trained on every element of the structure",
             code="EKD-STRUCTURE-003",
         )

@@ -1,4 +1,4 @@
-"""Many structures as one set of arrays."""
+"""Conversion of many structures to one set of arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ekd.neighbor_list import as_array
 
 
 class AtomsLike(Protocol):
-    """What is read of :class:`ase.Atoms`."""
+    """The attributes of :class:`ase.Atoms` that are used."""
 
     numbers: Any
     positions: Any
@@ -33,13 +33,13 @@ StructureLike: TypeAlias = (
 
 @dataclass(frozen=True)
 class StructureArrays:
-    """Structures one after the other.
+    """Concatenated structures.
 
     Attributes:
         atomic_numbers: (n_atoms).
         positions: (n_atoms, 3), Å.
         offsets: (n_structures + 1); structure s owns atoms ``offsets[s]:offsets[s + 1]``.
-        cells: (n_structures, 3, 3), Å; zeros where there is none.
+        cells: (n_structures, 3, 3), Å; zeros for structures without a cell.
         pbc: (n_structures, 3).
     """
 
@@ -51,11 +51,11 @@ class StructureArrays:
 
 
 def as_arrays(structures: Iterable[StructureLike]) -> StructureArrays:
-    """Put structures one after the other.
+    """Concatenate structures.
 
     Raises:
-        StructureError: one structure where several are expected; or, named by its place, something
-            that is no structure, one without atoms, or arrays of a wrong shape.
+        StructureError: a single structure instead of several; or an invalid structure, one without
+            atoms, or arrays of a wrong shape, with the index of the structure.
     """
     if hasattr(structures, "numbers"):
         raise StructureError(
@@ -89,7 +89,7 @@ _NO_CELL = np.zeros((3, 3))
 def _checked(
     structure: StructureLike, place: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.bool_]]:
-    """Atomic numbers, positions, cell and pbc, of the right shapes."""
+    """Return atomic numbers, positions, cell and pbc after checking their shapes."""
     numbers, positions, cell, pbc = _parts(structure, place)
     try:
         numbers, positions = as_array(numbers, np.int64), as_array(positions, np.float64)
@@ -97,7 +97,7 @@ def _checked(
         pbc = as_array(pbc, np.bool_)
     except (TypeError, ValueError) as error:
         raise StructureError(
-            f"structure {place} has an array that is none of numbers ({error}); give "
+            f"structure {place} has an array that does not contain numbers ({error}); give "
             "atomic_numbers (n_atoms), positions (n_atoms, 3), a cell (3, 3) and pbc",
             code="EKD-STRUCTURE-006",
         ) from None
@@ -126,7 +126,7 @@ def _parts(structure: StructureLike, place: int) -> tuple[Any, Any, Any, Any]:
         found = f"{type(structure).__name__} of {len(structure)}"
     elif all(hasattr(structure, name) for name in ("numbers", "positions", "cell", "pbc")):
         cell = structure.cell
-        # The array of ase.Cell: an attribute, where a conversion makes a copy.
+        # The array attribute of ase.Cell avoids the copy of a conversion.
         return structure.numbers, structure.positions, getattr(cell, "array", cell), structure.pbc
     else:
         found = type(structure).__name__

@@ -1,4 +1,4 @@
-"""Models of other packages as ekd's own."""
+"""Import of models from other packages."""
 
 from ekd.interop.hippynn import from_hippynn
 

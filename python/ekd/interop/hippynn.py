@@ -1,12 +1,12 @@
 """HIP-NN and HIP-NN-TS models trained with hippynn.
 
-hippynn (https://github.com/lanl/hippynn) describes a model as a graph of nodes. What ekd can
-represent is the part that it shares: one network of type ``Hipnn``, ``HipnnVec`` or ``HipnnQuad``
-with inverse-distance sensitivities and residual layers, and the energy read from its features by
-``HEnergy`` or ``AtomizationEnergy``. Everything else is refused. After the weights are copied, both
-models are evaluated on a structure, so that a difference nobody thought of is found here as well.
+hippynn (https://github.com/lanl/hippynn) describes a model as a graph of nodes. ekd can represent
+one network of type ``Hipnn``, ``HipnnVec`` or ``HipnnQuad`` with inverse-distance sensitivities and
+residual layers, whose energy is computed from its features by ``HEnergy`` or ``AtomizationEnergy``.
+Everything else is refused. After the weights are copied, both models are evaluated on a structure,
+to find unexpected differences.
 
-hippynn is imported in this package alone, and only when it is used: ``hippynn_graph`` finds the
+hippynn is imported only in this package, and only when it is used: ``hippynn_graph`` finds the
 parts of a model, ``hippynn_weights`` copies and compares them.
 """
 
@@ -42,27 +42,27 @@ def from_hippynn(
     *,
     allow_code: bool = False,
 ) -> TrainedModel:
-    """Turn a trained hippynn model into one of ekd's: a teacher, or ready for export to LAMMPS.
+    """Convert a trained hippynn model to an ekd model, as a teacher or for export to LAMMPS.
 
-    Energies and forces are those of the hippynn model to rounding; the precision (float32 or
+    Energies and forces agree with the hippynn model up to rounding; the precision (float32 or
     float64) is kept.
 
     Args:
         source: the folder of a hippynn training (``experiment_structure.pt`` with
             ``best_model.pt`` or ``best_checkpoint.pt``), a file with the state of the model in
             such a folder, a ``GraphModule``, a ``Predictor``, or a node that predicts the energy
-            (``HEnergyNode`` or ``AtomizationEnergyNode``). hippynn's files are Python pickles:
-            reading one runs code that is in it.
-        energy: name of the node that predicts the energy, where the model has more than one term;
-            the others are then left out.
+            (``HEnergyNode`` or ``AtomizationEnergyNode``). hippynn's files are Python pickles;
+            reading a pickle runs the code in it.
+        energy: name of the node that predicts the energy, if the model has several terms; the
+            others are left out.
         energy_unit: unit of the model's energies, which hippynn does not record. Lengths must be
             in Å.
-        allow_code: say True to read files, and only files that you trust.
+        allow_code: set to True to read files; only for files that you trust.
 
     Raises:
         DataError: the unit is unknown.
-        HippynnError: hippynn is not installed, a file is to be read without ``allow_code``, is
-            missing or cannot be read, or the model is one that ekd cannot represent.
+        HippynnError: hippynn is not installed, a file is given without ``allow_code``, is missing
+            or cannot be read, or ekd cannot represent the model.
     """
     unit = unit_in_ev(energy_unit)
     with _hippynn():
@@ -88,10 +88,10 @@ def from_hippynn(
 
 @contextlib.contextmanager
 def _hippynn() -> Iterator[None]:
-    """Make hippynn importable quietly, and its message passing plain torch while we compare.
+    """Import hippynn without warnings, and use its plain torch kernels inside the context.
 
-    On import it warns of slow kernels, and its default is to compile them, which takes longer
-    than everything that is done here.
+    On import it warns about slow kernels. By default it compiles kernels, which takes longer than
+    everything that is done here.
     """
     try:
         with warnings.catch_warnings():
@@ -118,13 +118,13 @@ def _hippynn() -> Iterator[None]:
 
 
 def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
-    """Read the model of a training, with the SHA-256 of the files it came from."""
+    """Read the model of a training, with the SHA-256 of its files."""
     folder = path if path.is_dir() else path.parent
     structure = folder / STRUCTURE_FILE
     if not structure.is_file():
         raise HippynnError(
-            f"'{structure}' not found; name the folder of a hippynn training, where it lies beside "
-            f"{' or '.join(STATE_FILES)}",
+            f"'{structure}' not found; give the folder of a hippynn training, which contains it "
+            f"and {' or '.join(STATE_FILES)}",
             code="EKD-HIPPYNN-002",
         )
     if path.is_dir() or path.name == STRUCTURE_FILE:
@@ -140,9 +140,8 @@ def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
         raise HippynnError(f"'{path}' not found; check the path", code="EKD-HIPPYNN-002")
     if not allow_code:
         raise HippynnError(
-            f"'{structure}' and '{path.name}' are Python pickles, and reading one runs code that "
-            "is in it; if you trust whoever wrote them, add --allow-code (in Python: "
-            "allow_code=True)",
+            f"'{structure}' and '{path.name}' are Python pickles, and reading one runs the code in "
+            "it; if you trust their author, add --allow-code (in Python: allow_code=True)",
             code="EKD-HIPPYNN-010",
         )
     contents = _unpickle(structure)
@@ -162,13 +161,13 @@ def _load(path: Path, allow_code: bool) -> tuple[Any, dict[str, str]]:
 
 
 def _unpickle(path: Path) -> Any:
-    """Read a file with all the code that is in it: its classes are those of hippynn."""
+    """Read a pickle, running its code; it needs the classes of hippynn."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # a pickle may fail in any way that Python knows
+    except Exception as error:  # a pickle may raise anything
         raise HippynnError(
             f"'{path}' cannot be read ({type(error).__name__}: {_first_line(error)}); it must be "
-            "complete, and need the hippynn and the modules of this environment",
+            "complete, and written with the hippynn and modules of this environment",
             code="EKD-HIPPYNN-005",
         ) from None
 

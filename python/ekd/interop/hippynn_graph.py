@@ -14,7 +14,7 @@ from ekd.errors import DataError, HippynnError
 
 
 def parts_of(source: Any, energy: str | None) -> tuple[Any, EnergyTerm, list[int]]:
-    """The network, the energy term and the elements, in the order of the one-hot features."""
+    """Return the network, the energy term and the elements, in the order of one-hot features."""
     from hippynn.graphs import GraphModule, Predictor
     from hippynn.graphs.nodes.tags import Encoder, PairIndexer
     from hippynn.graphs.nodes.targets import AtomizationEnergyNode, HEnergyNode
@@ -31,7 +31,7 @@ def parts_of(source: Any, energy: str | None) -> tuple[Any, EnergyTerm, list[int
         node, module_of = source, operator.attrgetter("torch_module")
     else:
         raise HippynnError(
-            f"a {type(source).__name__} is no model of hippynn that ekd can read; give the folder "
+            f"a {type(source).__name__} is not a hippynn model that ekd can read; give the folder "
             "of a training, a GraphModule, a Predictor, an HEnergyNode or an AtomizationEnergyNode",
             code="EKD-HIPPYNN-006",
         )
@@ -60,7 +60,7 @@ def parts_of(source: Any, energy: str | None) -> tuple[Any, EnergyTerm, list[int
 
 @dataclass(frozen=True)
 class EnergyTerm:
-    """The layer that reads energies from the features of a network."""
+    """The layer that computes energies from the features of a network."""
 
     name: str
     module: Any
@@ -83,7 +83,7 @@ class EnergyTerm:
 
     @property
     def counts_from_atoms(self) -> bool:
-        """Whether energies are those of atomization, zero for isolated atoms."""
+        """Whether energies are atomization energies, zero for isolated atoms."""
         from hippynn.layers.targets import AtomizationEnergy
 
         return isinstance(self.module, AtomizationEnergy)
@@ -96,7 +96,7 @@ class EnergyTerm:
 
     @property
     def self_energies(self) -> torch.nn.Linear | None:
-        """The layer that acts on the species themselves, if there is one."""
+        """The layer that acts on the species directly, if there is one."""
         if self.module.first_is_interacting:
             return None
         layer: torch.nn.Linear = self.module.layers[0]
@@ -104,7 +104,7 @@ class EnergyTerm:
 
 
 def _energy_node(nodes: Sequence[Any], kinds: tuple[Any, ...], name: str | None) -> Any:
-    """The node of the energy; without a name it must be the only thing the model predicts."""
+    """Return the node of the energy; without a name, it must be the only prediction."""
     from hippynn.graphs.nodes.base.algebra import BinNode
     from hippynn.graphs.nodes.physics import CombineEnergyNode
     from hippynn.graphs.nodes.tags import Charges, Energies
@@ -125,7 +125,7 @@ def _energy_node(nodes: Sequence[Any], kinds: tuple[Any, ...], name: str | None)
             "ekd can represent",
             code="EKD-HIPPYNN-008",
         )
-    advice = f"if one of {names} alone is wanted, name it with the option 'energy'"
+    advice = f"if only one of {names} is wanted, select it with the option 'energy'"
     if len(candidates) > 1:
         raise HippynnError(
             f"the model has {len(candidates)} energies: {names}; {advice}", code="EKD-HIPPYNN-008"
@@ -140,8 +140,8 @@ def _energy_node(nodes: Sequence[Any], kinds: tuple[Any, ...], name: str | None)
         combines = isinstance(node, (BinNode, CombineEnergyNode))
         if combines and candidates[0] in node.get_all_parents():
             raise HippynnError(
-                f"the model computes '{node.name}' from the energy, and ekd cannot tell whether "
-                f"that is the energy meant; {advice}",
+                f"the model computes '{node.name}' from the energy, and ekd cannot determine "
+                f"which of them is the total energy; {advice}",
                 code="EKD-HIPPYNN-008",
             )
     return candidates[0]
@@ -159,7 +159,7 @@ def _elements(encoder: Any, n_features: int) -> list[int]:
     if species[0] != 0:
         raise HippynnError(
             f"possible_species is {species}; it must begin with 0, the padding, which hippynn "
-            "takes away before the network",
+            "removes before the network",
             code="EKD-HIPPYNN-007",
         )
     elements = species[1:]
@@ -180,7 +180,7 @@ def _elements(encoder: Any, n_features: int) -> list[int]:
 
 
 def _check_network(network: Any) -> None:
-    """Refuse what the architecture of ekd has no place for."""
+    """Refuse features of the network that ekd's architecture does not support."""
     from hippynn.layers.hiplayers import CosCutoff, InverseSensitivityModule
     from hippynn.networks.hipnn import Hipnn, HipnnQuad, HipnnVec
 

@@ -1,4 +1,4 @@
-"""Weights of a hippynn model as those of ekd's, and a comparison of both models."""
+"""Conversion of the weights of a hippynn model, and comparison of both models."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TOLERANCE = 1e-9
 
 
 def config_of(network: Any, term: EnergyTerm) -> tuple[HIPNNConfig, torch.dtype]:
-    """Architecture and precision of a network.
+    """Return the architecture and precision of a network.
 
     Raises:
-        HippynnError: ekd cannot represent one of them.
+        HippynnError: ekd cannot represent them.
     """
     parameters = [*network.parameters(), *term.module.parameters()]
     dtypes = {parameter.dtype for parameter in parameters}
@@ -59,8 +59,8 @@ def config_of(network: Any, term: EnergyTerm) -> tuple[HIPNNConfig, torch.dtype]
 
 @torch.no_grad()
 def convert(network: Any, term: EnergyTerm, config: HIPNNConfig, elements: list[int]) -> HIPNN:
-    """Copy the weights; in the unit of hippynn's energies, in float64."""
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+    """Copy the weights, in hippynn's energy unit and in float64."""
+    with torch.random.fork_rng(devices=[]):  # random initial weights are replaced below
         model = HIPNN(config, elements, [0.0] * len(elements)).double()
     blocks: Any = model.blocks
     for block, layers, level in zip(blocks, network.blocks, term.levels, strict=True):
@@ -91,7 +91,7 @@ def _copy(source: torch.nn.Linear, target: Any) -> None:
 
 
 def _reference_energies(model: HIPNN, term: EnergyTerm) -> torch.Tensor:
-    """Level 0: what hippynn reads from the species, or what makes isolated atoms zero."""
+    """Energies that hippynn computes from the species, or that make isolated atoms zero."""
     n = len(model.elements)
     if term.counts_from_atoms:
         species, pairs = torch.arange(n), torch.empty((2, 0), dtype=torch.int64)
@@ -127,7 +127,7 @@ def verify(model: HIPNN, network: Any, term: EnergyTerm) -> None:
                 f"the {name} of the converted model differ from those of hippynn by {error:.1e} "
                 f"(values up to {scale:.1e}): this hippynn "
                 f"({importlib.metadata.version('hippynn')}) or this model computes something that "
-                "ekd does not know; please report it",
+                "ekd does not support; please report it",
                 code="EKD-HIPPYNN-009",
             )
 
@@ -141,7 +141,7 @@ def _hippynn_energy(
     pair_vectors: torch.Tensor,
     l_max: int,
 ) -> torch.Tensor:
-    """Total energy that hippynn computes."""
+    """Compute the total energy with hippynn."""
     network, module = copy.deepcopy(network).double(), copy.deepcopy(term.module).double()
     one_hot = torch.eye(n_elements, dtype=torch.float64)
 

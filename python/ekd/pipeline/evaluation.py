@@ -20,19 +20,19 @@ from ekd.training import Ensemble, EnsemblePredictions
 from ekd.training.predictions import Predictions
 
 NEAR, FAR = "predictions.npz", "predictions_far.npz"
-"""Names of the files of predictions in ``evaluation/``: on the test set and on the far set."""
+"""Files of predictions in ``evaluation/``: for the test set and for the far set."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the models say about a set, and how wrong they are.
+    """Predictions of all models on a set, with their errors.
 
     Attributes:
-        truth: the set.
-        members: what each teacher says.
+        truth: the set with reference data.
+        members: predictions of each teacher.
         counting: whether the energies of each teacher are at the level of theory of the data.
-        ensemble: mean and spread of the teachers; the energies of those that count.
-        student: what the student says, or the mean of several.
+        ensemble: mean and spread of the teachers; energies only of teachers with ``counting``.
+        student: predictions of the student, or the mean of several students.
     """
 
     truth: Dataset
@@ -45,7 +45,7 @@ class Measured:
     def of(
         cls, truth: Dataset, teachers: Sequence[MemberTeacher | ASETeacher], students: Ensemble
     ) -> Measured:
-        """Ask all models about a set."""
+        """Predict with all models on a set."""
         members = predict_all(teachers, truth)
         counting = [teacher.use_energies for teacher in teachers]
         ensemble = EnsemblePredictions.of(members)
@@ -56,7 +56,7 @@ class Measured:
 
     @property
     def errors(self) -> dict[str, Any]:
-        """All errors as ``metrics.json`` has them; eV and eV/Å."""
+        """All errors as in ``metrics.json``; eV and eV/Å."""
         truth, counting = self.truth, self.counting
         molecule = conformers(truth)
 
@@ -82,7 +82,7 @@ class Measured:
         }
 
     def save(self, path: Path) -> None:
-        """Keep the truth and what the models say about it."""
+        """Write the reference data and all predictions."""
         truth, members = self.truth, self.members
         with atomic_write(path) as temporary:
             np.savez_compressed(
@@ -108,18 +108,18 @@ def told_errors(
     ensemble: EnsemblePredictions,
     student: EnsemblePredictions,
 ) -> dict[str, dict[str, float | None]]:
-    """How well the spread of the teachers, and the student's uncertainty, tell the true error.
+    """Compare the spread of the teachers and the student's uncertainty with their true errors.
 
     Args:
-        truth: perhaps with forces; without any there is nothing to compare with.
-        ensemble: of the teachers, whose spread is looked at.
-        student: or students, whose uncertainty is.
+        truth: reference data; without forces, all results are None.
+        ensemble: predictions of the teachers, with their spread.
+        student: predictions of the student or students, with their uncertainty.
 
     Returns:
-        ``spearman``, the rank correlation over atoms of what a model says about the error of its
-        forces with that error, and ``error_over_spread``, the root mean square error of its force
-        components over the root mean square of what it says. Both for ``ensemble_spread`` and
-        ``student_uncertainty``, None where it is not known.
+        ``spearman``, the rank correlation over atoms of estimated and true force errors, and
+        ``error_over_spread``, the root mean square error of the force components divided by the
+        root mean square estimate. Both for ``ensemble_spread`` and ``student_uncertainty``, None if
+        not available.
     """
     told = {
         "ensemble_spread": (ensemble, ensemble.forces_std),

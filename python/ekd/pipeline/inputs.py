@@ -1,4 +1,4 @@
-"""Data sets with labels that a configuration names."""
+"""Reading of labeled data sets given in a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ekd.preparation.forces_check import of_dataset
 
 
 def load_labelled(section: LabelledDataConfig | None) -> Dataset | None:
-    """Read the data set of a section; None: there is no such section.
+    """Read the data set of a section; None without the section.
 
     Raises:
         DataError: as for :func:`ekd.load_dataset`.

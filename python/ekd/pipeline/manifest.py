@@ -1,4 +1,4 @@
-"""What was computed in an output folder, from what and with what: the file ``manifest.json``."""
+"""The file ``manifest.json``: results of an output folder, their inputs and environment."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Manifest:
     """The file ``manifest.json`` of an output folder.
 
     Attributes:
-        path: of the file.
-        configuration: all settings of the last run, with file names in the place of paths.
-        seeds: of everything random, by name.
+        path: path of the file.
+        configuration: all settings of the last run, with file names instead of paths.
+        seeds: all random seeds, by name.
         inputs: ``name``, ``sha256`` and ``bytes`` of every input file, by its key in the
             configuration.
-        environments: what runs were done with, see
-            :func:`ekd.pipeline.environment.describe_environment`; each once.
-        stages: by name: ``sessions`` (the command line and the number of the environment of every
+        environments: environments of all runs without duplicates, see
+            :func:`ekd.pipeline.environment.describe_environment`.
+        stages: stages by name: ``sessions`` (command line and index of the environment of every
             run that worked on it), ``inputs`` (keys of the files that it depends on), and
             ``results`` once it is complete: ``sha256`` and ``bytes`` by path, and
-            ``content_sha256`` where the bytes hold times too.
-        writable: of several processes that share a stage one keeps the manifest.
+            ``content_sha256`` if the file contains times.
+        writable: whether this process writes the file; one of the processes that share a stage.
     """
 
     path: Path
@@ -54,10 +54,10 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path, writable: bool = True) -> Manifest:
-        """Read the manifest; an absent file is an empty one.
+        """Read the manifest; a missing file is an empty manifest.
 
         Raises:
-            EKDError: the file is damaged, or a newer version of ekd has written it.
+            EKDError: the file is damaged, or was written by a newer version of ekd.
         """
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -80,12 +80,12 @@ class Manifest:
         return manifest
 
     def begin(self, stage: str, resumed: bool, config: Config) -> None:
-        """Note that this process starts to work on a stage.
+        """Record that this process starts to work on a stage.
 
         Args:
             stage: name.
-            resumed: whether it continues what an earlier session has left.
-            config: of now.
+            resumed: whether it continues the work of an earlier session.
+            config: current configuration.
         """
         if not self.writable:
             return
@@ -100,7 +100,7 @@ class Manifest:
         self._save()
 
     def finish(self, stage: str, config: Config) -> None:
-        """Note the inputs and the results of a stage that is complete."""
+        """Record the inputs and the results of a complete stage."""
         if not self.writable:
             return
         folder = self.path.parent
@@ -115,17 +115,17 @@ class Manifest:
         self._save()
 
     def forget(self, stage: str) -> None:
-        """Drop a stage whose results are being removed."""
+        """Remove a stage whose results are being deleted."""
         if self.writable and self.stages.pop(stage, None) is not None:
             self._save()
 
     @property
     def complete(self) -> list[str]:
-        """Stages with results, in no order."""
+        """Stages with results, in no particular order."""
         return [name for name, entry in self.stages.items() if entry["results"] is not None]
 
     def environments_of(self, stage: str) -> list[dict[str, Any]]:
-        """What the sessions of a stage were done with; each once."""
+        """Environments of the sessions of a stage, without duplicates."""
         numbers = [session["environment"] for session in self.stages[stage]["sessions"]]
         return [self.environments[number] for number in dict.fromkeys(numbers)]
 
@@ -166,7 +166,7 @@ class Manifest:
 
 
 def described_config(config: Config) -> dict[str, Any]:
-    """All settings as JSON values, with file names in the place of paths and without folders."""
+    """Return all settings as JSON values, with file names instead of paths, without folders."""
     described: dict[str, Any] = _without(
         {"output", "folder"}, without_folders(config.model_dump(mode="json"))
     )
@@ -180,7 +180,7 @@ def _without(keys: set[str], tree: Any) -> Any:
 
 
 def command_line() -> list[str]:
-    """The command line of this process, with file names in the place of absolute paths."""
+    """Return the command line of this process, with file names instead of absolute paths."""
     program, *arguments = sys.argv or ["python"]
     name = "ekd" if PurePath(program).name == "__main__.py" else PurePath(program).name
     return [name, *map(_without_folder, arguments)]
@@ -206,9 +206,9 @@ def seeds_of(config: Config) -> dict[str, Any]:
 
 
 def input_files(config: Config) -> dict[str, Path]:
-    """The files that a configuration names, by dotted key.
+    """Return the files named in a configuration, by dotted key.
 
-    The Python module of a calculator is one of them where it lies in the ``folder`` of its section.
+    They include the Python module of a calculator if it is in the ``folder`` of its section.
     """
     return dict(_input_files(config, ""))
 
@@ -240,7 +240,7 @@ def _paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
 
 
 def inputs_of_stage(config: Config, stage: str) -> dict[str, Path]:
-    """The input files that a stage depends on, by dotted key."""
+    """Return the input files that a stage depends on, by dotted key."""
     sections = BY_NAME[stage].all_sections()
     return {
         key: path for key, path in input_files(config).items() if key.partition(".")[0] in sections
@@ -248,7 +248,7 @@ def inputs_of_stage(config: Config, stage: str) -> dict[str, Path]:
 
 
 def results_of_stage(folder: Path, stage: str) -> list[Path]:
-    """The files that a stage has left in an output folder, sorted."""
+    """Return the files that a stage has written to an output folder, sorted."""
     found: list[Path] = []
     for name in (*BY_NAME[stage].leaves, *BY_NAME[stage].shows):
         place = folder / name
@@ -273,13 +273,13 @@ def _status(path: Path) -> tuple[int, int]:
 
 @cache
 def _sha256_of(path: Path, size: int, changed: int) -> str:
-    """Inputs are hashed once, not for every stage."""
+    """Hash a file once, not for every stage."""
     return sha256(path)
 
 
 def _describe_result(path: Path) -> dict[str, Any]:
     entry = {"sha256": sha256(path), "bytes": path.stat().st_size}
-    # The bytes of HDF5 files are their content: no date is in them.
+    # HDF5 files contain no dates, so their bytes are their content.
     if is_compared(path) and path.suffix != ".h5":
         entry["content_sha256"] = content_sha256(path)
     return entry
@@ -288,11 +288,11 @@ def _describe_result(path: Path) -> dict[str, Any]:
 def missing_or_changed(
     entries: Mapping[str, Mapping[str, Any]], places: Mapping[str, Path | None]
 ) -> tuple[list[str], list[str]]:
-    """Keys of files that are missing, and of files with other contents than noted.
+    """Return keys of missing files, and of files whose content differs from the record.
 
     Args:
-        entries: with ``sha256`` and ``bytes``, by key.
-        places: where the files are now, by key.
+        entries: recorded ``sha256`` and ``bytes``, by key.
+        places: current paths of the files, by key.
     """
     missing, changed = [], []
     for key, entry in entries.items():

@@ -1,6 +1,6 @@
-"""The names of the stages in their order, for programs that start quickly.
+"""The names of the stages in order, quick to import.
 
-What each needs, leaves and does is in :mod:`ekd.pipeline.stages`.
+The stages themselves are in :mod:`ekd.pipeline.stages`.
 """
 
 from __future__ import annotations
@@ -9,5 +9,5 @@ STAGES = ("pool", "pretrain", "train", "label", "distill", "evaluate", "export",
 
 
 def verb(stage: str) -> str:
-    """The verb of ``ekd`` for a stage: ``ekd lammps`` is about the pair style itself."""
+    """Return the ``ekd`` command of a stage: ``ekd lammps`` is for the pair style itself."""
     return "md" if stage == "lammps" else stage

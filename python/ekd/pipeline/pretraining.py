@@ -1,4 +1,4 @@
-"""The stages before the teachers: a pool of cheap geometries, and bases that learn from it."""
+"""The stages before the teachers: a pool of cheap geometries, and bases trained on it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ekd.training.start import check_start
 POOL = "pool.h5"
 BASES = "bases"
 FIRST_STEP = "pool"
-"""Folder in that of the bases: those that go on with a data set afterwards."""
+"""Subfolder of the bases with those that are trained further on a data set."""
 
 
 def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
-    """The sections [pool] and [pretraining] with the contents of files in the place of paths.
+    """Return the sections [pool] and [pretraining] with checksums of files instead of paths.
 
     Args:
         config: the configuration.
-        data: what [pretraining.data] names, or None.
+        data: data set of [pretraining.data], or None.
     """
     found: dict[str, Any] = {}
     if config.pool is not None:
@@ -41,7 +41,7 @@ def identify(config: Config, data: Dataset | None) -> dict[str, Any]:
 
 
 def learns_from_pool(config: Config) -> bool:
-    """Whether bases are trained on what [pool] makes, perhaps before a data set."""
+    """Whether bases are trained on the pool, possibly before a data set."""
     section = config.pretraining
     if section is None or config.pool is None:
         return False
@@ -75,14 +75,14 @@ def _contents(path: str | os.PathLike[str]) -> str:
         return sha256(path)
     except OSError as error:
         raise DataError(
-            f"'{path}', which [pool] or [pretraining] names, cannot be read: {error.strerror}; "
+            f"'{path}', given in [pool] or [pretraining], cannot be read: {error.strerror}; "
             "check the path",
             code="EKD-DATA-001",
         ) from None
 
 
 def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
-    """Find out before any work is done whether bases can be trained, and can be started from.
+    """Check before any work whether bases can be trained and used as starting points.
 
     Raises:
         ConfigError: the checkpoint has another architecture than [model].
@@ -100,7 +100,7 @@ def check(config: Config, training_set: Dataset, data: Dataset | None) -> None:
     if data.forces is None:
         raise DataError(
             f"'{data.provenance.path}' has no forces to pretrain on; name their key in "
-            "[pretraining.data] (forces = '...'), or take a data set that has forces",
+            "[pretraining.data] (forces = '...'), or use a data set that has forces",
             code="EKD-DATA-060",
         )
     _require_elements(training_set, data, "the training set", "the data set of [pretraining.data]")
@@ -110,22 +110,22 @@ def _require_elements(wanted: Dataset, data: Dataset, whose: str, name: str) -> 
     missing = sorted(set(wanted.elements) - set(data.elements))
     if missing:
         raise DataError(
-            f"{whose} has {', '.join(map(symbol, missing))}, which {name} lacks, so that nothing "
-            f"that learns from {name} could learn from {whose} afterwards; add geometries with "
-            "them",
+            f"{whose} has {', '.join(map(symbol, missing))}, which {name} lacks, so a network "
+            f"trained on {name} could not be trained on {whose} afterwards; add geometries with "
+            "these elements",
             code="EKD-DATA-061",
         )
 
 
 @dataclass(frozen=True)
 class Step:
-    """What bases learn at a time.
+    """One training step of the bases.
 
     Attributes:
         data: energies and forces.
         training: schedule and loss.
-        folder: where the bases are, in that of all.
-        title: what a base is called in messages.
+        folder: subfolder of the bases of this step.
+        title: name of a base in messages.
     """
 
     data: Dataset
@@ -135,12 +135,12 @@ class Step:
 
 
 def steps(config: Config, pool: Dataset | None, data: Dataset | None) -> list[Step]:
-    """What bases learn, in this order; each step starts from the bases of the one before.
+    """Return the training steps in order; each starts from the bases of the previous one.
 
     Args:
-        config: has a section [pretraining].
-        pool: what [pool] makes; None: it is not learned.
-        data: of [pretraining.data]; None: there is none.
+        config: configuration with a section [pretraining].
+        pool: pool of geometries; None: not used for training.
+        data: data set of [pretraining.data]; None: there is none.
     """
     section = config.pretraining
     assert section is not None
@@ -167,10 +167,10 @@ def train_bases(
     """Train the bases into ``folder / "bases"``, in one step or two, or copy the checkpoint there.
 
     Args:
-        config: has a section [pretraining].
+        config: configuration with a section [pretraining].
         folder: output folder, with the pool.
-        training_set: of the teachers.
-        data: of [pretraining.data]; None: there is none.
+        training_set: training set of the teachers.
+        data: data set of [pretraining.data]; None: there is none.
         progress: show progress on standard error.
         group: processes that share each training.
 
@@ -211,12 +211,12 @@ def train_bases(
 
 
 def load_bases(config: Config, folder: Path) -> Ensemble | None:
-    """What teachers start from; None: random weights."""
+    """Load the bases that teachers start from; None: random weights."""
     return None if config.pretraining is None else load_ensemble(folder / BASES)
 
 
 def pool_for_labels(config: Config, folder: Path) -> Dataset | None:
-    """Geometries of the pool that the data do not have; None: they are not to be labelled."""
+    """Return geometries of the pool that are not in the data; None: they are not labeled."""
     if config.pool is None or not config.labels.pool:
         return None
     data = Pool.load(folder / POOL).data

@@ -1,4 +1,4 @@
-"""What has been done in an output folder, with which settings, and how long it took."""
+"""Record of completed work in an output folder, with settings and times."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ekd.files import atomic_write
 
 
 class Existing(Enum):
-    """What happens to results that a stage finds in the output folder."""
+    """What to do with existing results of a stage in the output folder."""
 
     REFUSE = "refuse"
-    """They stay; the stage is not started."""
+    """Results are kept; the stage is not started."""
     RESUME = "resume"
-    """Complete ones are kept and skipped, unfinished ones continued; other settings refused."""
+    """Complete results are kept, unfinished ones continued; changed settings are refused."""
     OVERWRITE = "overwrite"
-    """They are removed and made again."""
+    """Results are removed and recomputed."""
 
 
 @dataclass
@@ -31,10 +31,10 @@ class Entry:
     """One stage in the record."""
 
     settings: dict[str, Any]
-    """Everything that its result depends on, by dotted key."""
+    """All settings that the result depends on, by dotted key."""
     complete: bool = False
     wall_seconds: float = 0.0
-    """Over all attempts: a run that was resumed counts in full."""
+    """Sum over all attempts, including resumed ones."""
 
 
 @dataclass
@@ -44,11 +44,11 @@ class Record:
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
     writable: bool = True
-    """Of several processes that share a stage one keeps the record."""
+    """Whether this process writes the file; one of the processes that share a stage."""
 
     @classmethod
     def load(cls, path: Path, writable: bool = True) -> Record:
-        """Read the record; an absent file is an empty one.
+        """Read the record; a missing file is an empty record.
 
         Raises:
             EKDError: the file is damaged.
@@ -61,20 +61,20 @@ class Record:
             return cls(path, writable=writable)
         except OSError as error:
             raise EKDError(
-                f"'{path}' cannot be read ({error.strerror}), so that nobody can tell what is "
-                "complete; check it and its permissions, or choose another output folder",
+                f"'{path}' cannot be read ({error.strerror}), so completed stages cannot be "
+                "determined; check it and its permissions, or choose another output folder",
                 code="EKD-RUN-003",
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise EKDError(
-                f"'{path}' is damaged ({error}), so that nobody can tell what is complete; "
-                "remove it and the results beside it, or choose another output folder",
+                f"'{path}' is damaged ({error}), so completed stages cannot be determined; remove "
+                "it and the results in its folder, or choose another output folder",
                 code="EKD-RUN-003",
             ) from None
 
     @contextmanager
     def timed(self, stage: str, settings: dict[str, Any]) -> Iterator[None]:
-        """Record a stage as begun, and when the block succeeds as complete; add up its time."""
+        """Record a stage as started, and as complete if the block succeeds; sum its time."""
         previous = self.entries.get(stage)
         resumed = previous is not None and previous.settings == settings
         entry = Entry(
@@ -92,28 +92,28 @@ class Record:
             self._save()
 
     def adopt(self, stage: str, settings: dict[str, Any], wall_seconds: float) -> None:
-        """Record a stage as complete that was done elsewhere."""
+        """Record a stage that was run elsewhere as complete."""
         self.entries[stage] = Entry(settings, complete=True, wall_seconds=wall_seconds)
         self._save()
 
     def forget(self, stage: str) -> None:
-        """Drop a stage whose results are being removed."""
+        """Remove a stage whose results are being deleted."""
         if self.entries.pop(stage, None) is not None:
             self._save()
 
     def is_complete(self, stage: str) -> bool:
-        """Whether the stage once came to its end."""
+        """Whether the stage has completed."""
         return stage in self.entries and self.entries[stage].complete
 
     def differences(
         self, stage: str, settings: dict[str, Any], defaults: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Return the settings that differ from those the stage was begun with, in words.
+        """Describe the settings that have changed since the stage was started.
 
         Args:
             stage: name.
-            settings: of now.
-            defaults: what settings were, where the record is older than they are.
+            settings: current settings.
+            defaults: values of settings that did not exist when the record was written.
         """
         there = self.entries[stage].settings if stage in self.entries else settings
         there = {key: (defaults or {}).get(key) for key in settings} | there

@@ -1,4 +1,4 @@
-"""Run stages again in another folder, and compare what comes out with what is there."""
+"""Run stages again in another folder, and compare the results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _RECORD = "stages.json"
 
 @dataclass(frozen=True)
 class ResultComparison:
-    """A result file and how it came out the second time."""
+    """A result file and its comparison with the second run."""
 
     stage: str
     path: str
@@ -50,16 +50,16 @@ class ResultComparison:
 
 
 class Reproduction:
-    """The stages of an output folder that are to run again.
+    """Reproduction of stages of an output folder.
 
     Args:
         folder: output folder of a finished run, with ``manifest.json``.
-        stages: stages to run again; None: all that are complete in the manifest.
-        inputs: folder that is searched for input files that are no longer where they were, by
-            name; None: only the paths of the configuration.
+        stages: stages to run again; None: all stages that are complete in the manifest.
+        inputs: folder to search by name for input files that have been moved; None: use only the
+            paths of the configuration.
 
     Raises:
-        ConfigError: ``config.resolved.toml`` is missing, or is not the one of the manifest.
+        ConfigError: ``config.resolved.toml`` is missing, or does not match the manifest.
         DataError: an input is missing or has changed, or a result has.
         EKDError: there is no manifest, or a stage is not complete.
     """
@@ -79,14 +79,14 @@ class Reproduction:
 
     @property
     def kept(self) -> list[str]:
-        """Stages whose results are taken over, because those that run again need them."""
+        """Stages whose results are copied, because the reproduced stages need them."""
         chosen = [BY_NAME[name] for name in self.stages]
         needed = {other.name for stage in chosen for other in (*stage.needs, *stage.uses)}
         complete = self.manifest.complete
         return [s for s in STAGES if s in needed and s not in self.stages and s in complete]
 
     def environment_differences(self) -> list[tuple[str, str, str]]:
-        """What differs between the environment of the stages and this one: name, there, now."""
+        """Differences between the old and the current environment: name, old value, new value."""
         now = describe_environment()
         found = [
             difference
@@ -100,16 +100,16 @@ class Reproduction:
         """Run the stages in another folder.
 
         Args:
-            output: made if it is missing; results of earlier stages are copied there.
-            resume: continue a reproduction that was interrupted in that folder.
+            output: folder, created if missing; results of earlier stages are copied there.
+            resume: continue an interrupted reproduction in this folder.
             progress: show the progress of the stages.
 
         Raises:
-            EKDError: the folder is not empty, lies in that of the run, or a stage fails.
+            EKDError: the folder is not empty or is inside that of the run, or a stage fails.
         """
         if self.folder.resolve() in (output.resolve(), *output.resolve().parents):
             raise EKDError(
-                f"'{output}' lies in '{self.folder}', the folder of the run; choose another one "
+                f"'{output}' is inside '{self.folder}', the folder of the run; choose another one "
                 "with --output",
                 code="EKD-RUN-017",
             )
@@ -128,10 +128,10 @@ class Reproduction:
     def compare(self, output: Path, tolerance: float = TOLERANCE) -> list[ResultComparison]:
         """Compare all results of the stages with those of the run.
 
-        A result that is no longer in the folder of the run is compared by its checksum.
+        If a result is no longer in the folder of the run, its recorded checksum is used.
 
         Args:
-            output: where the stages ran again.
+            output: folder of the reproduction.
             tolerance: see :func:`ekd.pipeline.content.compare_files`.
 
         Raises:
@@ -183,12 +183,12 @@ class Reproduction:
         return chosen
 
     def _located(self, inputs: Path | None) -> Config:
-        """The configuration of the run, with its input files where they are now."""
+        """Return the configuration of the run, with the current paths of its input files."""
         path = self.folder / RESOLVED
         config = load_config(path)
         if described_config(config) != self.manifest.configuration:
             raise ConfigError(
-                f"'{path}' has other settings than '{self.manifest.path}', so that it is not the "
+                f"'{path}' has other settings than '{self.manifest.path}', so it is not the "
                 "configuration of these results; restore it, or run the stages again",
                 code="EKD-RUN-019",
             )
@@ -217,7 +217,7 @@ class Reproduction:
             f"{key}: '{places.get(key, entries[key]['name'])}' {what}"
             for keys, what in (
                 (missing, "is missing"),
-                (changed, "is not the file that the run has read"),
+                (changed, "is not the file that the run used"),
             )
             for key in keys
         ]
@@ -230,7 +230,7 @@ class Reproduction:
             )
 
     def _check_results(self) -> None:
-        """Results that are compared or taken over must be those of the manifest."""
+        """Check that results to compare or to copy match the manifest."""
         config = self.config.model_copy(update={"output": self.folder.resolve()})
         pipeline = Pipeline(config, Existing.RESUME, progress=False)
         for stage in (*self.stages, *self.kept):
@@ -263,7 +263,7 @@ class Reproduction:
                 )
 
     def _take_over(self, output: Path) -> None:
-        """Copy what the stages need of earlier ones, and note it as complete."""
+        """Copy results of earlier stages that are needed, and record these stages as complete."""
         there = Record.load(self.folder / _RECORD)
         record = Record.load(output / _RECORD)
         for stage in self.kept:
@@ -285,7 +285,7 @@ def _load_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise EKDError(
-            f"there is no '{path}'; name the output folder of a run. Runs of versions without "
+            f"there is no '{path}'; give the output folder of a run. Runs of versions without "
             "manifests cannot be reproduced by this command: run them again",
             code="EKD-RUN-016",
         )
@@ -337,7 +337,7 @@ def counts_table(found: Sequence[ResultComparison]) -> Table:
 
 
 def deviations_table(found: Sequence[ResultComparison]) -> Table | None:
-    """Return a line for each result that is not bitwise equal; None: all are."""
+    """Return a table of results that are not bitwise equal; None if all are."""
     table = Table(title="Not bitwise equal", title_justify="left")
     for heading in ("result", "", "largest deviation"):
         table.add_column(heading, overflow="fold")

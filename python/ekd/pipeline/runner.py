@@ -1,4 +1,4 @@
-"""Runs stages in their order, keeps what is complete, and refuses what does not fit."""
+"""Runs stages in order, keeps complete results, and refuses results that do not match."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ekd.training.parallel import ALONE, Group
 
 
 class Pipeline:
-    """All stages over one configuration, in one output folder.
+    """All stages for one configuration, in one output folder.
 
     Args:
         config: from :func:`ekd.config.load_config`.
-        existing: what happens to results that are already there.
+        existing: what to do with existing results.
         progress: show progress bars and a line per stage.
-        group: processes that share the training; the first writes all files.
+        group: processes that share the training; the first one writes all files.
 
     Attributes:
         work: settings, folder, data and models of the run.
-        manifest: what results were made from.
+        manifest: inputs and environments of the results.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class Pipeline:
 
     @property
     def record(self) -> Record:
-        """What has been done in the output folder."""
+        """Completed work in the output folder."""
         return self.work.record
 
     def run(self, stages: Sequence[str] = STAGES) -> dict[str, Any] | None:
         """Run some stages in their order.
 
-        Everything that can be known to fail is looked at before the first stage starts.
+        All possible checks are done before the first stage starts.
 
         Args:
             stages: names, in any order.
 
         Returns:
-            what the last of them returns: of the stage ``report`` the summary, see
-            :func:`ekd.pipeline.summary.summarize`; None: it was kept, or everything is in files.
+            the result of the last stage; for ``report``, the summary, see
+            :func:`ekd.pipeline.summary.summarize`. None: it was kept, or all results are in files.
 
         Raises:
-            EKDError: results are in the way, earlier stages are missing, or a stage fails.
+            EKDError: results already exist, earlier stages are missing, or a stage fails.
         """
         asked = [stage for stage in self._stages.values() if stage.name in stages]
         chosen = [stage for stage in asked if self._is_wanted(stage, len(asked) == 1)]
@@ -78,7 +78,7 @@ class Pipeline:
         self._check_all(chosen)
         self._check_inputs([stage for stage in chosen if not self._is_done(stage)])
         with self._locked():
-            self._check_all(chosen)  # another process may have been at work until now
+            self._check_all(chosen)  # another process may have worked here until now
             self._write_config()
             result = None
             for stage in chosen:
@@ -102,16 +102,16 @@ class Pipeline:
         return result
 
     def run_part(self, name: str, part: int) -> None:
-        """Do one part of a stage, as one job of several that share the output folder.
+        """Run one part of a stage, as one of several jobs that share the output folder.
 
-        The stage is complete when all parts are; the next stage sees to it.
+        The next stage marks the stage as complete once all parts are.
 
         Args:
-            name: of the stage: ``train``, whose parts are teachers.
-            part: number of the part.
+            name: name of the stage: ``train``, whose parts are teachers.
+            part: index of the part.
 
         Raises:
-            EKDError: there is no such part, it is there already, or it fails.
+            EKDError: the part does not exist, has results already, or fails.
         """
         stage = self._stages[name]
         assert isinstance(stage, PartedStage)
@@ -133,11 +133,11 @@ class Pipeline:
             stage.run_part(self.work, part)
 
     def settings(self, stage: str) -> dict[str, Any]:
-        """Return everything that the result of a stage depends on, by dotted key."""
+        """Return all settings that the result of a stage depends on, by dotted key."""
         return self._stages[stage].settings(self.work)
 
     def setting_differences(self, stage: str) -> list[str]:
-        """Settings that differ from those the results of a stage were made with, in words."""
+        """Describe the settings that have changed since the results of a stage were made."""
         return self._differences(self._stages[stage])
 
     def _differences(self, stage: Stage) -> list[str]:
@@ -146,13 +146,13 @@ class Pipeline:
 
     @contextlib.contextmanager
     def _locked(self, shared: bool = False) -> Iterator[None]:
-        """Keep other processes from writing to the output folder.
+        """Lock the output folder against writing by other processes.
 
         Args:
-            shared: but for those that do other parts of the same stage.
+            shared: allow processes that run other parts of the same stage.
 
         Raises:
-            EKDError: another process is at work there.
+            EKDError: another process is using the folder.
         """
         with contextlib.ExitStack() as stack:
             problem = None
@@ -168,7 +168,7 @@ class Pipeline:
             yield
 
     def _write_config(self) -> None:
-        """Leave the settings beside the results; all processes have looked at those before."""
+        """Write the settings to the output folder, after all processes have checked the results."""
         self.work.group.barrier()
         if self.work.writes:
             write_config(self.config, self.folder / RESOLVED)
@@ -182,7 +182,7 @@ class Pipeline:
         )
 
     def _is_intact(self, stage: Stage) -> bool:
-        """Whether results can be read; they are read once."""
+        """Whether results can be read; checked only once."""
         if stage.name not in self._intact:
             self._intact[stage.name] = stage.is_intact(self.work)
         return self._intact[stage.name]
@@ -194,10 +194,10 @@ class Pipeline:
             remove(path)
 
     def _is_wanted(self, stage: Stage, is_only: bool) -> bool:
-        """Whether a stage is to be run; one without its section is passed over.
+        """Whether to run a stage; a stage without its section is skipped.
 
         Raises:
-            ConfigError: it is the only one, and the configuration lacks the section.
+            ConfigError: it is the only stage, and the configuration lacks the section.
         """
         if stage.has_section(self.config):
             return True
@@ -205,8 +205,8 @@ class Pipeline:
             return False
         name, section = stage.name, stage.section
         raise ConfigError(
-            f"'{name}' needs a section [{section}], which the configuration lacks; add one, "
-            f"if only the line '[{section}]', which takes the defaults",
+            f"'{name}' needs a section [{section}], which the configuration lacks; add one; "
+            f"the line '[{section}]' alone uses the defaults",
             code="EKD-CONFIG-026",
         )
 
@@ -217,13 +217,13 @@ class Pipeline:
             *names, last = [f"'{s.name}'" for s in self._stages.values() if s.shares_training]
             shared = f"{', '.join(names)} and {last}"
             raise EKDError(
-                f"torchrun started {n_ranks} processes of '{others[0]}', which works in one; only "
-                f"{shared} share their work that way. Run it without torchrun",
+                f"torchrun started {n_ranks} processes of '{others[0]}', which uses one; only "
+                f"{shared} can use several. Run it without torchrun",
                 code="EKD-RUN-005",
             )
 
     def _check_all(self, stages: Sequence[Stage]) -> None:
-        """Refuse to start where results are in the way or earlier ones are missing or stale."""
+        """Refuse to start if results exist, or if earlier results are missing or stale."""
         for stage in stages:
             self._check_needed(stage, coming=stages)
             if outputs := stage.outputs(self.folder):
@@ -233,7 +233,7 @@ class Pipeline:
                     self._require_same_settings(stage)
 
     def _check_needed(self, stage: Stage, coming: Sequence[Stage]) -> None:
-        """Refuse to start where earlier results are missing or stale."""
+        """Refuse to start if earlier results are missing or stale."""
         for needed in stage.needed(self.config):
             if needed in coming or not needed.has_section(self.config):
                 continue
@@ -249,7 +249,7 @@ class Pipeline:
             self._require_same_settings(needed)
 
     def _adopt(self, stage: Stage, needed_by: Stage) -> None:
-        """Complete a stage whose parts were done by jobs of their own, once all are there."""
+        """Complete a stage whose parts were run by separate jobs, once all parts exist."""
         seconds = stage.adopt(self.work, needed_by.name)
         if seconds is None:
             return
@@ -270,7 +270,7 @@ class Pipeline:
             )
 
     def _check_inputs(self, stages: Sequence[Stage]) -> None:
-        """Find now what would otherwise stop a stage hours later."""
+        """Find problems now that would otherwise stop a stage hours later."""
         check_test_sets(self.work)
         for check in dict.fromkeys(check for stage in stages for check in stage.checks(self.work)):
             check(self.work)

@@ -1,4 +1,4 @@
-"""What a stage of a run is: its name, what it needs and leaves, its settings, and its work."""
+"""Base classes for the stages of a run: requirements, outputs, settings and work."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from ekd.pipeline.stage_settings import flatten, identified_sections
 from ekd.pipeline.workspace import Workspace
 
 Check: TypeAlias = Callable[[Workspace], None]
-"""Raises an error for what would otherwise stop a stage hours later."""
+"""Raises an error for a problem that would otherwise stop a stage hours later."""
 
 
 class Stage(ABC):
     """One stage of a run.
 
     Attributes:
-        name: of the stage, as in ``stages.json``.
+        name: name of the stage, as in ``stages.json``.
         needs: stages that must be complete before.
-        uses: stages whose results it takes where they are there.
-        section: section of the configuration without which the stage is passed over; None: it
-            belongs to every run.
-        sections: sections of the configuration that it reads. Its result depends on these and on
-            those of the stages that it needs.
-        leaves: what it writes into the output folder, and what is removed when it is done again.
-        shows: what it writes beside that for people, and replaces without being asked.
-        unfinished: what it leaves beside that when it is interrupted, and continues from.
-        shares_training: whether several processes of torchrun may work on it.
+        uses: stages whose results are used if they exist.
+        section: section of the configuration without which the stage is skipped; None: always run.
+        sections: sections of the configuration that the stage reads. Its result depends on these
+            and on those of the stages that it needs.
+        leaves: results in the output folder, removed when the stage is run again.
+        shows: additional output for users, always replaced.
+        unfinished: intermediate files, used to continue an interrupted stage.
+        shares_training: whether several processes of torchrun may share the stage.
     """
 
     name: ClassVar[str]
@@ -44,28 +43,28 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, work: Workspace) -> dict[str, Any] | None:
-        """Do the work, or what is left of it.
+        """Run the stage, or the rest of it.
 
         Returns:
-            what a caller may want to show; None: everything is in files.
+            results for display; None: all results are in files.
         """
 
     def needed(self, config: Config) -> tuple[Stage, ...]:
-        """Stages that must be complete before with this configuration."""
+        """Return the stages that must be complete before, for this configuration."""
         return self.needs
 
     def has_section(self, config: Config) -> bool:
-        """Whether the configuration has the section that the stage is for."""
+        """Whether the configuration has the section of the stage."""
         return self.section is None or getattr(config, self.section) is not None
 
     def settings(self, work: Workspace) -> dict[str, Any]:
-        """Return everything that the result depends on, by dotted key."""
+        """Return all settings that the result depends on, by dotted key."""
         stages = (*self.needed(work.config), self)
         names = {name for stage in stages for name in stage.sections}
         return flatten(identified_sections(work, names))
 
     def checks(self, work: Workspace) -> list[Check]:
-        """What to look at before the first stage of a run starts."""
+        """Return the checks to do before the first stage of a run."""
         return []
 
     def is_intact(self, work: Workspace) -> bool:
@@ -73,14 +72,14 @@ class Stage(ABC):
         return True
 
     def adopt(self, work: Workspace, needed_by: str) -> float | None:
-        """Complete the stage from results that jobs of their own have left.
+        """Complete the stage from results of separate jobs.
 
         Args:
             work: the run.
             needed_by: name of the stage that needs the results, for messages.
 
         Returns:
-            the seconds that the longest job took; None: there are no such results.
+            duration of the longest job in seconds; None: there are no such results.
 
         Raises:
             EKDError: some results are missing.
@@ -92,17 +91,17 @@ class Stage(ABC):
         return {name for stage in (*self.needs, self) for name in stage.sections}
 
     def outputs(self, folder: Path) -> list[Path]:
-        """What of this stage is in an output folder, finished or not."""
+        """Return files of this stage in an output folder, finished or not."""
         names = (*self.leaves, *self.unfinished)
         return [folder / name for name in names if (folder / name).exists()]
 
     def has_left_all(self, folder: Path) -> bool:
-        """Whether all results are there; a stage without any is done whenever asked for."""
+        """Whether all results exist; False for a stage without results, which always runs."""
         return bool(self.leaves) and all((folder / name).exists() for name in self.leaves)
 
 
 class PartedStage(Stage):
-    """A stage whose parts can be done by jobs that share the output folder."""
+    """A stage whose parts can be run by separate jobs that share the output folder."""
 
     @abstractmethod
     def check_part(self, config: Config, part: int) -> None:
@@ -114,8 +113,8 @@ class PartedStage(Stage):
 
     @abstractmethod
     def part_folder(self, work: Workspace, part: int) -> Path:
-        """Where the results of a part are."""
+        """Return the folder of the results of a part."""
 
     @abstractmethod
     def run_part(self, work: Workspace, part: int) -> None:
-        """Do one part, or what is left of it."""
+        """Run one part, or the rest of it."""

@@ -1,4 +1,4 @@
-"""Settings that a result depends on, by dotted key: what decides whether it is still valid."""
+"""Settings that a result depends on, by dotted key, which determine whether it is valid."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from ekd.pipeline.workspace import Workspace
 
 
 def identified_sections(work: Workspace, names: Set[str]) -> dict[str, Any]:
-    """Sections of the configuration with what counts in a result.
+    """Return sections of the configuration, reduced to what affects a result.
 
-    Where a file lies and how many processes work on it does not change a result; what is in the
-    file does.
+    A result depends on the contents of files, but not on their paths or on the number of processes.
 
     Args:
         work: the run.
-        names: of the sections, with ``data`` among them.
+        names: names of the sections, including ``data``.
     """
     config = work.config
     values = config.model_dump(mode="json", include=set(names))
@@ -49,13 +48,13 @@ def identified_sections(work: Workspace, names: Set[str]) -> dict[str, Any]:
 
 @cache
 def default_settings() -> dict[str, Any]:
-    """Settings that a record may be too old to know."""
+    """Return defaults of settings that may not have existed when a record was written."""
     data = DataConfig(path=Path())
     return flatten(Config(data=data).model_dump(mode="json"))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, by dotted key."""
+    """Flatten nested tables, by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""What a run has shown: summary.json, the plots, report.html, and a table for the terminal."""
+"""Results of a run: summary.json, the plots, report.html, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ekd.evaluation.style import save_all
 from ekd.files import atomic_write, sha256
 from ekd.pipeline.evaluation import FAR, NEAR
 
-_WIDEST = 50  # characters of the first column: sentences are broken there
+_WIDEST = 50  # characters of the first column; longer text is wrapped
 _RUNS = {"nve": "molecule at constant energy", "water": "box of water"}
 _ERRORS = {
     "force_rmse": "force RMSE (meV/Å)",
@@ -35,9 +35,8 @@ _ERRORS = {
     "energy_rmse": "energy RMSE (meV)",
     "relative_energy_rmse": "ΔE RMSE (meV)",
 }
-"""What is shown of the test set and the far set side by side, with headings. ΔE are energy
-differences of conformers, as ``ekd evaluate`` has them: what is constant in the errors of a
-molecule is not in them."""
+"""Errors shown side by side for the test set and the far set, with headings. ΔE are energy
+differences of conformers as in ``ekd evaluate``, without constant errors per molecule."""
 _MODELS = {"mean_teacher": "mean teacher", "ensemble": "ensemble", "student": "student"}
 _TELLING = {"ensemble_spread": "ensemble's spread", "student_uncertainty": "student's uncertainty"}
 _TOLD = {"error_over_spread": "force error / {}", "spearman": "Spearman, {}"}
@@ -47,14 +46,14 @@ _WATER = ("mean_temperature", "target_temperature", "intact_share", "atom_steps_
 
 @dataclass(frozen=True)
 class Line:
-    """A number on the test set and on the far set.
+    """A number for the test set and for the far set.
 
     Attributes:
-        label: what it is, with its unit.
-        near: on the test set.
-        far: on the far set.
-        strong: whether it stands out.
-        last: whether it ends a block of lines.
+        label: description with unit.
+        near: value on the test set.
+        far: value on the far set.
+        strong: whether the line is highlighted.
+        last: whether the line ends a block.
     """
 
     label: str
@@ -72,9 +71,10 @@ def summarize(
     """Collect the results of a run; energies in eV, forces in eV/Å.
 
     Args:
-        evaluation: as the stage ``evaluate`` leaves it in ``evaluation/metrics.json``.
-        dynamics: as the stage ``lammps`` leaves it in ``lammps/results.json``; None: not run.
-        wall_seconds: of each stage.
+        evaluation: content of ``evaluation/metrics.json``, written by the stage ``evaluate``.
+        dynamics: content of ``lammps/results.json``, written by the stage ``lammps``; None: not
+            run.
+        wall_seconds: wall time of each stage.
     """
     nve = (dynamics or {}).get("nve") or {}
     water = (dynamics or {}).get("water")
@@ -96,7 +96,7 @@ def summarize(
 
 
 def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """What the models have shown on one set."""
+    """Collect the errors of the models on one set."""
     teachers = [Metrics(**entry) for entry in evaluation["teachers"]]
     average = mean(teachers)
     # Evaluations of an older version lack both.
@@ -140,10 +140,10 @@ def _ratio(value: float | None, reference: float | None) -> float | None:
 
 
 def broken_off(dynamics: Mapping[str, Any]) -> list[str]:
-    """One sentence for each LAMMPS run that broke off, from ``lammps/results.json``."""
+    """Return one sentence for each failed LAMMPS run in ``lammps/results.json``."""
     return [
-        f"the {_RUNS[name]} broke off in LAMMPS at {failure['time']:.3g} of "
-        f"{failure['duration']:.3g} ps ({failure['reason']}): this student is not fit for it; "
+        f"the {_RUNS[name]} failed in LAMMPS at {failure['time']:.3g} of "
+        f"{failure['duration']:.3g} ps ({failure['reason']}): this student is not suitable for it; "
         f"train it longer or on more data, and look at 'lammps/{name}'"
         for name, failure in dynamics.get("failures", {}).items()
     ]
@@ -157,24 +157,24 @@ def draw(
     far: Dataset | None = None,
     vector_plots: bool = False,
 ) -> dict[str, Path]:
-    """Draw all plots that the results allow into ``plots/`` of the output folder.
+    """Draw all plots for the available results into ``plots/`` of the output folder.
 
     Args:
         folder: the output folder.
         evaluation: as for :func:`summarize`.
-        dynamics: likewise.
-        truth: what the models were measured against.
-        far: the set far from the training set; names of its plots begin with ``far_``.
+        dynamics: as for :func:`summarize`.
+        truth: reference data for the errors.
+        far: the far set; names of its plots begin with ``far_``.
         vector_plots: write them as PDF and SVG too.
 
     Returns:
-        the PNG files by the names that the report knows.
+        the PNG files by the names used in the report.
     """
     dynamics = dynamics or {"nve": None, "water": None}
     histories = [
         folder / "teachers" / f"member-{k}" / "history.csv"
         for k in range(len(evaluation["teachers"]))
-    ]  # teachers that were not trained here have none
+    ]  # other teachers have none
     figures = _compared(folder / "evaluation" / NEAR, evaluation, truth)
     if far is not None:
         of_far = _compared(folder / "evaluation" / FAR, evaluation["far"], far)
@@ -204,7 +204,7 @@ def draw(
 
 
 def _compared(path: Path, evaluation: Mapping[str, Any], truth: Dataset) -> dict[str, Figure]:
-    """Plots of what the models say about one set."""
+    """Plot the predictions of the models on one set."""
     with np.load(path) as file:
         predictions = dict(file)
     n_teachers = len(evaluation["teachers"])
@@ -217,7 +217,7 @@ def _compared(path: Path, evaluation: Mapping[str, Any], truth: Dataset) -> dict
     def panel_values(quantity: str) -> dict[str, list[np.ndarray]]:
         values = {label: predictions[f"{who}_{quantity}"] for label, who in panels.items()}
         return {
-            # Of energies there are none where they are at another level of theory.
+            # Energies are missing if they are at another level of theory.
             label: list(all_) if all_.ndim > 1 + (quantity == "forces") else [all_]
             for label, all_ in values.items()
         }
@@ -259,10 +259,10 @@ def write(
         summary: from :func:`summarize`.
         figures: from :func:`draw`.
         dynamics: as for :func:`summarize`.
-        training_set: what the teachers learned from.
-        truth: what the models were measured against.
-        held_out: what that is, in words.
-        far: the set far from the training set, if there is one.
+        training_set: training set of the teachers.
+        truth: reference data for the errors.
+        held_out: description of ``truth``.
+        far: the far set, if there is one.
     """
     report = Report(
         title="Ensemble knowledge distillation",
@@ -314,7 +314,7 @@ def table(summary: Mapping[str, Any]) -> Table:
         if value is not None:
             result.add_row(label, style.format(value), unit, "", "")
 
-    if not summary["far"]:  # else they are in the table of near and far
+    if not summary["far"]:  # otherwise they are in the table of near and far
         told, scale = summary["spearman"], summary["error_over_spread"]
         first = "ensemble's spread and its force errors, Spearman"
         line(first, told["ensemble_spread"], "", "{:.2f}")
@@ -354,7 +354,7 @@ def far_table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def near_and_far(summary: Mapping[str, Any]) -> list[Line]:
-    """What the models have shown on the test set and on the far set; nothing without a far set."""
+    """Return the errors on the test set and the far set; empty without a far set."""
     if not summary["far"]:
         return []
     sets = (summary, summary["far"])

@@ -1,4 +1,4 @@
-"""What identifies the teachers and structures that a configuration names."""
+"""Identification of the teachers and structures in a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ekd.files import sha256
 
 
 def identify(labels: LabelsConfig) -> dict[str, Any]:
-    """Settings with the contents of files in the place of their paths.
+    """Return settings with checksums of files instead of their paths.
 
     Raises:
         TeacherError: a file is missing.
@@ -22,7 +22,7 @@ def identify(labels: LabelsConfig) -> dict[str, Any]:
             return sha256(path)
         except OSError as error:
             raise TeacherError(
-                f"'{path}', which [labels] names, cannot be read: {error.strerror}; check the path",
+                f"'{path}', given in [labels], cannot be read: {error.strerror}; check the path",
                 code="EKD-TEACHER-006",
             ) from None
 

@@ -1,4 +1,4 @@
-"""What is left beside trained models for people to look at: curves, parity, a summary."""
+"""Output for users in the folders of trained models: curves, parity plots, a summary."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _FILES = (
     "uncertainty.png",
     "summary.json",
 )
-_MOST = 2000  # configurations in a parity plot: more would be a blot, and take time
+_MOST = 2000  # configurations in a parity plot; more would be slow and illegible
 
 
 def draw_curves(
     folder: Path, models: Sequence[TrainedModel], title: str, color: str = style.TEACHER
 ) -> None:
-    """Write ``learning_curves.png`` into the folder of some models."""
+    """Write ``learning_curves.png`` into the folder of the models."""
     name = title if len(models) == 1 else f"{len(models)} {title}s"
     curves = plots.training_curves([_columns(model.history) for model in models], name, color)
     style.save(curves, folder / "learning_curves.png")
@@ -49,13 +49,13 @@ def conclude(
     """Write ``learning_curves.png``, ``energy_parity.png``, ``summary.json`` into a folder.
 
     Args:
-        folder: of the models.
-        models: trained ones.
+        folder: folder of the models.
+        models: trained models.
         title: "teacher" or "student".
-        data: true energies.
-        held_out: configurations that none was trained on; the parity plots show some of them.
-        labels: of a student: what it learned of its teachers, shown in ``force_parity.png``, and in
-            ``uncertainty.png`` if it tells its uncertainty.
+        data: reference energies.
+        held_out: configurations that no model was trained on; the parity plots show some of them.
+        labels: labels of the teachers for a student, shown in ``force_parity.png``, and in
+            ``uncertainty.png`` if it predicts uncertainties.
     """
     for name in _FILES:
         remove_leftovers(folder / name)
@@ -88,7 +88,7 @@ def _draw_uncertainty(
     labels: Labels,
     rows: NDArray[np.int64],
 ) -> None:
-    """``uncertainty.png``: what students tell on these atoms, and what they were to tell."""
+    """Draw ``uncertainty.png``: predicted uncertainties of these atoms and their targets."""
     spread = labels.forces_std[rows]
     targets, learned, name = [], [], "spread of the teachers"
     for model, predicted in zip(models, predictions, strict=True):
@@ -107,7 +107,7 @@ def _draw_uncertainty(
 
 
 def _describe(model: TrainedModel) -> dict[str, Any]:
-    """The last epoch of a training, and the whole in a few numbers; eV, eV/Å."""
+    """Summarize a training, with its last epoch; eV, eV/Å."""
     history = model.history
     return {
         "seed": model.provenance["seed"],

@@ -1,4 +1,4 @@
-"""What the stages of a run share: settings, output folder, data and models."""
+"""Shared state of the stages of a run: settings, output folder, data and models."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ekd.training.parallel import Group
 
 
 class Workspace:
-    """A configuration, its output folder, and what stages read there and elsewhere.
+    """A configuration, its output folder, and the data and models that stages read.
 
-    Data and models are read when they are first used, and kept.
+    Data and models are read on first use, and cached.
 
     Args:
         config: from :func:`ekd.config.load_config`.
         progress: show progress bars and a line per stage.
-        group: processes that share the training; the first writes all files.
+        group: processes that share the training; the first one writes all files.
 
     Attributes:
-        record: what has been done in the folder.
+        record: completed work in the folder.
         writes: whether this process writes files.
-        console: for people; quiet without ``progress``.
+        console: output for users; quiet without ``progress``.
     """
 
     def __init__(self, config: Config, progress: bool, group: Group) -> None:
@@ -48,7 +48,7 @@ class Workspace:
         self.record = self._read_record()
 
     def reload_record(self) -> None:
-        """Read again what has been done: another process may have been at work."""
+        """Read the record again, as another process may have changed it."""
         self.record = self._read_record()
 
     def _read_record(self) -> Record:
@@ -71,22 +71,22 @@ class Workspace:
 
     @cached_property
     def test(self) -> Dataset | None:
-        """The test set, if the configuration names one."""
+        """The test set, if the configuration has one."""
         return load_labelled(self.config.test)
 
     @cached_property
     def far(self) -> Dataset | None:
-        """The second test set, far from the training set, if the configuration names one."""
+        """The second test set, far from the training set, if the configuration has one."""
         return load_labelled(self.config.far)
 
     def test_sets(self) -> dict[str, Dataset]:
-        """The test sets that there are, by the names of their sections."""
+        """Return the available test sets, by the names of their sections."""
         both = {"test": self.test, "far": self.far}
         return {name: data for name, data in both.items() if data is not None}
 
     @cached_property
     def truth(self) -> Dataset:
-        """What the models are measured against: the test set, else what training held out."""
+        """Reference data for the errors: the test set, otherwise the held-out set."""
         if self.test is not None:
             return self.test
         return self.data.subset(self.held_out)
@@ -108,7 +108,7 @@ class Workspace:
 
     @property
     def split(self) -> dict[str, Any]:
-        """How the training set is split, as arguments of the functions that train."""
+        """The split of the training set, as arguments of the training functions."""
         data = self.config.data
         return {
             "validation_fraction": data.validation_fraction,
@@ -124,12 +124,12 @@ class Workspace:
 
     @cached_property
     def bases(self) -> Ensemble | None:
-        """What teachers start from, read from the output folder; None: random weights."""
+        """The bases that teachers start from, read from the output folder; None: random weights."""
         return pretraining.load_bases(self.config, self.folder)
 
     @cached_property
     def teacher_job(self) -> Job:
-        """The training of the teachers, planned."""
+        """The planned training of the teachers."""
         section = self.config.teachers
         job = plan_ensemble(
             self.data,
@@ -148,23 +148,23 @@ class Workspace:
 
     @cached_property
     def members(self) -> Ensemble:
-        """The teachers that are trained here, read from the output folder; perhaps none."""
+        """The teachers trained in this run, read from the output folder; may be empty."""
         if self.config.teachers.n_members == 0:
             return Ensemble([])
         return load_ensemble(self.folder / "teachers")
 
     @cached_property
     def teachers(self) -> list[MemberTeacher | ASETeacher]:
-        """All teachers: those that are trained here, then the others."""
+        """All teachers: those trained in this run, then the others."""
         members = as_teachers(self.members) if len(self.members) else []
         return [*members, *self.other_teachers]
 
     @cached_property
     def other_teachers(self) -> list[MemberTeacher | ASETeacher]:
-        """The teachers that the section [labels] names."""
+        """The teachers given in the section [labels]."""
         return [from_config(section) for section in self.config.labels.teachers]
 
     @cached_property
     def students(self) -> Ensemble:
-        """The trained student, or students, read from the output folder."""
+        """The trained student or students, read from the output folder."""
         return load_students(self.folder / "student")

@@ -1,4 +1,4 @@
-"""Geometries by the thousand, with energies and forces of a cheap calculator."""
+"""Thousands of geometries with energies and forces of a cheap calculator."""
 
 from ekd.pool.build import Pool, build_pool
 from ekd.pool.summary import Summary

@@ -1,4 +1,4 @@
-"""A pool, from its molecules to the file: in parallel, and so that an interruption costs little."""
+"""Construction of a pool, from molecules to the file: parallel and resumable."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from ekd.pool.summary import Summary, summarise
 from ekd.training.threads import one_thread
 
 _TRIED = 10
-"""Geometries on which a calculator may fail before any work is done."""
+"""Number of geometries on which the calculator is tried before any work is done."""
 
 _SUFFIXES = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool that is complete.
+    """A complete pool.
 
     Attributes:
         path: the file; :func:`ekd.load_dataset` reads it too.
-        summary: what is in it, and what was left out.
+        summary: content of the pool, and what was left out.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Pool:
 
     @cached_property
     def data(self) -> Dataset:
-        """Its configurations, with energies (eV) and forces (eV/Å); ``groups`` are the kinds."""
+        """The configurations with energies (eV) and forces (eV/Å); ``groups`` are the kinds."""
         return prepared.load(self.path)
 
     @classmethod
@@ -60,13 +60,13 @@ class Pool:
         """Open a pool that was built before.
 
         Raises:
-            DataError: the file is missing or damaged, or no pool.
+            DataError: the file is missing, damaged, or not a pool.
         """
         path = Path(path)
         header = prepared.read_header(path)
         if "pool" not in header.preparation:
             raise DataError(
-                f"'{path}' holds data but no pool; give a file of ekd.build_pool",
+                f"'{path}' contains data but is not a pool; give a file of ekd.build_pool",
                 code="EKD-DATA-064",
             )
         content = header.preparation["summary"]
@@ -85,30 +85,30 @@ def build_pool(
 ) -> Pool:
     """Make geometries, and calculate energies and forces of all of them.
 
-    Finished chunks are kept in ``PATH.parts`` until the file is complete. Whatever ends the
-    process, the same call with ``resume=True`` continues, and leaves the same file bit by bit; so
-    does any number of workers. Beside the file there are a picture, ``.png`` instead of ``.h5``,
-    and the summary, ``.json``.
+    Finished chunks are kept in ``PATH.parts`` until the file is complete. If the process is
+    interrupted, the same call with ``resume=True`` continues. The resulting file is bitwise the
+    same, for any number of workers. A picture (``.png`` instead of ``.h5``) and the summary
+    (``.json``) are written to the same folder.
 
     Args:
-        data: training configurations, best those of the training part alone; their elements are
+        data: training configurations, preferably without the held-out set; their elements are
             those of the pool. None: there are none.
-        config: what is made, by which calculator; None: the defaults.
-        path: ``.h5`` file to write. It is replaced if it exists, unless ``resume`` finds it
+        config: settings of the geometries and the calculator; None: the defaults.
+        path: ``.h5`` file to write. It is replaced if it exists, unless ``resume`` is set and it is
             complete.
-        cutoff: of the model, Å; molecules of a cluster are not farther apart.
-        seed: of all random numbers.
-        resume: keep what is there; it must have been made with the same data and settings.
+        cutoff: cutoff of the model, Å, the largest distance between molecules of a cluster.
+        seed: seed of all random numbers.
+        resume: keep existing results, which must have been made with the same data and settings.
         progress: show progress on standard error.
 
     Raises:
         ConfigError: a molecule is unknown or has unpaired electrons, there is nothing to start
             from, the cutoff is not positive, or the path does not end in ``.h5``.
-        DataError: what is there was made with something else, a file of structures cannot be read,
-            or nothing is left of all geometries.
+        DataError: existing results were made with other data or settings, a file of structures
+            cannot be read, or no geometry is left.
         EKDError: another process is writing to the path, or it cannot be written.
-        StructureError: a molecule holds an element that is not in the data.
-        TeacherError: the calculator is not installed or cannot be made, fails on everything, or
+        StructureError: a molecule contains an element that is not in the data.
+        TeacherError: the calculator is not installed or cannot be created, fails on everything, or
             its process was lost.
     """
     path, config = Path(path), config or PoolConfig()
@@ -147,7 +147,7 @@ def _build(
     resume: bool,
     progress: bool,
 ) -> Pool:
-    """Calculate what is missing, and write the files."""
+    """Do the remaining calculations, and write the files."""
     folder = parts_folder(path)
     if resume and path.exists() and not Parts.begun(folder):
         there = prepared.read_header(path).preparation.get("pool", {})
@@ -169,7 +169,7 @@ def _build(
 
 
 def parts_folder(path: str | os.PathLike[str]) -> Path:
-    """Where the finished chunks of an unfinished pool are."""
+    """Return the folder of the finished chunks of an unfinished pool."""
     return Path(path).with_name(f"{Path(path).name}.parts")
 
 
@@ -182,7 +182,7 @@ def _molecules(data: Dataset | None, config: PoolConfig) -> list[Atoms]:
         elements = tuple({int(z) for atoms in structures for z in atoms.numbers})
         if not elements:
             raise ConfigError(
-                "nothing says which elements the pool may hold; give data, molecules or structures",
+                "the elements of the pool are not specified; give data, molecules or structures",
                 code="EKD-CONFIG-028",
             )
     return sources.chosen(elements, config.max_heavy_atoms) + structures
@@ -192,8 +192,8 @@ def _calculator(config: PoolConfig) -> ASETeacher:
     section = config.calculator
     if section.calculator == TBLITE and importlib.util.find_spec("tblite") is None:
         raise TeacherError(
-            "the calculator of the pool is GFN2-xTB by tblite, and the package tblite is not "
-            "installed; pip install 'ekd[xtb]', or name another calculator of ASE in "
+            "the calculator of the pool is GFN2-xTB by tblite, but the package tblite is not "
+            "installed; pip install 'ekd[xtb]', or give another calculator of ASE in "
             "[pool.calculator]",
             code="EKD-TEACHER-012",
         )
@@ -214,14 +214,14 @@ def _check_periodicity(recipe: Recipe, config: PoolConfig) -> None:
     if len(mixed):
         raise StructureError(
             f"{len(mixed):,} structures are periodic in some directions only, such as "
-            f"{recipe.geometries.formulas[mixed[0]]}, and tblite would take them for periodic in "
-            "all; leave them out, or use another calculator",
+            f"{recipe.geometries.formulas[mixed[0]]}, but tblite would treat all directions as "
+            "periodic; leave them out, or use another calculator",
             code="EKD-STRUCTURE-016",
         )
 
 
 def _try(calculator: ASETeacher, recipe: Recipe) -> None:
-    """Find out before hours of failures that a calculator knows nothing of what it is asked."""
+    """Check that the calculator works for at least one geometry, before hours of failures."""
     geometries = recipe.geometries
     molecules = np.flatnonzero(geometries.groups == MOLECULE)
     places = molecules if len(molecules) else np.arange(len(geometries))
@@ -231,7 +231,7 @@ def _try(calculator: ASETeacher, recipe: Recipe) -> None:
         try:
             with one_thread():
                 evaluate(atoms, calculator.make())
-        except Exception as error:  # code of others: anything may happen
+        except Exception as error:  # external code may raise anything
             errors.append(f"{atoms.get_chemical_formula()}: {explain(error)}")
         else:
             return
@@ -241,7 +241,7 @@ def _try(calculator: ASETeacher, recipe: Recipe) -> None:
 def _fails_on_everything(calculator: ASETeacher, number: int, first: str) -> TeacherError:
     return TeacherError(
         f"the calculator '{calculator.name}' fails on all of {number:,} geometries, first on "
-        f"{first}; check its arguments and the elements that it knows",
+        f"{first}; check its arguments and the elements that it supports",
         code="EKD-TEACHER-011",
     )
 
@@ -259,7 +259,7 @@ def _arrays(data: Dataset) -> Arrays:
 
 @dataclass(frozen=True)
 class _Job:
-    """Calculations, for the worker processes: chunks of geometries first, then runs."""
+    """Calculations for the worker processes: chunks of geometries first, then MD runs."""
 
     recipe: Recipe
     config: PoolConfig
@@ -275,21 +275,21 @@ class _Job:
         return self.n_static + len(self.recipe.runs)
 
     def n_geometries(self, number: int) -> int:
-        """How many configurations a chunk holds."""
+        """Return the number of configurations of a chunk."""
         if number >= self.n_static:
             return self.config.n_snapshots
         first = number * self.config.chunk_size
         return min(self.config.chunk_size, len(self.recipe.geometries) - first)
 
     def template(self, number: int) -> Dataset:
-        """The configurations of a chunk; those of a run all where it starts."""
+        """Return the configurations of a chunk; for an MD run, copies of its initial structure."""
         if run := self.run_of(number):
             return copies(MD, self.recipe.molecules[run.molecule], self.config.n_snapshots)
         first = number * self.config.chunk_size
         return self.recipe.geometries.subset(np.arange(first, first + self.n_geometries(number)))
 
     def run_of(self, number: int) -> Run | None:
-        """The run that a chunk is; None: it is none."""
+        """Return the MD run of a chunk; None if the chunk is not a run."""
         return self.recipe.runs[number - self.n_static] if number >= self.n_static else None
 
     def run(self, number: int, report: workers.Report) -> None:
@@ -328,7 +328,7 @@ class _Job:
 
 
 def _assemble(job: _Job, plan: dict[str, Any], path: Path) -> Summary:
-    """Put the chunks together, leave out what does not belong, and write the files."""
+    """Join the chunks, leave out failures, large forces and duplicates, and write the files."""
     recipe, config = job.recipe, job.config
     chunks, messages = [], []
     for number in range(job.n_chunks):
@@ -361,14 +361,14 @@ def _assemble(job: _Job, plan: dict[str, Any], path: Path) -> Summary:
     kept = np.flatnonzero(~np.any(list(dropped.values()), axis=0))
     if len(kept) == 0:
         raise DataError(
-            f"nothing is left of {len(made):,} geometries: the calculator fails on "
+            f"none of {len(made):,} geometries is left: the calculator fails on "
             f"{failed.sum():,}, and forces of {too_large.sum():,} exceed {config.max_force:g} eV/Å;"
             " raise max_force",
             code="EKD-DATA-063",
         )
     pool = made.subset(kept)
     level = f"{job.calculator.name} ({job.calculator.version()})"
-    # Those that were left out from the start have nothing but a kind.
+    # Only the kind is known for geometries that were left out from the start.
     absent = np.zeros(len(recipe.repeated), dtype=bool)
     dropped = {
         name: np.concatenate([mask, ~absent if name == "duplicates" else absent])
@@ -399,9 +399,9 @@ def _assemble(job: _Job, plan: dict[str, Any], path: Path) -> Summary:
 def _strain(
     made: Dataset, failed: NDArray[np.bool_], parents: list[tuple[int, ...]], n_molecules: int
 ) -> NDArray[np.float64]:
-    """Energy above the undistorted molecules, [n_made] eV/atom; NaN where theirs is unknown.
+    """Energy relative to the undistorted molecules, [n_made] eV/atom; NaN if unknown.
 
-    For configurations of the data it is that above the lowest one of their formula.
+    For configurations of the data, it is relative to the lowest energy of their formula.
     """
     energies = np.where(failed, np.nan, made.energies)
     molecules = np.full(n_molecules, np.nan)

@@ -1,4 +1,4 @@
-"""Snapshots of Langevin dynamics by the calculator."""
+"""Snapshots of Langevin dynamics with the calculator."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def snapshots(
     config: PoolConfig,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float64], str]:
-    """Positions on a run, and why it ended early.
+    """Run MD and return snapshots, with the reason if it ended early.
 
-    The integrator is :class:`ekd.distillation.langevin.Langevin`, whose steps cost little beside
-    GFN2-xTB of a small molecule. The run starts from the structure with velocities of twice the
-    temperature, half of which go into the bonds. It ends early where the calculator fails, or a
-    force exceeds ``config.max_force``.
+    The integrator is :class:`ekd.distillation.langevin.Langevin`, whose cost is small compared to
+    GFN2-xTB for a small molecule. The initial velocities correspond to twice the temperature,
+    because half of the kinetic energy goes into the bonds. The run ends early if the calculator
+    fails or a force exceeds ``config.max_force``.
 
     Args:
-        atoms: where it starts.
-        calculator: used for this run alone.
+        atoms: initial structure.
+        calculator: calculator used only for this run.
         temperature: K.
         config: number of snapshots, interval and timestep.
         random: source of velocities and noise.
 
     Returns:
-        [n_snapshots, n_atoms, 3] Å, NaN from where the run ended; and the reason, empty if it
-        reached its end.
+        [n_snapshots, n_atoms, 3] Å, NaN after an early end; and the reason, empty if the run is
+        complete.
     """
     saved = np.full((config.n_snapshots, len(atoms), 3), np.nan)
     n_between = max(1, round(config.interval / config.timestep))
@@ -53,11 +53,11 @@ def snapshots(
             positions, velocities = langevin.drift(positions, velocities, forces)
             moving.positions = positions
             forces = moving.get_forces()
-            if not np.linalg.norm(forces, axis=1).max() <= config.max_force:  # nor finite
+            if not np.linalg.norm(forces, axis=1).max() <= config.max_force:  # also if not finite
                 return saved, f"a force exceeds {config.max_force:g} eV/Å in the MD"
             velocities = langevin.kick(velocities, forces)
             if count % n_between == 0:
                 saved[count // n_between - 1] = positions
-    except Exception as error:  # code of others: anything may happen
+    except Exception as error:  # external code may raise anything
         return saved, explain(error)
     return saved, ""

@@ -1,4 +1,4 @@
-"""Geometries that need no forces: displaced atoms, stretched bonds, molecules side by side."""
+"""Geometries made without forces: displaced atoms, stretched bonds, clusters of molecules."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BOND = 1.3
-"""Atoms closer than this times the sum of their covalent radii are bonded."""
+"""Atoms are bonded if closer than this factor times the sum of their covalent radii."""
 
 _VDW = np.where(np.isfinite(vdw_radii), vdw_radii, 2.0)  # Å; Alvarez, Dalton Trans. 42, 8617 (2013)
 
 
 def rattled(atoms: Atoms, displacement: float, random: np.random.Generator) -> Atoms:
-    """A copy with every atom displaced by normal random numbers.
+    """Return a copy with every atom displaced by normally distributed random numbers.
 
     Args:
         atoms: the structure.
         displacement: largest standard deviation of a component, Å; that of this copy is drawn
-            evenly from a fifth of it to all of it.
+            uniformly between a fifth of it and all of it.
         random: source of random numbers.
     """
     copy = atoms.copy()
@@ -36,10 +36,10 @@ def rattled(atoms: Atoms, displacement: float, random: np.random.Generator) -> A
 
 @dataclass(frozen=True)
 class Bond:
-    """A bond that can be stretched, because nothing else connects its two sides.
+    """A bond that can be stretched, because it is the only connection of its two sides.
 
     Attributes:
-        fixed: index of the atom that stays.
+        fixed: index of the atom that stays in place.
         moved: index of the atom that moves.
         fragment: [n] indices of all atoms that move, ``moved`` among them.
     """
@@ -50,10 +50,10 @@ class Bond:
 
 
 def open_bonds(atoms: Atoms) -> list[Bond]:
-    """Bonds that are in no ring, each with its smaller side as the one that moves.
+    """Find bonds that are not part of a ring; the smaller side of each is the moving one.
 
-    Atoms are bonded if they are closer than 1.3 times the sum of their covalent radii. A periodic
-    structure has none.
+    Atoms are bonded if they are closer than 1.3 times the sum of their covalent radii. For periodic
+    structures, the list is empty.
 
     Args:
         atoms: the structure.
@@ -81,15 +81,15 @@ def stretched(
     stretch: tuple[float, float],
     random: np.random.Generator,
 ) -> Atoms:
-    """A copy with one bond stretched or compressed; the fragment behind it moves along, rigidly.
+    """Return a copy with one bond stretched or compressed; the fragment behind it moves rigidly.
 
-    A pair of elements is drawn first, then one of their bonds: otherwise nearly all would be bonds
+    A pair of elements is drawn first, then one of their bonds; otherwise nearly all would be bonds
     of hydrogen.
 
     Args:
         atoms: the structure.
-        bonds: of :func:`open_bonds`, at least one.
-        stretch: smallest and largest factor of the length; it is drawn evenly between them.
+        bonds: one or more bonds from :func:`open_bonds`.
+        stretch: smallest and largest factor of the bond length, drawn uniformly in between.
         random: source of random numbers.
     """
     numbers = atoms.numbers
@@ -106,12 +106,12 @@ def stretched(
 
 @dataclass(frozen=True)
 class Cluster:
-    """Molecules side by side.
+    """A cluster of molecules.
 
     Attributes:
-        atoms: of all of them, one molecule after the other.
-        contact: distance between atoms of different molecules over the sum of their van der Waals
-            radii, where it is smallest.
+        atoms: all atoms, one molecule after the other.
+        contact: smallest distance between atoms of different molecules divided by the sum of their
+            van der Waals radii.
     """
 
     atoms: Atoms
@@ -124,18 +124,18 @@ def cluster(
     cutoff: float,
     random: np.random.Generator,
 ) -> Cluster:
-    """Put molecules together, each turned at random, one after the other.
+    """Place randomly oriented molecules next to each other, one after the other.
 
-    A molecule comes from far away along a random direction, on which a random atom of it would meet
-    a random atom of those that are there. It stops where the distance of two atoms over the sum of
-    their van der Waals radii falls to a number drawn evenly from ``contact``. So molecules never
-    run through each other.
+    A molecule approaches from far away along a random direction, on which a random atom of it would
+    hit a random atom of those already placed. It stops when the distance of two atoms divided by
+    the sum of their van der Waals radii falls to a number drawn uniformly from the range
+    ``contact``. Therefore, molecules never pass through each other.
 
     Args:
-        molecules: two or more, rigid.
-        contact: smallest and largest of those numbers.
-        cutoff: Å; the closest atoms of a molecule and the rest are never farther apart, for which
-            the largest number is lowered where needed.
+        molecules: two or more rigid molecules.
+        contact: smallest and largest ratio of this kind.
+        cutoff: Å, upper limit of the closest distance between a molecule and the others; the
+            largest ratio is reduced if necessary.
         random: source of random numbers.
     """
     total = _turned(molecules[0], random)
@@ -157,7 +157,7 @@ def cluster(
 
 
 def _reached(bonded: NDArray[np.bool_], start: int, without: int) -> set[int]:
-    """Atoms connected to ``start`` if the bond between it and ``without`` is cut."""
+    """Return atoms connected to ``start`` if its bond to ``without`` is cut."""
     found, waiting = {start}, [start]
     while waiting:
         atom = waiting.pop()
@@ -169,13 +169,13 @@ def _reached(bonded: NDArray[np.bool_], start: int, without: int) -> set[int]:
 
 
 def _approach(host: Array, guest: Array, contact: Array, direction: Array) -> Array:
-    """Where the guest stops, [3] Å: the first contact on its way from far away to the host.
+    """Displacement of the guest, [3] Å, at its first contact when it approaches from far away.
 
     Args:
         host: positions [n, 3] Å.
         guest: positions [m, 3] Å.
-        contact: distances that are contacts, [n, m] Å.
-        direction: unit vector [3], from the host to where the guest comes from.
+        contact: contact distances, [n, m] Å.
+        direction: unit vector [3] from the host to the origin of the guest's path.
     """
     difference = host[:, None] - guest
     along = difference @ direction
@@ -186,10 +186,10 @@ def _approach(host: Array, guest: Array, contact: Array, direction: Array) -> Ar
 
 
 def _turned(atoms: Atoms, random: np.random.Generator) -> Atoms:
-    """A copy in a random orientation, without cell."""
+    """Return a randomly oriented copy without a cell."""
     matrix, upper = np.linalg.qr(random.normal(size=(3, 3)))
     matrix = matrix * np.sign(np.diag(upper))  # makes it uniform
-    matrix[:, 0] *= np.linalg.det(matrix)  # a rotation, no reflection
+    matrix[:, 0] *= np.linalg.det(matrix)  # a rotation, not a reflection
     centred = atoms.positions - atoms.positions.mean(axis=0)
     return Atoms(numbers=atoms.numbers, positions=centred @ matrix)
 

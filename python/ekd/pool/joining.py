@@ -1,4 +1,4 @@
-"""New molecules made of two others: each gives up a hydrogen atom, and a bond takes their place."""
+"""New molecules made of two others by replacing one hydrogen atom of each by a bond."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ekd.pool.geometries import BOND
 
 HYDROGEN = 1
 CLEARANCE = 1.35
-"""Atoms of the two molecules that are not bonded keep this times the sum of covalent radii."""
+"""Non-bonded atoms of the two molecules keep this factor times the sum of covalent radii."""
 
-_TURNS = 12  # tries to turn one half about the new bond until nothing is too close
-_TRIES = 50  # pairs that are drawn for each molecule, at most
+_TURNS = 12  # attempts to rotate one half about the new bond until no atoms are too close
+_TRIES = 50  # largest number of pairs drawn per molecule
 
 
 def joined(first: Atoms, second: Atoms, random: np.random.Generator) -> Atoms | None:
-    """One molecule of two: a hydrogen atom of each is removed, and their neighbours are bonded.
+    """Join two molecules: remove a hydrogen atom of each, and bond their neighbors.
 
-    Methane and formaldehyde make acetaldehyde. Angles are those that the molecules had, the new
-    bond is as long as the sum of the covalent radii, and the angle about it is drawn at random.
+    Methane and formaldehyde make acetaldehyde. Angles within the molecules are kept, the length of
+    the new bond is the sum of the covalent radii, and the angle about it is random.
 
     Args:
-        first: a molecule, not periodic.
-        second: likewise.
+        first: a non-periodic molecule.
+        second: a non-periodic molecule.
         random: source of random numbers.
 
     Returns:
-        The atoms of the first molecule, then those of the second; None: one has no hydrogen atom
-        bonded to exactly one other atom that is no hydrogen, or no angle keeps the halves apart.
+        The atoms of the first molecule, then those of the second; None if one has no hydrogen atom
+        bonded to exactly one atom other than hydrogen, or if no angle keeps the halves apart.
     """
     ends = [_draw_end(atoms, random) for atoms in (first, second)]
     if ends[0] is None or ends[1] is None:
@@ -66,17 +66,17 @@ def join_many(
     excluded: Collection[str],
     random: np.random.Generator,
 ) -> list[tuple[Atoms, tuple[int, int]]]:
-    """Molecules made of two each, drawn at random.
+    """Make molecules from random pairs of others.
 
     Args:
-        molecules: to draw from.
-        number: of new molecules; there are fewer where nothing fits.
-        max_heavy_atoms: the most atoms of one that are not hydrogen.
-        excluded: formulas that none may have, in Hill order.
+        molecules: molecules to draw from.
+        number: number of new molecules; fewer are returned if no others fit.
+        max_heavy_atoms: largest number of atoms other than hydrogen.
+        excluded: forbidden formulas, in Hill order.
         random: source of random numbers.
 
     Returns:
-        The molecules, each with the indices of those that it is made of.
+        The new molecules, each with the indices of its two parts.
     """
     usable = [
         index for index, atoms in enumerate(molecules) if not atoms.pbc.any() and _ends(atoms)
@@ -95,7 +95,7 @@ def join_many(
 
 
 def _ends(atoms: Atoms) -> list[tuple[int, int]]:
-    """Hydrogen atoms that have one neighbour, which is no hydrogen, and that neighbour."""
+    """Find hydrogen atoms whose only neighbor is not hydrogen, with that neighbor."""
     radii = covalent_radii[atoms.numbers]
     distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions, axis=-1)
     bonded = distances < BOND * (radii[:, None] + radii)
@@ -119,7 +119,7 @@ def _direction(atoms: Atoms, start: int, end: int) -> NDArray[np.float64]:
 
 
 def _rotation(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A rotation that takes one unit vector to another one (Rodrigues)."""
+    """Rotation matrix from one unit vector to another (Rodrigues)."""
     axis = np.cross(source, target)
     cosine = float(source @ target)
     if np.linalg.norm(axis) < 1e-8:  # parallel, or half a turn about any perpendicular axis
@@ -132,7 +132,7 @@ def _rotation(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArr
 
 
 def _about(axis: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Rotation about a unit vector by an angle in radians."""
+    """Rotation matrix about a unit vector by an angle in radians."""
     cross = _cross_matrix(axis)
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 

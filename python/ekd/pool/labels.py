@@ -1,4 +1,4 @@
-"""Energies and forces by a calculator of ASE that may fail."""
+"""Energies and forces of an ASE calculator that may fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LONGEST = 200  # characters of a message
 
 @dataclass(frozen=True)
 class Results:
-    """Of some geometries.
+    """Results for some geometries.
 
     Attributes:
         energies: [n_configs] eV; NaN where the calculator failed.
         forces: [n_atoms, 3] eV/Å; NaN where the calculator failed.
-        messages: [n_configs] what went wrong; empty: nothing.
+        messages: [n_configs] error message; empty if there was none.
     """
 
     energies: Array
@@ -33,16 +33,16 @@ class Results:
 
 
 def calculate(data: Dataset, make: Callable[[], Calculator], reuse: bool) -> Results:
-    """Calculate one geometry after the other.
+    """Calculate geometries one after the other.
 
-    Every exception of the calculator, and every energy or force that is not finite, is noted and
-    ends no more than its geometry.
+    An exception of the calculator, or an energy or force that is not finite, is recorded and
+    affects only its geometry.
 
     Args:
         data: the geometries.
-        make: makes the calculator.
-        reuse: one calculator for all of them; otherwise each has a new one, so that no result
-            depends on what was calculated before. After a failure a new one is made in any case.
+        make: creates the calculator.
+        reuse: use one calculator for all geometries; otherwise each has a new one, so results do
+            not depend on previous calculations. After a failure, a new one is always created.
     """
     energies = np.full(len(data), np.nan)
     forces = np.full((data.n_atoms, 3), np.nan)
@@ -80,7 +80,7 @@ def evaluate(atoms: Atoms, calculator: Calculator) -> tuple[float, Array]:
 
 
 def explain(error: Exception) -> str:
-    """What an exception says, on one line."""
+    """Return the message of an exception on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:_LONGEST]
 

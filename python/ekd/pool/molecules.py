@@ -1,4 +1,4 @@
-"""The molecules that a pool is made of: from ASE by name, from ASE by choice, and from files."""
+"""The molecules of a pool: from ASE by name, from the G2 set of ASE, and from files."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from ekd.errors import ConfigError, StructureError
 
 
 def named(names: Sequence[str], elements: Collection[int] | None) -> list[Atoms]:
-    """Molecules of ``ase.build.molecule``, in the order of their names.
+    """Return molecules of ``ase.build.molecule``, in the order of their names.
 
     Args:
-        names: as ASE spells them, e.g. ``CH3CH2OH``.
-        elements: atomic numbers that may occur; None: all may.
+        names: names of molecules in ASE, e.g. ``CH3CH2OH``.
+        elements: allowed atomic numbers; None: all.
 
     Raises:
         ConfigError: a name is unknown, or a molecule has unpaired electrons.
-        StructureError: a molecule holds an element that may not occur.
+        StructureError: a molecule contains an element that is not allowed.
     """
     found = []
     for name in names:
         if name not in known_names():
             raise ConfigError(
-                f"ASE knows no molecule '{name}'; {_near(name, elements)}. Others can be given as "
+                f"ASE has no molecule '{name}'; {_near(name, elements)}. Others can be given as "
                 "files in structures",
                 code="EKD-CONFIG-029",
             )
         atoms = build(name)
         if is_open_shell(atoms):
             raise ConfigError(
-                f"the molecule '{name}' has unpaired electrons, and a pool holds closed shells "
-                f"only; {_near(name, elements)}",
+                f"the molecule '{name}' has unpaired electrons, but a pool may only contain closed "
+                f"shells; {_near(name, elements)}",
                 code="EKD-CONFIG-030",
             )
         _check_elements(f"the molecule '{name}'", atoms, elements)
@@ -50,16 +50,14 @@ def named(names: Sequence[str], elements: Collection[int] | None) -> list[Atoms]
 
 
 def chosen(elements: Collection[int], max_heavy_atoms: int) -> list[Atoms]:
-    """Closed-shell molecules of ASE's G2 set, small ones first.
-
-    Single atoms are left out.
+    """Return closed-shell molecules of ASE's G2 set without single atoms, small ones first.
 
     Args:
-        elements: atomic numbers that may occur.
-        max_heavy_atoms: the most atoms of a molecule that are not hydrogen.
+        elements: allowed atomic numbers.
+        max_heavy_atoms: largest number of atoms other than hydrogen.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such molecule.
     """
     found = [
         (len(atoms), name, atoms)
@@ -72,23 +70,23 @@ def chosen(elements: Collection[int], max_heavy_atoms: int) -> list[Atoms]:
     if not found:
         raise ConfigError(
             f"the G2 set of ASE has no closed-shell molecule of {_symbols(elements)} with at most "
-            f"{max_heavy_atoms} heavy atoms; name molecules, give files in structures, or set "
-            "molecules = [] to take the training configurations alone",
+            f"{max_heavy_atoms} heavy atoms; give molecules, give files in structures, or set "
+            "molecules = [] to use only the training configurations",
             code="EKD-CONFIG-031",
         )
     return [_plain(atoms) for _, _, atoms in sorted(found, key=lambda entry: entry[:2])]
 
 
 def from_files(paths: Sequence[Path], elements: Collection[int] | None) -> list[Atoms]:
-    """Every structure of every file; energies in them are ignored.
+    """Read all structures of the files; energies are ignored.
 
     Args:
-        paths: of any format of ASE.
-        elements: atomic numbers that may occur; None: all may.
+        paths: files in any ASE format.
+        elements: allowed atomic numbers; None: all.
 
     Raises:
         DataError: a file is missing, cannot be read, or has no structures.
-        StructureError: a structure holds an element that may not occur.
+        StructureError: a structure contains an element that is not allowed.
     """
     found = []
     for path in paths:
@@ -101,12 +99,12 @@ def from_files(paths: Sequence[Path], elements: Collection[int] | None) -> list[
 
 
 def known_names() -> list[str]:
-    """Everything that ``ase.build.molecule`` makes."""
+    """Return all names that ``ase.build.molecule`` accepts."""
     return [*g2.names, *extra]
 
 
 def is_open_shell(atoms: Atoms) -> bool:
-    """Whether ASE gives a molecule unpaired electrons, or their number is odd."""
+    """Whether a molecule has unpaired electrons in ASE, or an odd number of electrons."""
     return bool(np.any(atoms.get_initial_magnetic_moments())) or int(atoms.numbers.sum()) % 2 == 1
 
 
@@ -119,14 +117,14 @@ def _check_elements(what: str, atoms: Atoms, elements: Collection[int] | None) -
     if unknown:
         assert elements is not None
         raise StructureError(
-            f"{what} holds {_symbols(unknown)}, and the data hold only {_symbols(elements)}; a "
-            "network of these data knows no other element, so leave it out",
+            f"{what} contains {_symbols(unknown)}, but the data contain only {_symbols(elements)}; "
+            "a network trained on these data supports no other element, so leave it out",
             code="EKD-STRUCTURE-017",
         )
 
 
 def _near(name: str, elements: Collection[int] | None) -> str:
-    """Names that look alike, of molecules that can be taken."""
+    """Suggest similar names of usable molecules."""
 
     def fits(other: str) -> bool:
         atoms = build(other)
@@ -138,8 +136,8 @@ def _near(name: str, elements: Collection[int] | None) -> str:
     alike = {other.lower(): other for other in usable}
     near = [alike[key] for key in difflib.get_close_matches(name.lower(), alike, n=5, cutoff=0.4)]
     if near:
-        return f"near names: {', '.join(near)}"
-    return f"some of its names: {', '.join(sorted(usable, key=len)[:8])}"
+        return f"similar names: {', '.join(near)}"
+    return f"some of the names: {', '.join(sorted(usable, key=len)[:8])}"
 
 
 def _symbols(elements: Collection[int]) -> str:

@@ -40,18 +40,18 @@ _COLORS = {
 }
 _DROPPED = "#d5d9dc"
 _TEMPERATURES = (1000, 3000)  # K
-_SEARCH = 3.0  # Å; closest distances beyond it are not looked for
+_SEARCH = 3.0  # Å; longer distances are not searched for
 
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What is drawn of a pool.
+    """The content of a pool to draw.
 
     Attributes:
-        data: what is kept, with forces, and kinds as groups.
-        contacts: [n_configs] closest distance between molecules over the sum of their van der Waals
-            radii; NaN: no cluster.
-        strain: [n_configs] energy above that of the undistorted molecules, eV/atom; NaN: unknown.
+        data: configurations that are kept, with forces, and kinds as groups.
+        contacts: [n_configs] closest distance between molecules divided by the sum of their van der
+            Waals radii; NaN: not a cluster.
+        strain: [n_configs] energy relative to the undistorted molecules, eV/atom; NaN: unknown.
     """
 
     data: Dataset
@@ -110,7 +110,7 @@ def _stacked(
     title: str,
     unit: str,
 ) -> None:
-    """A histogram in which the kinds lie on top of each other; NaN is left out."""
+    """Draw a histogram with stacked kinds; NaN is left out."""
     parts = [values[(data.groups == kind) & np.isfinite(values)] for kind in kinds]
     if any(map(len, parts)):
         colors = [_COLORS[kind] for kind in kinds]
@@ -119,7 +119,7 @@ def _stacked(
 
 
 def _thermal(axes: Axes, end: float) -> None:
-    """Lines at 3/2 kT: what a classical harmonic solid stores per atom."""
+    """Draw lines at 3/2 kT, the potential energy per atom of a classical harmonic solid."""
     for temperature in _TEMPERATURES:
         energy = 1.5 * units.kB * temperature
         if energy < end:
@@ -130,17 +130,17 @@ def _thermal(axes: Axes, end: float) -> None:
 
 
 def _upper(values: NDArray[np.float64]) -> float:
-    """Where the axis ends: a few wild values would leave one bar for all others."""
+    """Upper end of the axis, so that a few extreme values do not squeeze all others."""
     finite = values[np.isfinite(values)]
     return float(np.quantile(finite, 0.995)) if len(finite) else 0.0
 
 
 def _closeness(data: Dataset) -> NDArray[np.float64]:
-    """Smallest distance over the sum of the covalent radii, [n_configs]; NaN beyond 3 Å."""
+    """Smallest distance divided by the sum of covalent radii, [n_configs]; NaN beyond 3 Å."""
     result = np.full(len(data), np.nan)
     try:
         found = batched_neighbor_list(data.positions, data.offsets, _SEARCH, data.cells, data.pbc)
-    except StructureError:  # atoms on top of each other: a calculator that allows it
+    except StructureError:  # coincident atoms, which the calculator allowed
         return result
     first, second = found.pairs
     radii = covalent_radii[np.asarray(data.atomic_numbers)]

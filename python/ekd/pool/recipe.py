@@ -1,4 +1,4 @@
-"""Everything that a pool will hold before a calculator is asked, and which runs it will make."""
+"""Geometries of a pool before any calculation, and the MD runs to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOLECULE, DATA, RATTLED, STRETCHED, JOINED, CLUSTER, MD = (
 )  # fmt: skip
 
 KINDS = (MOLECULE, DATA, RATTLED, STRETCHED, JOINED, CLUSTER, MD)
-"""How a configuration was made; earlier ones have precedence over near-duplicates."""
+"""Origin of a configuration; earlier kinds have precedence among near-duplicates."""
 
 _NOWHERE = Provenance("pool", "", "none", 0)
 
@@ -34,9 +34,9 @@ class Run:
     """A run of molecular dynamics.
 
     Attributes:
-        molecule: which one, by index.
+        molecule: index of the molecule.
         temperature: K.
-        seed: of its random numbers.
+        seed: seed of its random numbers.
     """
 
     molecule: int
@@ -46,17 +46,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made.
+    """The geometries and runs of a pool.
 
     Attributes:
-        molecules: undistorted.
-        geometries: those that need no forces, with NaN for energies, and their kinds as groups.
-        parents: [n_geometries] molecules that each consists of, by index; empty: it is of the data.
-        contacts: [n_geometries] closest distance between molecules of a cluster over the sum of
-            their van der Waals radii; NaN: it is no cluster.
-        repeated: [n_repeated] kinds of geometries that are left out, because they are nearly the
-            same as an earlier one.
-        runs: of molecular dynamics.
+        molecules: undistorted molecules.
+        geometries: geometries made without forces, with NaN as energies, and kinds as groups.
+        parents: [n_geometries] indices of the molecules of each; empty: from the data.
+        contacts: [n_geometries] closest distance between molecules of a cluster divided by the sum
+            of their van der Waals radii; NaN: not a cluster.
+        repeated: [n_repeated] kinds of geometries that are left out as near-duplicates of earlier
+            ones.
+        runs: runs of molecular dynamics.
     """
 
     molecules: list[Atoms]
@@ -74,16 +74,16 @@ def plan_geometries(
     cutoff: float,
     seed: int,
 ) -> Recipe:
-    """Make all geometries that need no forces; near-duplicates are left out.
+    """Make all geometries that need no forces, without near-duplicates.
 
-    Random numbers of one molecule do not depend on how many others there are.
+    Random numbers of a molecule do not depend on the number of other molecules.
 
     Args:
         data: training configurations; None: there are none.
-        molecules: to start from.
-        config: how many of what.
-        cutoff: of the model, Å.
-        seed: of all random numbers.
+        molecules: initial molecules.
+        config: numbers and settings of all kinds.
+        cutoff: cutoff of the model, Å.
+        seed: seed of all random numbers.
 
     Raises:
         ConfigError: there is nothing to make.
@@ -149,7 +149,7 @@ def plan_geometries(
 def _clusters(
     molecules: Sequence[Atoms], config: PoolConfig, cutoff: float, random: np.random.Generator
 ) -> list[tuple[str, Atoms, tuple[int, ...], float]]:
-    """Of molecules that are rattled too, by half as much: they are not rigid in a liquid either."""
+    """Make clusters of molecules that are rattled by half as much, as they are not rigid."""
     usable = [index for index, molecule in enumerate(molecules) if not molecule.pbc.any()]
     made = []
     for _ in range(config.n_clusters if usable else 0):
@@ -164,7 +164,7 @@ def _clusters(
 
 
 def _chosen(data: Dataset, number: int | None, seed: int) -> Dataset:
-    """Training configurations drawn at random, in their order, without energies; None: all."""
+    """Draw training configurations, in their order and without energies; None: all."""
     if number is not None:
         random = np.random.default_rng([seed, _DRAW])
         data = data.subset(np.sort(random.permutation(len(data))[:number]))
@@ -195,5 +195,5 @@ def _dataset(kinds: Sequence[str], structures: Sequence[Atoms]) -> Dataset:
 
 
 def copies(kind: str, atoms: Atoms, number: int) -> Dataset:
-    """The same structure many times, [number] configurations."""
+    """Repeat a structure, as ``number`` configurations."""
     return _dataset([kind] * number, [atoms] * number)

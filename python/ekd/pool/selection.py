@@ -1,4 +1,4 @@
-"""What a pool does not keep: large forces, and geometries that it has already."""
+"""Configurations that a pool does not keep: large forces and near-duplicates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TYPE = 1e6  # Å, larger than any distance: sorts by type of pair first
 
 
 def largest_forces(data: Dataset) -> NDArray[np.float64]:
-    """Largest norm of the force on an atom of every configuration, [n_configs] eV/Å; NaN stays."""
+    """Largest force norm in every configuration, [n_configs] eV/Å; NaN is kept."""
     assert data.forces is not None
     norms = np.linalg.norm(data.forces, axis=1)
     return np.asarray(np.maximum.reduceat(norms, data.offsets[:-1]))
@@ -21,13 +21,13 @@ def largest_forces(data: Dataset) -> NDArray[np.float64]:
 def near_duplicates(data: Dataset, distance: float) -> NDArray[np.bool_]:
     """Whether an earlier configuration that is kept has nearly the same geometry, [n_configs].
 
-    Two configurations of one formula are compared by all their distances, sorted by pair of
-    elements: the root mean square difference decides. Turned, reflected and renumbered copies are
-    the same. Periodic configurations are not compared.
+    Two configurations of one formula are compared by the root mean square difference of all
+    distances, sorted by pair of elements. Rotated, reflected and renumbered copies are equal.
+    Periodic configurations are not compared.
 
     Args:
-        data: the configurations; those that come first have precedence.
-        distance: Å; 0: there are no duplicates.
+        data: the configurations; earlier ones have precedence.
+        distance: Å; 0: no duplicates.
     """
     dropped = np.zeros(len(data), dtype=bool)
     if distance <= 0:
@@ -42,21 +42,21 @@ def near_duplicates(data: Dataset, distance: float) -> NDArray[np.bool_]:
         pairs.append(np.stack([configs[first], configs[second]], axis=1))
     if pairs:
         found = np.sort(np.concatenate(pairs), axis=1)
-        # In the order of the later one, so that it is known whether the earlier one is kept.
+        # Sorted by the later one, so the fate of the earlier one is already known.
         for earlier, later in found[np.lexsort((found[:, 0], found[:, 1]))].tolist():
             dropped[later] |= not dropped[earlier]
     return dropped
 
 
 def _sorted_distances(data: Dataset, configs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of configurations of one formula, [n_configs, n_pairs] Å."""
+    """Sorted distances in configurations of one formula, [n_configs, n_pairs] Å."""
     size = int(data.n_atoms_per_config[configs[0]])
     atoms = data.offsets[configs][:, None] + np.arange(size)
     numbers = np.asarray(data.atomic_numbers[atoms], dtype=np.int64)
     first, second = np.triu_indices(size, 1)
     low = np.minimum(numbers[:, first], numbers[:, second])
     high = np.maximum(numbers[:, first], numbers[:, second])
-    # The order is by type and distance; what comes back are the distances without rounding.
+    # Sort by type and distance, but return the distances without the added type and rounding.
     distances = pair_distances(data.positions[atoms])
     order = np.argsort(distances + _TYPE * (128 * low + high), axis=1)
     return np.take_along_axis(distances, order, axis=1)
@@ -65,9 +65,9 @@ def _sorted_distances(data: Dataset, configs: NDArray[np.int64]) -> NDArray[np.f
 def _near_pairs(
     distances: NDArray[np.float64], tolerance: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows whose root mean square difference is below a tolerance."""
+    """Find pairs of rows whose root mean square difference is below a tolerance."""
     n_rows, n_pairs = distances.shape
-    # Root mean squares of two rows differ by no more than the rows do: neighbours after sorting.
+    # Root mean squares differ by no more than the rows do, so near rows are close after sorting.
     key = np.sqrt(np.square(distances).sum(axis=1) / max(n_pairs, 1))
     order = np.argsort(key, kind="stable")
     key, distances = key[order], distances[order]

@@ -1,4 +1,4 @@
-"""What is in a pool and what was left out, for people: as a table, and as JSON beside the file."""
+"""Summary of a pool for users: as a table, and as a JSON file in the same folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Count:
     """Configurations of one kind.
 
     Attributes:
-        made: geometries; of runs that ended early also the snapshots that are missing.
-        failed: of which the calculator gave no energy or forces.
-        too_large: with a force above ``max_force``.
-        duplicates: nearly the same as another one that is kept.
-        kept: in the file.
+        made: geometries, including missing snapshots of runs that ended early.
+        failed: geometries for which the calculator gave no energy or forces.
+        too_large: geometries with a force above ``max_force``.
+        duplicates: near-duplicates of another one that is kept.
+        kept: configurations in the file.
     """
 
     made: int
@@ -39,20 +39,20 @@ class Count:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in a pool; plain JSON types.
+    """Content of a pool; plain JSON types.
 
     Attributes:
         path: the file.
-        fingerprint: of its content.
+        fingerprint: fingerprint of its content.
         level_of_theory: the calculator and its arguments.
-        n_molecules: that geometries were made from.
+        n_molecules: number of molecules that geometries were made from.
         n_configs: configurations in the file.
-        n_atoms: their atoms.
-        elements: atoms of every element, by symbol.
+        n_atoms: number of atoms in all configurations.
+        elements: number of atoms of every element, by symbol.
         sizes: atoms per configuration: smallest, mean, largest.
         forces: root mean square of a component, and largest norm (eV/Å).
-        counts: by kind.
-        failures: the most common messages of the calculator, with how often they came.
+        counts: counts by kind.
+        failures: the most common messages of the calculator, with their counts.
     """
 
     path: str
@@ -68,25 +68,25 @@ class Summary:
     failures: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but for the path and the fingerprint."""
+        """Return all fields except path and fingerprint."""
         content = asdict(self)
         del content["path"], content["fingerprint"]
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], path: str, fingerprint: str) -> Summary:
-        """What :meth:`to_json` made."""
+        """Restore the result of :meth:`to_json`."""
         counts = {kind: Count(**count) for kind, count in content["counts"].items()}
         lists = {key: tuple(value) for key, value in content.items() if isinstance(value, list)}
         return cls(path=path, fingerprint=fingerprint, **{**content, **lists, "counts": counts})
 
     @property
     def n_dropped(self) -> int:
-        """Configurations that were made, or tried, and are not in the file."""
+        """Configurations that were made or tried but are not in the file."""
         return sum(count.made - count.kept for count in self.counts.values())
 
     def table(self) -> Table:
-        """Return the counts as a table for the terminal; :meth:`notes` say the rest."""
+        """Return the counts as a table for the terminal; :attr:`notes` has the rest."""
         table = Table(title=self.path, title_justify="left", caption_justify="left")
         table.add_column("kind", style="bold")
         for name in ("made", "failed", "force too large", "duplicates", "kept"):
@@ -101,7 +101,7 @@ class Summary:
 
     @property
     def notes(self) -> list[str]:
-        """What the table does not say, one line each."""
+        """Information that is not in the table, one line each."""
         smallest, mean, largest = self.sizes
         rms, largest_force = self.forces
         elements = ", ".join(f"{name} {number:,}" for name, number in self.elements.items())
@@ -124,16 +124,16 @@ def summarise(
     dropped: Mapping[str, NDArray[np.bool_]],
     messages: Sequence[str],
 ) -> Summary:
-    """Count what was made and what became of it.
+    """Count the configurations that were made, dropped and kept.
 
     Args:
         path: the file.
-        data: what is kept, with forces.
+        data: configurations that are kept, with forces.
         level_of_theory: the calculator and its arguments.
-        n_molecules: that geometries were made from.
+        n_molecules: number of molecules that geometries were made from.
         made: [n_made] kinds.
-        dropped: masks [n_made] ``failed``, ``too_large`` and ``duplicates``; no two overlap.
-        messages: of the calculator, one for each failure.
+        dropped: masks [n_made] ``failed``, ``too_large`` and ``duplicates``, which do not overlap.
+        messages: messages of the calculator, one for each failure.
     """
     assert data.forces is not None
     counts = {}

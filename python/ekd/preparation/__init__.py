@@ -1,4 +1,4 @@
-"""``ekd prepare``: many data files become one that is checked, indexed and quick to read."""
+"""``ekd prepare``: converts data files to one file that is checked, indexed and fast to read."""
 
 from ekd.preparation.prepare import prepare_dataset
 from ekd.preparation.summary import Summary

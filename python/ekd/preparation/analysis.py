@@ -1,4 +1,4 @@
-"""What is in the data: reference energies, outliers, duplicates, contacts, gaps."""
+"""Analysis of the data: reference energies, outliers, duplicates, contacts, gaps."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ekd.preparation.geometry import PairContacts, measure
 from ekd.preparation.staging import Staging
 
 MAD_OF_NORMAL = 1.4826
-"""Standard deviation of a normal distribution by its median absolute deviation."""
+"""Ratio of standard deviation and median absolute deviation of a normal distribution."""
 
 ENOUGH = 10
-"""Configurations of a formula whose median is worth comparing with."""
+"""Minimum number of configurations of a formula for a comparison with their median."""
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Of every configuration that has an energy.
+    """Results for every configuration with an energy.
 
     Attributes:
-        elements: atomic numbers, in rising order.
-        composition: [n_configs, n_elements] atoms of each element.
-        offsets: [n_configs + 1] first atom of each.
-        gaps: masks [n_configs] of what is unusable, by what is wrong.
+        elements: atomic numbers, in ascending order.
+        composition: [n_configs, n_elements] number of atoms of each element.
+        offsets: [n_configs + 1] first atom of each configuration.
+        gaps: masks [n_configs] of unusable configurations, by problem.
         reference_energies: eV by atomic number, fitted without the outliers.
-        isolated_atoms: eV by atomic number, of frames that are marked as such; perhaps none.
+        isolated_atoms: eV by atomic number, from frames marked as such; may be empty.
         residuals: (energy - sum of reference energies) / atoms, [n_configs] eV; NaN: unusable.
-        energy_outliers: [n_configs] whether the residual is too far from its like, see
+        energy_outliers: [n_configs] whether the residual is too far from similar ones, see
             :func:`analyse`.
         contacts: smallest distance, [n_configs] Å, see :class:`~.geometry.Measures`.
         pair_contacts: smallest distance of pairs of elements, [n_elements, n_elements] Å.
@@ -60,17 +60,17 @@ class Analysis:
 
     @property
     def unusable(self) -> NDArray[np.bool_]:
-        """[n_configs] whether something is wrong with a configuration."""
+        """[n_configs] whether a configuration has any problem."""
         mask: NDArray[np.bool_] = np.any(list(self.gaps.values()), axis=0)
         return mask
 
     def reference_warnings(
         self, kept: NDArray[np.bool_], energies: NDArray[np.float64]
     ) -> list[str]:
-        """What is doubtful about the reference energies that models of these data will have.
+        """Return warnings about the reference energies that models of these data will use.
 
         Args:
-            kept: [n_configs] which configurations are.
+            kept: [n_configs] mask of the configurations that are kept.
             energies: [n_kept] eV.
         """
         elements, composition = self.elements.tolist(), self.composition[kept]
@@ -87,16 +87,16 @@ class Analysis:
 def analyse(
     staging: Staging, deviations: float, advance: Callable[[int], object] = lambda _: None
 ) -> Analysis:
-    """Look at every configuration, in bounded memory but for some numbers of each.
+    """Analyze every configuration, in bounded memory except for a few numbers per configuration.
 
-    The energy of a configuration is compared with the median of its formula, where there are
-    enough of it, otherwise with the reference energies: isomers and conformers of one formula are
-    much closer to each other than a sum over atoms is to any of them.
+    The energy of a configuration is compared with the median of its formula, if the formula occurs
+    often enough, and otherwise with the reference energies. Isomers and conformers of one formula
+    are much closer to each other than to a sum over atoms.
 
     Args:
         staging: the data.
-        deviations: how far the residual of an energy may be from that median, in robust standard
-            deviations of all that are compared in the same way.
+        deviations: largest distance of an energy residual from the median, in robust standard
+            deviations of all configurations that are compared in the same way.
         advance: called with the number of configurations after each block.
     """
     atomic_numbers, positions = staging.array("atomic_numbers"), staging.array("positions")
@@ -166,17 +166,17 @@ def analyse(
 
 
 def _isolated_atoms(staging: Staging, elements: NDArray[np.int64]) -> dict[int, float]:
-    """Those of the elements that occur.
+    """Return the isolated atoms of the elements that occur.
 
     Raises:
-        DataError: some of these have an isolated atom, and others have none.
+        DataError: only some of these elements have an isolated atom.
     """
     known = staging.isolated_atoms
     missing = [symbol(int(z)) for z in elements if z not in known]
     if known and missing:
         raise DataError(
             f"there are isolated atoms of {', '.join(map(symbol, sorted(known)))}, and none of "
-            f"{', '.join(missing)}, which the data hold too; add these, or remove the marks "
+            f"{', '.join(missing)}, which the data also contain; add these, or remove the marks "
             "config_type=IsolatedAtom",
             code="EKD-DATA-011",
         )
@@ -190,14 +190,14 @@ def _fit(
     good: NDArray[np.bool_],
     deviations: float,
 ) -> tuple[dict[int, float], NDArray[np.float64], NDArray[np.bool_]]:
-    """Reference energies, residuals per atom (NaN where not good), and which are outliers."""
+    """Return reference energies, residuals per atom (NaN if unusable), and a mask of outliers."""
     residuals, outliers = np.full(len(energies), np.nan), np.zeros(len(energies), dtype=bool)
     reference: dict[int, float] = {}
     if not good.any():
         return reference, residuals, outliers
     atoms = composition[good]
     _, formula = np.unique(atoms, axis=0, return_inverse=True)
-    for _ in range(5):  # outliers draw the fit towards themselves: leave them out, and look again
+    for _ in range(5):  # outliers distort the fit: leave them out, and repeat
         used = good & ~outliers
         reference = fit_energies(elements.tolist(), composition[used], energies[used])
         values = np.array([reference.get(int(number), 0.0) for number in elements])
@@ -212,7 +212,7 @@ def _fit(
 def _far(
     values: NDArray[np.float64], formula: NDArray[np.int64], deviations: float
 ) -> NDArray[np.bool_]:
-    """Which values are far from the median of their formula, or of all formulas that are rare."""
+    """Mask of values far from the median of their formula, or of all rare formulas."""
     order = np.lexsort((values, formula))
     counts = np.bincount(formula)
     first = np.cumsum(counts) - counts
@@ -224,7 +224,7 @@ def _far(
     far = np.zeros(len(values), dtype=bool)
     for kind in (rare, ~rare):
         if kind.any():
-            # A spread of zero would make outliers of rounding errors.
+            # With a spread of zero, rounding errors would be outliers.
             spread = max(MAD_OF_NORMAL * float(np.median(distance[kind])), 1e-6)
             far[kind] = distance[kind] > deviations * spread
     return far

@@ -1,4 +1,4 @@
-"""What a summary says of the configurations that are kept, and what is doubtful about them."""
+"""Content of the summary for the configurations that are kept, and warnings about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ekd.preparation.staging import Staging
 def describe(
     staging: Staging, analysis: Analysis, kept: NDArray[np.bool_], columns: KeptArrays
 ) -> dict[str, Any]:
-    """The entries of a summary that are about what is kept."""
+    """Return the entries of the summary that describe the configurations that are kept."""
     names = [symbol(int(number)) for number in analysis.elements]
     atoms = analysis.composition[kept].sum(axis=0)
     sizes, energies = np.diff(analysis.offsets)[kept], staging.array("energies")[kept]
@@ -63,7 +63,7 @@ def describe(
 def doubts_about(
     staging: Staging, analysis: Analysis, kept: NDArray[np.bool_], columns: KeptArrays
 ) -> list[str]:
-    """What is doubtful about the arrays, as :func:`ekd.load_dataset` says it."""
+    """Return warnings about the arrays, as in :func:`ekd.load_dataset`."""
     sizes = {seen.precision.size for seen in staging.seen if seen.precision.n}
     energies = np.asarray(staging.array("energies"))[kept]
     elements = analysis.elements.tolist()
@@ -90,7 +90,7 @@ def doubts_about(
 
 
 def types_of(staging: Staging) -> dict[str, dict[str, int]]:
-    """Configurations by key and value, where there are several values, and not too many."""
+    """Return counts by key and value, for keys with several values, but not too many."""
     counts: dict[str, Counter[str]] = {}
     for seen in staging.seen:
         for key, values in seen.types.items():

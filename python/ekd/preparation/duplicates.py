@@ -1,4 +1,4 @@
-"""Configurations that are the same geometry twice."""
+"""Detection of configurations with equal geometries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ekd.preparation.geometry import pair_distances, same_size, scaling_cell
 
 TOLERANCE = 1e-4
-"""Å; what rounding in a text file may change in a distance."""
+"""Å; tolerance for changes of distances by rounding in text files."""
 
 _TYPE = 1e6  # Å, larger than any distance: sorts by type of pair first
 
@@ -39,10 +39,10 @@ class Geometries:
         self._pbc = pbc
 
     def equal(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[n_pairs] whether two configurations of one composition are the same geometry.
+        """[n_pairs] whether two configurations of one composition have the same geometry.
 
-        Open: all distances agree, sorted by pair of elements. Periodic: cell and positions agree,
-        but for a translation and wrapping.
+        Non-periodic: all distances agree, sorted by pair of elements. Periodic: cell and positions
+        agree, except for translation and wrapping.
         """
         result = np.zeros(len(first), dtype=bool)
         periodic = self._pbc[first].any(axis=1)
@@ -84,12 +84,12 @@ def find_duplicates(
     keys: NDArray[np.float64],
     geometries: Geometries,
 ) -> NDArray[np.int64]:
-    """Return for every configuration the first one that has its geometry, often itself.
+    """Return the first configuration with the same geometry for every configuration.
 
     Args:
-        composition: [n_configs, n_elements] atoms of each element.
-        keys: [n_configs, 2] of :func:`~.geometry.measure`; NaN: not compared.
-        geometries: to compare those whose composition and keys agree.
+        composition: [n_configs, n_elements] number of atoms of each element.
+        keys: [n_configs, 2] keys from :func:`~.geometry.measure`; NaN: not compared.
+        geometries: structures, to compare those whose composition and keys agree.
     """
     first_of = np.arange(len(keys))
     configs = np.flatnonzero(np.isfinite(keys).all(axis=1))
@@ -99,7 +99,7 @@ def find_duplicates(
     configs, formula, keys = configs[order], formula[order], keys[configs[order]]
     ahead, before = [], []
     candidates = np.arange(len(configs))
-    # Compared with the next, the one after that, and so on, as long as the first key agrees.
+    # Compare with the next one, the second next, and so on, as long as the first key agrees.
     for step in range(1, len(configs)):
         candidates = candidates[candidates + step < len(configs)]
         near = formula[candidates] == formula[candidates + step]

@@ -1,4 +1,4 @@
-"""Do the forces belong to the energies? A wrong sign or unit shows in the work that they do."""
+"""Consistency check of forces and energies: a wrong sign or unit shows in the work of forces."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ekd.preparation.geometry import same_size
 from ekd.units import BOHR
 
 MAX_DISPLACEMENT = 0.3
-"""Å, root mean square: between configurations further apart than this, the trapezoid is too bad."""
+"""Å, root mean square displacement, beyond which the trapezoidal rule is too inaccurate."""
 
 
 _SURE, _ENOUGH, _NEAR = 0.9, 10, 0.12
-"""Correlation and number of pairs that tell a factor of 1.9 from one, and how near it must be."""
+"""Correlation and number of pairs needed to detect a factor of 1.9, and relative tolerance."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Energy differences against the work of the mean force between neighbouring configurations.
+    """Energy differences compared with the work of the mean force between nearby configurations.
 
     Attributes:
-        ratio: of the two, by least squares; one where forces and energies agree, negative where
-            the forces are gradients, and the ratio of units where these were mixed up.
-        correlation: near one where the ratio means anything.
-        n_pairs: pairs of configurations that were compared.
+        ratio: ratio of the two by least squares: one if forces and energies agree, negative if
+            the forces are gradients, the ratio of units if these were mixed up.
+        correlation: near one if the ratio is meaningful.
+        n_pairs: number of pairs of configurations that were compared.
     """
 
     ratio: float
@@ -36,12 +36,12 @@ class Work:
 
 
 def doubt(work: Work | None) -> str | None:
-    """What is wrong with forces, with what to do; None: nothing, or it cannot be told."""
+    """Return a warning about the forces with a remedy; None if there is none or data are few."""
     if work is None or abs(work.correlation) <= 0.7:
         return None
     if work.ratio < 0:
         return (
-            "energies rise along the forces: the file holds gradients; turn their sign with "
+            "energies rise along the forces: the file contains gradients; reverse their sign with "
             "--gradients (gradients=True in Python)"
         )
     sure = work.correlation > _SURE and work.n_pairs >= _ENOUGH
@@ -51,8 +51,8 @@ def doubt(work: Work | None) -> str | None:
                 f"energy differences are {work.ratio:.3g} times the work of the forces, which are "
                 f"too {what} by the length of a Bohr in Å: forces may be in energy per "
                 f"{'Bohr' if what == 'small' else 'Å'} and were read as energy per "
-                f"{'Å' if what == 'small' else 'Bohr'}; state their unit in the file, as "
-                "docs/data.md says"
+                f"{'Å' if what == 'small' else 'Bohr'}; state their unit in the file, see "
+                "docs/data.md"
             )
     if not 0.5 < work.ratio < 2:
         return (
@@ -63,7 +63,7 @@ def doubt(work: Work | None) -> str | None:
 
 
 def of_dataset(data: Dataset) -> str | None:
-    """:func:`doubt` about the forces of a dataset; None where it has none."""
+    """Apply :func:`doubt` to the forces of a dataset; None without forces."""
     if data.forces is None:
         return None
     check = ForcesCheck()
@@ -79,10 +79,10 @@ def of_dataset(data: Dataset) -> str | None:
 
 
 class ForcesCheck:
-    """Compares each configuration with the next one, where both are the same molecule nearby."""
+    """Compares each configuration with the next one, if it is a nearby one of the same molecule."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(3)  # of work², work times difference, difference²
+        self._sums = np.zeros(3)  # sums of work², work * difference, difference²
         self._n_pairs = 0
 
     def add(
@@ -103,8 +103,8 @@ class ForcesCheck:
             forces: [n_atoms, 3] eV/Å.
             offsets: [n_configs + 1].
             energies: [n_configs] eV.
-            groups: [n_configs] groups; neighbours of different ones are not compared.
-            chosen: [n_configs] which to look at.
+            groups: [n_configs] groups; configurations of different groups are not compared.
+            chosen: [n_configs] mask of the configurations to compare.
         """
         sizes = np.diff(offsets)
         first = np.flatnonzero(
@@ -123,7 +123,7 @@ class ForcesCheck:
             self._n_pairs += len(work)
 
     def result(self) -> Work | None:
-        """What came out; None where there is nothing to compare."""
+        """Return the result; None if no pairs could be compared."""
         work, product, difference = self._sums
         if min(work, difference) <= 0:
             return None

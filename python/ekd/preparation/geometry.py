@@ -1,12 +1,12 @@
-"""What is measured of every configuration: closest contact, and two numbers that find duplicates.
+"""Measures of every configuration: closest contact, and two keys for finding duplicates.
 
-The numbers change by no more than the atoms are displaced, whatever the size of the molecule, so
-that duplicates are neighbours where configurations are sorted by them:
+The keys change by no more than the atoms are displaced, independent of the size of the molecule, so
+duplicates are neighbors when configurations are sorted by them:
 
-- open: the mean distance weighted by the product of the atomic numbers, and the root mean square
-  distance; neither changes with rotation, reflection or the order of like atoms;
+- non-periodic: the mean distance weighted by the product of the atomic numbers, and the root mean
+  square distance; both are invariant to rotation, reflection and permutation of like atoms;
 - periodic: the cube root of the volume, and ``|sum_j Z_j exp(2 pi i g.s_j)| / sum_j Z_j`` for
-  scaled positions s and g = (1, 1, 1), which do not change with translation or wrapping.
+  scaled positions s and g = (1, 1, 1), which are invariant to translation and wrapping.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list
 
 CONTACT_CUTOFF = 3.0
-"""Å; contacts of periodic configurations beyond it are not looked for."""
+"""Å; longer contacts of periodic configurations are not searched for."""
 
 _PAIRS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of some configurations.
+    """Measures of some configurations.
 
     Attributes:
-        contacts: smallest distance, [n_configs] Å; infinite for single atoms, zero where atoms
-            lie on top of each other.
-        keys: [n_configs, 2], see above.
+        contacts: smallest distance, [n_configs] Å; infinite for single atoms, zero if atoms
+            coincide.
+        keys: [n_configs, 2], see the module docstring.
     """
 
     contacts: NDArray[np.float64]
@@ -42,10 +42,10 @@ class Measures:
 
 
 class PairContacts:
-    """Smallest distance so far of every pair of elements.
+    """Smallest distance of every pair of elements so far.
 
     Args:
-        elements: atomic numbers, in rising order.
+        elements: atomic numbers, in ascending order.
     """
 
     def __init__(self, elements: NDArray[np.int64]) -> None:
@@ -55,9 +55,9 @@ class PairContacts:
     def update(
         self, first: NDArray[np.int64], second: NDArray[np.int64], distances: NDArray[np.float64]
     ) -> None:
-        """Take note of some pairs of species (places in ``elements``)."""
+        """Include some pairs of species (indices into ``elements``)."""
         low, high = np.minimum(first, second), np.maximum(first, second)
-        closer = distances < self.distances[low, high]  # hardly any, after the first block
+        closer = distances < self.distances[low, high]  # very few after the first block
         np.minimum.at(self.distances, (low[closer], high[closer]), distances[closer])
 
 
@@ -78,8 +78,8 @@ def measure(
         offsets: [n_configs + 1].
         cells: [n_configs, 3, 3] Å.
         pbc: [n_configs, 3].
-        chosen: [n_configs]; the others have an infinite contact and NaN for keys.
-        pair_contacts: updated.
+        chosen: [n_configs] mask; the others get an infinite contact and NaN as keys.
+        pair_contacts: changed in place.
     """
     n_configs = len(offsets) - 1
     contacts, keys = np.full(n_configs, np.inf), np.full((n_configs, 2), np.nan)
@@ -119,12 +119,12 @@ def same_size(
     configs: NDArray[np.int64],
     places: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Places in ``configs`` of one number of atoms at a time, [m], and their atoms, [m, n].
+    """Yield indices into ``configs`` with equal numbers of atoms, [m], and their atoms, [m, n].
 
     Args:
         offsets: [n_configs + 1] first atom of every configuration.
         configs: configurations.
-        places: of those to look at; None: all.
+        places: indices into ``configs`` to include; None: all.
     """
     if places is None:
         places = np.arange(len(configs))
@@ -147,7 +147,7 @@ def pair_distances(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def scaling_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The cell, with unit vectors across the open directions."""
+    """Return the cell with unit vectors in the non-periodic directions."""
     return np.asarray(complete_cell(np.where(pbc[:, None], cell, 0.0)), dtype=np.float64)
 
 
@@ -161,7 +161,7 @@ def _periodic_contact(
     offsets = [0, len(positions)]
     try:
         found = batched_neighbor_list(positions, offsets, CONTACT_CUTOFF, cell[None], pbc[None])
-    except StructureError:  # atoms on top of each other; anything else was refused before
+    except StructureError:  # coincident atoms; other problems were refused before
         return 0.0
     distances = np.linalg.norm(found.pair_vectors, axis=1)
     pair_contacts.update(species[found.pairs[0]], species[found.pairs[1]], distances)

@@ -41,11 +41,11 @@ class KeptArrays:
 
     @property
     def n_bytes(self) -> int:
-        """Of all arrays, as they are stored."""
+        """Size of all arrays as stored."""
         return sum(prepared.row_bytes(name) * shape[0] for name, shape in self.shapes.items())
 
     def pieces(self, name: str) -> Iterator[NDArray[Any]]:
-        """The rows of one array, piece by piece."""
+        """Yield the rows of one array in pieces."""
         if name == "offsets":
             yield np.concatenate([[0], np.cumsum(self._sizes[self._kept])])
         elif name == "group_index":

@@ -28,7 +28,7 @@ _FILL, _OUTLIER = "#0b6e99", "#b3392f"
 
 
 def draw(analysis: Analysis, min_distance: float, title: str, path: Path) -> None:
-    """Draw residual energies, sizes, closest contacts and elements of all that has an energy."""
+    """Draw residual energies, sizes, closest contacts and elements of all usable configurations."""
     good = ~analysis.unusable
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9.0, 6.0), layout="constrained")
@@ -37,7 +37,7 @@ def draw(analysis: Analysis, min_distance: float, title: str, path: Path) -> Non
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         far = analysis.energy_outliers[good]
         residuals = analysis.residuals[good]
-        # A wild outlier would leave one bar for all others; it is drawn at the edge.
+        # Draw extreme outliers at the edge, or they would squeeze all others into one bar.
         low, high = (np.min(residuals[~far]), np.max(residuals[~far]))
         residuals = np.clip(residuals, 1.5 * low - 0.5 * high, 1.5 * high - 0.5 * low)
         title_energy = "Energy above the reference energies (eV/atom)"
@@ -79,7 +79,7 @@ def _histogram(
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Counts from below one on, so that a bar for one is seen, with plain numbers beside them."""
+    """Set a logarithmic axis with plain numbers, from below one so a bar of one is visible."""
     axes.set_yscale("log")
     axes.set_ylim(0.5, 2 * axes.get_ylim()[1])
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -1,4 +1,4 @@
-"""The steps of a preparation: read, analyse, choose, write; each survives a kill."""
+"""The steps of a preparation: read, analyze, select, write; each can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ekd.preparation.kept_arrays import KeptArrays
 from ekd.preparation.staging import Staging
 from ekd.preparation.summary import Summary
 
-_COINCIDENT = 1e-3  # Å; the neighbour list refuses closer pairs
+_COINCIDENT = 1e-3  # Å; the neighbor list refuses closer pairs
 
 
 _CONFLICT = 0.01  # eV
@@ -57,15 +57,15 @@ class Options:
 
 
 class PreparationJob:
-    """One preparation: inputs, options, and the folder of what has been done.
+    """One preparation: inputs, options, and the folder of finished work.
 
     Args:
         output: file to write.
-        sources: inputs, opened.
-        requests: what is read of each.
+        sources: opened inputs.
+        requests: what to read from each input.
         options: what is dropped, and how the file is written.
-        bars: progress.
-        file_states: of the inputs when they were opened.
+        bars: progress bars.
+        file_states: states of the input files when they were opened.
 
     Raises:
         DataError: the inputs state different levels of theory.
@@ -99,10 +99,10 @@ class PreparationJob:
         self.request = {"sources": reading, "options": asdict(options)}
 
     def run(self, overwrite: bool) -> Summary:
-        """Do what is left to do.
+        """Do the remaining work.
 
         Args:
-            overwrite: replace an output of other inputs or options.
+            overwrite: replace an output made from other inputs or options.
         """
         if (complete := self._complete(overwrite)) is not None:
             if self.work_folder.exists():  # a kill came between the last two steps
@@ -123,7 +123,7 @@ class PreparationJob:
         return Staging(self.work_folder, self.reading, self.has_forces)
 
     def _complete(self, overwrite: bool) -> Summary | None:
-        """The summary of what the same call has written before."""
+        """Return the summary if the same call has already written the output."""
         if not self.output.exists():
             return None
         try:
@@ -189,7 +189,7 @@ class PreparationJob:
     def _choose(
         self, staging: Staging, analysis: Analysis
     ) -> tuple[NDArray[np.bool_], dict[str, int], dict[str, int]]:
-        """[n_configs] which are kept; how many are peculiar; how many are dropped, and why."""
+        """Return a mask of what is kept, counts of suspicious and of dropped configurations."""
         options, unusable = self.options, analysis.unusable
         if unusable.any() and not options.drop_incomplete:
             counts = {what: int(mask.sum()) for what, mask in analysis.gaps.items()}
@@ -219,7 +219,7 @@ class PreparationJob:
         dropped["outliers"] = int((outliers & kept).sum()) if options.drop_outliers else 0
         if options.drop_outliers:
             kept &= ~outliers
-        # The first of its geometry may itself be an outlier: then the next one is kept.
+        # If the first configuration with a geometry was dropped, the next one is kept.
         first = np.full(len(kept), len(kept))
         np.minimum.at(first, analysis.first_of[kept], np.flatnonzero(kept))
         repeated = kept & (first[analysis.first_of] != np.arange(len(kept)))
@@ -286,7 +286,7 @@ class PreparationJob:
         return Summary.from_json(summary.to_json(), str(self.output), fingerprint)
 
     def _provenance(self, staging: Staging) -> list[dict[str, Any]]:
-        """One entry per source, without its folder: that is not what the content depends on."""
+        """One entry per source, without its folder, which does not affect the content."""
         return [
             {
                 "name": source.path.name,
@@ -312,8 +312,8 @@ def _level_of_theory(sources: list[Source], given: str | None) -> str:
     if len(levels) > 1:
         listed = ", ".join(f"'{level}' ({path.name})" for level, path in levels.items())
         raise DataError(
-            f"the inputs state different levels of theory: {listed}; energies of different levels "
-            "do not mix. If they are the same, name it with --level-of-theory",
+            f"the inputs state different levels of theory: {listed}; their energies must not be "
+            "mixed. If they are the same level, name it with --level-of-theory",
             code="EKD-DATA-069",
         )
     return next(iter(levels))

@@ -1,4 +1,4 @@
-"""From any number of files to one prepared file, through steps that a kill cannot spoil."""
+"""Conversion of any number of files to one prepared file, which can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -55,44 +55,44 @@ def prepare_dataset(
 ) -> Summary:
     """Convert data files to one prepared file, which :func:`ekd.load_dataset` reads without keys.
 
-    Keys and units are given once for all inputs, or as a sequence with one for each.
-    Configurations without an energy are left out and counted. Beside the file a picture with
-    histograms is written, ``.png`` instead of ``.h5``.
+    Keys and units are given once for all inputs, or as a sequence with one entry per input.
+    Configurations without an energy are left out and counted. A picture with histograms is written
+    to the same folder, with suffix ``.png`` instead of ``.h5``.
 
-    The result depends on the inputs and options alone. Killed at any moment, the same call goes
-    on where it was: what has been read waits in ``.NAME.work`` beside the output. Called once
-    more after it is done, it returns the summary in the file.
+    The result depends only on the inputs and options. If the process is killed, the same call
+    continues the work, which is stored in ``.NAME.work`` in the folder of the output. If the output
+    is already complete, the same call returns its summary.
 
     Args:
         inputs: one file or several, of any format of :func:`ekd.load_dataset`.
         output: ``.h5`` file to write.
         energy: key of the energy; None: see :func:`ekd.load_dataset`.
-        forces: key of the forces; None: energies alone. Kept where all inputs have them.
-        energy_unit: None: as the file or its format has it.
-        length_unit: None: as the file or its format has it.
-        gradients: the forces are gradients of the energy: turn their sign.
-        format: name of a format of ASE; None: by suffix and content.
-        keys: where the inputs have positions, atomic numbers and cells, see
-            :func:`ekd.load_dataset`; the same for all.
-        where: values of keys that configurations must have, see there; the same for all.
-        states: what is done with charges and spins, see there.
-        level_of_theory: in words; None: what the inputs state.
-        drop_duplicates: keep the first configuration of every geometry.
+        forces: key of the forces; None: energies only. Kept if all inputs have them.
+        energy_unit: unit of the energy; None: stated in the file, or the default of its format.
+        length_unit: unit of lengths; None: stated in the file, or the default of its format.
+        gradients: the forces are energy gradients, whose sign is reversed.
+        format: name of an ASE format; None: determined by suffix and content.
+        keys: names of positions, atomic numbers and cells in the inputs, see
+            :func:`ekd.load_dataset`; the same for all inputs.
+        where: required values of keys, see :func:`ekd.load_dataset`; the same for all inputs.
+        states: treatment of charges and spins, see :func:`ekd.load_dataset`.
+        level_of_theory: description; None: as stated in the inputs.
+        drop_duplicates: keep only the first configuration of every geometry.
         drop_outliers: drop energies and contacts beyond the two limits below.
-        drop_incomplete: drop what has an energy but no finite positions, no finite forces (where
-            they were asked for), no atoms, or no proper cell, instead of refusing it.
-        outlier_deviations: energies per atom, less the reference energies, are outliers if they
-            are this many robust standard deviations (1.4826 MAD) from the median of their
-            formula, or of all formulas that occur fewer than 10 times.
+        drop_incomplete: drop configurations with an energy but without finite positions, finite
+            forces (if requested), atoms, or a valid cell, instead of raising an error.
+        outlier_deviations: energies per atom, minus the reference energies, are outliers if they
+            are more than this many robust standard deviations (1.4826 MAD) from the median of
+            their formula, or of all formulas that occur fewer than 10 times.
         min_distance: Å; configurations with a closer contact are outliers.
-        compress: chunked and compressed; otherwise the arrays can be streamed as they are.
-        overwrite: replace an output of other inputs or options.
+        compress: write compressed chunks; otherwise the arrays can be streamed without unpacking.
+        overwrite: replace an output made from other inputs or options.
         progress: show progress on standard error, if it is a terminal.
 
     Raises:
-        ConfigError: an option is impossible, or there are more or fewer keys than inputs.
-        DataError: an input is missing or damaged or lacks what was asked of it, or the output is in
-            the way or cannot be written.
+        ConfigError: an option is invalid, or the number of keys differs from that of inputs.
+        DataError: an input is missing or damaged or lacks a requested quantity, or the output
+            already exists or cannot be written.
         EKDError: another process is preparing the same output.
     """
     output = Path(output)
@@ -122,14 +122,14 @@ def prepare_dataset(
         job = PreparationJob(output, sources, requests, options, bars, file_states)
         try:
             return job.run(overwrite)
-        except OSError as error:  # those of the inputs are explained where they are read
+        except OSError as error:  # errors of the inputs are handled by their readers
             problem = cannot_write(output, error)
             raise DataError(problem.message, code=problem.code) from error
 
 
 def _check_paths(paths: list[Path], output: Path) -> None:
     if not paths:
-        raise ConfigError("no input; name one file or more", code="EKD-CONFIG-033")
+        raise ConfigError("no input; give one or more files", code="EKD-CONFIG-033")
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             f"the output '{output}' must end in .h5, by which it is recognized",
@@ -159,7 +159,7 @@ def _requests(
         if len(values) not in (1, len(paths)):
             raise ConfigError(
                 f"{name} is given {len(values)} times for {len(paths)} inputs; give it once, or "
-                "once for each",
+                "once per input",
                 code="EKD-CONFIG-035",
             )
         columns[name] = values * (len(paths) if len(values) == 1 else 1)

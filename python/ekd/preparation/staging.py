@@ -1,9 +1,8 @@
-"""Flat arrays on disk that grow block by block and survive a kill.
+"""Flat arrays on disk that grow block by block and survive killing of the process.
 
-Every array is a file that is only ever appended to. A journal says how many bytes of each are
-valid, and how far the sources have been read; it is replaced in one step after the arrays are
-safely on disk. Whatever was written after the last journal is cut off by the next process, which
-goes on from there.
+Every array is an append-only file. A journal records the number of valid bytes of each file and the
+position in the sources; it is replaced atomically after the arrays have been synced to disk. The
+next process truncates everything written after the last journal, and continues from there.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ekd.files import sync
 from ekd.locks import lock_file, locked_folder
 
 SECONDS_PER_COMMIT = 2.0
-"""The most work, about, that a kill costs."""
+"""Approximate limit of the work that is lost if the process is killed."""
 
 _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "sizes": ("<i8", ()),
@@ -42,23 +41,23 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 class Staging:
-    """The arrays of a preparation under way; a context, within which no other process has them.
+    """The arrays of a preparation in progress; a context that locks them for other processes.
 
     Args:
-        folder: where they are; what another request left there is removed.
-        request: JSON types; what the arrays depend on.
+        folder: folder of the arrays; files of another request are removed.
+        request: everything that the arrays depend on, as JSON types.
         has_forces: whether forces are kept.
 
     Attributes:
         source: index of the source that is being read.
-        n_read: configurations of that source that have been read.
-        dropped: configurations without an energy, by source.
-        seen: what was seen beside that, by source.
-        group_names: in the order of their first configuration.
-        isolated_atoms: energies of frames that are marked as such, eV by atomic number.
+        n_read: number of configurations of this source that have been read.
+        dropped: number of configurations without an energy, by source.
+        seen: other counts, by source.
+        group_names: names of groups in the order of their first configuration.
+        isolated_atoms: energies of frames marked as isolated atoms, eV by atomic number.
 
     Raises:
-        EKDError: another process is at work in the folder.
+        EKDError: another process is using the folder.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any], has_forces: bool) -> None:
@@ -103,7 +102,7 @@ class Staging:
         """Add a block of the source that is being read, whose file is ``path``.
 
         Raises:
-            DataError: isolated atoms among it contradict each other, or are none.
+            DataError: isolated atoms contradict each other, or have several atoms.
         """
         n_without = block.n_read - len(block) - block.seen.n_left_out
         block, isolated = take_out(block, path)
@@ -128,7 +127,7 @@ class Staging:
             if array is not None:
                 self._files[name].write(np.ascontiguousarray(array, dtype=kind).data)
                 self._lengths[name] += array.size * np.dtype(kind).itemsize
-            elif name != "forces":  # no cells: zeros, which take no room in a sparse file
+            elif name != "forces":  # no cells: zeros, which take no space in a sparse file
                 self._files[name].flush()
                 row = np.dtype((kind, shape)).itemsize
                 self._lengths[name] += n_configs * row
@@ -139,14 +138,14 @@ class Staging:
         self._commit_if_due()
 
     def next_source(self) -> None:
-        """The source is read to its end."""
+        """Record that the source has been read completely."""
         self._count_dropped(0)
         self.source += 1
         self.n_read = 0
         self._commit_if_due()
 
     def commit(self) -> None:
-        """Put everything so far beyond the reach of a kill."""
+        """Sync everything so far to disk, so that it survives killing of the process."""
         for file in self._files.values():
             file.flush()
             sync(file.name)
@@ -168,10 +167,10 @@ class Staging:
         self._committed = time.monotonic()
 
     def array(self, name: str) -> NDArray[Any]:
-        """All rows of an array so far, mapped; of cells and pbc zeros where nothing is periodic.
+        """Map all rows of an array so far; cells and pbc are zero for non-periodic configurations.
 
         Raises:
-            OSError: there is no room for the zeros.
+            OSError: there is no space for the zeros.
         """
         kind, shape = _ARRAYS[name]
         file, length = self._files[name], self._lengths[name]
@@ -179,16 +178,16 @@ class Staging:
         n_rows = length // np.dtype((kind, shape)).itemsize
         if n_rows == 0:  # nothing can be mapped
             return np.zeros((0, *shape), dtype=kind)
-        # A mapped hole gets its room when it is first read. Where there is none, as on a full
-        # tmpfs, the process ends by SIGBUS.
+        # Space for holes of a mapped file is allocated on first access. If there is none, as on a
+        # full tmpfs, the process ends by SIGBUS.
         os.posix_fallocate(file.fileno(), 0, length)
         return np.memmap(self.folder / name, kind, "r", shape=(n_rows, *shape))
 
     def remove(self) -> None:
-        """Delete the folder; the preparation is done."""
+        """Delete the folder after the preparation."""
         self._clear()
         lock_file(self.folder).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the next one may be in it already
+        with contextlib.suppress(OSError):  # another process may already use it
             self.folder.rmdir()
 
     def _commit_if_due(self) -> None:
@@ -219,7 +218,7 @@ class Staging:
             self.seen = [Observed.from_json(content) for content in state["seen"]]
             self.isolated_atoms = {int(z): e for z, e in state["isolated_atoms"].items()}
         except (OSError, ValueError, KeyError, TypeError):
-            return False  # nothing there, or not ours: start anew
+            return False  # missing or not usable: start anew
         self._lengths = lengths
         self._groups = {name: index for index, name in enumerate(self.group_names)}
         return True

@@ -1,4 +1,4 @@
-"""What a prepared file holds, for people: as a table, and as JSON in the file."""
+"""Summary of a prepared file for users: as a table, and as JSON in the file."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ekd.preparation.forces_check import Work, doubt
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in a prepared file, and what was found on the way; plain JSON types.
+    """Content of a prepared file and findings during preparation; plain JSON types.
 
     Attributes:
         path: the prepared file.
-        fingerprint: of its content.
-        level_of_theory: of the energies.
+        fingerprint: fingerprint of its content.
+        level_of_theory: level of theory of the energies.
         n_configs: configurations in the file.
-        n_atoms: their atoms.
+        n_atoms: number of atoms in all configurations.
         n_formulas: different chemical formulas.
         n_periodic: configurations with periodic directions.
-        elements: atoms of every element, by symbol.
+        elements: number of atoms of every element, by symbol.
         sizes: atoms per configuration: smallest, mean, largest.
         energies: total energies: smallest, largest (eV).
         reference_energies: fitted by least squares, by symbol (eV).
         residuals: (energy - reference energies) per atom: smallest, root mean square, largest (eV).
         contacts: smallest distance by pair of elements, as ``C-H`` (Å).
         forces: root mean square and largest component (eV/Å); None without forces.
-        work: ``ratio``, ``correlation`` and ``n_pairs``: energy differences of neighbouring
-            configurations against the work of the forces; None where nothing can be compared.
-        found: configurations among those read by what is peculiar about them: ``duplicates``,
+        work: ``ratio``, ``correlation`` and ``n_pairs`` of energy differences of nearby
+            configurations and the work of the forces; None if nothing can be compared.
+        found: number of suspicious configurations that were read: ``duplicates``,
             ``conflicting_duplicates`` (energies differ by more than 10 meV), ``energy_outliers``,
             ``short_contacts``.
         dropped: configurations of the sources that are not in the file, by reason: ``no_energy``,
             ``not_selected``, ``other_charge_or_spin``, ``incomplete``, ``outliers``,
             ``duplicates``.
-        isolated_atoms: energies of frames that are marked as such, which models take instead of
-            fitted ones, by symbol (eV); perhaps none.
-        reference_warnings: what is doubtful about the reference energies, each with what to do.
-        data_warnings: what else is doubtful, each with what to do.
-        types: configurations by key and value, of keys such as ``config_type``.
-        not_read: configurations that have a property which is not read, such as ``stress``.
+        isolated_atoms: energies of frames marked as isolated atoms, used by models instead of
+            fitted ones, by symbol (eV); may be empty.
+        reference_warnings: warnings about the reference energies, each with a remedy.
+        data_warnings: other warnings, each with a remedy.
+        types: configurations by key and value, for keys such as ``config_type``.
+        not_read: configurations with a property that is not read, such as ``stress``.
     """
 
     path: str
@@ -71,24 +71,24 @@ class Summary:
     not_read: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but for the path."""
+        """Return all fields except path and fingerprint."""
         content = asdict(self)
         del content["path"], content["fingerprint"]
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], path: str, fingerprint: str) -> Summary:
-        """What :meth:`to_json` made."""
+        """Restore the result of :meth:`to_json`."""
         lists = {key: tuple(value) for key, value in content.items() if isinstance(value, list)}
         return cls(path=path, fingerprint=fingerprint, **{**content, **lists})
 
     @property
     def warnings(self) -> list[str]:
-        """What should be looked at before training, each with what to do."""
+        """Warnings to consider before training, each with a remedy."""
         return list(_warnings(self))
 
     def table(self) -> Table:
-        """Return it as a table for the terminal."""
+        """Return the summary as a table for the terminal."""
         table = Table(title=self.path, title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
@@ -145,8 +145,8 @@ def _warnings(summary: Summary) -> list[str]:
         )
     if found["conflicting_duplicates"]:
         warnings.append(
-            f"{found['conflicting_duplicates']:,} duplicates have another energy than the first of "
-            "their kind: are all energies at one level of theory?"
+            f"{found['conflicting_duplicates']:,} duplicates have another energy than the first "
+            "configuration with their geometry: are all energies at one level of theory?"
         )
     n_outliers = found["energy_outliers"] + found["short_contacts"]
     if n_outliers and not dropped["outliers"]:

@@ -360,4 +360,4 @@ def test_metadata_that_contradict_the_model(
 
     prepared(tmp_path, "water_box")
     run = run_lammps(script(rewritten(committee[0], tmp_path / "other.pt", edit)))
-    assert f"other.pt' is damaged: '{name}' in its metadata is not that of the model" in run.error
+    assert f"other.pt' is damaged: '{name}' in its metadata does not match the model" in run.error

@@ -13,12 +13,12 @@ N_ATOMS, N_NEIGHBORS = 5, 7
 
 @pytest.fixture
 def config() -> HIPNNConfig:
-    """Widths that differ from each other, so that none can stand for another."""
+    """All widths differ, so mixing them up changes the result."""
     return HIPNNConfig(l_max=1, n_interactions=2, n_atom_layers=3, n_features=6, n_sensitivities=4)
 
 
 def test_later_interaction_is_what_torch_counts(config: HIPNNConfig) -> None:
-    """The same products in torch, messages first, forward and backward."""
+    """The same products in torch, messages first, forward and backward pass."""
     terms, width = 4 * config.n_sensitivities, config.n_features
     weights = torch.rand(N_ATOMS, terms, N_NEIGHBORS, requires_grad=True)
     features = torch.rand(N_ATOMS, N_NEIGHBORS, width, requires_grad=True)
@@ -55,7 +55,7 @@ def test_first_interaction_costs_less_than_a_later_one(config: HIPNNConfig) -> N
 
 
 def test_total_of_published_architecture() -> None:
-    """12 MFLOP for a later interaction with 108 neighbours, by hand: 3 x 2.2 + 2 x 2.6."""
+    """12 MFLOP for a later interaction with 108 neighbors, by hand: 3 x 2.2 + 2 x 2.6."""
     later = sum(interaction(large(2), 108, 128, first=False).values())
     assert later == pytest.approx(12e6, rel=0.02)
     once, twice = (per_atom(large(n), 108, 4) for n in (1, 2))

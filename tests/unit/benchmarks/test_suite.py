@@ -1,4 +1,4 @@
-"""Plan, structures, timing, and measures in processes of their own."""
+"""Plan, structures, timing, and measurements in separate processes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_machine_says_what_numbers_depend_on() -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module ``some_measure`` to be written, which a child can import."""
+    """Write a module ``some_measure``, which a child process can import."""
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path / "some_measure.py"
 
@@ -128,7 +128,7 @@ def test_child_that_fails_keeps_what_it_has_found(
 
 
 def test_driver_is_light() -> None:
-    """A child's peak of memory begins with that of the process that starts it."""
+    """The peak memory of a child process includes that of its parent."""
     code = "import sys, run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(run.__file__).parent, check=False)
     assert done.returncode == 0

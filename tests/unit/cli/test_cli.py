@@ -1,4 +1,4 @@
-"""What the command line says, and with which exit code it ends."""
+"""Output and exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MINIMAL = '[data]\npath = "data.h5"\nenergy = "energy"\n'
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
-    """Runs commands in a folder of their own, wide enough that no message is broken."""
+    """Run commands in a separate folder, on a terminal that is wide enough for all messages."""
     monkeypatch.chdir(tmp_path)
     return CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
@@ -140,7 +140,7 @@ def test_interruption_names_the_way_on(runner: CliRunner, monkeypatch: pytest.Mo
 def test_errors_name_options_of_the_command_line(
     runner: CliRunner, small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Python names the arguments of its functions, the program its options."""
+    """Messages name function arguments in Python, and options on the command line."""
 
     def stop(record: dict[str, object]) -> None:
         raise KeyboardInterrupt
@@ -371,13 +371,13 @@ def test_shipped_configuration_is_valid(training_file: Path) -> None:
 def test_doubtful_reference_energies_are_named(
     runner: CliRunner, training_dataset: Dataset
 ) -> None:
-    """By training, on the record of the model, and by ``ekd inspect``."""
+    """Shown during training, in the record of the model, and by ``ekd inspect``."""
     water = training_dataset.subset(np.flatnonzero(training_dataset.formulas == "H2O")[:20])
     model = HIPNNConfig(n_features=4, n_sensitivities=4, cutoff=4.0, soft_max=3.0)
     training = TrainingConfig(epochs=1)
     trained = train_ensemble(water, model, 1, training=training, progress=False).members[0]
     (warning,) = trained.provenance["reference_warnings"]
-    assert "do not fix the reference energies of H, O" in warning
+    assert "do not determine the reference energies of H, O" in warning
     trained.export("water.pt")
     shown = runner.invoke(app, ["inspect", "water.pt"]).output
     assert f"look: {warning}" in shown
@@ -386,7 +386,7 @@ def test_doubtful_reference_energies_are_named(
     network.reference_energies.copy_(network.reference_energies.new_tensor([870.0, -2041.8]))
     TrainedModel(network, model, training, {}, []).export("bent.pt")
     shown = runner.invoke(app, ["inspect", "bent.pt"]).output
-    assert "look: reference energies that no atom has, in eV: H 870.0 (expected -4" in shown
+    assert "look: impossible reference energies, in eV: H 870.0 (expected -4" in shown
     given = replace(water, reference_energies={1: -13.6, 8: -2041.8})
     trained = train_ensemble(given, model, 1, training=training, progress=False).members[0]
     assert trained.provenance["reference_energies"] == {"H": -13.6, "O": -2041.8}

@@ -1,4 +1,4 @@
-"""``--where`` and ``--states``, and what is said of data on the command line."""
+"""``--where`` and ``--states``, and warnings about data on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ N = 20
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
-    """In a folder with a file of two methods and two charges."""
+    """Run in a folder with a file of two methods and two charges."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     with h5py.File("x.h5", "w") as file:
@@ -56,7 +56,7 @@ def test_what_is_no_selection(runner: CliRunner, wrong: str) -> None:
 
 @pytest.mark.filterwarnings("always::ekd.errors.DataWarning")
 def test_evaluate(runner: CliRunner) -> None:
-    """Both values are named, so both are read; warnings are shown in one line."""
+    """Both values are given, so both are read; warnings are shown in one line."""
     with h5py.File("x.h5", "a") as file:
         file["m/e"][:] = file["m/e"][:].astype(np.float32)
     teacher(0).save("student/checkpoint.pt")

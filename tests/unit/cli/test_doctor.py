@@ -1,4 +1,4 @@
-"""`ekd doctor`: what it finds, and what it makes of a device that has to work."""
+"""`ekd doctor`: its findings, and a device that is required to work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_device_that_is_not_there() -> None:
     status, output = doctor("--device", f"cuda:{number}")
     assert status == 1
     assert f"cuda:{number} fails" in output
-    assert "no NVIDIA driver" in output or "is not here" in output or "no GPU" in output
+    assert "no NVIDIA driver" in output or "does not exist" in output or "no GPU" in output
 
 
 @pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cuda:99999", "gpu", ""])

@@ -1,4 +1,4 @@
-"""The verbs ``evaluate`` and ``stability``: what they take, show, write and refuse."""
+"""The commands ``evaluate`` and ``stability``: input, output, files and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The option ``--key`` of the verbs that read data, and ``keys`` of configurations."""
+"""The option ``--key`` of commands that read data, and ``keys`` in configurations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AS_TOML = 'keys = { positions = "xyz", numbers = "charges" }'
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
-    """In a folder with a file whose positions and atoms have names of their own."""
+    """Run in a folder with a file that has other names for positions and atoms."""
     monkeypatch.chdir(tmp_path)
     with h5py.File("own.h5", "w") as file:
         file["m/charges"] = [8, 1, 1]

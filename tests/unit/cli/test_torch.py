@@ -1,4 +1,4 @@
-"""`ekd torch build`: what it is told, and where the library goes."""
+"""`ekd torch build`: its options, and the path of the library."""
 
 from __future__ import annotations
 

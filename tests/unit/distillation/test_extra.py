@@ -88,7 +88,7 @@ def test_structures_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def harmonic(monkeypatch: pytest.MonkeyPatch, k: float, hole: float | None = None) -> None:
-    """Replace the networks: every atom is on a spring to the origin, far stronger beyond a wall."""
+    """Replace the networks by springs of all atoms to the origin, much stronger beyond a wall."""
 
     def evaluate(models: object, data: Dataset) -> list[Predictions]:
         forces = -k * data.positions
@@ -151,7 +151,7 @@ def test_atoms_that_come_too_close_end_a_trajectory(monkeypatch: pytest.MonkeyPa
 
 
 def test_snapshots_of_networks(small_dataset: Dataset, tmp_path: Path) -> None:
-    """In chunks, in workers, interrupted or not: the same snapshots."""
+    """Chunks, workers and interruptions do not change the snapshots."""
     data = small_dataset.subset(np.arange(7))
     settings = {"n_snapshots": 2, "interval": 2e-3, "timestep": 1e-3, "chunk_size": 3, "seed": 5}
     alone = md(data, **settings)

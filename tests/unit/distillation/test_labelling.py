@@ -1,4 +1,4 @@
-"""Labelling: the right means, the same bits however the work is cut, interrupted or shared."""
+"""Labeling: correct means, bitwise independent of chunks, interruptions and workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(teachers: Any, data: Dataset, path: Path | None = None, **settings: Any)
 
 
 def springs(data: Dataset, k: float) -> tuple[np.ndarray, np.ndarray]:
-    """What the calculator of the tests says, worked out for all configurations at once."""
+    """Results of the test calculator, computed for all configurations at once."""
     n_atoms = data.n_atoms_per_config[:, None]
     centres = np.add.reduceat(data.positions, data.offsets[:-1]) / n_atoms
     shifts = data.positions - centres[data.config_index]
@@ -54,7 +54,7 @@ def test_labels_are_mean_and_spread(small_dataset: Dataset) -> None:
 
 
 def test_mixture_of_networks_and_calculators(small_dataset: Dataset) -> None:
-    """Forces of all count, energies of those at the level of the data."""
+    """Forces of all teachers are used, energies only of those at the level of the data."""
     other = ASETeacher("calculators:springs", {"k": 0.5}, use_energies=True)
     foreign = MemberTeacher(teacher(5, cutoff=3.5), use_energies=False, name="foreign")
     labels = run([ensemble(2), SPRINGS, foreign, teacher(3), other], small_dataset)
@@ -160,7 +160,7 @@ print(n_kills)
 
 
 def test_kill_at_random_moments(training_file: Path, tmp_path: Path) -> None:
-    """Killed again and again, the file is that of a run left alone.
+    """After repeated kills, the file is that of an undisturbed run.
 
     The script forks, so that torch is imported once.
     """
@@ -185,7 +185,7 @@ def test_kill_at_random_moments(training_file: Path, tmp_path: Path) -> None:
 def interrupted(
     small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Labelling that ends in the fourth of its nine chunks."""
+    """Labeling that ends in the fourth of its nine chunks."""
 
     def begin(teachers: Any = SPRINGS, **settings: Any) -> Path:
         from ekd.distillation import labelling
@@ -208,7 +208,7 @@ def interrupted(
 
 
 def count_chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Collect the first configuration of every chunk that is worked on from here on."""
+    """Collect the first configuration of every chunk that is processed from now on."""
     from ekd.distillation import labelling
 
     asked, evaluate = [], labelling._evaluate
@@ -380,7 +380,7 @@ def test_calculator_that_ends_its_process(small_dataset: Dataset, tmp_path: Path
 
 
 def test_extra_configurations_alone(small_dataset: Dataset, tmp_path: Path) -> None:
-    """They can be added to other labels of the same teachers, and are then as if asked together."""
+    """Adding them to other labels of the same teachers is the same as labeling together."""
     first, second = perturb(small_dataset.subset([1, 2]), 0.1), perturb(small_dataset, 0.1, seed=1)
     settings: dict[str, Any] = {"n_workers": 1, "progress": False}
     wall = WallConfig(strength=10.0, onset=1e-3)

@@ -1,4 +1,4 @@
-"""Label files: what they hold, that damage is found, and that they fit their data alone."""
+"""Label files: content, detection of damage, and binding to their data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = 10
 
 @pytest.fixture(scope="module")
 def labels(small_dataset: Dataset) -> Labels:
-    """Of the small dataset, in five chunks."""
+    """Labels of the small dataset, in five chunks."""
     return label(ensemble(), small_dataset, chunk_size=CHUNK, n_workers=1, progress=False)
 
 
@@ -134,7 +134,7 @@ def test_file_of_an_earlier_version_has_no_checksum_of_its_attributes(
 
 
 def test_rows_that_no_chunk_has_are_found(path: Path) -> None:
-    """Nothing but a checksum tells that numbers are right."""
+    """Only a checksum detects wrong numbers."""
     with h5py.File(path, "r+") as file:
         forces = file["forces"][()]
         del file["forces"]

@@ -1,4 +1,4 @@
-"""On-policy rounds: dynamics that are cut, the choice of frames, what students learn from it."""
+"""On-policy rounds: truncated dynamics, selection of frames, and training on them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ROUNDS = OnPolicyConfig(
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, border: float, torn: float = np.inf) -> None:
-    """Students that pull every atom to the origin, and two teachers that agree up to a border."""
+    """Students that pull every atom to the origin, and two teachers that agree up to a limit."""
 
     def evaluate(models: list[object], data: Dataset) -> list[Predictions]:
         energies, forces = np.zeros(len(data)), -2.0 * data.positions
@@ -131,7 +131,7 @@ def teachers() -> Ensemble:
 
 @pytest.fixture(scope="module")
 def data(small_dataset: Dataset, teachers: Ensemble) -> Dataset:
-    """Energies of the teachers, so that energies and forces say the same."""
+    """Energies of the teachers, so that energies and forces are consistent."""
     return dataclasses.replace(small_dataset, energies=teachers.predict(small_dataset).energies)
 
 
@@ -164,7 +164,7 @@ def whole(
     labels: Labels,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[TrainedModel, Path]:
-    """Two rounds without a break."""
+    """Two rounds without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     return improved(student, teachers, data, labels, directory=folder), folder
 
@@ -238,7 +238,7 @@ def test_student_is_better_where_it_goes(
 
 
 class KilledError(Exception):
-    """Instead of a kill."""
+    """Raised in place of a kill."""
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -254,7 +254,7 @@ def test_resume(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Stopped before or after a file gets its name: the same in the end, bit by bit."""
+    """Interruptions before or after a file is renamed do not change the result bitwise."""
     replace, count = Path.replace, iter(range(1000))
 
     def stopping(path: Path, target: Path) -> Path:
@@ -314,7 +314,7 @@ def test_committee(teachers: Ensemble, data: Dataset, labels: Labels, tmp_path: 
 def test_streamed_rounds_are_those_in_memory(
     small_dataset: Dataset, teachers: Ensemble, tmp_path: Path
 ) -> None:
-    """Bitwise; labels of atoms stay on disk, in as many files as there are."""
+    """Results are bitwise equal; per-atom labels stay on disk, in several files."""
     trust = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
 
     def rounds(data: Dataset, name: str) -> TrainedModel:
@@ -339,7 +339,7 @@ def test_round_without_frames(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The student stays as it is, and is left where the others would be."""
+    """The student does not change, and is in the usual place."""
     changes: dict[str, Any] = {}
     if reason == "dynamics":
         changes["on_policy"] = ROUNDS.model_copy(update={"max_spread": 1e-9})

@@ -1,4 +1,4 @@
-"""What is shown while chunks are worked on."""
+"""Progress output while chunks are processed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ TRAINING = TrainingConfig(epochs=2, batch_size=8)
 
 @pytest.fixture(scope="module")
 def labels(small_dataset: Dataset) -> Labels:
-    """As if from two teachers."""
+    """Labels as if from two teachers."""
     rng = np.random.default_rng(0)
     return Labels(
         energies=small_dataset.energies,
@@ -88,7 +88,7 @@ def test_defaults_are_those_of_the_configuration(
 
 
 def extended(labels: Labels, extra: Dataset, energies: np.ndarray | None) -> Labels:
-    """Labels that say something about extra configurations too."""
+    """Labels that include extra configurations."""
     rng = np.random.default_rng(1)
     assert labels.energies is not None
     return dataclasses.replace(
@@ -125,7 +125,7 @@ def test_extra_configurations_teach_and_are_not_validated_on(
 
 
 def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Bitwise, with extra configurations; the streamed ones in processes that map them again."""
+    """Bitwise equal with extra configurations; streamed data are mapped again in processes."""
     teachers, extra = ensemble(2), perturb(small_dataset.subset([0, 5, 9]), 0.1)
     spread = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
 
@@ -294,7 +294,7 @@ QUICK = UncertaintyConfig(n_steps=20)
 def test_uncertainty_is_learned_where_teachers_differ(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """From labels of real networks to what the exported file tells; by default, and in order."""
+    """From labels of real networks to uncertainties of an exported file, by default, in order."""
     labels = label(ensemble(2), small_dataset, progress=False)
     student = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False)
     assert student.uncertainty_config == QUICK
@@ -357,7 +357,7 @@ def test_uncertainty_learns_from_extra_and_dropped_configurations(
 
 
 def test_committee_of_uncertain_students(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Trained in worker processes; each is the one that is trained alone."""
+    """Students trained in worker processes are the same as those trained alone."""
     labels = label(ensemble(2), small_dataset, progress=False)
     settings = {"uncertainty": QUICK, "progress": False}
     students = distill_committee(small_dataset, labels, 2, MODEL, TRAINING, **settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Calculators of ASE as teachers: found, made, identified, and refused in words."""
+"""ASE calculators as teachers: import, creation, identification and errors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_missing_file() -> None:
 
 
 def test_networks_of_different_elements_and_cutoffs_in_one_ensemble(small_dataset: Dataset) -> None:
-    """Each is evaluated with its own neighbours and its own order of elements."""
+    """Each is evaluated with its own neighbors and its own order of elements."""
     members = [teacher(0), teacher(1, elements=[8, 7, 6, 1]), teacher(2, cutoff=3.2)]
     mixed = ensemble(0)
     mixed.members.extend(members)

@@ -1,4 +1,4 @@
-"""The wall where teachers disagree: its forces are its slope, and it is where it should be."""
+"""The disagreement penalty (wall): its forces are its gradient, and it has the right onset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def labelled(
 
 
 def energies_with_wall(data: Dataset, positions: np.ndarray, wall: WallConfig) -> np.ndarray:
-    """Written down once more."""
+    """Independent implementation of the formula."""
     members = ensemble().predict(replace(data, positions=positions)).members
     energies = np.stack([member.energies for member in members])
     spread, onset = energies.std(0), wall.onset * np.sqrt(data.n_atoms_per_config)
@@ -120,7 +120,7 @@ def test_wall_needs_two_energies(small_dataset: Dataset, extra: Dataset) -> None
 
 
 def test_dynamics_keep_away_from_what_is_not_known(small_dataset: Dataset) -> None:
-    """A high wall leaves the spread lower than none; without strength nothing changes."""
+    """A strong penalty reduces the spread; zero strength changes nothing."""
 
     def spread(wall: WallConfig | None) -> tuple[str, float]:
         found = sample_md(

@@ -1,4 +1,4 @@
-"""What follows from the spread of the teachers, and that the loss is made so."""
+"""Weights from the spread of the teachers, and their use in the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each way to fail, by a frame that fails in it alone."""
+"""Each failure criterion, with a frame that violates only this one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_ways_to_fail(
 
 
 def test_too_hot_depends_on_the_size() -> None:
-    """Small molecules fluctuate: the limit is one that no canonical run reaches."""
+    """Small molecules fluctuate; the limit is beyond those of any canonical run."""
     small = Watch(molecule("H2O"), FailureConfig(), 300.0)
     box = Watch(water_box(2), FailureConfig(), 300.0)
     assert small.hottest > 2000

@@ -1,4 +1,4 @@
-"""Runs in ASE: physics of springs, copies that fail without disturbing others."""
+"""Runs in ASE: physics of springs, and failing copies that do not affect others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(**settings: object) -> StabilityConfig:
 
 
 class Rest:
-    """Copies of water whose atoms are on springs to where they belong: no bond breaks."""
+    """Copies of water with springs to the initial positions: no bond breaks."""
 
     def __init__(self, k: float = 20.0) -> None:
         self.k = k
@@ -45,7 +45,7 @@ class Rest:
 
 
 class Slippery(Rest):
-    """Gives up when the first hydrogen has moved by 0.06 Å to the right."""
+    """Fails when the first hydrogen has moved by 0.06 Å to the right."""
 
     def evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if (positions[:, 1, 0] - WATER.positions[1, 0] > 0.06).any():
@@ -54,7 +54,7 @@ class Slippery(Rest):
 
 
 class Never(Rest):
-    """Gives up at once."""
+    """Fails immediately."""
 
     def evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise RuntimeError("never")
@@ -95,7 +95,7 @@ def test_a_copy_does_not_depend_on_the_others() -> None:
 
 
 def test_broken_bonds_end_a_run() -> None:
-    """Springs of negative strength push water apart, against much friction."""
+    """Springs with negative constants push water apart, with high friction."""
     copies = CalculatorCopies(Springs(k=-3.0), WATER)
     found = run_survival(WATER, copies, 300.0, [0, 1], config(friction=300.0), ignore)
     assert {o.failure for o in found} == {"bond"}
@@ -143,7 +143,7 @@ def test_copies_in_one_call_are_single_ones(tmp_path: Path) -> None:
     ("value", "kind"), [(np.nan, "numbers"), (1e9, "numbers"), (0.0, "engine")]
 )
 def test_a_lost_copy_leaves_the_others(tmp_path: Path, value: float, kind: str) -> None:
-    """Not a number, far away, or all atoms on top of each other."""
+    """NaN, far away, or all atoms at the same position."""
     random_committee(tmp_path / "student.pt", n_members=1)
     atoms = methanol()
     copies = FileCopies(tmp_path / "student.pt", atoms)

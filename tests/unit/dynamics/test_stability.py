@@ -1,4 +1,4 @@
-"""The whole test of stability on small models: rows, files, what is kept, what is refused."""
+"""The complete stability test on small models: rows, files, resuming and errors."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_rows_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_relaxation_comes_first_and_may_be_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Springs pull the atoms of water into each other, so that runs are over at once."""
+    """Springs pull the atoms of water together, so runs fail immediately."""
     models = {
         "springs": ASETeacher("calculators:Springs", {"k": 3.0}, label="springs"),
         "network": teacher(1),

@@ -48,7 +48,7 @@ def test_all_fail() -> None:
 
 
 def test_interval_holds_the_true_median() -> None:
-    """Of exponential times the true median is ln 2; nine in ten intervals at least hold it."""
+    """For exponential times the true median is ln 2; at least 90 % of the intervals contain it."""
     random = np.random.default_rng(0)
     hits = 0
     for _ in range(200):

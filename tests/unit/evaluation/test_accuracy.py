@@ -1,4 +1,4 @@
-"""Errors, slices and conformer energies against numbers worked out by hand or the long way."""
+"""Errors, slices and conformer energies against values computed by hand or directly."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_ensemble_is_mean_and_spread() -> None:
 
 
 def test_mixed_ensemble(tmp_path: Path) -> None:
-    """Networks of two cutoffs and a calculator: mean forces, the energies of the networks."""
+    """Networks with two cutoffs and a calculator: mean forces, and energies of the networks."""
     atoms = methanol()
     networks = [teacher(0), teacher(1, cutoff=3.5)]
     for k, network in enumerate(networks):

@@ -1,4 +1,4 @@
-"""Spread against error: orders that are perfect, useless and worked out by hand."""
+"""Spread against error: perfect, useless and hand-computed rankings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_compared(spread: np.ndarray, error: np.ndarray, words: s
 def test_students_that_tell_their_uncertainty(
     test_dataset: Dataset, tmp_path: Path, n_members: int, exported: bool
 ) -> None:
-    """A row of its own, beside that of the spread of a committee."""
+    """The uncertainty has its own row, in addition to that of the committee spread."""
     truth = test_dataset.subset(np.arange(0, 90, 9))
     students = ensemble(n_members)
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Scans: coordinates, zeros, and errors that are known."""
+"""Scans: coordinates, zeros, and known errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All of `ekd.evaluate` on small models: what it measures, keeps, writes and refuses."""
+"""All of `ekd.evaluate` on small models: errors, caching, files and refusals."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_level_that_is_not_that_of_the_labels_is_said(truth: Dataset) -> None:
 
 
 def test_exported_files_in_batches(truth: Dataset, tmp_path: Path) -> None:
-    """Many molecules in one call give what each gives alone, of one student and of a committee."""
+    """Results of many molecules in one call equal single ones, for a student and a committee."""
     path = random_model(tmp_path / "student.pt")
     random_committee(tmp_path / "several.pt", n_members=2)
     for name, file in (("student", path), ("several", tmp_path / "several.pt")):
@@ -357,7 +357,7 @@ def test_sets_take_names_and_levels(test_file: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> None:
-    """Each file is a row, all of them together another; forces are gradients there."""
+    """Each file has a row, and all of them together another one; forces are gradients."""
     student = teacher(0)
     water = truth.atoms(int(np.flatnonzero(truth.groups == "H2O")[0]))
     moved = np.stack([water.positions * scale for scale in (1.0, 1.02, 1.3)])

@@ -1,4 +1,4 @@
-"""Errors against numbers worked out by hand."""
+"""Errors against hand-computed values."""
 
 from __future__ import annotations
 

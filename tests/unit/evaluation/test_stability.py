@@ -1,4 +1,4 @@
-"""Drift of a known line, and molecules that are known to be whole."""
+"""Drift of a known line, and molecules that are known to be intact."""
 
 from __future__ import annotations
 

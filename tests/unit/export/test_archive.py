@@ -1,4 +1,4 @@
-"""An exported file tells nothing of the folders of the machine that wrote it."""
+"""An exported file does not contain folders of the machine that wrote it."""
 
 from __future__ import annotations
 

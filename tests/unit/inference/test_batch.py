@@ -1,4 +1,4 @@
-"""Many structures in one call: each has what it has alone, whatever it is evaluated with."""
+"""Many structures in one call: results do not depend on the other structures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tolerances import tolerance
 
 
 def structures() -> list[Atoms]:
-    """Open and periodic ones, of many sizes and elements; one atom, atoms without pairs."""
+    """Non-periodic and periodic structures of many sizes and elements; one atom, no pairs."""
     slab = systems.water_box(2)
     slab.pbc = [True, True, False]
     return [
@@ -102,7 +102,7 @@ def test_bit_by_bit_on_every_processor(
 
 
 def test_large_structures_beside_small_ones(tmp_path: Path) -> None:
-    """The forces of a large one are added up in several parts, of a small one in one."""
+    """Forces are summed in several parts for large structures, and in one for small ones."""
     model = ExportedModel(random_model(tmp_path / "model.pt", cutoff=5.5, soft_max=5.0))
     mixed = [systems.water(), systems.water_box(9), systems.water(1), systems.water_box(9, seed=1)]
     assert 70 * len(mixed[1]) > 2 * 65536  # pairs
@@ -213,7 +213,7 @@ def _not_finite() -> Atoms:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (Atoms("OSF"), r"structure 3 contains F, S, but the model '.*' knows only H, C, N, O; use"),
+        (Atoms("OSF"), r"structure 3 contains F, S, but the model '.*' supports only H, C, N, O;"),
         (Atoms("OH"), r"atoms 0 and 1 of structure 3 are 0 Å apart.*lie on top of each other"),
         (_flat_cell(), r"the cell vectors of structure 3 are linearly dependent"),
         (Atoms("O", pbc=True), r"direction 0 of structure 3 is periodic but has no cell vector"),
@@ -221,7 +221,7 @@ def _not_finite() -> Atoms:
         (Atoms(), r"no atoms of structure 3; a structure needs at least one atom"),
         ("H2O", r"structure 3 is a str; give ase\.Atoms, or a tuple"),
         (([8],), r"structure 3 is a tuple of 1; give ase\.Atoms, or a tuple"),
-        ((["O"], [[0, 0, 0]]), r"structure 3 has an array that is none of numbers .*'O'"),
+        ((["O"], [[0, 0, 0]]), r"structure 3 has an array that does not contain numbers .*'O'"),
         (([[8]], [[0, 0, 0]]), r"atomic_numbers of structure 3: found shape \(1, 1\), expected"),
         (([8], [[0, 0]]), r"positions of structure 3: found shape \(1, 2\), expected \(1, 3\)"),
         (([8, 1], [[0, 0, 0]]), r"positions of .* 3: found shape \(1, 3\), expected \(2, 3\)"),

@@ -1,4 +1,4 @@
-"""Atoms that are closer than in the training data: what files tell, and what is made of it."""
+"""Atoms closer than in the training data: metadata of files, and reported pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def brute_force(atoms: Atoms) -> dict[tuple[str, str], float]:
-    """Of each pair of elements that comes closer than it should, its closest distance."""
+    """Shortest distance for each pair of elements that is too close."""
     pairs = neighbor_list(atoms.positions, 4.0, atoms.cell.array, atoms.pbc)
     found: dict[tuple[str, str], float] = {}
     for i, j, r in zip(*pairs.pairs, np.linalg.norm(pairs.pair_vectors, axis=1), strict=True):
@@ -114,7 +114,7 @@ def _changes() -> Iterator[tuple[Callable[[list[dict[str, object]]], object], st
     yield (lambda pairs: pairs[0].update(elements=["H"])), "not of two elements of the model"
     yield (lambda pairs: pairs[0].update(distance=5.0)), "not within the cutoff"
     yield (lambda pairs: pairs[0].update(distance=-1.0)), "not within the cutoff"
-    yield (lambda pairs: pairs[0].update(n_pairs=0)), "one of no pairs"
+    yield (lambda pairs: pairs[0].update(n_pairs=0)), "given for zero pairs"
     yield (lambda pairs: pairs[0].update(distance=None)), "cannot be read"
     yield (lambda pairs: pairs[0].pop("n_pairs")), "cannot be read"
     yield (lambda pairs: pairs.insert(0, 3)), "cannot be read"  # type: ignore[arg-type]

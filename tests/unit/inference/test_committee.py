@@ -18,7 +18,7 @@ from tolerances import tolerance
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """A committee of three, and each of its members in a file of its own."""
+    """A committee of three, and a separate file for each member."""
     path = tmp_path_factory.mktemp("model") / "committee.pt"
     return path, random_committee(path, 3, n_interactions=2, l_max=1)
 
@@ -27,7 +27,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
 def test_mean_and_spread_are_those_of_the_members(
     files: tuple[Path, list[Path]], name: str
 ) -> None:
-    """Against one calculator per member, and formulas written out here."""
+    """Compare with one calculator per member, and explicit formulas."""
     committee, alone = files
     atoms = getattr(systems, name)()
     atoms.calc = EKDCalculator(committee)

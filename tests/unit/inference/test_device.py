@@ -1,4 +1,4 @@
-"""The kernels of accelerators, run by their host twin, against those of the CPU."""
+"""The device kernels, emulated on the host, against those of the CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tolerances import tolerance
 
 
 def assert_same(path: Path, structure: str, dtype: str, **settings: object) -> None:
-    """Everything that a model tells of a structure, on both."""
+    """All results for a structure, on both devices."""
     atoms = STRUCTURES[structure]()
     expected = ExportedModel(path).evaluate_pairs(*pairs_of(atoms))
     found = ExportedModel(path, device="emulated", **settings).evaluate_pairs(*pairs_of(atoms))
@@ -85,7 +85,7 @@ def test_any_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) ->
 def test_a_tile_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str) -> None:
     path = random_model(tmp_path / "model.pt")
     monkeypatch.setenv("EKD_TILE", tile)
-    with pytest.raises(EKDError, match=f"EKD_TILE is '{tile}', expected centres x threads"):
+    with pytest.raises(EKDError, match=f"EKD_TILE is '{tile}', expected centers x threads"):
         ExportedModel(path, device="emulated")
 
 

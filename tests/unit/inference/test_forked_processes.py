@@ -1,4 +1,4 @@
-"""Forked workers evaluate, also where the parent has computed with several threads."""
+"""Forked workers can evaluate, even if the parent has used several threads."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ if __name__ == "__main__":
 
 
 def run(script: str, model: Path, folder: Path) -> None:
-    """Run a script in a process of its own, which is ended if its workers never return."""
+    """Run a script in a separate process, which is ended if its workers hang."""
     systems.water_box(4).write(folder / "water.xyz")
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script, model, folder / "water.xyz"],
@@ -88,5 +88,5 @@ def test_forked_workers_return(tmp_path: Path, kernels: bool) -> None:
 
 
 def test_threads_of_other_work_in_the_parent(tmp_path: Path) -> None:
-    """The operations of ekd are loaded in the workers alone."""
+    """The operations of ekd are loaded only in the workers."""
     run(AFTER_OTHER_WORK, random_model(tmp_path / "student.pt"), tmp_path)

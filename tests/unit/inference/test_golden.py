@@ -1,4 +1,4 @@
-"""Exported files of earlier formats, and what the version that wrote them made of a structure."""
+"""Exported files of earlier formats, with results of the version that wrote them."""
 
 from __future__ import annotations
 

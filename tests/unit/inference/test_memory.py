@@ -1,4 +1,4 @@
-"""Memory that runs out in an evaluation: smaller blocks, a warning, or one clear error."""
+"""Evaluations that run out of memory: smaller blocks, a warning, or one clear error."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ print(json.dumps(result | {"warnings": [str(w.message) for w in caught]}))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its later interaction has wide rows for each atom, which are made block by block."""
+    """Its later interaction has wide rows for each atom, which are computed in blocks."""
     return random_model(
         tmp_path_factory.mktemp("models") / "wide.pt",
         n_interactions=2,
@@ -103,11 +103,11 @@ def test_not_even_the_smallest(model: Path) -> None:
 
 
 def test_memory_of_a_device(model: Path) -> None:
-    """The host twin has as much memory as it is told."""
+    """The memory of the emulated device can be set."""
     free = run(model, "emulated", 8, 0, "batch")
     found = run(model, "emulated", 8, 0, "batch", EKD_EMULATED_MEMORY=str(6 << 20))
     assert any("use max_atoms=" in text for text in found["warnings"]), found
     assert found["energy"] == pytest.approx(free["energy"], rel=1e-6)
     small = run(model, "emulated", 8, 0, "one structure", EKD_EMULATED_MEMORY=str(4 << 20))
     assert small["error"] == "EKDError"
-    assert "has no room for" in small["message"]
+    assert "has no memory for" in small["message"]

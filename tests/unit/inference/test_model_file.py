@@ -1,4 +1,4 @@
-"""Every file that is not a sound exported model is refused, in one sentence that names it."""
+"""Every file that is not a valid exported model is refused, with a message that names it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_metadata(source: Path, target: Path, **changes: object) -> Path:
-    """A copy with changed metadata; a value of ``...`` drops the key."""
+    """A copy with changed metadata; the value ``...`` removes a key."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_metadata.json":
@@ -92,7 +92,7 @@ def test_truncated(exported: Path, tmp_path: Path, kept: float) -> None:
 
 
 def test_damaged_weights(exported: Path, tmp_path: Path) -> None:
-    """The metadata are sound; the rest is not."""
+    """The metadata are valid; the rest is not."""
 
     def edit(name: str, content: bytes) -> bytes | None:
         return None if name.startswith("data/") or name == "data.pkl" else content
@@ -131,9 +131,9 @@ def test_newer_older_or_impossible_format(
         ({"elements": [1, 2]}, "'elements' in the metadata cannot be read"),
         ({"elements": ["H"]}, "elements and atomic_numbers differ in length"),
         ({"elements": [], "atomic_numbers": []}, "there are no elements"),
-        ({"atomic_numbers": [1, 6, 7, 0]}, "the atomic number 0 is no element"),
-        ({"atomic_numbers": [1, 6, 7, 2**40]}, "is no element"),
-        ({"atomic_numbers": [1, 6, 7, 6]}, "the atomic number 6 is there twice"),
+        ({"atomic_numbers": [1, 6, 7, 0]}, "the atomic number 0 is not an element"),
+        ({"atomic_numbers": [1, 6, 7, 2**40]}, "is not an element"),
+        ({"atomic_numbers": [1, 6, 7, 6]}, "the atomic number 6 occurs twice"),
         (
             {"units": {"length": "bohr", "energy": "Hartree"}},
             "units are 'length bohr, energy Hartree', expected length angstrom",
@@ -163,7 +163,7 @@ def test_unsound_metadata(
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
-        ("message, please", "holds 'message, please', which is no operator"),
+        ("message, please", "holds 'message, please', which is not an operator"),
         ("ekd::message(Tensor weights) -> Tensor", "another form of it"),
         ("ekd::future(Tensor x) -> Tensor", "none of that name"),
     ],
@@ -171,7 +171,7 @@ def test_unsound_metadata(
 def test_operators_that_are_not_there(
     exported: Path, tmp_path: Path, operator: str, message: str
 ) -> None:
-    """They matter where the TorchScript is run, and nowhere else."""
+    """They matter only if the TorchScript is run."""
     path = with_metadata(exported, tmp_path / "unknown.pt", required_ops=[operator])
     assert run_self_test(ExportedModel(path)).passed
     with pytest.raises(ModelFileError, match=message) as caught:
@@ -186,10 +186,10 @@ def test_metadata_that_contradict_the_model(
     if script_alone:
         exported = without_weights(exported, tmp_path / "script.pt")
     path = with_metadata(exported, tmp_path / "other.pt", cutoff=2.0, interaction_range=2.0)
-    with pytest.raises(ModelFileError, match="'cutoff' in its metadata is not that of the model"):
+    with pytest.raises(ModelFileError, match="'cutoff' in its metadata does not match the model"):
         ExportedModel(path)
     path = with_metadata(exported, tmp_path / "more.pt", n_members=2, provenance=[{}, {}])
-    with pytest.raises(ModelFileError, match="'n_members' in its metadata is not that of the"):
+    with pytest.raises(ModelFileError, match="'n_members' in its metadata does not match the"):
         ExportedModel(path)
 
 

@@ -1,4 +1,4 @@
-"""The C++ runtime against the original network and its tape, for all that kernels depend on."""
+"""The C++ runtime against the original network and autograd, for all cases of the kernels."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_pairs_must_be_sorted(tmp_path: Path) -> None:
     species = np.array([0, 0])
     pairs = neighbor_list(np.array([[0.0, 0, 0], [0, 0, 1]]), 4.0)
     unsorted = replace(pairs, pairs=pairs.pairs[:, ::-1].copy())
-    with pytest.raises(StructureError, match=r"sorted by centre.*found centre 0 at pair 1"):
+    with pytest.raises(StructureError, match=r"sorted by center.*found center 0 at pair 1"):
         model.evaluate_pairs(species, unsorted)
     outside = replace(pairs, pairs=np.array([[0, 1], [1, 7]]))
-    with pytest.raises(StructureError, match="neighbours of pairs must be from 0 to 1; found 7 at"):
+    with pytest.raises(StructureError, match="neighbors of pairs must be from 0 to 1; found 7 at"):
         model.evaluate_pairs(species, outside)

@@ -1,4 +1,4 @@
-"""A file that is expected by its SHA-256, and what reads it without running anything of it."""
+"""Files with an expected SHA-256, and readers that run no code of a file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_digits_that_are_none(student: Path, use: type, digits: str) -> None:
 
 
 def test_another_file_is_refused_before_it_is_read(student: Path) -> None:
-    """Whatever is wrong with it: the digits are compared first."""
+    """The SHA-256 is compared first, before other errors."""
     expected = sha256(student)
     content = student.read_bytes()
     for other in (content[:-100], b"no archive at all", content + b"\0"):
@@ -56,7 +56,7 @@ def test_another_file_is_refused_before_it_is_read(student: Path) -> None:
 
 
 def test_what_runs_is_what_was_hashed(student: Path, tmp_path: Path) -> None:
-    """The file may be exchanged at any time: the model is of the bytes that were compared."""
+    """If the file is replaced at any time, the model still uses the bytes that were compared."""
     model = ExportedModel(student, sha256=sha256(student))
     positions = np.array([[0.0, 0.0, 0.0], [1.1, 0.0, 0.0]])
     numbers = model.metadata.atomic_numbers[:2]
@@ -77,7 +77,7 @@ def test_inspect_shows_the_digits(student: Path) -> None:
 
 
 def test_inspect_runs_nothing_of_the_file(student: Path, tmp_path: Path) -> None:
-    """Not even torch is imported; a pickle that would leave a mark leaves none."""
+    """Torch is not imported, and a pickle with side effects is not run."""
 
     class Trap:
         def __reduce__(self) -> tuple[object, ...]:
@@ -103,7 +103,7 @@ def test_inspect_runs_nothing_of_the_file(student: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("warnings", ["one", 3, None, [1, None], {"a": "b"}])
 def test_inspect_takes_any_provenance(student: Path, tmp_path: Path, warnings: object) -> None:
-    """Whoever writes a file puts there what they like."""
+    """Authors of files control this content."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_metadata.json":

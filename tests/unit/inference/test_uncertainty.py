@@ -1,4 +1,4 @@
-"""The uncertainty in exported files: one number by tape, kernels and portable operations."""
+"""The uncertainty in exported files: equal by autograd, kernels and portable operations."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_instruction_set(
 def test_as_torchscript(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_interactions: int, block: int
 ) -> None:
-    """On a device without kernels, and for networks of others, autograd differentiates."""
+    """Autograd is used on devices without kernels, and for other networks."""
     path = random_model(tmp_path / "model.pt", n_hidden=6, n_interactions=n_interactions)
     other = with_other_class(path, tmp_path / "other.pt")
     atoms = systems.water_box(2)
@@ -181,14 +181,14 @@ def edited(**changes: object) -> Callable[[str, bytes], bytes]:
 @pytest.mark.parametrize(
     ("n_hidden", "changes", "message"),
     [
-        (None, {"uncertainty": True}, "arrays of 'self_test' in the metadata do not fit together"),
+        (None, {"uncertainty": True}, "arrays of 'self_test' in the metadata are inconsistent"),
         (
             None,
             {"uncertainty": True, "self_test": {"uncertainty": [0.1] * 8}},
-            "'uncertainty' in its metadata is not that of the model",
+            "'uncertainty' in its metadata does not match the model",
         ),
         (4, {"uncertainty": 1}, "'uncertainty' in the metadata has type number, expected boolean"),
-        (4, {"self_test": {"uncertainty": [0.1]}}, "arrays of 'self_test' in the metadata do not"),
+        (4, {"self_test": {"uncertainty": [0.1]}}, "arrays of 'self_test' in the metadata are"),
     ],
 )
 def test_metadata_that_contradict_themselves_or_the_model(

@@ -1,4 +1,4 @@
-"""Plain weights of a file: read as they were written, and refused where they are unsound."""
+"""Plain weights of a file: read as written, and refused if invalid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_description(source: Path, target: Path, change: Callable[[Any], None]) 
 
 
 def with_numbers(source: Path, target: Path, change: Callable[[bytearray], None]) -> Path:
-    """A copy whose numbers are changed, with a sound checksum."""
+    """A copy with changed numbers and a valid checksum."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "extra/ekd_weights.bin":
@@ -72,24 +72,24 @@ def test_the_same_as_its_torchscript(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["arrays"].pop(0), "its weights overlap, or leave numbers to nobody"),
+        (lambda d: d["arrays"].pop(0), "its weights overlap, or leave numbers unused"),
         (lambda d: array(d, "0.blocks.0.outer.weight").update(name="0.x"), "there is no weight '"),
         (lambda d: d.update(new=1), "it has the unknown key 'new'"),
         (lambda d: d["members"][0].update(new=1), "a member has the unknown key 'new'"),
         (lambda d: d["arrays"][0].update(new=1), "an array has the unknown key 'new'"),
         (
             lambda d: d["members"][0].update(n_atom_layers=0),
-            "the network has no use for the weight",
+            "the network does not use the weight",
         ),
         (lambda d: d.pop("arrays"), "the description of its weights cannot be read"),
         (lambda d: d.pop("members"), "the description of its weights cannot be read"),
         (lambda d: d["members"].clear(), "belongs to no network of the file"),
         (
             lambda d: d["members"].append(d["members"][0]),
-            "'n_members' in its metadata is not that of the model",
+            "'n_members' in its metadata does not match the model",
         ),
-        (lambda d: d["members"][0].update(cutoff=3.0), "'cutoff' in its metadata is not that of"),
-        (lambda d: d["members"][0].update(cusp=[1e-3]), "'n_interactions' in its metadata is not"),
+        (lambda d: d["members"][0].update(cutoff=3.0), "'cutoff' in its metadata does not match"),
+        (lambda d: d["members"][0].update(cusp=[1e-3]), "'n_interactions' in its metadata does"),
         (
             lambda d: d["members"][0].update(cusp=[1e-3, -1.0]),
             "a cusp is not a number of 0 or more",
@@ -118,11 +118,11 @@ def test_the_same_as_its_torchscript(tmp_path: Path, dtype: str) -> None:
         ),
         (
             lambda d: array(d, "0.blocks.0.outer.weight").update(offset=1 << 60),
-            "lies beyond the end of its record",
+            "extends beyond the end of its record",
         ),
         (
             lambda d: array(d, "0.blocks.0.outer.weight").update(offset=-8),
-            "lies beyond the end of its record",
+            "extends beyond the end of its record",
         ),
         (
             lambda d: array(d, "0.blocks.0.outer.weight").update(dtype="float16"),
@@ -148,7 +148,7 @@ def test_numbers_that_are_not_finite(exported: Path, tmp_path: Path) -> None:
         numbers[:8] = np.array([np.nan]).tobytes()
 
     path = with_numbers(exported, tmp_path / "nan.pt", change)
-    with pytest.raises(ModelFileError, match="holds a number that is not finite"):
+    with pytest.raises(ModelFileError, match="has a number that is not finite"):
         ExportedModel(path)
 
 
@@ -157,7 +157,7 @@ def test_numbers_that_end_early(exported: Path, tmp_path: Path) -> None:
         del numbers[80:]
 
     path = with_numbers(exported, tmp_path / "short.pt", change)
-    with pytest.raises(ModelFileError, match="lies beyond the end of its record"):
+    with pytest.raises(ModelFileError, match="extends beyond the end of its record"):
         ExportedModel(path)
 
 

@@ -1,4 +1,4 @@
-"""Models of hippynn, imported: same energies and forces, or a sentence that says why not."""
+"""Imported hippynn models: same energies and forces, or an error that explains why not."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Graph:
         return GraphModule(self.inputs, [self.energy.mol_energy, *outputs])
 
     def predict(self, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """What hippynn itself says about some molecules, in float64."""
+        """Predictions of hippynn for some molecules, in float64."""
         module = copy.deepcopy(self.module(self.forces)).double()
         predictor = Predictor(module.input_nodes, module.nodes_to_compute)
         numbers, positions, present = padded(data)
@@ -88,7 +88,7 @@ class Graph:
 
 
 def padded(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers, positions and presence of atoms, rectangular with zeros at the end."""
+    """Padded arrays of atomic numbers, positions and masks of atoms."""
     width = data.n_atoms_per_config.max()
     present = np.arange(width) < data.n_atoms_per_config[:, None]
     numbers = np.zeros((len(data), width), dtype=np.int64)
@@ -114,7 +114,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
 
 @contextlib.contextmanager
 def quiet(folder: Path) -> Iterator[None]:
-    """In a folder of its own, where hippynn writes what it likes and warns nobody."""
+    """Run in a separate folder for files of hippynn, without its warnings."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -174,7 +174,7 @@ def test_unit_of_energy(small_dataset: Dataset) -> None:
 def training(
     small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Graph]:
-    """A folder as hippynn leaves it, and the nodes with the best weights."""
+    """A folder as written by hippynn, and the nodes with the best weights."""
     folder = tmp_path_factory.mktemp("hippynn")
     graph = Graph(dtype=torch.float64)
     error = loss.MSELoss.of_node(graph.energy)
@@ -245,7 +245,7 @@ def test_no_code_is_run_unless_it_is_allowed(tmp_path: Path) -> None:
 
     torch.save(Trap(), tmp_path / "experiment_structure.pt")
     torch.save(Trap(), tmp_path / "best_model.pt")
-    with pytest.raises(HippynnError, match="are Python pickles, and reading one runs code"):
+    with pytest.raises(HippynnError, match="are Python pickles, and reading one runs the"):
         from_hippynn(tmp_path)
     assert not (tmp_path / "code was run").exists()
 
@@ -253,7 +253,7 @@ def test_no_code_is_run_unless_it_is_allowed(tmp_path: Path) -> None:
 def test_files_that_are_missing_or_damaged(training: tuple[Path, Graph], tmp_path: Path) -> None:
     folder, _ = training
     structure, state = tmp_path / "experiment_structure.pt", tmp_path / "best_model.pt"
-    with pytest.raises(HippynnError, match=r"_structure.pt' not found; name.*EKD-HIPPYNN-002"):
+    with pytest.raises(HippynnError, match=r"_structure.pt' not found; give.*EKD-HIPPYNN-002"):
         from_hippynn(tmp_path, allow_code=True)
     structure.write_bytes((folder / structure.name).read_bytes())
     with pytest.raises(HippynnError, match=r"has no best_model.pt or .*EKD-HIPPYNN-003"):
@@ -340,12 +340,12 @@ def test_energies_of_several_terms(small_dataset: Dataset) -> None:
     with pytest.raises(HippynnError, match=r"has no energy 'third'.*: 'energy', 'second'"):
         from_hippynn(graph.module(second.mol_energy), energy="third")
     scaled = graph.energy.mol_energy * 2.0
-    with pytest.raises(HippynnError, match="cannot tell whether that is the energy meant"):
+    with pytest.raises(HippynnError, match="cannot determine which of them"):
         from_hippynn(graph.module(scaled))
 
 
 def test_what_is_no_model() -> None:
-    with pytest.raises(HippynnError, match=r"a Linear is no model of hippynn .*EKD-HIPPYNN-006"):
+    with pytest.raises(HippynnError, match=r"a Linear is not a hippynn model .*EKD-HIPPYNN-006"):
         from_hippynn(torch.nn.Linear(1, 1))
     graph = Graph()
     only_charges = targets.HChargeNode("charges", graph.network)
@@ -373,7 +373,7 @@ def test_kernels_of_hippynn_stay_as_they_were() -> None:
 
 
 def test_model_of_periodic_cells() -> None:
-    """Pairs across cells are found by another node: the weights are all that counts."""
+    """Periodic pairs are found by another node; only the weights matter."""
     model = from_hippynn(Graph(periodic=True).energy)
     molecule = from_hippynn(Graph(periodic=False).energy)
     assert model.sha256 == molecule.sha256

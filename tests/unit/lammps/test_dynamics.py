@@ -1,4 +1,4 @@
-"""The LAMMPS runs of a student: those that break off are results, not errors."""
+"""The LAMMPS runs of a student: failed runs are results, not errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_run_that_cannot_begin_is_an_error(tmp_path: Path, model: Path) -> None:
 
 
 def test_energies_that_are_not_finite(tmp_path: Path) -> None:
-    """LAMMPS may go on with them to the end of the run."""
+    """LAMMPS may continue with them to the end of the run."""
     table = {"Temp": np.array([300.0, 310.0]), "TotEng": np.array([-1.0, np.nan])}
     script = dynamics.inputs.Run(tmp_path / "nve.in", 1)
     with pytest.raises(DynamicsError, match=r"'TotEng' is not finite\nsee '.*nve\.log'"):

@@ -1,4 +1,4 @@
-"""Data files and scripts: exact, readable by others, and refusing what LAMMPS cannot hold."""
+"""Data files and scripts: exact, readable by others; errors for unsupported input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs as LAMMPS 22Jul2025 writes them, shortened; whole, failing and broken off."""
+"""Shortened logs of LAMMPS 22Jul2025: complete, failed and truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting LAMMPS: what it is told, and what becomes of its failures."""
+"""Starting LAMMPS: arguments, and handling of failures."""
 
 from __future__ import annotations
 

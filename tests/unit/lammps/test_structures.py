@@ -1,4 +1,4 @@
-"""Boxes of water that a minimiser can start from."""
+"""Boxes of water that a minimizer can start from."""
 
 from __future__ import annotations
 

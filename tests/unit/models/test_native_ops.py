@@ -25,13 +25,13 @@ def no_pairs(n_atoms: int) -> Graph:
 
 
 def lonely_atoms() -> Graph:
-    """An atom without neighbours before the others, and one after them."""
+    """An atom without neighbors before the others, and one after them."""
     pairs, vectors, n_atoms = molecule()
     return pairs + 1, vectors, n_atoms + 2
 
 
 def repeated_neighbors() -> Graph:
-    """Periodic images: the neighbours of an atom are itself and one other, many times each."""
+    """Periodic images: the neighbors of an atom are itself and one other, many times each."""
     generator = torch.Generator().manual_seed(5)
     vectors = torch.randn(40, 3, generator=generator, dtype=torch.float64)
     length = torch.linspace(0.8, 4.2, 40, dtype=torch.float64).unsqueeze(1)
@@ -50,7 +50,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 
 
 def evaluate(network: HIPNN, graph: Graph) -> list[torch.Tensor]:
-    """Atomic energies, their gradient by pair vectors, and that of a loss of both by weights."""
+    """Atomic energies, their gradient by pair vectors, and weight gradients of a loss."""
     pairs, vectors, n_atoms = graph
     vectors = vectors.to(network.blocks[0].energy.weight.dtype).requires_grad_()
     energies = network(torch.arange(n_atoms) % 4, pairs, vectors, n_atoms)

@@ -1,4 +1,4 @@
-"""The plain message operations: derivatives of every order, and equality with the kernels."""
+"""The reference message operations: derivatives of all orders, and equality with the kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = ("message", "message_weight", "message_feature")
 
 
 def arguments(name: str, dtype: torch.dtype) -> tuple[torch.Tensor | int, ...]:
-    """Random arguments; centre 1 has no pairs, and one pair occurs twice."""
+    """Random arguments; center 1 has no pairs, and one pair occurs twice."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The head for the uncertainty of the forces: what it is, and what it leaves alone."""
+"""The head for the uncertainty of the forces: its output, and no effect on energies."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_no_gradient_leads_to_the_features() -> None:
 @pytest.mark.parametrize("structure", [methanol, triclinic_crystal])
 @pytest.mark.parametrize("l_max", [0, 2])
 def test_invariances(structure: object, l_max: int) -> None:
-    """Rotated, shifted and renumbered atoms have the uncertainties that they had."""
+    """Uncertainties are invariant to rotation, translation and permutation of atoms."""
     settings = {"l_max": l_max, "n_interactions": 2}
     atoms: Atoms = structure()  # type: ignore[operator]
     expected = uncertainty(atoms, **settings)

@@ -41,7 +41,7 @@ def test_coulomb_constant() -> None:
 
 
 def test_smooth_to_the_end() -> None:
-    """Value, slope and curvature vanish at the sum of the radii, 0.31 + 0.66 Å, and stay so."""
+    """Value, slope and curvature vanish at the sum of the radii, 0.31 + 0.66 Å, and beyond."""
     zbl = ZBL([1, 8], cutoff=5.0)
     for distance in (0.97 - 1e-7, 0.97, 0.97 + 1e-7, 3.0):
         species, pairs, vectors, n = dimer(distance)

@@ -1,4 +1,4 @@
-"""What counts in result files: times do not, numbers do, and how far they differ."""
+"""Content of result files: times are ignored, and differences of numbers are measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage ``evaluate``, near the training data and far from them, and what is shown of it."""
+"""The stage ``evaluate``, near the training data and far from them, and its output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STAGES = ("train", "label", "distill", "evaluate", "report")
 
 
 def select(source: Path, target: Path, systems: list[str], begin: int, end: int) -> None:
-    """Copy some configurations of some systems, with what the shipped far set has beside them."""
+    """Copy some configurations of some systems, with the other data of the shipped far set."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
         for name in systems:
             for key, values in old[name].items():
@@ -89,7 +89,7 @@ def of_section(config: Config, name: str) -> Dataset:
 
 @pytest.mark.parametrize("name", ["test", "far"])
 def test_errors_are_those_of_compare(config: Config, name: str) -> None:
-    """On the far set as on the test set."""
+    """The same keys for the far set as for the test set."""
     truth = of_section(config, name)
     found = metrics(config) if name == "test" else metrics(config)["far"]
     pipeline = Pipeline(config, Existing.RESUME, progress=False)
@@ -114,7 +114,7 @@ def test_far_entry_has_the_shape_of_the_whole(config: Config) -> None:
 
 @pytest.mark.parametrize("name", ["test", "far"])
 def test_ratio_of_error_and_spread(config: Config, name: str) -> None:
-    """From the predictions that were kept, in plain numpy."""
+    """Computed from the stored predictions in plain numpy."""
     found = metrics(config) if name == "test" else metrics(config)["far"]
     file = "predictions.npz" if name == "test" else "predictions_far.npz"
     with np.load(config.output / "evaluation" / file) as kept:
@@ -129,7 +129,7 @@ def test_ratio_of_error_and_spread(config: Config, name: str) -> None:
 
 
 def test_ratio_is_one_for_an_error_bar(test_dataset: Dataset) -> None:
-    """Errors drawn with the spread that is told: ratio 1; with half of it: ratio 2."""
+    """Errors with the predicted spread: ratio 1; predictions of half the spread: ratio 2."""
     assert test_dataset.forces is not None
     rng = np.random.default_rng(3)
     sigma = rng.uniform(0.1, 2.0, test_dataset.n_atoms)
@@ -148,7 +148,7 @@ def test_ratio_is_one_for_an_error_bar(test_dataset: Dataset) -> None:
 
 
 def test_single_teacher_tells_no_error(test_dataset: Dataset) -> None:
-    """There is no spread, and no infinity in a file; nor is there anything without true forces."""
+    """No spread and no infinity in a file; no results without reference forces."""
     assert test_dataset.forces is not None
     nothing = {"ensemble_spread": None, "student_uncertainty": None}
     one = EnsemblePredictions.of([Predictions(test_dataset.energies, test_dataset.forces + 0.1)])
@@ -191,7 +191,7 @@ def test_both_sets_are_shown(config: Config) -> None:
 
 
 def test_without_a_far_set(config: Config, tmp_path: Path) -> None:
-    """The same results but for those; a run that has one is not taken for one that has none."""
+    """All other results are equal; runs with and without a far set are distinguished."""
     without = config.model_copy(update={"far": None})
     with pytest.raises(EKDError, match=r"far\.energy = 'ccsd"):
         Pipeline(without, Existing.RESUME, progress=False).run(["evaluate"])
@@ -235,7 +235,7 @@ def test_far_sets_that_cannot_be_used(config: Config, tmp_path: Path) -> None:
 
 
 def test_another_far_set_is_another_setting(config: Config, test_file: Path) -> None:
-    """Where the file lies is none, what is in it is."""
+    """The path of the file is not a setting, but its content is."""
     folder = config.output.parent
     shutil.copy(folder / "far.h5", folder / "moved.h5")
     select(test_file, folder / "other.h5", ["C2H4"], 2, 5)

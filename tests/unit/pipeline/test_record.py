@@ -1,4 +1,4 @@
-"""The record of an output folder: what is complete, with which settings, after how long."""
+"""The record of an output folder: complete stages, settings and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages fit together: their order, what they need, what each of them owns."""
+"""Consistency of the stages: order, requirements and outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_needed_stages_come_first() -> None:
 
 
 def test_every_section_belongs_to_a_stage() -> None:
-    """A setting of a section that no stage reads could change without any result being redone."""
+    """A setting that no stage reads could change without recomputing results."""
     read = {name for stage in ALL for name in stage.sections}
     others = {"output", "tensorboard", "vector_plots"}
     assert set(Config.model_fields) == read | others

@@ -1,4 +1,4 @@
-"""What the pipeline makes of the section [data]."""
+"""Use of the section [data] in the pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_prepared_data_need_no_keys(training_file: Path, tmp_path: Path) -> None
 
 
 def test_reference_energies_are_settings(training_file: Path, tmp_path: Path) -> None:
-    """Given ones go to the data, and results that were made with others are not kept."""
+    """Given energies are used for the data, and results made with others are not kept."""
     section = {"path": str(training_file), "energy": "ccsd(t)_ccpvdz.energy"}
     atoms = {"H": -13.6, "C": -1029.8, "N": -1485.3, "O": -2041.8}
     fitted = pipeline(tmp_path, **section)

@@ -1,4 +1,4 @@
-"""The report has all parts that the results allow, and the summary its keys."""
+"""The report has all parts for the available results, and the summary has its keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Predictions:
 
 @dataclass
 class Results:
-    """What the stages before the report leave behind."""
+    """Results of the stages before the report."""
 
     folder: Path
     truth: Dataset
@@ -180,11 +180,11 @@ def test_report_says_when_the_water_is_none(
 
 
 def test_run_that_broke_off_is_reported(results: Results) -> None:
-    """In the report, in the summary and in the table; and not as a lack of elements."""
+    """Shown in the report, the summary and the table, not as missing elements."""
     failure = {"reason": "ERROR: Lost atoms: original 192 [x]", "time": 0.125, "duration": 2.0}
     results.dynamics.update(water=None, failures={"water": failure})
     html = results.report(results.dynamics)
-    assert "The box of water broke off in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
+    assert "The box of water failed in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
     assert "Runs whose structure" not in html
     assert html.count("data:image/png;base64,") == 7
     content = json.loads((results.folder / "summary.json").read_text())
@@ -193,7 +193,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(summary.table(content))
     shown = console.export_text()
-    assert "the box of water broke off in LAMMPS" in shown
+    assert "the box of water failed in LAMMPS" in shown
     assert "[x]" in shown
     assert max(map(len, shown.splitlines())) < 120
     results.dynamics.update(nve=None)

@@ -1,4 +1,4 @@
-"""A small pool that costs nothing: molecules of C, H and O, and springs for a calculator."""
+"""A small, cheap pool: molecules of C, H and O, and springs as the calculator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ekd.pool import picture
 
 @pytest.fixture
 def small() -> dict[str, Any]:
-    """Settings of a pool of some sixty geometries."""
+    """Settings of a pool with about sixty geometries."""
     return {
         "calculator": {"calculator": "pool_calculators:PairSprings"},
         "molecules": ["H2O", "CH3OH", "C2H4"],
@@ -35,11 +35,11 @@ def config(small: dict[str, Any]) -> PoolConfig:
 
 @pytest.fixture
 def with_picture() -> None:
-    """For tests that need the true one."""
+    """For tests that need the real picture."""
 
 
 @pytest.fixture(autouse=True)
 def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes longer than all the rest."""
+    """Skip drawing, which takes longer than everything else."""
     if "with_picture" not in request.fixturenames:
         monkeypatch.setattr(picture, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))

@@ -183,7 +183,7 @@ def test_large_forces_and_duplicates_are_counted_and_left_out(
     assert pool.summary.counts["cluster"].too_large > 0
     assert pool.summary.forces[1] <= 0.2
     tiny = PoolConfig(**small | {"max_force": 1e-6})
-    with pytest.raises(DataError, match=r"nothing is left .* raise max_force"):
+    with pytest.raises(DataError, match=r"geometries is left.* raise max_force"):
         build_pool(data, tiny, path=tmp_path / "none.h5", progress=False)
 
 
@@ -211,7 +211,7 @@ def test_without_data(small: Settings, tmp_path: Path) -> None:
     pool = build_pool(None, PoolConfig(**small), path=tmp_path / "pool.h5", progress=False)
     assert "data" not in pool.summary.counts
     nothing = PoolConfig(**small | {"molecules": None})
-    with pytest.raises(ConfigError, match="nothing says which elements"):
+    with pytest.raises(ConfigError, match="elements of the pool are not specified"):
         build_pool(None, nothing, path=tmp_path / "none.h5", progress=False)
     nothing = PoolConfig(**small | {"molecules": []})
     with pytest.raises(ConfigError, match="the pool has no geometry"):
@@ -245,7 +245,7 @@ def test_periodic_structures(data: Dataset, small: Settings, tmp_path: Path) -> 
 
 def test_elements_of_the_data_alone(data: Dataset, small: Settings, tmp_path: Path) -> None:
     config = PoolConfig(**small | {"molecules": ["H2O", "CH3Cl"]})
-    with pytest.raises(StructureError, match="'CH3Cl' holds Cl"):
+    with pytest.raises(StructureError, match="'CH3Cl' contains Cl"):
         build_pool(data, config, path=tmp_path / "pool.h5", progress=False)
 
 
@@ -261,7 +261,7 @@ def test_data_are_no_pool(
 ) -> None:
     path = tmp_path / "data.h5"
     ekd.prepare_dataset(tiny_training_file, path, "ccsd(t)_ccpvdz.energy", progress=False)
-    with pytest.raises(DataError, match="holds data but no pool"):
+    with pytest.raises(DataError, match="contains data but is not a pool"):
         Pool.load(path)
 
 

@@ -12,7 +12,7 @@ from pool_calculators import PairSprings
 
 
 class Harmonic(PairSprings):
-    """Every atom on a spring of its own, 5 eV/Å²."""
+    """Every atom on its own spring, 5 eV/Å²."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         Calculator.calculate(self, *arguments, **kwargs)

@@ -72,7 +72,7 @@ def test_heavy_bonds_are_drawn_as_often_as_those_of_hydrogen() -> None:
 
 
 class Recorded:
-    """A source of random numbers that keeps what it drew evenly."""
+    """Random generator that stores its uniform numbers."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)

@@ -51,7 +51,7 @@ def test_without_a_hydrogen_to_give_up_there_is_none(name: str) -> None:
 
 
 def test_hydrogen_along_the_new_bond_or_against_it() -> None:
-    """Half a turn has no axis of its own."""
+    """A rotation by 180 degrees has no unique axis."""
     straight = Atoms("CH", [(0, 0, 0), (0, 0, 1.1)])
     for other in (straight, Atoms("CH", [(0, 0, 0), (0, 0, -1.1)])):
         found = joined(straight, other, np.random.default_rng(0))

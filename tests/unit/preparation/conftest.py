@@ -1,4 +1,4 @@
-"""Most tests prepare data many times and look at no picture: drawing it would be all their time."""
+"""Most tests prepare data many times without using the picture, which is slow to draw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ekd.preparation import picture
 
 @pytest.fixture
 def drawn() -> None:
-    """Requested by a test that wants the picture."""
+    """Requested by tests that need the picture."""
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from systems import methanol, tiny_cell, triclinic_crystal, water, water_box
 
 
 def find(frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray, PairContacts]:
-    """Duplicates, closest contacts and those of pairs of elements of some structures."""
+    """Duplicates, closest contacts, and contacts of pairs of elements."""
     numbers = np.concatenate([frame.numbers for frame in frames])
     positions = np.concatenate([frame.positions for frame in frames])
     offsets = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])])
@@ -30,7 +30,7 @@ def find(frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray, PairContacts]:
 
 
 def moved(atoms: Atoms, seed: int, noise: float = 0.0) -> Atoms:
-    """Turned, mirrored, shifted; where periodic only shifted and wrapped."""
+    """Rotated, mirrored and shifted; periodic structures only shifted and wrapped."""
     generator = np.random.default_rng(seed)
     copy = atoms.copy()
     copy.translate(generator.normal(size=3))

@@ -1,4 +1,4 @@
-"""kill -9 at any moment of a preparation: the same call ends with the same file, and no litter."""
+"""After kill -9 at any moment, the same call writes the same file and leaves no other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``prepare_dataset``: what is kept, what is dropped, what is said, what is refused."""
+"""``prepare_dataset``: selection, warnings and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "ccsd(t)_ccpvdz.energy"
 
 
 def run(inputs: Any, output: Path, *arguments: Any, **keywords: Any) -> tuple[Summary, Dataset]:
-    """Prepare, and read what came out."""
+    """Prepare data and read the result."""
     summary = prepare_dataset(inputs, output, *arguments, **keywords, progress=False)
     return summary, load_dataset(output)
 
@@ -41,7 +41,7 @@ def write_frames(path: Path, frames: list[Atoms], energies: Any = None) -> Path:
 
 
 def refusal(*arguments: Any, kind: type[Exception] = DataError, **keywords: Any) -> str:
-    """The one sentence with which it stops."""
+    """The error message."""
     with pytest.raises(kind) as error:
         prepare_dataset(*arguments, **keywords, progress=False)
     assert "\n" not in str(error.value)
@@ -66,7 +66,7 @@ def test_shipped_data(training_file: Path, training_dataset: Dataset, tmp_path: 
 
 
 def test_forces_belong_to_the_energies(test_file: Path, tmp_path: Path) -> None:
-    """Of the shipped set they do; turned they are found to be gradients, scaled to be scaled."""
+    """True for the shipped set; reversed and scaled forces are detected."""
     forces = "ccsd(t)_ccpvdz.forces"
     summary, dataset = run(test_file, tmp_path / "a.h5", KEY, forces)
     expected = load_dataset(test_file, KEY, forces)
@@ -77,7 +77,7 @@ def test_forces_belong_to_the_energies(test_file: Path, tmp_path: Path) -> None:
     assert not any("gradients" in warning for warning in summary.warnings)
     turned, _ = run(test_file, tmp_path / "b.h5", KEY, forces, gradients=True)
     assert any(
-        "holds gradients; turn their sign with --gradients" in warning
+        "contains gradients; reverse their sign with --gradients" in warning
         for warning in turned.warnings
     )
     mixed, _ = run(scaled_forces(test_file, tmp_path / "x.h5", 4.0), tmp_path / "c.h5", KEY, forces)
@@ -100,7 +100,7 @@ def scaled_forces(source: Path, path: Path, factor: float) -> Path:
 
 
 def test_several_files_of_several_formats(tmp_path: Path) -> None:
-    """Keys, units and formats once for each; the order is that of the inputs."""
+    """Keys, units and formats once per input, in the order of the inputs."""
     one = write_frames(tmp_path / "one.xyz", [water(0), methanol(1)])
     positions, energies = np.arange(18.0).reshape(3, 2, 3), np.array([-5.0, np.nan, -6.0])
     np.savez(tmp_path / "two.npz", R=positions, z=[7, 7], E=energies, e_unit="eV")
@@ -251,7 +251,7 @@ def test_atoms_on_top_of_each_other(tmp_path: Path, periodic: bool) -> None:
 
 
 def test_first_of_its_kind_is_an_outlier(tmp_path: Path) -> None:
-    """Two equal geometries of which the first has an impossible energy: the second stays."""
+    """Of two equal geometries, the first has an impossible energy, so the second is kept."""
     frames, energies = many_waters()
     frames[30] = turned(frames[3], 0)
     energies[30] = energies[3]
@@ -315,7 +315,7 @@ def test_other_options_are_in_the_way(tmp_path: Path) -> None:
 def test_interrupted_reading_goes_on(
     training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that was committed is read again, and the result is the same."""
+    """Committed data are not read again, and the result is the same."""
     from ekd.data.readers import hdf5_groups
     from ekd.preparation import staging
 
@@ -391,13 +391,13 @@ def test_what_a_file_says_of_its_configurations(tmp_path: Path) -> None:
     assert len(dataset) == 2
     assert summary.dropped["not_selected"] == 3
     assert summary.dropped["no_energy"] == 0
-    with pytest.raises(DataError, match="does not keep what where and states select") as error:
+    with pytest.raises(DataError, match="not contain the keys that where and states") as error:
         prepare_dataset(tmp_path / "a.h5", tmp_path / "b.h5", states="all", progress=False)
     assert error.value.code == "EKD-DATA-085"
 
 
 def test_nothing_is_forgotten_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted after reading, the summary is that of one go."""
+    """After an interruption, the summary is that of an uninterrupted run."""
     from ekd.preparation import preparation_job
 
     def stop(*_: Any) -> None:
@@ -421,7 +421,7 @@ def test_impossible_calls(training_file: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.h5"
     two = [training_file, training_file]
     for arguments, keywords, expected in (
-        (([], output), {}, "no input; name one file or more"),
+        (([], output), {}, "no input; give one or more files"),
         ((training_file, tmp_path / "a.npz", KEY), {}, "must end in .h5"),
         ((training_file, training_file, KEY), {}, "is both input and output"),
         ((two, output, [KEY] * 3), {}, "energy is given 3 times for 2 inputs"),
@@ -460,7 +460,7 @@ def test_two_at_a_time(training_file: Path, tmp_path: Path) -> None:
 def test_disk_that_is_full(
     training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error explains, nothing is lost, and the same call goes on afterwards."""
+    """The error is explained, nothing is lost, and the same call continues afterwards."""
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -1,4 +1,4 @@
-"""The prepared file: read or mapped it is the same dataset, and damage is found."""
+"""The prepared file: equal datasets when read or mapped, and detection of damage."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def raw_file(folder: Path) -> Path:
 
 @pytest.fixture(params=[True, False], ids=["compressed", "unpacked"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Dataset]:
-    """A prepared file, and what the reader of the raw one makes."""
+    """A prepared file, and the dataset from the raw file."""
     raw, path = raw_file(tmp_path), tmp_path / "prepared.h5"
     prepare_dataset(raw, path, forces="forces", compress=request.param, progress=False)
     return path, load_dataset(raw, forces="forces")
 
 
 def assert_same(found: Dataset, expected: Dataset) -> None:
-    """Every array equal, the types too where they are in memory."""
+    """All arrays are equal, including types for arrays in memory."""
     for name in ARRAYS:
         one, other = getattr(found, name), getattr(expected, name)
         np.testing.assert_array_equal(one, other, err_msg=name)
@@ -163,7 +163,7 @@ def test_keys_of_a_prepared_file(tmp_path: Path) -> None:
     for arguments, expected in (
         ({"energy": "ccsd"}, "prepared with 'energy' and does not have 'ccsd'; leave the key out"),
         ({"forces": "forces"}, "prepared with no forces and does not have 'forces'"),
-        ({"energy_unit": "eV"}, "it is in eV, Å and eV/Å; leave the units out"),
+        ({"energy_unit": "eV"}, "is a prepared file in eV, Å and eV/Å; leave the units out"),
         ({"length_unit": "Å"}, "leave the units out"),
         ({"gradients": True}, "leave the units out"),
     ):

@@ -23,7 +23,7 @@ ELEMENTS = [8, 1, 7, 6]  # not in rising order, on purpose
 
 @pytest.fixture(params=[True, False], ids=["kept", "made anew"])
 def lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbour lists of all configurations in memory, or those of a gather at a time."""
+    """Neighbor lists of all configurations in memory, or of one gather at a time."""
     if not request.param:
         monkeypatch.setattr(batches, "_KEPT_BYTES", 0)
         monkeypatch.setattr(batches, "_PAIRS_PER_GATHER", 200)
@@ -57,7 +57,7 @@ def test_batches_equal_single_configurations(small_dataset: Dataset, batch_size:
 
 @pytest.mark.usefixtures("lists")
 def test_batches_within_bounds(small_dataset: Dataset) -> None:
-    """As a process has them that takes a part of each batch, of some nothing."""
+    """As in a process that handles a part of each batch, which may be empty."""
     forces = np.zeros(small_dataset.positions.shape)
     source = BatchSource(small_dataset, ELEMENTS, CUTOFF, torch.float64, forces)
     order = np.array([5, 9, 2, 7])
@@ -113,7 +113,7 @@ def prepared_file(training_file: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_streamed_batches_are_those_in_memory(
     prepared_file: Path, training_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From disk, lists made for a gather at a time, against everything in memory."""
+    """Data from disk with lists for one gather at a time, against everything in memory."""
     in_memory = all_batches(training_dataset)
     monkeypatch.setattr(batches, "_KEPT_BYTES", 0)
     streamed = all_batches(load_dataset(prepared_file, stream=True))
@@ -126,7 +126,7 @@ def test_streamed_batches_are_those_in_memory(
 def test_streamed_training_is_that_in_memory(
     prepared_file: Path, training_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bitwise the same network, validation errors included."""
+    """The network is bitwise the same, as are validation errors."""
     indices = np.arange(0, len(training_dataset), 40)
 
     def trained(data: Dataset) -> tuple[str, list[float]]:
@@ -152,7 +152,7 @@ def test_streamed_training_is_that_in_memory(
 def test_memory_of_a_gather_is_bounded(
     training_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No more pairs at a time than allowed, but for a batch that alone has more."""
+    """No more pairs at once than allowed, except for a batch that has more by itself."""
     monkeypatch.setattr(batches, "_KEPT_BYTES", 0)
     monkeypatch.setattr(batches, "_PAIRS_PER_GATHER", 3000)
     source = BatchSource(training_dataset, ELEMENTS, CUTOFF, torch.float32)

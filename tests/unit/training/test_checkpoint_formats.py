@@ -1,4 +1,4 @@
-"""Checkpoints of every format load, and go on. They are in tests/golden, with their maker."""
+"""Checkpoints of every format can be loaded and continued. See tests/golden for their script."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_finished_training_is_the_model_it_was(version: int, small_dataset: Data
 
 @pytest.mark.parametrize("version", FORMATS)
 def test_broken_off_training_goes_on(version: int, small_dataset: Dataset, tmp_path: Path) -> None:
-    """To the same end as the version of ekd that began it."""
+    """Same result as with the version of ekd that began it."""
     shutil.copy(GOLDEN / f"checkpoint-{version}-broken-off.pt", tmp_path / "checkpoint.pt")
     epochs: list[int] = []
     n = len(small_dataset)

@@ -1,4 +1,4 @@
-"""What a training notes of the distances in its data, down to the exported file."""
+"""Record of the distances in training data, up to the exported file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def brute_force(data: Dataset, configs: list[int]) -> tuple[np.ndarray, np.ndarr
 
 
 def periodic(data: Dataset) -> Dataset:
-    """The same atoms in small cells: they see images, also of themselves."""
+    """The same atoms in small cells, with images including their own."""
     cells = np.tile(np.diag([2.2, 9.0, 9.0]), (len(data), 1, 1))
     return replace(data, cells=cells, pbc=np.tile([True, False, False], (len(data), 1)))
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, or made to do harm: each is refused in words that name the file."""
+"""Damaged or malicious checkpoints are refused with a message that names the file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refuse(path: Path, words: str) -> None:
 
 
 def test_flipped_bit_of_a_weight(tmp_path: Path) -> None:
-    """Torch reads it as another weight: it does not compare checksums."""
+    """Torch reads it as another weight, because it does not verify checksums."""
     with zipfile.ZipFile(GOLDEN) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data/4"))
         weight = archive.read(name)
@@ -44,11 +44,11 @@ def test_flipped_bit_of_a_weight(tmp_path: Path) -> None:
     torch.load(io.BytesIO(content), weights_only=True)
     path = tmp_path / "flipped.pt"
     path.write_bytes(content)
-    refuse(path, r"damaged \(the checksum of the record 'data/4' is not that of the index\)")
+    refuse(path, r"damaged \(the checksum of the record 'data/4' does not match the index\)")
 
 
 def test_size_that_the_record_does_not_have(tmp_path: Path) -> None:
-    """Torch would read what lies behind it in memory."""
+    """Torch would read memory beyond it."""
 
     def edit(name: str, content: bytes) -> bytes:
         if name != "data.pkl":
@@ -150,4 +150,4 @@ def test_records_that_two_readers_could_read_differently(tmp_path: Path) -> None
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of the name, by zipfile
                     new.writestr(item.filename, bytes(item.file_size))
-    refuse(path, "data/4' is there twice")
+    refuse(path, "data/4' occurs twice")

@@ -1,4 +1,4 @@
-"""Ensembles in worker processes: same result as one by one, and a clear end when one is lost."""
+"""Ensembles in worker processes: same result as serial, and a clear error if one is lost."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_without_a_directory(small_dataset: Dataset) -> None:
 def test_killed_worker(
     small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second member's process is killed: one clear error, and no process stays behind."""
+    """The process of the second member is killed: one clear error, and no orphaned processes."""
     started: list[subprocess.Popen[str]] = []
     begin = workers._Process.begin
 
@@ -167,7 +167,7 @@ ekd.training.train_ensemble(
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_script_without_guard_and_interrupt(training_file: Path, tmp_path: Path) -> None:
-    """The script runs once, Ctrl-C ends it and its workers, and the checkpoints are good."""
+    """The script runs once, Ctrl-C ends it and its workers, and the checkpoints are valid."""
     script, teachers = tmp_path / "script.py", tmp_path / "teachers"
     script.write_text(SCRIPT.format(path=str(training_file), directory=str(teachers)))
     process = subprocess.Popen(
@@ -220,4 +220,4 @@ def test_doubts_are_shown_once(
     water = small_dataset.subset(np.flatnonzero(small_dataset.formulas == "H2O"))
     run(water, tmp_path, n_members=2, n_workers=1, progress=True)
     shown = capsys.readouterr().err
-    assert shown.count("look: the compositions of the data do not fix") == 1
+    assert shown.count("look: the compositions of the data do not determine") == 1

@@ -1,4 +1,4 @@
-"""Steps of least squares: the algebra of one, and trainings that are made of them."""
+"""Least-squares steps: their algebra, and trainings with them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_step_that_gains_nothing_is_taken_back() -> None:
 
 
 def test_energies_that_are_given_twice_take_no_harm() -> None:
-    """J J^T is singular then, and what little damping is left is lost in rounding."""
+    """J J^T is singular then, and the small damping is lost in rounding."""
     given = random_problem()
     jacobian = torch.cat([given["jacobian"]] * 2)
     residuals = torch.cat([given["residuals"]] * 2)
@@ -229,7 +229,7 @@ def test_several_processes_are_refused(small_dataset: Dataset) -> None:
 def test_divergence_is_told_without_a_rate(
     small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps that lower the error of the training part may go anywhere on the validation part."""
+    """Steps that reduce the training error may increase the validation error."""
 
     def astray(optimizer: LevenbergMarquardt, *_: object) -> None:
         optimizer.step_count += 1

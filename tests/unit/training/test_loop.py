@@ -1,4 +1,4 @@
-"""Training of one network: it learns, it resumes bitwise, it refuses what does not belong."""
+"""Training of one network: convergence, bitwise resuming, and errors for mismatches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainings import MODEL, TRAINING, run
 
 
 class StopError(Exception):
-    """Stands for whatever may end a process."""
+    """Stands for anything that may end a process."""
 
 
 def run_and_stop(data: Dataset, directory: Path, after: int, **changes: Any) -> None:
@@ -43,7 +43,7 @@ def without_time(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def labels(small_dataset: Dataset) -> np.ndarray:
-    """Some forces, right in shape only."""
+    """Forces with only the right shape."""
     return np.random.default_rng(0).normal(size=small_dataset.positions.shape)
 
 

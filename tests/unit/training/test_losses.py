@@ -31,7 +31,7 @@ def test_slope_equals_autograd(weighted: bool) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_parts_make_the_whole(weighted: bool) -> None:
-    """Three processes, one of them with nothing: the same loss, and the same slopes."""
+    """Three processes, one without data: same loss and same gradients."""
     torch.manual_seed(0)
     error, weights = torch.randn(7, 3).double(), torch.rand(7, 1).double()
     parts = [slice(0, 5), slice(5, 5), slice(5, 7)]

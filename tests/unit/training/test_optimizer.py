@@ -1,4 +1,4 @@
-"""Clipping, averaging and resuming on one vector, by either rule."""
+"""Clipping, averaging and resuming on one vector, with both optimizers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_flatten_shares_memory() -> None:
 
 
 def test_gradients_are_clipped() -> None:
-    """Adam divides by the size of the gradient: what clipping changes is how steps compare."""
+    """Adam divides by the gradient magnitude, so clipping changes the ratio of steps."""
     gradients = [torch.tensor([3.0, 4.0]), torch.tensor([0.3, 0.4])]
 
     def end(scale: float, clip: float) -> torch.Tensor:
@@ -51,7 +51,7 @@ SIZE = sum(shape.numel() for shape in SHAPES)
 
 @pytest.mark.parametrize("rule", ["adam", "soap"])
 def test_state_continues_bitwise(rule: str) -> None:
-    """Also over a step at which the axes are brought up to date."""
+    """Also across a step that updates the eigenbasis."""
     torch.manual_seed(0)
     gradients = torch.randn(26, SIZE)
 
@@ -90,7 +90,7 @@ def test_soap_treats_vectors_as_adam_does() -> None:
 
 
 def test_soap_finds_the_axes_of_a_matrix() -> None:
-    """A valley that lies askew to the weights: Adam, which sees single weights, is much slower."""
+    """In a valley not aligned with the weights, Adam is much slower."""
     torch.manual_seed(2)
     rotation = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64))[0]
     valley = rotation * torch.logspace(0, -2, 12, dtype=torch.float64)

@@ -189,7 +189,7 @@ def test_other_stages_work_in_one_process(tmp_path: Path, training_file: Path) -
     class Two(Group):
         n_ranks = 2
 
-    with pytest.raises(EKDError, match="torchrun started 2 processes of 'label', which works in"):
+    with pytest.raises(EKDError, match="torchrun started 2 processes of 'label', which uses one"):
         Pipeline(load_config(tmp_path / "config.toml"), progress=False, group=Two()).run(["label"])
 
 

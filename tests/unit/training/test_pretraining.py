@@ -1,4 +1,4 @@
-"""Bases: networks that learn energies and forces, so that others start from them."""
+"""Bases: networks trained on energies and forces, which others start from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_CHEAP = 70
 
 @pytest.fixture(scope="module")
 def parts(test_dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """Many energies and forces of another level of theory, and others of the true one."""
+    """Many energies and forces at another level of theory, and others at the true one."""
     order = np.random.default_rng(0).permutation(len(test_dataset))
     cheap = test_dataset.subset(order[:N_CHEAP])
     assert cheap.forces is not None
@@ -34,7 +34,7 @@ def parts(test_dataset: Dataset) -> tuple[Dataset, Dataset]:
 
 @pytest.fixture(scope="module")
 def bases(parts: tuple[Dataset, Dataset]) -> Ensemble:
-    """One base that has learned something."""
+    """One trained base."""
     training = BaseTrainingConfig(epochs=30, batch_size=4, learning_rate=1e-2, ema_decay=0.9)
     return pretrain(
         parts[0],
@@ -98,7 +98,7 @@ def test_bases_differ_in_their_seed(parts: tuple[Dataset, Dataset], tmp_path: Pa
 
 
 def test_a_base_starts_from_another(bases: Ensemble, parts: tuple[Dataset, Dataset]) -> None:
-    """Few epochs on few better data bring more after many cheap data than without them."""
+    """A few epochs on few better data help more after training on many cheap data."""
     few = parts[1].subset(np.arange(10))
     other = parts[1].subset(np.arange(10, len(parts[1])))
     training = BaseTrainingConfig(epochs=4, batch_size=4, ema_decay=0.9, learning_rate=2e-3)

@@ -1,4 +1,4 @@
-"""What a user sees of a training, with and without a terminal."""
+"""Progress output of a training, with and without a terminal."""
 
 from __future__ import annotations
 

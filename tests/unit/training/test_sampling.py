@@ -1,4 +1,4 @@
-"""Batches follow from seed and epoch; parts of processes make the whole."""
+"""Batches are determined by seed and epoch; the parts of processes make up the whole."""
 
 from __future__ import annotations
 

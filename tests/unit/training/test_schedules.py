@@ -1,4 +1,4 @@
-"""Rates and stops as functions of step and history, against torch where it has them."""
+"""Learning rates and early stopping as functions of step and history, against torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slopes of all energies of a batch, against one configuration at a time and finite differences."""
+"""Gradients of all energies of a batch, against single configurations and finite differences."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_they_are_finite_differences(small_dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("n_apart", [1, 2])
 def test_atoms_without_neighbors_have_slopes_too(n_apart: int, small_dataset: Dataset) -> None:
-    """Their energies depend on biases, and on what an atom tells itself."""
+    """Their energies depend on biases and on the self term of an atom."""
     data = small_dataset.subset(CONFIGS[:2])
     positions = data.positions.copy()
     positions[: data.offsets[n_apart]] *= 100.0

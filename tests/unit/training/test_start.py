@@ -22,7 +22,7 @@ STILL = TRAINING.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
 
 @pytest.fixture(scope="module")
 def base(small_dataset: Dataset) -> TrainedModel:
-    """A network that has learned something."""
+    """A trained network."""
     return run(small_dataset, seed=3)
 
 
@@ -36,7 +36,7 @@ def test_without_steps_it_is_the_network_that_it_starts_from(
 
 
 def test_reference_energies_are_found_anew(small_dataset: Dataset, base: TrainedModel) -> None:
-    """Of another level of theory: the same energies, shifted by thousands of eV per atom."""
+    """Another level of theory: the same energies, shifted by thousands of eV per atom."""
     shift = {z: -1000.0 - 13.0 * z for z in small_dataset.elements}
     shifts = small_dataset.composition @ np.array(list(shift.values()))
     other = dataclasses.replace(
@@ -51,7 +51,7 @@ def test_reference_energies_are_found_anew(small_dataset: Dataset, base: Trained
 def test_given_reference_energies_are_where_the_fit_begins(
     small_dataset: Dataset, base: TrainedModel
 ) -> None:
-    """Compositions of one formula do not tell elements apart: the given ones do."""
+    """Compositions of one formula do not determine element energies; given ones do."""
     formula = small_dataset.formulas[0]
     one = small_dataset.subset(small_dataset.formulas == formula)
     given = {z: -500.0 * z for z in one.elements}
@@ -127,7 +127,7 @@ def test_elements_of_the_data_must_be_known(small_dataset: Dataset, base: Traine
 def test_elements_that_are_not_trained_on_have_no_reference_energy(
     small_dataset: Dataset, base: TrainedModel
 ) -> None:
-    """As without a start: a model must not pretend to know them."""
+    """As without a start: a model must not claim to support them."""
     last = small_dataset.elements[-1]
     without = np.flatnonzero(small_dataset.composition[:, -1] == 0)
     assert len(without) > 0

@@ -1,4 +1,4 @@
-"""The gradient of a step is that of the loss, and parts of a batch make the whole."""
+"""The gradient of a step is that of the loss, and parts of a batch add up to the whole."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def source(small_dataset: Dataset, request: pytest.FixtureRequest) -> BatchSourc
 
 
 def by_autograd(network: HIPNN, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss as its formula says it, and its gradient."""
+    """The loss by its formula, and its gradient."""
     vectors = batch.pair_vectors.clone().requires_grad_()
     levels = network.forward_terms(batch.species, batch.pairs, vectors, batch.n_atoms)
     energies = configuration_energies(levels, batch)
@@ -73,7 +73,7 @@ def test_gradient_is_that_of_the_loss(network: HIPNN, source: BatchSource) -> No
 
 
 def test_parts_of_a_batch_make_the_whole(network: HIPNN, source: BatchSource) -> None:
-    """As three processes would do it, of which one has nothing to do."""
+    """As with three processes, one of which has no data."""
     parameters = list(network.parameters())
     (whole,) = source.batches(np.arange(12), 12)
     expected = evaluate_step(network, parameters, whole, TRAINING, 12)

@@ -1,4 +1,4 @@
-"""Training of the head: after the network, without a trace in it, and right in scale."""
+"""Training of the head: after the network, without changing it, with the right scale."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TRAINING = TrainingConfig(epochs=3, batch_size=8)
 
 
 def size(data: Dataset) -> np.ndarray:
-    """Of the spread of an element, over two orders of magnitude."""
+    """Spread per element, over two orders of magnitude."""
     of_element = {1: 0.02, 6: 0.1, 7: 0.5, 8: 2.0}
     return np.array([of_element[z] for z in data.atomic_numbers.tolist()])
 
 
 @pytest.fixture(scope="module")
 def spread(small_dataset: Dataset) -> np.ndarray:
-    """Of that size, with scatter that nothing tells."""
+    """Spread of this magnitude, with unpredictable scatter."""
     scatter = np.random.default_rng(0).lognormal(sigma=0.5, size=small_dataset.n_atoms)
     return size(small_dataset) * scatter
 
@@ -89,7 +89,7 @@ def test_the_network_is_bitwise_the_one_without_a_head(
 
 
 def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
-    """Over atoms that look alike the mean is right, for large and small ones."""
+    """The mean over similar atoms is right, for large and small spreads."""
     trained = run(small_dataset, spread, n_steps=1000)
     found = trained.predict(small_dataset).uncertainty
     assert found is not None
@@ -114,7 +114,7 @@ def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
 
 @pytest.mark.parametrize("n_teachers", [2, 3, 8])
 def test_expected_error_is_that_of_exchangeable_teachers(n_teachers: int) -> None:
-    """Truth and teachers from one law: the error of a student beside the teachers' mean."""
+    """Truth and teachers from the same distribution: error of a student and the teachers' mean."""
     random = np.random.default_rng(0)
     truth, *teachers = random.normal(size=(n_teachers + 1, 100_000, 3))
     student = np.mean(teachers, axis=0) + random.normal(scale=0.3, size=truth.shape)
@@ -205,7 +205,7 @@ def test_resume_with_another_spread_is_refused(
 def test_many_atoms_are_drawn_from(
     small_dataset: Dataset, spread: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More would teach no more; the validation part is measured in full."""
+    """More atoms would not help; the validation part is used in full."""
     everything = run(small_dataset, spread).uncertainty_record
     monkeypatch.setattr("ekd.training.uncertainty._MOST_ATOMS", 60)
     few = run(small_dataset, spread).uncertainty_record

@@ -1,7 +1,7 @@
-"""Readers: one small module per format, each yields :class:`~.source.Block` after block.
+"""Readers: one small module per format, each yielding a sequence of :class:`~.source.Block`.
 
-A block is already in eV and Å, and knows how many configurations of the file it stands for, so
-that a file of any size can be read in bounded memory and from any configuration on.
+A block is in eV and Å, and records how many configurations of the file it covers, so a file of any
+size can be read in bounded memory, starting at any configuration.
 """
 
 from ekd.data.readers.open import open_source

@@ -2,7 +2,7 @@
 
 One group per formula with ``atomic_numbers`` [n] and ``coordinates`` [m, n, 3] (Å), and many
 properties with keys such as ``ccsd(t)_cbs.energy`` [m] or ``wb97x_dz.forces`` [m, n, 3], NaN for
-the configurations that it was not computed for. Energies are in Hartree.
+configurations for which they were not computed. Energies are in Hartree.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ekd.errors import DataError
 
 
 class AniReleaseSource(GroupSource):
-    """A file in the layout of that release.
+    """A file in the layout of this release.
 
     Raises:
-        DataError: no key of the energy is given, or no group has it.
+        DataError: the key of the energy is not given, or no group has it.
     """
 
     numbers_key = "atomic_numbers"
@@ -32,7 +32,7 @@ class AniReleaseSource(GroupSource):
 
 
 def _ask_for_key(path: Path, request: Request) -> str:
-    """Raise the error that names the keys with one number per configuration."""
+    """Raise an error that lists the keys with one number per configuration."""
     candidates = set()
     with opened(path) as file:
         for _, group in molecule_groups(file, request.keys):

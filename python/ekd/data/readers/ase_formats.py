@@ -1,8 +1,8 @@
 """Extended XYZ and every other format that ASE reads, frame by frame.
 
-The energy is a key of the frame or a result of its calculator, the forces an array of the frame or
-such a result: ASE moves well-known keys such as ``energy`` and ``forces`` into a calculator. In a
-database of ASE both may be among the key-value pairs or the data of a row, as SchNetPack has them.
+The energy is a key of the frame or a result of its calculator; the forces are an array of the frame
+or such a result. ASE moves well-known keys such as ``energy`` and ``forces`` into a calculator. In
+an ASE database, both may be stored in the key-value pairs or the data of a row, as in SchNetPack.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OUTPUTS = (
     *("gaussian", "gpaw", "gpw", "nwchem", "octopus", "onetep", "orca", "qbox", "siesta"),
     *("turbomole", "vasp"),
 )
-"""Outputs of programs, whose energies and lengths the parsers of ASE convert to eV and Å."""
+"""Output formats of programs; ASE converts their energies and lengths to eV and Å."""
 
 _DIFFERENT = 1e-3  # eV
 _UNUSED = ("stress", "virial", "virials", "stresses")
@@ -58,8 +58,8 @@ class ASESource(Source):
     """A file of frames.
 
     Raises:
-        DataError: ASE does not know the format; the units that a database states are unknown, or
-            contradict those that are given.
+        DataError: ASE does not know the format; the units stated in a database are unknown, or
+            contradict the given units.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
@@ -92,7 +92,7 @@ class ASESource(Source):
                 name = f"{what[:-3]}y" if what == "energies" else "length"
                 raise DataError(
                     f"ASE reads '{self.path}' as '{self._format}' and converts {what} to {unit}, "
-                    f"so that {given} would be wrong; leave {name}_unit out",
+                    f"so {given} would be wrong; leave {name}_unit out",
                     code="EKD-DATA-049",
                 )
 
@@ -101,7 +101,7 @@ class ASESource(Source):
         return judge(self._request, seen, self.path, self.energy_key)
 
     def _factors(self, request: Request) -> tuple[float, float, float]:
-        """Factors for energies, lengths and forces: of the metadata of a database, or as usual."""
+        """Factors for energies, lengths and forces: from database metadata, or the defaults."""
         if not is_database(self._format):
             return units(request, energy="eV")
         with self._parsing():
@@ -113,7 +113,7 @@ class ASESource(Source):
         if self._forces_key is not None:
             arrays["forces"] = (self._forces_key, stated.properties.get(self._forces_key))
         sizes = factors(request, arrays, "eV", self.path)
-        # Frames of a database that states its unit of length are in Å already.
+        # If a database states its length unit, its frames are already in Å.
         length = 1.0 if stated.length is not None else sizes["positions"]
         return sizes["energy"], length, sizes.get("forces", 1.0)
 
@@ -140,7 +140,7 @@ class ASESource(Source):
                     raise unknown_key(self.path, key, names)
 
     def _frames(self, start: int) -> Iterator[Atoms]:
-        single = ioformats[self._format].single  # such formats take no index
+        single = ioformats[self._format].single  # single-frame formats accept no index
         with self._parsing():
             index = ":" if single else f"{start}:"
             frames = read_frames(self.path, index, self._format)
@@ -152,7 +152,7 @@ class ASESource(Source):
             yield
         except DataError:
             raise
-        except Exception as error:  # every parser of ASE has its own way to fail
+        except Exception as error:  # every parser of ASE fails differently
             name = _NAMES.get(self._format, f"'{self._format}'")
             raise DataError(
                 f"'{self.path}' cannot be read as {name}: {type(error).__name__}: {error}",
@@ -231,7 +231,7 @@ class ASESource(Source):
         )
 
     def _factors_of(self, frame: Atoms, seen: Observed) -> tuple[float, float, float]:
-        """Factors for a frame, which may state units in its comment line."""
+        """Unit factors for a frame, which may state units in its comment line."""
         stated: dict[str, str] = {}
         for key, value in frame.info.items():
             if (what := unit_name(key)) is not None and isinstance(value, str):
@@ -262,7 +262,7 @@ class ASESource(Source):
         energy: float,
         size: float,
     ) -> None:
-        """Count what is in a frame beside what is read."""
+        """Count properties of a frame that are not read."""
         for key in _UNUSED:
             if key in scalars or key in arrays:
                 seen.unused[key] += 1
@@ -279,12 +279,12 @@ class ASESource(Source):
                 seen.free_energy = max(seen.free_energy, difference)
 
     def _check_one_place(self, results: dict[str, Any], info: dict[str, Any]) -> None:
-        """Refuse a key that is both a result of a row and in its data, with other values."""
+        """Refuse a key that has different values in the results and in the data of a row."""
         for key in filter(None, (self.energy_key, self._forces_key)):
             if key in results and key in info and not _agree(results[key], info[key]):
                 raise DataError(
-                    f"a row of '{self.path}' has '{key}' as a result of its calculator and, with "
-                    "another value, in its key-value pairs or data; remove one of them",
+                    f"a row of '{self.path}' has '{key}' as a result of its calculator and, with a "
+                    "different value, in its key-value pairs or data; remove one of them",
                     code="EKD-DATA-028",
                 )
 
@@ -361,8 +361,8 @@ def _format_of(path: Path) -> str:
         ) from None
     if found not in ioformats:  # ASE falls back on the suffix
         raise DataError(
-            f"'{path}' has the suffix '{path.suffix}', and neither ekd nor ASE knows what it is; "
-            "expected HDF5 (.h5, .hdf5, .hdf), .npz, .xyz, .extxyz, or a format of ASE: name it "
+            f"'{path}' has the suffix '{path.suffix}', which neither ekd nor ASE recognizes; "
+            "expected HDF5 (.h5, .hdf5, .hdf), .npz, .xyz, .extxyz, or an ASE format: name it "
             "with format=, 'ase info --formats' lists them",
             code="EKD-DATA-024",
         )

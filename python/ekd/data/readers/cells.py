@@ -1,4 +1,4 @@
-"""Lattice vectors and periodic directions in the shapes that files have them."""
+"""Lattice vectors and periodic directions in the array shapes found in files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def read_cells(
     path: Path,
     where: str,
 ) -> tuple[Array, NDArray[np.bool_]] | None:
-    """Cells [n_configs, 3, 3] in the unit of the file, and pbc [n_configs, 3].
+    """Return cells [n_configs, 3, 3] in the unit of the file, and pbc [n_configs, 3].
 
     A cell without ``pbc`` is periodic in all directions, unless it is zero.
 
     Args:
-        cell: key and array of lattice vectors, rows: (3, 3), (m, 3, 3), (9), (m, 9); or of the
+        cell: key and array of lattice vectors as rows: (3, 3), (m, 3, 3), (9), (m, 9); or of edge
             lengths of orthorhombic cells: (3), (m, 3).
         pbc: key and array: one value, (3), (m, 3) or (m, 1).
         n_configs: m.
@@ -36,7 +36,7 @@ def read_cells(
         None: nothing is periodic.
 
     Raises:
-        DataError: of another shape or type, or periodic without a cell.
+        DataError: an array has another shape or type, or periodic directions lack a cell.
     """
     periodic = None if pbc is None else _directions(*pbc, n_configs, path, where)
     if cell is None:
@@ -66,7 +66,7 @@ def _vectors(
     values, shape = array.astype(np.float64), array.shape
     if shape == (3, 3) and m == 3 and (values > 0).all():
         raise DataError(
-            f"'{key}' of {where} in '{path}' may be one cell or the lengths of {m}; write lattice "
+            f"'{key}' of {where} in '{path}' may be one cell or edge lengths of {m}; write lattice "
             f"vectors as ({m}, 3, 3)",
             code="EKD-DATA-030",
         )

@@ -1,8 +1,8 @@
-"""HDF5 with one group per molecule, what the layouts of ANI have in common.
+"""HDF5 with one group per molecule, the common part of the ANI layouts.
 
-Any group with ``coordinates`` [m, n, 3], at any depth, holds m configurations of n atoms; each
-property is an array [m, ...] beside them, NaN where it was not computed. The layouts differ in how
-a group says which atoms these are.
+Any group with ``coordinates`` [m, n, 3], at any depth, contains m configurations of n atoms. Each
+property is an array [m, ...] in the same group, NaN where it was not computed. The layouts differ
+in how a group specifies its atoms.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class GroupSource(Source):
     """A file of such groups.
 
     Raises:
-        DataError: no group has the key of the energy, or of the forces; a group does not say
-            which atoms it has; units are unknown or contradict each other.
+        DataError: no group has the key of the energy or of the forces; a group does not specify
+            its atoms; units are unknown or contradict each other.
     """
 
     numbers_key: str
-    """What the layout calls the atomic numbers."""
+    """Name of the atomic numbers in the layout."""
 
     def __init__(self, path: Path, request: Request, energy: str) -> None:
         check_names(path, energy, request)
@@ -74,7 +74,7 @@ class GroupSource(Source):
         return judge(self._request, seen, self.path, self.energy_key)
 
     def _label(self, group: h5py.Group, name: str) -> str:
-        """What the configurations of a group are called: by default as the group is."""
+        """Label of the configurations of a group; by default the name of the group."""
         return name
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
@@ -144,7 +144,7 @@ class GroupSource(Source):
                 rows: slice = rows,
                 kept: NDArray[np.bool_] = kept,
             ) -> NDArray[np.float64]:
-                # Nothing is read where nothing is kept: of ANI-1x that is most of the file.
+                # Read nothing if no configuration is kept, as in most of the ANI-1x file.
                 part = array[rows][kept] if kept.any() else np.empty((0, *array.shape[1:]))
                 return np.asarray(part, dtype=np.float64)
 
@@ -167,9 +167,9 @@ class GroupSource(Source):
             )
 
     def _labels(self, group: h5py.Group, n_configs: int) -> dict[str, NDArray[Any]]:
-        """What is said of each configuration: by arrays of the group, or attributes of it or above.
+        """Labels of the configurations, from arrays or attributes of the group or its parents.
 
-        What is nearer goes first.
+        The closest one takes precedence.
         """
         columns: dict[str, NDArray[Any]] = {}
         for key in filter(self._wanted, group):
@@ -185,7 +185,7 @@ class GroupSource(Source):
         return is_wanted(key, self._request)
 
     def _other_energies(self, group: h5py.Group, shape: tuple[int, ...]) -> list[str]:
-        """Keys of other energies, where the one that is read was not named."""
+        """Keys of other energies, if the energy to read was not specified."""
         if self._request.energy is not None:
             return []
         return [
@@ -213,13 +213,13 @@ class GroupSource(Source):
         )
 
     def _array(self, group: h5py.Group, name: str, key: str) -> NDArray[Any]:
-        """All values of an array of any type."""
+        """Read all values of an array of any type."""
         dataset = array_of(group, self.path, name, key)
         check_stored(dataset, self.path, f"'{key}' of {place_of(name)}")
         return np.asarray(dataset)
 
     def _stored(self, group: h5py.Group, name: str, key: str) -> h5py.Dataset:
-        """An array of numbers, all of whose values are there."""
+        """Return a numeric array after checking that all its values are stored."""
         dataset = array_of(group, self.path, name, key)
         if dataset.dtype.kind not in "fiu":
             raise DataError(
@@ -233,7 +233,7 @@ class GroupSource(Source):
     def _property(
         self, group: h5py.Group, name: str, key: str, shape: tuple[int, ...], is_single: bool
     ) -> h5py.Dataset | NDArray[Any]:
-        """A property; a group that lacks it has not computed it, which is what NaN means."""
+        """Return a property, NaN if the group lacks it, that is, it was not computed."""
         if key not in group:
             return np.broadcast_to(np.float64(np.nan), shape)
         dataset = group[key]
@@ -243,7 +243,7 @@ class GroupSource(Source):
         require_possible_size(dataset)
         if is_single and found in ((), shape[1:]):
             return np.asarray(self._stored(group, name, key))[None]
-        # Axes of length one behind the others are those of scalars in other programs.
+        # Other programs write scalars with trailing axes of length one.
         trailing = found[len(shape) :] if len(shape) == 1 else ()
         if found[: len(shape)] != shape or len(found) != len(shape) + len(trailing):
             raise mismatch(self.path, place_of(name), key, found, str(shape))

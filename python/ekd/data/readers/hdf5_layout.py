@@ -1,4 +1,4 @@
-"""Where the groups of an HDF5 file keep what, and in which units."""
+"""Names and units of the arrays in groups of an HDF5 file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ekd.errors import DataError
 
 @dataclass(frozen=True)
 class GroupLayout:
-    """Where a group keeps what, and in which units."""
+    """Names and units of the arrays of a group."""
 
     name: str
     n_configs: int
@@ -45,23 +45,23 @@ class GroupLayout:
 
 @dataclass(frozen=True)
 class GroupAttributes:
-    """Units by ``energy``, ``positions``, ``forces``; and values of one number or text, by key."""
+    """Units of ``energy``, ``positions``, ``forces``, and labels (one number or text) by key."""
 
     units: dict[str, str] = field(default_factory=dict)
     labels: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Layout:
-    """Finds out where groups keep what, and in which units.
+    """Determines the names and units of the arrays in groups.
 
     Args:
-        path: of the file.
-        request: what is read of it.
+        path: path of the file.
+        request: what to read from the file.
         energy: key of the energy.
-        numbers_key: what the layout calls the atomic numbers.
+        numbers_key: name of the atomic numbers in the layout.
 
     Attributes:
-        unread_units: units that attributes state in words which are not understood, by key.
+        unread_units: attributes about units that could not be interpreted, by key.
     """
 
     def __init__(self, path: Path, request: Request, energy: str, numbers_key: str) -> None:
@@ -73,14 +73,14 @@ class Layout:
         self._said: dict[str, GroupAttributes] = {}
 
     def describe(self, groups: list[tuple[str, h5py.Group]]) -> list[GroupLayout]:
-        """Every group, but those whose configurations are those of one before, by links."""
+        """Describe every group, except those whose arrays are links to those of an earlier one."""
         described: list[GroupLayout] = []
         stated: list[dict[str, tuple[str, str | None]]] = []
         seen = set()
         for name, group in groups:
             positions = find("positions", group, self._request.keys)
             assert positions is not None
-            # Opening an array takes as long as reading a small one: each is opened once here.
+            # Opening an array takes as long as reading a small one, so open each only once.
             keys = filter(None, (positions, self.energy_key, self._request.forces))
             opened_arrays = {key: group[key] for key in keys if key in group}
             coordinates = array_of(opened_arrays, self.path, name, positions)
@@ -114,7 +114,7 @@ class Layout:
                 )
                 if key is not None and (key in opened_arrays or what in ("energy", "cell"))
             }
-            # Without an energy nothing of the group is used, in whatever unit it is.
+            # A group without an energy is not used, so its units do not matter.
             stated.append(units if self.energy_key in opened_arrays else {})
             sizes = factors(self._request, units, "Hartree", self.path)
             shape = coordinates.shape
@@ -126,7 +126,7 @@ class Layout:
         for what, key in (self._request.keys or {}).items():
             if not any(key in group or key in group.attrs for _, group in groups):
                 raise DataError(
-                    f"no group of '{self.path}' has '{key}', which keys name for the {what}; "
+                    f"no group of '{self.path}' has '{key}', given in keys for the {what}; "
                     "correct the name, or leave it out",
                     code="EKD-DATA-034",
                 )
@@ -134,7 +134,7 @@ class Layout:
         return described
 
     def check_above(self, file: h5py.File, groups: list[GroupLayout]) -> None:
-        """Refuse lattice vectors that lie above groups, which would be read as clusters."""
+        """Refuse lattice vectors in parents of groups, which would be read as non-periodic."""
         holders = {group.name for group in groups}
         above: dict[str, str] = {}
         for group in groups:
@@ -151,9 +151,9 @@ class Layout:
                 if isinstance(value, h5py.Group) or not np.asarray(value).any():
                     continue
                 raise DataError(
-                    f"'{key}' in '{self.path}' lies in {place_of(name)}, above the group "
-                    f"'{above[name]}', and is not read there; put it beside the positions of each "
-                    "group that is periodic, and 'pbc' = false beside those of the others",
+                    f"'{key}' in '{self.path}' is in {place_of(name)}, above the group "
+                    f"'{above[name]}', where it is not read; put it beside the positions in each "
+                    "periodic group, and 'pbc' = false beside the positions in the others",
                     code="EKD-DATA-036",
                 )
 
@@ -163,7 +163,7 @@ class Layout:
         return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
 
     def attributes(self, group: h5py.Group) -> GroupAttributes:
-        """What attributes of a group say, and of those above it; what is nearer goes first."""
+        """Attributes of a group and its parents; the closest one takes precedence."""
         if (known := self._said.get(group.name)) is not None:
             return known
         above = GroupAttributes() if group.name == "/" else self.attributes(group.parent)
@@ -196,7 +196,7 @@ class Layout:
     def _check_one_unit(
         self, groups: list[GroupLayout], stated: list[dict[str, tuple[str, str | None]]]
     ) -> None:
-        """Refuse arrays of which some state a unit, and others are in another one by default."""
+        """Refuse a file where some arrays state a unit and others have another one by default."""
         for what in ("energy", "positions", "cell", "forces"):
             silent = with_unit = None
             for group, units in zip(groups, stated, strict=True):
@@ -210,16 +210,16 @@ class Layout:
             if silent and with_unit and not np.isclose(silent[1], with_unit[1], rtol=1e-4, atol=0):
                 raise DataError(
                     f"'{with_unit[0]}' in '{self.path}' states that it is in {with_unit[2]}, "
-                    f"'{silent[0]}' states no unit; add the attribute 'units' to that one, too",
+                    f"but '{silent[0]}' states no unit; add the attribute 'units' to the latter",
                     code="EKD-DATA-037",
                 )
 
 
 def array_of(group: Mapping[str, Any], path: Path, name: str, key: str) -> h5py.Dataset:
-    """An array of a group.
+    """Return an array of a group.
 
     Raises:
-        DataError: there is a group in its place, or it is larger than its file can be.
+        DataError: it is a group instead of an array, or is larger than its file can hold.
     """
     dataset = group[key]
     if not isinstance(dataset, h5py.Dataset):

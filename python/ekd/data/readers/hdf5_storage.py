@@ -1,4 +1,4 @@
-"""Whether the bytes of an HDF5 array are there: HDF5 itself gives zeros where they are not."""
+"""Checks that all data of an HDF5 array exist: HDF5 returns zeros for missing data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ekd.errors import DataError
 
 
 def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
-    """Refuse an array that is not there, or not all of it.
+    """Refuse an array whose data are missing or incomplete.
 
     Args:
-        dataset: whose values are going to be read.
+        dataset: array that is going to be read.
         path: the file, for errors.
         where: key and group, for errors.
 
     Raises:
-        DataError: it was never written, or lies in other files that are not there.
+        DataError: the array was not written completely, or is in other files that are missing.
     """
     if dataset.is_virtual:
         for source in dataset.virtual_sources():
@@ -31,7 +31,7 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
         for name, _, _ in dataset.external:
             if not (path.parent / name).exists():
                 raise DataError(
-                    f"{where} in '{path}' has its values in the file '{name}', which is not there; "
+                    f"{where} in '{path}' has its values in the file '{name}', which is missing; "
                     "restore it",
                     code="EKD-DATA-033",
                 )
@@ -45,7 +45,7 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
         missing = dataset.id.get_num_chunks() < expected
     if missing:
         raise DataError(
-            f"{where} in '{path}' was never written, or not all of it: HDF5 would give "
+            f"{where} in '{path}' was never written, or not completely: HDF5 would give "
             f"{dataset.fillvalue} instead. Write the file again; the program that wrote it may "
             "have been interrupted",
             code="EKD-DATA-079",
@@ -53,7 +53,7 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
 
 
 def missing_value(dataset: Any) -> float | None:
-    """The number that stands for what is missing, by an attribute as in netCDF; None: no number."""
+    """Placeholder for missing values, from an attribute as in netCDF; None: there is none."""
     for name in ("_FillValue", "missing_value"):
         value = dataset.attrs.get(name) if isinstance(dataset, h5py.Dataset) else None
         if value is not None and np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
@@ -62,7 +62,7 @@ def missing_value(dataset: Any) -> float | None:
 
 
 def _fills_silently(dataset: h5py.Dataset) -> bool:
-    """Whether values that were not written look like values; NaN says that they are missing."""
+    """Whether the fill value looks like a valid value; NaN marks missing values."""
     fill = dataset.fillvalue
     return not (np.asarray(fill).dtype.kind == "f" and np.isnan(fill).all())
 

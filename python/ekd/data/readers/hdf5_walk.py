@@ -1,4 +1,4 @@
-"""Groups of an HDF5 file that hold configurations, each once, whatever links lead to it."""
+"""Groups of an HDF5 file that contain configurations, each once, even if links lead to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Raises:
-        DataError: it is no HDF5 file, or damaged; also where the block finds out.
+        DataError: the file is not HDF5 or is damaged, also if found inside the block.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -42,16 +42,16 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def molecule_groups(file: h5py.File, keys: Keys = None) -> Iterator[tuple[str, h5py.Group]]:
-    """Groups that hold configurations, with their paths, at any depth, in the order of their names.
+    """Yield groups that contain configurations with their paths, at any depth, ordered by name.
 
-    A group that can be reached in several ways, by hard, soft or external links, comes once.
+    A group that several hard, soft or external links lead to is yielded once.
 
     Args:
         file: an open file.
-        keys: names of positions and atomic numbers, where they have others than usual.
+        keys: names of positions and atomic numbers, if they differ from the usual ones.
 
     Raises:
-        DataError: a link leads nowhere.
+        DataError: a link is broken.
     """
     yield from _walk("", file, keys, set())
 
@@ -73,7 +73,7 @@ def _holds_configurations(group: h5py.Group, keys: Keys) -> bool:
     positions = find("positions", group, keys)
     if positions == "coordinates" or (keys and "positions" in keys):
         return positions is not None
-    # The other names are of positions only where there are atoms.
+    # The other names mean positions only if there are atomic numbers.
     return positions is not None and find("numbers", group, keys) is not None
 
 
@@ -87,18 +87,18 @@ def _child(group: h5py.Group, name: str, key: str) -> Any:
         file = f" in '{link.filename}'" if isinstance(link, h5py.ExternalLink) else ""
         raise DataError(
             f"'{f'{name}/{key}'.lstrip('/')}' in '{group.file.filename}' is a link to "
-            f"'{link.path}'{file}, which cannot be opened ({error}); restore what it leads to, or "
+            f"'{link.path}'{file}, which cannot be opened ({error}); restore its target, or "
             "delete the link",
             code="EKD-DATA-033",
         ) from None
 
 
 def identity_of(item: h5py.Group | h5py.Dataset) -> tuple[str, int]:
-    """What an object of HDF5 is, however it was reached: its file, and where it is in there."""
+    """Identity of an HDF5 object, independent of links: its file and its address there."""
     file = os.path.realpath(os.fsdecode(h5py.h5f.get_name(item.id)))
     return file, h5py.h5o.get_info(item.id).addr
 
 
 def place_of(name: str) -> str:
-    """What messages call a group."""
+    """Name of a group in error messages."""
     return name or "the root"

@@ -1,4 +1,4 @@
-"""Where a file has positions, atomic numbers and cells: names that are known, or that are given."""
+"""Names of positions, atomic numbers and cells in a file: known names or given ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN = {
     ),
     "pbc": ("pbc", "pbcs", "periodic", "periodicity"),
 }
-"""Names by quantity; the first one that is there is read. Of cell and pbc there is one at most."""
+"""Known names by quantity; the first that exists is read. Only one for cell or pbc may exist."""
 
 _OTHER_CELLS = {
     *("cell_lengths", "cell_angles", "cell_parameters", "cell_params", "cellpar", "cellpars"),
@@ -33,10 +33,10 @@ _LENGTHS = ("length", "lengths", "size", "sizes", "constants")
 
 
 def check_keys(keys: Mapping[str, str] | None) -> None:
-    """Refuse names of quantities that are none.
+    """Refuse invalid names of quantities.
 
     Raises:
-        DataError: it is no mapping of text, or one is not among positions, numbers, cell and pbc.
+        DataError: not a mapping of text, or a key other than positions, numbers, cell and pbc.
     """
     example = "e.g. keys={'positions': 'coords', 'numbers': 'nuclear_charges'}"
     if keys is not None and not isinstance(keys, Mapping):
@@ -55,31 +55,31 @@ def check_keys(keys: Mapping[str, str] | None) -> None:
 
 
 def find(quantity: str, names: Collection[str], keys: Mapping[str, str] | None) -> str | None:
-    """The name under which a file or group has positions or atomic numbers, perhaps none."""
+    """Name of the positions or atomic numbers in a file or group, or None."""
     known = (keys[quantity],) if keys and quantity in keys else KNOWN[quantity]
     return next((name for name in known if name in names), None)
 
 
 def is_periodic_name(name: str) -> bool:
-    """Whether an array of this name says that something is periodic."""
+    """Whether the name of an array indicates periodicity."""
     return name.casefold() in {*KNOWN["cell"], *KNOWN["pbc"], *_OTHER_CELLS}
 
 
 def find_cell(
     arrays: Mapping[str, Any], keys: Mapping[str, str] | None, path: Path, where: str
 ) -> tuple[str | None, str | None]:
-    """The names under which a file or group has ``cell`` and ``pbc``, perhaps none.
+    """Names of ``cell`` and ``pbc`` in a file or group, None if missing.
 
-    Where ``pbc`` says that nothing is periodic, no cell is looked for.
+    No cell is searched for if nothing is periodic according to ``pbc``.
 
     Args:
-        arrays: what there is, by name.
-        keys: names that are given.
+        arrays: available arrays by name.
+        keys: given names.
         path: the file, for errors.
         where: the group, for errors.
 
     Raises:
-        DataError: there are several of one, or lattice parameters that are not read.
+        DataError: several arrays match, or there are lattice parameters of a kind that is not read.
     """
     pbc = _find_one("pbc", arrays, keys, path, where)
     value = None if pbc is None else np.asarray(arrays[pbc])
@@ -104,10 +104,10 @@ def _find_one(
         return found[0]
     others = sorted(name for name in names if name.casefold() in _OTHER_CELLS)
     if quantity == "cell" and others:
-        # Lengths alone may be those of orthorhombic cells, which only the user can know.
+        # Lengths alone may belong to orthorhombic cells, which only the user can know.
         lengths = len(others) == 1 and others[0].casefold().endswith(_LENGTHS)
         raise DataError(
-            f"{where} in '{path}' is periodic by {' and '.join(map(repr, others))}, which is not "
+            f"{where} in '{path}' is periodic with {' and '.join(map(repr, others))}, which is not "
             "read; expected lattice vectors as rows, 'cell' (3, 3) or (m, 3, 3), or 'pbc' = false "
             "if nothing is periodic"
             + (f"; if all angles are right, keys={{'cell': '{others[0]}'}}" if lengths else ""),

@@ -1,7 +1,7 @@
-"""What a file says about each configuration beside its energy: charge, spin, method, type.
+"""Labels of configurations in a file: charge, spin, method, type.
 
-A model sees atoms and positions alone. Configurations of other charges or spins, or of other
-methods, are other energies for the same positions, so they are not mixed without being told.
+A model sees only atoms and positions. Configurations with another charge, spin or method have
+different energies for the same positions, so they are not mixed unless requested.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ STATES = {
     "unpaired": ("uhf", "n_unpaired", "num_unpaired", "unpaired_electrons"),
     "electrons": ("nelec", "nelectron", "nelectrons", "n_electrons", "num_electrons"),
 }
-"""Keys of one number for each configuration, in lower case, by what they are."""
+"""Keys with one number per configuration, in lower case, by quantity."""
 
 METHODS = (
     *("method", "methods", "qm_method", "level", "level_of_theory", "theory", "functional"),
     *("dft_functional", "xc", "basis", "basis_set", "program", "software"),
 )
-"""Keys that tell levels of theory apart, in lower case."""
+"""Keys that distinguish levels of theory, in lower case."""
 
 TYPES = ("config_type", "subset", "dataset", "source")
-"""Keys that are counted for people, in lower case."""
+"""Keys that are counted for information only, in lower case."""
 
 MAX_METHODS = 20
-"""More values than that are names of single calculations, not of methods."""
+"""With more values than this, they are taken as names of calculations, not of methods."""
 
 _KIND_OF = {name: kind for kind, names in STATES.items() for name in names}
 _NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])
@@ -59,10 +59,10 @@ def is_wanted(key: str, request: Request) -> bool:
 
 
 def check_request(request: Request) -> None:
-    """Refuse a selection that is none.
+    """Refuse an invalid selection.
 
     Raises:
-        DataError: ``where`` is no dictionary of values, or ``states`` is unknown.
+        DataError: ``where`` is not a dictionary of values, or ``states`` is unknown.
     """
     if request.states not in (None, "neutral", "all"):
         raise DataError(
@@ -91,7 +91,7 @@ def check_request(request: Request) -> None:
 
 
 def written(value: Any) -> str | None:
-    """A value as text, the same for a number however it is written; None where there is none."""
+    """Format a value as text, equal for equal numbers in any notation; None if missing."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     if isinstance(value, bytes):
@@ -115,17 +115,17 @@ def choose(
     numbers: NDArray[np.int64],
     isolated: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], Observed]:
-    """Which configurations of a block are kept, and what they and the others say of themselves.
+    """Select configurations of a block, and count the labels of all of them.
 
     Args:
-        request: what is to be read.
-        columns: values of keys, one for each configuration.
-        sizes: [n_configs] atoms of each.
+        request: what to read.
+        columns: values of keys, one per configuration.
+        sizes: [n_configs] number of atoms of each configuration.
         numbers: [n_atoms] atomic numbers.
-        isolated: [n_configs] which are isolated atoms, whose spins do not matter.
+        isolated: [n_configs] whether it is an isolated atom, whose spin does not matter.
 
     Returns:
-        [n_configs] whether it is kept; what was seen.
+        [n_configs] mask of the configurations that are kept; counts of labels.
     """
     n_configs = len(sizes)
     seen = Observed()
@@ -164,7 +164,7 @@ def _states(
     sizes: NDArray[np.int64],
     numbers: NDArray[np.int64],
 ) -> list[dict[str, Any]] | None:
-    """What each configuration says of its charge and spin; None where the block says nothing."""
+    """Charge and spin stated for each configuration; None if the block states neither."""
     found = {
         key: values
         for key, values in columns.items()
@@ -189,7 +189,7 @@ def _states(
                 states[row][kind] = text
                 continue
             what = kind
-            if kind == "electrons":  # of all electrons, or of the valence electrons
+            if kind == "electrons":  # number of all electrons or of valence electrons
                 charges = n_protons[row] - number, n_protons[row] - n_core[row] - number
                 what, number = "charge", float(min(charges, key=abs))
             if number != _ORDINARY.get(what):
@@ -203,10 +203,10 @@ def _states(
 
 
 def _is_other(state: Mapping[str, Any]) -> bool:
-    """Whether a state is another one than a neutral singlet.
+    """Whether a state differs from a neutral singlet.
 
-    A spin of one is the multiplicity of a singlet, as in OMol25, where the number of electrons is
-    even; otherwise it counts unpaired electrons.
+    With an even number of electrons, a spin of one is the multiplicity of a singlet, as in OMol25;
+    otherwise it is the number of unpaired electrons.
     """
     if state.keys() - {"spin", "even"}:
         return True
@@ -215,10 +215,10 @@ def _is_other(state: Mapping[str, Any]) -> bool:
 
 
 def check_seen(request: Request, seen: Observed, path: Path) -> list[str]:
-    """Judge what all configurations of a file say of themselves.
+    """Check the labels of all configurations of a file.
 
     Returns:
-        warnings, each with what to do.
+        warnings, each with a remedy.
 
     Raises:
         DataError: charges, spins or methods are mixed, or nothing is selected.
@@ -233,15 +233,15 @@ def _check_where(request: Request, seen: Observed, path: Path) -> None:
         counts = seen.where.get(key, Counter())
         if not counts:
             raise DataError(
-                f"no configuration of '{path}' with an energy has a value of '{key}', which where "
-                "names; correct the key, or leave it out",
+                f"no configuration of '{path}' with an energy has a value of '{key}', given in "
+                "where; correct the key, or leave it out",
                 code="EKD-DATA-082",
             )
         for value in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
             if (text := written(value)) not in counts:
                 raise DataError(
-                    f"no configuration of '{path}' with an energy has '{key}' = '{text}', which "
-                    f"where names; its values are: {listed(counts)}",
+                    f"no configuration of '{path}' with an energy has '{key}' = '{text}', given in "
+                    f"where; its values are: {listed(counts)}",
                     code="EKD-DATA-082",
                 )
 
@@ -252,9 +252,9 @@ def _check_methods(seen: Observed, path: Path) -> None:
             first = min(counts, key=lambda value: (-counts[value], value))
             raise DataError(
                 f"'{path}' has {len(counts)} values of '{key}': {listed(counts, quote=True)}; "
-                "energies of different levels of theory do not mix. Select one with "
-                f"where = {{'{key}': '{first}'}} (--where \"{key}={first}\"); if several are the "
-                "same level by different names, name all of them",
+                "energies at different levels of theory must not be mixed. Select one with "
+                f"where = {{'{key}': '{first}'}} (--where \"{key}={first}\"); if several are names "
+                "of the same level, give all of them",
                 code="EKD-DATA-083",
             )
 
@@ -278,17 +278,17 @@ def _check_states(request: Request, seen: Observed, path: Path) -> list[str]:
     if n_others == n_configs and len(set(names.values())) == 1:
         return [
             f"all {n_configs} configurations of '{path}' have {next(iter(names.values()))}: models "
-            "of these data are for this state alone, and cannot tell it from others. states='all' "
-            "says that this is meant"
+            "of these data are valid for this state only, and cannot distinguish it from others. "
+            "Confirm with states='all' that this is intended"
         ]
     counts: dict[str, int] = {}
     for text, n in others.items():
         counts[names[text]] = counts.get(names[text], 0) + n
     raise DataError(
         f"{n_others} of {n_configs} configurations of '{path}' are not neutral singlets according "
-        f"to the file: {listed(counts)}. Models do not know charge and spin, and would mix them "
-        "up. Leave these configurations out with states='neutral', or keep them on purpose with "
-        "states='all'",
+        f"to the file: {listed(counts)}. Models do not distinguish charges and spins, and would "
+        "mix them up. Leave these configurations out with states='neutral', or keep them on "
+        "purpose with states='all'",
         code="EKD-DATA-080",
     )
 
@@ -304,7 +304,7 @@ def _in_words(state: Mapping[str, Any]) -> str:
 
 
 def listed(counts: Mapping[str, int], quote: bool = False, n_most: int = 10) -> str:
-    """Values and how often they occur: the most frequent ones first."""
+    """Format values with their counts, the most frequent ones first."""
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     shown = [f"{name!r} ({n:,})" if quote else f"{name} ({n:,})" for name, n in ordered[:n_most]]
     more = len(ordered) - n_most

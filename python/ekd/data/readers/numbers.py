@@ -1,4 +1,4 @@
-"""Atomic numbers in the forms that files have them: as numbers or as chemical symbols."""
+"""Atomic numbers in the forms found in files: numbers or chemical symbols."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ekd.elements import atomic_number
 from ekd.errors import DataError
 
 PADDING = 0
-"""In arrays of molecules of several sizes, what stands behind the last atom."""
+"""Fill value after the last atom, in arrays of molecules of different sizes."""
 
 
 def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -> NDArray[np.int64]:
-    """Atomic numbers [n], the same for all configurations; or [m, n], perhaps with padding.
+    """Return atomic numbers [n], equal for all configurations; or [m, n], possibly padded.
 
     Args:
-        key: of the array, for errors.
-        array: [n] or [m, n]: atomic numbers, whole numbers of any type; or symbols, bytes or text
-            in any case. Behind the last atom of a row may stand 0 or -1.
+        key: key of the array, for errors.
+        array: [n] or [m, n]: atomic numbers, integers of any type; or symbols, bytes or text
+            in any case. A row may be padded with 0 or -1 after the last atom.
         path: the file, for errors.
         where: the group, for errors.
 
     Raises:
-        DataError: of another shape or type, or not of an element.
+        DataError: the array has another shape or type, or a value is not an element.
     """
     if array.ndim not in (1, 2):
         raise mismatch(path, where, key, array.shape, "(n,) or (m, n)")
@@ -40,7 +40,7 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
         if array.ndim == 2 and array.shape[0]:
             numbers[numbers == -1] = PADDING
             filled = numbers == PADDING
-            # Only behind the last atom: in front of one it is something else, such as a ghost atom.
+            # Only after the last atom: before an atom it means something else, e.g. a ghost atom.
             behind = np.logical_and.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
             check_numbers(path, numbers[~behind])
         else:
@@ -63,5 +63,5 @@ def read_numbers(key: str, array: NDArray[np.generic], path: Path, where: str) -
 
 
 def text(entry: object) -> str:
-    """Text that is stored as text or as bytes."""
+    """Convert text stored as text or bytes to a string."""
     return entry.decode("ascii", "replace") if isinstance(entry, bytes) else str(entry)

@@ -1,4 +1,4 @@
-"""What was seen while a file was read, in counts that add up over its blocks."""
+"""Counts collected while a file is read, summed over its blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 _MAX_VALUES = 1000
 _ENOUGH = 10
-_FINE = 1e-4  # eV; what a coarser resolution is worth mentioning from
+_FINE = 1e-4  # eV; a coarser resolution is reported
 _COARSE = 1e-2
 _MAX_DECIMALS = 4
 
@@ -21,22 +21,22 @@ Counts = dict[str, Counter[str]]
 
 @dataclass
 class Observed:
-    """Counts of a block, or of several.
+    """Counts for one or several blocks.
 
     Attributes:
         n_kept: configurations that are kept, without isolated atoms.
-        n_unselected: those that ``where`` leaves out.
-        n_other_states: those that ``states='neutral'`` leaves out.
-        states: configurations by what the file says of charge and spin, as JSON.
-        methods: by key and value, of keys that tell levels of theory apart.
-        types: by key and value, of keys such as ``config_type``.
-        where: by key and value, of keys that select.
-        energies: other keys of energies.
-        unused: properties that are not read, such as stress.
+        n_unselected: configurations left out by ``where``.
+        n_other_states: configurations left out by ``states='neutral'``.
+        states: configurations by stated charge and spin, as JSON.
+        methods: configurations by key and value, for keys that distinguish levels of theory.
+        types: configurations by key and value, for keys such as ``config_type``.
+        where: configurations by key and value, for keys of the selection.
+        energies: configurations by key of other energies.
+        unused: configurations by property that is not read, such as stress.
         free_energy: largest difference of the free energy from the energy (eV).
-        n_free_energies: where it is more than 1 meV.
-        unread_units: texts about units that are not read, by where they stand.
-        precision: of energies, see :class:`Precision`.
+        n_free_energies: configurations where this difference exceeds 1 meV.
+        unread_units: texts about units that could not be interpreted, by key.
+        precision: precision of the energies, see :class:`Precision`.
     """
 
     n_kept: int = 0
@@ -55,7 +55,7 @@ class Observed:
 
     @property
     def n_left_out(self) -> int:
-        """Configurations that have an energy and are not selected."""
+        """Configurations with an energy that are not selected."""
         return self.n_unselected + self.n_other_states
 
     def count(self, what: str, key: str, values: Iterable[str | None]) -> None:
@@ -79,13 +79,13 @@ class Observed:
         self.precision.add(other.precision)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON types."""
+        """Return all counts as JSON types."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         return content | {"precision": dict(vars(self.precision))}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Observed:
-        """What :meth:`to_json` made."""
+        """Restore the result of :meth:`to_json`."""
         values = dict(content)
         for name in ("states", "energies", "unused"):
             values[name] = Counter(values[name])
@@ -97,15 +97,15 @@ class Observed:
 
 @dataclass
 class Precision:
-    """How finely the energies of a file are written.
+    """Precision of the energies in a file.
 
     Attributes:
-        n: energies that were looked at.
+        n: number of energies.
         largest: largest absolute value, in the unit of the file.
-        bits: of the type they are stored as, if it is a floating-point type with fewer than 64.
-        single: whether each is a number of single precision, whatever it is stored as.
-        decimals: decimals that are needed, counted up to four.
-        size: the unit of the file in eV; the largest, if there are several.
+        bits: bits of the floating-point type of the stored energies, at most 64.
+        single: whether all values are exact in single precision, whatever type they are stored as.
+        decimals: required decimals, counted up to four.
+        size: energy unit of the file in eV; the largest, if there are several.
     """
 
     n: int = 0
@@ -117,11 +117,11 @@ class Precision:
 
     @classmethod
     def of(cls, energies: NDArray[Any], size: float) -> Precision:
-        """Of energies as they are stored; those that are not finite are passed over.
+        """Determine the precision of stored energies; values that are not finite are ignored.
 
         Args:
-            energies: in the unit of the file.
-            size: of that unit in eV.
+            energies: energies in the unit of the file.
+            size: size of this unit in eV.
         """
         bits = 8 * energies.dtype.itemsize if energies.dtype.kind == "f" else 64
         values = energies[np.isfinite(energies)].astype(np.float64)
@@ -150,9 +150,9 @@ class Precision:
         self.bits = min(self.bits, other.bits)
 
     def step(self) -> tuple[str, float] | None:
-        """What is coarse about the energies, and the distance of two that can be told apart (eV).
+        """Return why the energies are coarse, and their resolution (eV).
 
-        None: nothing is, or there are too few to tell.
+        None: they are not, or there are too few to decide.
         """
         enough = self.n >= _ENOUGH
         kinds: dict[int, tuple[str, type[np.floating[Any]]]] = {

@@ -1,4 +1,4 @@
-"""Which reader reads a file: by suffix, and HDF5 by what is in it."""
+"""Selection of the reader for a file: by suffix, and for HDF5 by content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_source(path: Path, request: Request) -> Source:
     """Open a file of any known format.
 
     Raises:
-        DataError: the file is missing or of no known format, or the request does not fit it.
+        DataError: the file is missing or of unknown format, or the request does not fit it.
     """
     if not path.exists():
         raise DataError(f"data file '{path}' not found; check the path", code="EKD-DATA-001")
@@ -65,7 +65,7 @@ def _hdf5(path: Path, request: Request) -> Source:
 
 def _no_keys(path: Path) -> DataError:
     return DataError(
-        f"'{path}' has positions, atomic numbers and cells where its format has them; keys are for "
+        f"the format of '{path}' fixes where positions, atomic numbers and cells are; keys are for "
         "HDF5 in groups and for .npz: leave them out",
         code="EKD-DATA-040",
     )

@@ -1,4 +1,4 @@
-"""Prepared files as an input, to merge them or to drop from them."""
+"""Prepared files as input, to merge them or to drop configurations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ekd.errors import DataError
 
 
 class PreparedSource(Source):
-    """A file made by ``ekd prepare``; keys and units are no longer a question.
+    """A file made by ``ekd prepare``; its keys and units are fixed.
 
     Raises:
         DataError: the file is damaged, or the request names a key or a unit that it was not
@@ -51,7 +51,7 @@ class PreparedSource(Source):
 
 
 def check_request(path: Path, header: prepared.Header, request: Request) -> None:
-    """Refuse a request that a prepared file cannot fulfil.
+    """Refuse a request that a prepared file cannot fulfill.
 
     Raises:
         DataError: it names a key or a unit that the file was not prepared with.
@@ -69,12 +69,12 @@ def check_request(path: Path, header: prepared.Header, request: Request) -> None
             )
     if request.where or request.states:
         raise DataError(
-            f"'{path}' is prepared, and does not keep what where and states select by; leave them "
-            "out, or prepare the data with them",
+            f"'{path}' is a prepared file, which does not contain the keys that where and states "
+            "need; leave them out, or prepare the data with them",
             code="EKD-DATA-085",
         )
     if request.energy_unit or request.length_unit or request.gradients:
         raise DataError(
-            f"'{path}' is prepared: it is in eV, Å and eV/Å; leave the units out",
+            f"'{path}' is a prepared file in eV, Å and eV/Å; leave the units out",
             code="EKD-DATA-042",
         )

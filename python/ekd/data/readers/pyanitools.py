@@ -3,7 +3,7 @@
 Nested groups with ``species``, ``coordinates`` [m, n, 3] (Å), ``energies`` [m] (Hartree) and
 sometimes ``forces`` [m, n, 3]. ``species`` holds chemical symbols [n], as bytes or text; the
 successors group molecules by size and hold atomic numbers [m, n] instead. ``smiles``, one text or
-an array of its characters, says to people which molecule a group is.
+an array of characters, names the molecule of a group for users.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ class PyanitoolsSource(GroupSource):
             return name
         parts = [text(entry).strip() for entry in np.asarray(smiles).reshape(-1)]
         if len(parts) > 1 and max(map(len, parts)) > 1:
-            return name  # one for every configuration: none that names the group
+            return name  # one text per configuration, none for the group
         return f"{name} {''.join(parts)}".strip()

@@ -1,8 +1,8 @@
-"""sGDML and MD17 archives (``.npz``), http://www.sgdml.org, and others with arrays like these.
+"""sGDML and MD17 archives (``.npz``), http://www.sgdml.org, and others with similar arrays.
 
 ``R`` [m, n, 3] and ``z`` [n], energies ``E`` [m] or [m, 1], forces ``F`` [m, n, 3], units as text
 in ``r_unit`` and ``e_unit``, level of theory in ``theory``; ``lattice`` [3, 3] has the lattice
-vectors as columns. rMD17 and its relatives have other names, and no units.
+vectors as columns. rMD17 and similar data sets use other names and state no units.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SGDMLSource(Source):
     """An archive of one molecule, or of several with the same number of atoms.
 
     Raises:
-        DataError: it is no archive, lacks an array or the unit of the energy, or shapes disagree.
+        DataError: not an archive, an array or the energy unit is missing, or shapes disagree.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
@@ -70,8 +70,8 @@ class SGDMLSource(Source):
             if key in pickled:
                 raise DataError(
                     f"'{key}' in '{path}' holds pickled Python objects, which are not read, "
-                    "because they could run code; save arrays of numbers: molecules of several "
-                    "sizes as (m, n) with 0 behind the last atom, or in HDF5 as a group for each",
+                    "because they could run code; save arrays of numbers: molecules of different "
+                    "sizes as (m, n) with 0 after the last atom, or in HDF5 as one group each",
                     code="EKD-DATA-086",
                 )
             if key not in arrays:
@@ -113,7 +113,7 @@ class SGDMLSource(Source):
         if self._numbers.ndim == 2 and len(self._numbers) != shape[0]:
             expected = f"({shape[0]}, {n_atoms})"
             raise mismatch(path, _WHERE, numbers, self._numbers.shape, expected)
-        # Axes of length one behind the first are those of scalars in other programs.
+        # Other programs write scalars with trailing axes of length one.
         if energies.shape[:1] != shape[:1] or energies.size != shape[0]:
             expected = f"({shape[0]},)"
             raise mismatch(path, _WHERE, self.energy_key, energies.shape, expected)
@@ -195,7 +195,7 @@ class SGDMLSource(Source):
         return judge(self._request, seen, self.path, self.energy_key)
 
     def _described(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """What is said of each configuration, by key."""
+        """Labels of the configurations, by key."""
         m = len(self._energies)
         columns = {}
         for key, array in arrays.items():
@@ -220,7 +220,7 @@ def _expected(what: str, request: Request, default: str) -> str:
 
 
 def _rows(key: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Lattice vectors as rows: of ``lattice`` they are columns."""
+    """Return lattice vectors as rows; ``lattice`` stores them as columns."""
     if key == "lattice" and array.shape[-1:] == (9,):
         array = array.reshape(-1, 3, 3)
     if key == "lattice" and array.shape[-2:] == (3, 3):
@@ -240,7 +240,7 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], set[str]]:
     arrays: dict[str, NDArray[Any]] = {}
     pickled: set[str] = set()
     try:
-        # Pickled objects could run code, and nothing that is needed here is one.
+        # Pickled objects could run code, and no needed array is pickled.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for name in archive.files:
                 if name in ("perms", "idxs_train"):
@@ -262,7 +262,7 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], set[str]]:
 
 
 def _text(array: NDArray[Any] | None) -> str:
-    """Text that the archive holds as an array, as bytes or characters; empty where it does not."""
+    """Text of an array of bytes or characters; empty if there is no array."""
     if array is None:
         return ""
     entry = array.reshape(-1)[0] if array.size else ""

@@ -1,4 +1,4 @@
-"""Files that are something else than their names say, told by their first bytes."""
+"""Files whose content, identified by the first bytes, does not match their names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _REMEDIES = {
     "one array of numpy.save": "put positions, atomic numbers and energies together by numpy.savez",
 }
 _SUFFIXES = (".xyz", ".extxyz", ".npz", ".h5", ".hdf5", ".hdf")
-"""Whose contents are known; ASE knows what the others are."""
+"""Suffixes with known contents; all others are left to ASE."""
 
 
 def check_signature(path: Path) -> None:
-    """Refuse a file that cannot be what its name says.
+    """Refuse a file whose content cannot match its name.
 
     Raises:
-        DataError: it is empty, a pointer of Git LFS, a web page, or of another format.
+        DataError: the file is empty, a Git LFS pointer, a web page, or in another format.
     """
     with path.open("rb") as file:
         start = file.read(512)
@@ -42,7 +42,7 @@ def check_signature(path: Path) -> None:
         )
     if start.startswith(_LFS):
         raise DataError(
-            f"'{path}' is a pointer of Git LFS, not the file itself; fetch it with 'git lfs pull'",
+            f"'{path}' is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'",
             code="EKD-DATA-087",
         )
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
@@ -55,7 +55,7 @@ def check_signature(path: Path) -> None:
         if not start.startswith(signature) or path.suffix.lower() in suffixes:
             continue
         if path.suffix.lower() in _SUFFIXES or what in _REMEDIES:
-            ending = f"name it so that it ends in {suffixes[0]}" if suffixes else ""
+            ending = f"rename it so that it ends in {suffixes[0]}" if suffixes else ""
             raise DataError(
                 f"'{path}' is {what}, not what its name says; {_REMEDIES.get(what, ending)}",
                 code="EKD-DATA-088",

@@ -1,4 +1,4 @@
-"""What every reader has in common: the request, the blocks it yields, and its errors."""
+"""Common parts of all readers: requests, blocks and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ekd.errors import DataError
 from ekd.units import energy_unit, length_unit
 
 ATOMS_PER_BLOCK = 200_000
-"""Readers split what is larger: some tens of MB, whatever the size of the file."""
+"""Larger data are split by readers: some tens of MB, for files of any size."""
 
 _PER_ATOM = ("per_atom", "peratom", "/atom")
 _NO_TOTAL_ENERGIES = (
@@ -31,32 +31,32 @@ _STRUCTURE = {name for names in KNOWN.values() for name in names}
 
 @dataclass(frozen=True)
 class Request:
-    """What to read from a file, and in which units it is. None: as the format has it."""
+    """What to read from a file, and its units. None: default of the format."""
 
     energy: str | None = None
     """key of the energy"""
     forces: str | None = None
-    """key of the forces; None: energies alone"""
+    """key of the forces; None: energies only"""
     energy_unit: str | None = None
     length_unit: str | None = None
     gradients: bool = False
-    """the key of the forces holds gradients, whose sign is turned"""
+    """the key of the forces contains gradients, whose sign is reversed"""
     format: str | None = None
-    """name of a format of ASE; None: by suffix and content"""
+    """name of an ASE format; None: determined by suffix and content"""
     keys: Mapping[str, str] | None = None
     """keys of ``positions``, ``numbers``, ``cell``, ``pbc`` in HDF5 and ``.npz``"""
     where: Mapping[str, Any] | None = None
-    """values, or lists of them, that keys of the configurations must have"""
+    """required values, or lists of values, by key of the configurations"""
     states: str | None = None
     """charged and open-shell configurations: ``neutral`` leaves them out, ``all`` keeps them; None:
     a mixture is refused"""
 
     def to_json(self) -> dict[str, Any]:
-        """All that is given, and what is not as None; keys and selections only if there are any."""
+        """Return all settings, including None; keys and selections only if given."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in ("keys", "where", "states"):
             if not content[name]:
-                del content[name]  # as files say it that were prepared before there were any
+                del content[name]  # as in prepared files from before these settings existed
             elif name != "states":
                 content[name] = dict(content[name])
         return content
@@ -66,13 +66,13 @@ class Request:
 class Block:
     """Some configurations of a file, in eV and Å.
 
-    Those without an energy are left out, and those that the request does not select.
+    Configurations that lack an energy or are not selected by the request are left out.
     """
 
     n_read: int
-    """configurations of the file that the block stands for, with those left out"""
+    """configurations of the file that the block covers, including those left out"""
     sizes: NDArray[np.int64]
-    """[n_configs] atoms of each"""
+    """[n_configs] number of atoms of each configuration"""
     atomic_numbers: NDArray[np.int64]
     """[n_atoms]"""
     positions: NDArray[np.float64]
@@ -82,15 +82,15 @@ class Block:
     groups: NDArray[np.str_]
     """[n_configs] name of the HDF5 group, or chemical formula"""
     forces: NDArray[np.float64] | None = None
-    """[n_atoms, 3] eV/Å; NaN where a configuration has none; None if none were asked for"""
+    """[n_atoms, 3] eV/Å; NaN where a configuration has none; None if not requested"""
     cells: NDArray[np.float64] | None = None
     """[n_configs, 3, 3] Å; None: no configuration is periodic"""
     pbc: NDArray[np.bool_] | None = None
     """[n_configs, 3]; None exactly where ``cells`` is"""
     isolated: NDArray[np.bool_] | None = None
-    """[n_configs] whether the file calls it an isolated atom; None: the format cannot say"""
+    """[n_configs] whether the file marks it as an isolated atom; None: not part of the format"""
     seen: Observed = field(default_factory=Observed)
-    """what was seen of configurations, with those left out"""
+    """counts for all configurations, including those left out"""
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -102,10 +102,10 @@ class Source(ABC):
     Attributes:
         path: the file.
         energy_key: key of the energy that is read.
-        level_of_theory: as the file states it, otherwise the key of the energy.
-        has_forces: whether its blocks have forces.
-        n_configs: configurations of the file, with those that have no energy; None: not known
-            before all are read.
+        level_of_theory: level of theory stated in the file, otherwise the key of the energy.
+        has_forces: whether the blocks have forces.
+        n_configs: configurations of the file, including those without an energy; None: unknown
+            until all are read.
     """
 
     path: Path
@@ -116,26 +116,26 @@ class Source(ABC):
 
     @abstractmethod
     def blocks(self, start: int = 0) -> Iterator[Block]:
-        """Yield all configurations but the first ``start`` ones, in the order of the file.
+        """Yield all configurations except the first ``start``, in the order of the file.
 
         Raises:
-            DataError: the file is damaged, or something in it has not the expected shape.
+            DataError: the file is damaged, or an array has an unexpected shape.
         """
 
     def verdict(self, seen: Observed) -> list[str]:
-        """Judge what was seen of all configurations.
+        """Check the counts collected from all configurations.
 
         Returns:
-            warnings, each with what to do.
+            warnings, each with a remedy.
 
         Raises:
-            DataError: configurations are mixed that should not be.
+            DataError: the file mixes configurations that should not be mixed.
         """
         return []
 
 
 def units(request: Request, energy: str, length: str = "Å") -> tuple[float, float, float]:
-    """Factors for energies (to eV), lengths (to Å), forces (to eV/Å); defaults of the format.
+    """Factors for energies (to eV), lengths (to Å), forces (to eV/Å), with format defaults.
 
     Raises:
         DataError: a unit is unknown.
@@ -146,7 +146,7 @@ def units(request: Request, energy: str, length: str = "Å") -> tuple[float, flo
 
 
 def join(blocks: Sequence[Block]) -> Block:
-    """Several blocks of one file as one; at least one."""
+    """Concatenate one or more blocks of a file."""
 
     def rows(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(block, name) for block in blocks])
@@ -184,14 +184,14 @@ def pbc_of(block: Block) -> NDArray[np.bool_]:
 
 
 def rows_per_block(n_atoms: int) -> int:
-    """Configurations of this size in a block."""
+    """Number of configurations of this size per block."""
     return max(1, ATOMS_PER_BLOCK // max(n_atoms, 1))
 
 
 def config_ranges(
     offsets: NDArray[np.int64], start: int = 0, n_atoms: int = ATOMS_PER_BLOCK
 ) -> Iterator[tuple[int, int]]:
-    """Ranges of configurations of at most so many atoms, or of one that has more."""
+    """Yield ranges of configurations with at most ``n_atoms``, or a single larger one."""
     n_configs = len(offsets) - 1
     while start < n_configs:
         stop = int(np.searchsorted(offsets, offsets[start] + n_atoms, "right")) - 1
@@ -204,13 +204,13 @@ def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
     """Refuse what is not an atomic number.
 
     Raises:
-        DataError: one is outside of 1 to 118.
+        DataError: a number is outside of 1 to 118.
     """
     bad = numbers[(numbers < 1) | (numbers > 118)]
     if len(bad):
         hint = (
-            ". 0 and -1 are ghost atoms, which models do not know, or fill arrays (m, n) behind "
-            "the last atom, where they are left out"
+            ". 0 and -1 are ghost atoms, which models do not support, or pad arrays (m, n) after "
+            "the last atom, where they are ignored"
             if bad[0] in (0, -1)
             else ""
         )
@@ -221,10 +221,10 @@ def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
 
 
 def check_names(path: Path, energy: str, request: Request) -> None:
-    """Refuse keys whose names say that they hold something else.
+    """Refuse keys whose names indicate another quantity.
 
     Raises:
-        DataError: the energy is one per atom, or the forces are gradients.
+        DataError: the energy is per atom, or the forces are gradients.
     """
     if any(word in energy.casefold().replace("-", "_") for word in _PER_ATOM):
         raise DataError(
@@ -237,13 +237,13 @@ def check_names(path: Path, energy: str, request: Request) -> None:
     if forces is not None and "grad" in forces.casefold() and not request.gradients:
         raise DataError(
             f"'{forces}' in '{path}' holds gradients, judging by its name, which are minus the "
-            "forces; turn their sign with gradients=True, or rename the key if it holds forces",
+            "forces; reverse their sign with gradients=True, or rename the key if it holds forces",
             code="EKD-DATA-078",
         )
 
 
 def other_energies(names: Iterable[str], energy: str) -> list[str]:
-    """Names of total energies among names of scalars, but for the one that is read."""
+    """Names of total energies among names of scalars, except the one that is read."""
     return [
         name
         for name in names
@@ -254,7 +254,7 @@ def other_energies(names: Iterable[str], energy: str) -> list[str]:
 
 
 def incomplete(vectors: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """[n_configs] whether a configuration has a vector that is not finite."""
+    """[n_configs] whether any vector of a configuration is not finite."""
     bad = ~np.isfinite(vectors).all(axis=1)
     config = np.repeat(np.arange(len(sizes)), sizes)
     return np.bincount(config[bad], minlength=len(sizes)) > 0
@@ -267,13 +267,13 @@ def flat_cells(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np
 
 
 def unknown_key(path: Path, key: str, present: Iterable[str]) -> DataError:
-    """The error of a key that the file does not have."""
+    """Return the error for a key that does not exist in the file."""
     known = ", ".join(sorted(set(present) - _STRUCTURE)) or "none"
     return DataError(f"'{path}' has no key '{key}'; its keys are: {known}", code="EKD-DATA-034")
 
 
 def no_energies(path: Path, key: str, n_configs: int) -> DataError:
-    """The error of a file in which no configuration has the energy."""
+    """Return the error for a file in which no configuration has the energy."""
     return DataError(
         f"all {n_configs} values of '{key}' in '{path}' are missing or NaN; name another energy",
         code="EKD-DATA-044",
@@ -281,7 +281,7 @@ def no_energies(path: Path, key: str, n_configs: int) -> DataError:
 
 
 def nothing_selected(path: Path, n_configs: int) -> DataError:
-    """The error of a file of which no configuration is selected."""
+    """Return the error for a file in which no configuration is selected."""
     return DataError(
         f"where and states leave out all {n_configs} configurations of '{path}' that have an "
         "energy; select others",
@@ -290,7 +290,7 @@ def nothing_selected(path: Path, n_configs: int) -> DataError:
 
 
 def mismatch(path: Path, where: str, key: str, found: object, expected: str) -> DataError:
-    """The error of an array of an unexpected shape."""
+    """Return the error for an array with an unexpected shape."""
     return DataError(
         f"'{key}' of {where} in '{path}' has shape {found}; expected {expected}",
         code="EKD-DATA-045",

@@ -1,4 +1,4 @@
-"""Units that a file states beside an array, and whether they agree with those that are given."""
+"""Units stated in a file, and their agreement with given units."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAMES = {
 
 
 def unit_name(key: str) -> str | None:
-    """What a key such as ``energy_unit`` gives the unit of: energy, positions, forces; or None."""
+    """Quantity (energy, positions, forces) of a key such as ``energy_unit``, or None."""
     name = key.casefold()
     for what, quantities in _NAMES.items():
         for quantity in quantities:
@@ -45,15 +45,15 @@ def unit_name(key: str) -> str | None:
 
 
 def unread_unit(key: str) -> bool:
-    """Whether a key says something about units, but not of what."""
+    """Whether a key states a unit without naming the quantity."""
     return key.casefold() in _ATTRIBUTES
 
 
 def listed_units(text: str) -> dict[str, str] | None:
-    """Units in a text such as ``energy: Hartree; coordinates: Angstrom``; None: in no such text.
+    """Parse text such as ``energy: Hartree; coordinates: Angstrom``.
 
     Returns:
-        names of units by energy, positions and forces, as far as the text has them.
+        names of units, by those of energy, positions and forces that occur; None: other text.
     """
     found: dict[str, str] = {}
     for part in filter(str.strip, re.split(r"[;,\n]", text)):
@@ -66,10 +66,10 @@ def listed_units(text: str) -> dict[str, str] | None:
 
 
 def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str | None:
-    """The text of an attribute ``units`` or ``unit`` of an HDF5 array, perhaps none.
+    """Text of an attribute ``units`` or ``unit`` of an HDF5 array, or None.
 
     Raises:
-        DataError: it is not text, or there are two that differ.
+        DataError: the attribute is not text, or there are two that differ.
     """
     found: set[str] = set()
     for name in attributes:
@@ -99,19 +99,19 @@ def _decoded(name: bytes | str) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError:
-        return name.decode("latin-1")  # where the Å of older files is
+        return name.decode("latin-1")  # encoding of Å in older files
 
 
 def agreed(
     kind: str, stated: str | None, given: str | None, default: float, path: Path, array: str
 ) -> float:
-    """The size of a unit in eV, Å or eV/Å: the one that the file states, or is given; or default.
+    """Size of a unit in eV, Å or eV/Å: stated in the file, given by the user, or the default.
 
     Args:
         kind: ``energy``, ``length`` or ``forces``.
-        stated: what the file says.
-        given: what the user says; an unknown unit in the file then does not matter.
-        default: where neither says anything.
+        stated: unit stated in the file.
+        given: unit given by the user; an unknown unit in the file is then ignored.
+        default: size if neither is specified.
         path: the file, for errors.
         array: the name of the array, for errors.
 
@@ -134,7 +134,7 @@ def agreed(
         ) from None
     if expected is not None and not math.isclose(found, expected, rel_tol=1e-4):
         raise DataError(
-            f"'{array}' in '{path}' is in {stated}, as the file states, but {kind}_unit is "
+            f"'{array}' in '{path}' is in {stated} according to the file, but {kind}_unit is "
             f"'{given}'; leave {kind}_unit out, or correct the unit in the file",
             code="EKD-DATA-049",
         )
@@ -147,15 +147,15 @@ def factors(
     energy: str,
     path: Path,
 ) -> dict[str, float]:
-    """Factors to eV, Å and eV/Å of arrays of a file or group.
+    """Conversion factors to eV, Å and eV/Å for arrays of a file or group.
 
-    Forces whose unit is not stated have that of the energy per unit of the positions.
+    Forces without a stated unit are in energy unit per unit of the positions.
 
     Args:
-        request: units that are given.
-        stated: name and unit of the arrays ``energy``, ``positions``, and perhaps ``cell``,
+        request: given units.
+        stated: names and units of the arrays ``energy``, ``positions``, and optionally ``cell``,
             ``forces``.
-        energy: unit of the energy by default; that of lengths is Å.
+        energy: default unit of the energy; the default length unit is Å.
         path: the file, for errors.
 
     Raises:

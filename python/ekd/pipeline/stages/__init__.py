@@ -1,4 +1,4 @@
-"""The stages of a run in their order, each in a file of its own."""
+"""The stages of a run in order, one file each."""
 
 from ekd.pipeline.stage import Stage
 from ekd.pipeline.stages.distill_student import DISTILL

@@ -21,7 +21,7 @@ from ekd.training import Ensemble, train_members
 
 
 class DistillStudent(Stage):
-    """Train the student on true energies and mean forces, perhaps on its own dynamics too."""
+    """Train the student on true energies and mean forces, optionally on its own dynamics too."""
 
     name = "distill"
     needs = (POOL, PRETRAIN, TRAIN, LABEL)
@@ -30,12 +30,12 @@ class DistillStudent(Stage):
     shares_training = True
 
     def checks(self, work: Workspace) -> list[Check]:
-        """Bases and TensorBoard; the teachers too where they label frames of the student."""
+        """Check bases and TensorBoard, and the teachers if they label frames of the student."""
         asks_teachers = work.config.student.on_policy.n_rounds > 0
         return [check_bases, check_tensorboard, *([check_teachers] if asks_teachers else [])]
 
     def run(self, work: Workspace) -> None:
-        """Train the student or the students, draw their curves."""
+        """Train the student or students, and draw their learning curves."""
         student, folder = work.config.student, work.folder / "student"
         labels = Labels.load(work.folder / "labels.h5", work.data)
         settings = {
@@ -84,7 +84,7 @@ class DistillStudent(Stage):
 def _rounds(
     work: Workspace, students: Ensemble, labels: Labels, task_settings: dict[str, Any], seed: int
 ) -> Ensemble:
-    """Train the students further on frames of their own dynamics."""
+    """Continue training the students on frames of their own dynamics."""
     student, section = work.config.student, work.config.labels
     settings: dict[str, Any] = {
         "on_policy": student.on_policy,

@@ -23,7 +23,7 @@ from ekd.pipeline.workspace import Workspace
 
 
 class LabelData(Stage):
-    """Ask the teachers for forces."""
+    """Label configurations with forces of the teachers."""
 
     name = "label"
     needs = (POOL, PRETRAIN, TRAIN)
@@ -32,11 +32,11 @@ class LabelData(Stage):
     unfinished = ("labels.h5.parts", "snapshots.parts")
 
     def checks(self, work: Workspace) -> list[Check]:
-        """The teachers."""
+        """Check the teachers."""
         return [check_teachers]
 
     def is_intact(self, work: Workspace) -> bool:
-        """A damaged chunk is labelled again rather than found by the student."""
+        """Check that the labels can be read, so damaged ones are made again."""
         try:
             Labels.load(work.folder / "labels.h5")
         except DataError as error:
@@ -63,7 +63,7 @@ class LabelData(Stage):
 
 
 def _extra(work: Workspace, snapshots: Path) -> Dataset | None:
-    """Extra configurations; those made here come from the training part alone."""
+    """Return extra configurations; those made here use only the training part of the data."""
     section, seed = work.config.labels, work.config.seed
     extra = [read_structures(path) for path in section.structures]
     pool = pretraining.pool_for_labels(work.config, work.folder)

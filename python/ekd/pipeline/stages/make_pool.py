@@ -1,4 +1,4 @@
-"""The stage ``pool``: geometries by the thousand, with energies and forces of a calculator."""
+"""The stage ``pool``: thousands of geometries with energies and forces of a calculator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ekd.pool import build_pool
 
 
 class MakePool(Stage):
-    """Make the pool that bases learn from."""
+    """Make the pool that bases are trained on."""
 
     name = "pool"
     section = "pool"
@@ -23,11 +23,11 @@ class MakePool(Stage):
     unfinished = ("pool.h5.parts", "pool.png", "pool.json")
 
     def settings(self, work: Workspace) -> dict[str, Any]:
-        """Of the model the pool depends on the cutoff alone."""
+        """Return all settings; the only setting of the model is its cutoff."""
         return super().settings(work) | {"model.cutoff": work.config.model.cutoff}
 
     def run(self, work: Workspace) -> None:
-        """Build the pool, show its summary."""
+        """Build the pool and show its summary."""
         pool = build_pool(
             work.data.subset(work.trained_on),
             work.config.pool,

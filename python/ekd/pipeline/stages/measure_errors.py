@@ -22,11 +22,11 @@ class MeasureErrors(Stage):
     leaves = ("evaluation",)
 
     def checks(self, work: Workspace) -> list[Check]:
-        """The teachers."""
+        """Check the teachers."""
         return [check_teachers]
 
     def run(self, work: Workspace) -> None:
-        """Predict with all models, write predictions and errors."""
+        """Predict with all models; write predictions and errors."""
         folder = work.folder / "evaluation"
 
         def measured(truth: Dataset, held_out: str, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ ONE_BASE = (
 
 
 class PretrainBases(Stage):
-    """Train the bases. They need the pool only where they learn from it."""
+    """Train the bases. They need the pool only if they are trained on it."""
 
     name = "pretrain"
     needs = (POOL,)
@@ -27,15 +27,15 @@ class PretrainBases(Stage):
     shares_training = True
 
     def needed(self, config: Config) -> tuple[Stage, ...]:
-        """The pool, if bases learn from it."""
+        """Return the pool, if bases are trained on it."""
         return self.needs if pretraining.learns_from_pool(config) else ()
 
     def checks(self, work: Workspace) -> list[Check]:
-        """Bases and TensorBoard."""
+        """Check bases and TensorBoard."""
         return [check_bases, check_tensorboard]
 
     def run(self, work: Workspace) -> None:
-        """Train the bases, draw their learning curves."""
+        """Train the bases and draw their learning curves."""
         bases = pretraining.train_bases(
             work.config, work.folder, work.data, work.base_data, work.progress, work.group
         )

@@ -15,7 +15,7 @@ from ekd.pipeline.workspace import Workspace
 
 
 class RunLammps(Stage):
-    """Run a molecule and a box of water, and compare with ASE."""
+    """Simulate a molecule and a box of water, and compare with ASE."""
 
     name = "lammps"
     needs = (*EXPORT.needs, EXPORT)
@@ -23,11 +23,11 @@ class RunLammps(Stage):
     leaves = ("lammps",)
 
     def checks(self, work: Workspace) -> list[Check]:
-        """LAMMPS and the molecule."""
+        """Check LAMMPS and the molecule."""
         return [check_lammps]
 
     def run(self, work: Workspace) -> None:
-        """Run everything, name the runs that broke off."""
+        """Run all simulations and report those that failed."""
         result = dynamics.run(
             work.folder / "lammps",
             model=work.folder / "student.pt",

@@ -17,7 +17,7 @@ from ekd.pipeline.workspace import Workspace
 from ekd.training import Ensemble, train_members
 from ekd.training.ensemble import is_finished
 
-_FEW = 5000  # least squares made better teachers of 450, 900 and 3073 energies: docs/studies.md
+_FEW = 5000  # least squares gave better teachers for 450, 900 and 3073 energies: docs/studies.md
 
 
 class TrainTeachers(PartedStage):
@@ -30,19 +30,19 @@ class TrainTeachers(PartedStage):
     shares_training = True
 
     def needed(self, config: Config) -> tuple[Stage, ...]:
-        """The bases, and the pool if bases learn from it."""
+        """Return the bases, and the pool if bases are trained on it."""
         return self.needs if pretraining.learns_from_pool(config) else (PRETRAIN,)
 
     def checks(self, work: Workspace) -> list[Check]:
-        """Bases and TensorBoard."""
+        """Check bases and TensorBoard."""
         return [check_bases, check_tensorboard]
 
     def run(self, work: Workspace) -> None:
-        """Train all teachers, draw their curves."""
+        """Train all teachers and draw their learning curves."""
         section = work.config.teachers
         if section.n_members == 0:
             (work.folder / "teachers").mkdir(parents=True, exist_ok=True)
-            work.console.print("no teachers to train: those in \\[labels] are all")
+            work.console.print("no teachers to train; using only those listed in \\[labels]")
             return
         _advise(work)
         members = train_members(
@@ -63,15 +63,15 @@ class TrainTeachers(PartedStage):
         member, n_members = part, config.teachers.n_members
         if not 0 <= member < n_members:
             raise ConfigError(
-                f"there is no member {member}: teachers.n_members = {n_members}, so that members "
-                f"are 0 to {n_members - 1}"
+                f"there is no member {member}: teachers.n_members = {n_members}, so members are 0 "
+                f"to {n_members - 1}"
                 if n_members
                 else "teachers.n_members = 0: there are no members to train",
                 code="EKD-CONFIG-025",
             )
 
     def part_folder(self, work: Workspace, part: int) -> Path:
-        """Where a teacher is."""
+        """Return the folder of a teacher."""
         return work.teacher_job.member_directory(part)
 
     def run_part(self, work: Workspace, part: int) -> None:
@@ -82,7 +82,7 @@ class TrainTeachers(PartedStage):
         )
 
     def adopt(self, work: Workspace, needed_by: str) -> float | None:
-        """Take over teachers that were trained one by one, once all are there.
+        """Complete the stage with teachers that were trained separately, once all exist.
 
         Raises:
             EKDError: some are missing.
@@ -96,7 +96,7 @@ class TrainTeachers(PartedStage):
         missing = [k for k in members if not is_finished(folders[k])]
         if missing:
             listed = ", ".join(
-                f"member {k} ({'not finished' if k in begun else 'not begun'})" for k in missing
+                f"member {k} ({'not finished' if k in begun else 'not started'})" for k in missing
             )
             raise EKDError(
                 f"'{stage}' needs all {len(members)} teachers, and in "
@@ -105,7 +105,7 @@ class TrainTeachers(PartedStage):
                 "--resume'",
                 code="EKD-RUN-004",
             )
-        # Reads them, and checks that they belong to this configuration and these data.
+        # Reads the teachers, and checks that they match the configuration and the data.
         teachers = Ensemble([job.train_member(k, resume=True) for k in members])
         _conclude(work, teachers)
         seconds = [sum(record["seconds"] for record in m.history) for m in teachers.members]
@@ -113,7 +113,7 @@ class TrainTeachers(PartedStage):
 
 
 def _advise(work: Workspace) -> None:
-    """Name what is better where energies are few and teachers start from random weights."""
+    """Give a hint if there are few energies and teachers start from random weights."""
     if work.config.pretraining is not None:
         return
     n_energies, optimizer = len(work.trained_on), work.config.teachers.training.optimizer

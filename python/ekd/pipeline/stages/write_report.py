@@ -1,4 +1,4 @@
-"""The stage ``report``: what the other stages have shown, on one page."""
+"""The stage ``report``: the results of the other stages on one page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ekd.pipeline.workspace import Workspace
 
 
 class WriteReport(Stage):
-    """Write the report. It is made anew from the other stages whenever it is asked for."""
+    """Write the report, always anew from the results of the other stages."""
 
     name = "report"
     needs = (*EVALUATE.needs, EVALUATE)
