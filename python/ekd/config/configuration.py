@@ -1,7 +1,8 @@
-"""Every setting of the pipeline: names, defaults, bounds and meaning, in one place.
+"""All settings of the pipeline: names, defaults, bounds and meaning, in one place.
 
-A TOML file is read into :class:`Config`. Unknown keys are refused with the nearest known one
-named. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times in ps.
+A TOML file is read into :class:`Config`. Unknown keys are refused, and the most similar known key
+is suggested. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times
+in ps.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OF_FINE_TUNING = {
     "teachers": {"epochs": 60, "learning_rate": 1e-3},
     "student": {"epochs": 60, "learning_rate": 2e-3},
 }
-"""Defaults of [teachers.training] and [student.training] that are others after pretraining."""
+"""Defaults of [teachers.training] and [student.training] that change after pretraining."""
 
 
 _ADD_A_POOL = "add a section [pool], which makes geometries with energies and forces of GFN2-xTB"
@@ -33,15 +34,20 @@ _ADD_A_POOL = "add a section [pool], which makes geometries with energies and fo
 class Config(Section):
     """The whole pipeline: data, teachers, labels, student, export, MD."""
 
-    output: FilePath = Field(Path("run"), description="folder of everything that is written")
-    seed: int = Field(0, ge=0, description="seed of the first teacher; others count on from it")
+    output: FilePath = Field(Path("run"), description="output folder")
+    seed: int = Field(
+        0, ge=0, description="seed of the first teacher; the others use consecutive seeds"
+    )
     tensorboard: bool = Field(
-        False, description="write logs for TensorBoard beside every history; needs its package"
+        False,
+        description="write TensorBoard logs next to each training history; requires the package "
+        "tensorboard",
     )
     data: DataConfig
     test: TestConfig | None = None
     far: TestConfig | None = Field(
-        None, description="a second test set, far from the training set; reported beside the first"
+        None,
+        description="second test set, far from the training set; reported separately",
     )
     pool: PoolConfig | None = None
     pretraining: PretrainingConfig | None = None
@@ -132,7 +138,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _starts_fit(self) -> Config:
-        """Networks that start from a base have its architecture."""
+        """Require networks that start from a base to have its architecture."""
         if self.pretraining is None:
             return self
         if self.student.model is not None and self.student.from_base:
@@ -155,7 +161,7 @@ class Config(Section):
 
 
 def _differences(own: HIPNNConfig, other: HIPNNConfig) -> str:
-    """The keys in which an architecture differs from another, in words; empty: in none."""
+    """Describe the keys in which two architectures differ; empty if they agree."""
     ours, theirs = own.model_dump(), other.model_dump()
     return ", ".join(
         f"{key} = {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]

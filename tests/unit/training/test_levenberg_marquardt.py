@@ -190,8 +190,8 @@ def test_defaults_of_its_own() -> None:
     ("settings", "message"),
     [
         ({"dtype": "float32"}, "needs dtype = 'float64', found 'float32'"),
-        ({"l2_weight": 0.1}, "l2_weight = 0.1 has no place in the least squares"),
-        ({"hierarchicality_weight": 0.1}, "hierarchicality_weight = 0.1 has no place"),
+        ({"l2_weight": 0.1}, "l2_weight = 0.1 is not supported by optimizer"),
+        ({"hierarchicality_weight": 0.1}, "hierarchicality_weight = 0.1 is not supported"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
