@@ -128,7 +128,7 @@ def test_radii_out_of_order() -> None:
         ({"teachers": [3]}, "'labels.teachers.0' = 3"),
         ({"structures": [3]}, "'labels.structures.0' = 3: expected a path in quotes"),
         ({"md": {"n_trajectories": -1}}, "'labels.md.n_trajectories' = -1"),
-        ({"wall": {"strength": 5.0}}, "labels.wall.strength = 5.0: the wall lifts labels of ex"),
+        ({"wall": {"strength": 5.0}}, "labels.wall.strength = 5.0: the wall raises only labels"),
     ],
 )
 def test_teachers_of_labels(labels: dict[str, object], message: str) -> None:
@@ -152,7 +152,7 @@ def test_a_wall_needs_two_energies() -> None:
     wall = {"structures": ["a.xyz"], "wall": {"strength": 5.0}}
     message = refusal({"teachers": {"n_members": 1}, "labels": wall | {"teachers": [other]}})
     assert "labels.wall.strength = 5.0" in message
-    assert "and 1 of them count" in message
+    assert "energies of at least 2 teachers, found 1" in message
     for enough in (other | {"use_energies": True}, {"checkpoint": "c.pt"}):
         labels = wall | {"teachers": [enough]}
         validate_config(

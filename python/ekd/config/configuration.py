@@ -93,8 +93,8 @@ class Config(Section):
         ]
         if labels.wall.strength and not any(others):
             raise ValueError(
-                f"labels.wall.strength = {labels.wall.strength}: the wall lifts labels of extra "
-                "configurations alone, and there are none; set labels.md.n_trajectories, "
+                f"labels.wall.strength = {labels.wall.strength}: the wall raises only labels of "
+                "extra configurations, and there are none; set labels.md.n_trajectories, "
                 "labels.perturbed.n_copies or labels.structures, add a section [pool], or set "
                 "strength = 0"
             )
@@ -105,8 +105,8 @@ class Config(Section):
         n_members = self.teachers.n_members
         if n_members < 2 and not self.labels.teachers:
             raise ValueError(
-                f"teachers.n_members = {n_members}: at least 2 are needed to have a spread, unless "
-                "[[labels.teachers]] names others"
+                f"teachers.n_members = {n_members}: at least 2 are needed for a spread; train "
+                "more, or add others to [[labels.teachers]]"
             )
         if n_members == 0 and self.labels.md.n_trajectories > 0:
             raise ValueError(
@@ -116,16 +116,16 @@ class Config(Section):
         n_counting = n_members + sum(teacher.counts for teacher in self.labels.teachers)
         if self.labels.wall.strength and n_counting < 2:
             raise ValueError(
-                f"labels.wall.strength = {self.labels.wall.strength}: the wall rises where the "
-                f"energies of teachers disagree, and {n_counting} of them count; train more, or "
-                "set use_energies for teachers at the level of theory of the data"
+                f"labels.wall.strength = {self.labels.wall.strength}: the wall needs energies of "
+                f"at least 2 teachers, found {n_counting}; train more, or set use_energies for "
+                "teachers at the level of theory of the data"
             )
         n_networks = n_members + sum(t.checkpoint is not None for t in self.labels.teachers)
         if self.student.on_policy.n_rounds and n_networks < 2:
             raise ValueError(
-                f"student.on_policy.n_rounds = {self.student.on_policy.n_rounds}: the student's "
-                "dynamics are cut where teachers disagree that are networks of ekd, and there are "
-                f"{n_networks}; train at least 2, or name checkpoints in [[labels.teachers]]"
+                f"student.on_policy.n_rounds = {self.student.on_policy.n_rounds}: on-policy rounds "
+                f"need at least 2 teachers that are ekd networks, found {n_networks}; train at "
+                "least 2, or add checkpoints to [[labels.teachers]]"
             )
         for k, member in enumerate(self.teachers.overrides):
             try:
