@@ -298,7 +298,7 @@ def test_what_is_no_model(
 
 
 def test_unknown_element(truth: Dataset) -> None:
-    with pytest.raises(StructureError, match="knows only H, O"):
+    with pytest.raises(StructureError, match="supports only H, O"):
         ekd.evaluate(teacher(0, elements=[1, 8]), truth, progress=False)
 
 
