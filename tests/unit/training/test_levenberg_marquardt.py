@@ -208,13 +208,13 @@ def test_not_for_students(tmp_path: Path) -> None:
 
 
 def test_forces_are_refused(small_dataset: Dataset) -> None:
-    with pytest.raises(ConfigError, match="learns from energies alone; take 'soap'"):
+    with pytest.raises(ConfigError, match="supports only energies, not forces; use 'soap'"):
         run(small_dataset, labels=np.zeros_like(small_dataset.positions))
 
 
 def test_too_many_configurations(small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_loop, "_MOST_CONFIGS", 10)
-    with pytest.raises(ConfigError, match=r"all 38 configurations .* and 10 are the most"):
+    with pytest.raises(ConfigError, match=r"all 38 configurations .* supports at most 10"):
         run(small_dataset)
 
 
@@ -237,5 +237,5 @@ def test_divergence_is_told_without_a_rate(
         optimizer.average.copy_(optimizer.weights)
 
     monkeypatch.setattr(LevenbergMarquardt, "step", astray)
-    with pytest.raises(TrainingError, match=r"training diverged: .*take optimizer = 'soap'"):
+    with pytest.raises(TrainingError, match=r"training diverged: .*use optimizer = 'soap'"):
         run(small_dataset)
