@@ -137,7 +137,7 @@ def test_a_level_that_is_not_that_of_the_labels_is_said(truth: Dataset) -> None:
     student = replace(student, provenance={"data": {"level_of_theory": "DFT"}})
     result = ekd.evaluate({"student": student}, truth, progress=False)
     (note,) = result.notes
-    assert "student learned 'DFT'; the labels of ccsdt_chno_test are 'CCSD(T)" in note
+    assert "student was trained on 'DFT'; the labels of ccsdt_chno_test are 'CCSD(T)" in note
     assert {row.quantity for row in result.rows} == {"relative_energy", "force"}
     same = ekd.evaluate({"student": student}, truth, same_level=True, progress=False)
     assert not same.notes
@@ -276,7 +276,7 @@ def test_parity_has_a_panel_for_each_model(result: ekd.evaluation.Evaluation) ->
     [
         (["absent"], ModelFileError, "model 'absent' not found; give the folder of a run"),
         (["folder"], CheckpointError, "no model in 'folder'"),
-        ([3.0], ConfigError, "a float is no model"),
+        ([3.0], ConfigError, "a float is not a model"),
         ([], ConfigError, "no model to evaluate"),
         ([SPRINGS, SPRINGS], ConfigError, "several models are called 'springs'"),
         (["calculators:Sprung"], TeacherError, "no class or function 'Sprung'"),
@@ -334,7 +334,7 @@ def test_configuration_that_is_wrong(text: str, words: str, tmp_path: Path) -> N
 def test_arguments_of_a_calculator_are_plain() -> None:
     assert parse_model("a:B(x=[1, 2], y='z')").arguments == {"x": [1, 2], "y": "z"}
     for text in ("a:B(1)", "a:B(x=open('f'))", "a:B(x=)"):
-        with pytest.raises(ConfigError, match="write plain values by name"):
+        with pytest.raises(ConfigError, match="write named plain values"):
             parse_model(text)
 
 
