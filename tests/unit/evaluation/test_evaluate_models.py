@@ -80,7 +80,7 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
     for words in ("committee, one", "springs", "Retention gain", truth.provenance.level_of_theory):
         assert words in report
     best = min(result.select(quantity="force"), key=lambda row: row.errors.rmse).model
-    assert f'<div class="note">{best}, the smallest; next ' in report
+    assert f'<div class="note">{best} (smallest); next: ' in report
     assert report.count('<table class="sortable">') >= 3
     assert "aria-sort" in report
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
