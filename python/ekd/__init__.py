@@ -1,6 +1,6 @@
 """Ensemble knowledge distillation of interatomic potentials.
 
-Energies of molecules in, a distilled student running molecular dynamics in LAMMPS out::
+From energies of molecules to a distilled student for molecular dynamics in LAMMPS::
 
     import ekd
 

@@ -90,7 +90,7 @@ def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
     if max(atoms) >= smallest or (kind == "separation" and not 0 < atoms[0] < smallest):
         raise ConfigError(
             f"coordinate '{config.coordinate}' does not fit '{data.provenance.path}', where a "
-            f"structure has {smallest} atoms; atoms count from 0",
+            f"structure has {smallest} atoms; atoms are numbered from 0",
             code="EKD-CONFIG-018",
         )
     measures: dict[str, Callable[[Atoms], float]] = {
