@@ -125,7 +125,7 @@ def torch_library(version: str) -> Path:
         return library
     raise BuildError(
         f"ekd was built for torch {built_for or '(none)'}, but torch {version} is installed; build "
-        "what training needs for this one with 'ekd torch build'"
+        "the training operators for it with 'ekd torch build'"
         + (f", or install that torch with 'pip install torch=={built_for}'" if built_for else ""),
         code="EKD-BUILD-005",
     )

@@ -128,8 +128,8 @@ def _lock(lock: TextIO, path: str | os.PathLike[str], shared: bool) -> bool:
         if error.errno not in _UNSUPPORTED:
             raise cannot_write(lock.name, error) from None
         warnings.warn(
-            f"'{path}' lies on a file system without locks ({error.strerror}): make sure yourself "
-            "that no other process writes there",
+            f"'{path}' is on a file system without locks ({error.strerror}): make sure that no "
+            "other process writes there",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -14,7 +14,7 @@ from ekd.errors import ConfigError
 
 def _without_null(path: Path) -> Path:
     if "\0" in str(path):
-        raise ValueError(f"{str(path)!r} holds a null character, which no file name has")
+        raise ValueError(f"{str(path)!r} holds a null character, which file names cannot have")
     return path
 
 
