@@ -166,7 +166,7 @@ def test_on_policy_rounds_need_two_networks() -> None:
     sections: dict[str, object] = {"student": rounds, "labels": {"teachers": others}}
     message = refusal(sections | {"teachers": {"n_members": 0}})
     assert "student.on_policy.n_rounds = 1" in message
-    assert "and there are 1" in message
+    assert "ekd networks, found 1" in message
     validate_config({"data": DATA, "teachers": {"n_members": 1}, **sections}, base="/base")
     message = refusal({"student": {"on_policy": {"ratio": 1.0}}})
     assert "'student.on_policy.ratio' = 1.0" in message

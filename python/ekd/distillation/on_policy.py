@@ -65,9 +65,8 @@ def distill_on_policy(
     first snapshot where the spread of the teachers' forces on an atom exceeds ``max_spread``, or
     where atoms come closer than 0.4 Å or forces exceed 100 eV/Å. The snapshots before this point
     are labeled like extra configurations and added to the training set, and training continues from
-    the weights of the students. Frames of earlier rounds are kept. If there are more frames than
-    ``ratio`` allows, those with the largest force differences between students and teachers are
-    used.
+    the weights of the students. Frames of earlier rounds are kept. If ``ratio`` limits the number
+    of frames, those with the largest differences between students and teachers are used.
 
     >>> student = ekd.distill(data, labels)  # doctest: +SKIP
     >>> student = ekd.distill_on_policy(student, teachers, data, labels)  # doctest: +SKIP
@@ -80,8 +79,8 @@ def distill_on_policy(
         data: training data of the students.
         labels: labels of these data.
         on_policy: settings; None: one round with the defaults.
-        training: schedule and loss, except ``epochs`` and ``learning_rate``, which are taken from
-            ``on_policy``; None: the settings of the first student.
+        training: schedule and loss; ``epochs`` and ``learning_rate`` are taken from ``on_policy``.
+            None: the settings of the first student.
         seed: seed of the first student and of the dynamics; other students use consecutive seeds.
         validation_fraction: as for :func:`distill`. Use the same values here and below.
         split_by: as for :func:`distill`.

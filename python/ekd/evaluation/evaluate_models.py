@@ -50,8 +50,7 @@ def evaluate(
         units: energy unit of tables and plots, ``meV`` or ``kcal/mol``.
         same_level: treat differently named levels of theory of models and labels as the same.
             Otherwise, only relative energies and forces are compared in this case.
-        n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core, or one for
-            small evaluations.
+        n_workers: number of processes; None: ``EKD_WORKERS`` or one per core, or one for few tasks.
         progress: show a progress bar on standard error.
 
     Returns:
