@@ -1,6 +1,6 @@
 """Ensemble knowledge distillation of interatomic potentials.
 
-Energies of molecules in, a distilled student running molecular dynamics in LAMMPS out::
+From energies of molecules to a distilled student for molecular dynamics in LAMMPS::
 
     import ekd
 
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from ekd.training import train_ensemble as train_ensemble
 
 # Public name -> module. Imported on first use, so that `import ekd`, the command line and the
-# LAMMPS entry point do not wait for torch.
+# LAMMPS entry point do not import torch.
 _PUBLIC = {
     "ASETeacher": "distillation",
     "BaseTrainingConfig": "config",

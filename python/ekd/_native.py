@@ -1,8 +1,8 @@
 """Loads the compiled parts of ekd.
 
-The core needs no torch. The operators of training do, and are loaded after a check that torch is
-the one that they were built for: a library built for another torch fails with an undefined symbol,
-or worse, loads.
+The core needs no torch. The training operators need the release of torch that they were built for,
+which is checked before they are loaded: with another torch, the library fails with an undefined
+symbol or, worse, loads.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ekd.errors import BuildError
 
 
 def _use_one_thread() -> None:
-    """Limits torch, and the neighbour list with it, to one thread.
+    """Limits torch, and with it the neighbor list, to one thread.
 
-    A fork copies the calling thread alone. GNU OpenMP in the child takes the threads of its parent
-    for its own, and waits for them without end when it has work for more than one. A torch that the
-    child imports itself has threads.
+    A fork copies only the calling thread. GNU OpenMP in the child assumes that the threads of the
+    parent still exist, and waits for them forever when it runs more than one. A torch that the
+    child imports itself is not affected.
     """
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
@@ -35,7 +35,7 @@ LIBRARY_DIRECTORY = Path(__file__).parent / "lib"
 
 
 def build_info() -> ModuleType:
-    """The versions this build was made for (module ``ekd._build``).
+    """The versions for which this build was made (module ``ekd._build``).
 
     Raises:
         BuildError: ekd has not been built.
@@ -73,14 +73,14 @@ def load_ops() -> None:
     """Registers ``torch.ops.ekd``.
 
     Raises:
-        BuildError: there is no torch, or ekd was built for another one.
+        BuildError: torch is not installed, or ekd was built for another release.
     """
     try:
         import torch
     except ImportError:
         raise BuildError(
-            "torch is not installed; training, and files that hold TorchScript alone, need it: "
-            "install it with \"pip install 'ekd[train]'\"",
+            "torch is not installed; it is needed for training, and for model files that hold only "
+            "TorchScript: install it with \"pip install 'ekd[train]'\"",
             code="EKD-BUILD-003",
         ) from None
 
@@ -95,10 +95,10 @@ def load_ops() -> None:
 
 
 def script_opener() -> int:
-    """Address of the function that opens TorchScript for the core, see ``script_opener.hpp``.
+    """Address of the function that opens TorchScript models for the core; ``script_opener.hpp``.
 
     Raises:
-        BuildError: as :func:`load_ops`.
+        BuildError: as for :func:`load_ops`.
     """
     load_ops()
     library = ctypes.CDLL(str(torch_library(sys.modules["torch"].__version__)))
@@ -108,14 +108,14 @@ def script_opener() -> int:
 
 
 def torch_library(version: str) -> Path:
-    """The library with the operators for a torch: of this build, or from ``ekd torch build``.
+    """Path of the training operators for a torch: from this build or ``ekd torch build``.
 
     Args:
-        version: of torch. Its local part does not matter: '2.13.0+cpu' runs what was built for
+        version: version of torch. Its local part is ignored: '2.13.0+cpu' runs a library built for
             '2.13.0'.
 
     Raises:
-        BuildError: there is none for this torch.
+        BuildError: there is no library for this torch.
     """
     release, built_for = version.split("+")[0], build_info().TORCH_VERSION
     if release == built_for:
@@ -125,16 +125,16 @@ def torch_library(version: str) -> Path:
         return library
     raise BuildError(
         f"ekd was built for torch {built_for or '(none)'}, but torch {version} is installed; build "
-        "what training needs for this one with 'ekd torch build'"
+        "the training operators for it with 'ekd torch build'"
         + (f", or install that torch with 'pip install torch=={built_for}'" if built_for else ""),
         code="EKD-BUILD-005",
     )
 
 
 def library_for_torch(release: str) -> Path:
-    """Where ``ekd torch build`` puts the library for a torch, such as ``2.14.1``.
+    """Path where ``ekd torch build`` installs the library for a torch, such as ``2.14.1``.
 
-    It belongs to this build of ekd too: another one has other objects in memory.
+    It also depends on the build of ekd, because builds differ in their memory layouts.
     """
     folder = f"torch-{release}-{build_info().SOURCES}"
     return LIBRARY_DIRECTORY / folder / "libekd_torch.so"

@@ -1,4 +1,4 @@
-"""ASE calculator: an exported student or committee, from its file alone."""
+"""ASE calculator for an exported student or committee."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ class EKDCalculator(EstimatingCalculator):
 
     >>> atoms.calc = EKDCalculator("student.pt")  # doctest: +SKIP
 
-    The stress is there for structures with a three-dimensional cell. A file with several students
-    gives their mean, and their spread as ``error_estimates["forces_std"]`` and
-    ``error_estimates["energy_std"]``; students that have learned which error to expect of
-    their forces tell it as ``error_estimates["uncertainty"]``. See
+    The stress is available for structures with a three-dimensional cell. For a file with several
+    students, the results are their mean, and their spread is available as
+    ``error_estimates["forces_std"]`` and ``error_estimates["energy_std"]``. Students that were
+    trained to predict the error of their forces provide ``error_estimates["uncertainty"]``. See
     :class:`ekd.error_estimates.EstimatingCalculator`.
 
-    Where two atoms come closer than any of their elements in the training data of the model, there
-    is an :class:`ekd.errors.ExtrapolationWarning`, once for each pair of elements.
+    If two atoms are closer than any pair of the same elements in the training data of the model, an
+    :class:`ekd.errors.ExtrapolationWarning` is issued, once for each pair of elements.
 
     ``parameters`` holds ``model`` (absolute path), ``sha256`` (of the file), ``device``, ``block``
-    and ``skin``. Databases and trajectories of ASE record them, and ``EKDCalculator(**parameters)``
-    makes the calculator again. ``set(skin=1.0)`` and its like change them. A calculator can be
-    copied, pickled and sent to other processes; the file is then read again.
+    and ``skin``. ASE databases and trajectories record them, and ``EKDCalculator(**parameters)``
+    recreates the calculator. Change them with :meth:`set`, e.g. ``set(skin=1.0)``. A calculator can
+    be copied, pickled and sent to other processes; the file is then read again.
 
     Args:
         model: path of the exported file.
         device: "cpu", "cuda" or "cuda:N", as for :class:`ekd.inference.ExportedModel`.
-        skin: Å; pairs this much beyond the cutoff are remembered from step to step, and found anew
-            only when an atom has moved further than half of it. It changes results by no more than
-            rounding.
-        block: atoms that are evaluated at a time, which bounds the memory; 0: as many as the
-            memory of a workstation takes.
-        sha256: SHA-256 that the file must have, in 64 hexadecimal digits, as ``ekd inspect`` prints
-            them; None: any. It is compared before anything else of the file is used.
+        skin: distance beyond the cutoff within which pairs are stored between steps, Å. The
+            neighbor list is rebuilt only when an atom has moved by more than half the skin. The
+            skin changes results only by rounding.
+        block: number of atoms to evaluate at a time, which limits the memory; 0: as many as fit
+            into the memory of a workstation.
+        sha256: SHA-256 that the file must have, as 64 hexadecimal digits printed by ``ekd
+            inspect``; None: any. It is checked before the file is used.
 
     Raises:
         ConfigError: an unknown parameter.
-        EKDError: the device cannot be used, a negative block, ``sha256`` is not hexadecimal.
+        EKDError: the device cannot be used, ``block`` is negative, or ``sha256`` is not
+            hexadecimal.
         ModelFileError: the file cannot be used, or has another SHA-256.
-        StructureError: a negative skin; on calculation: no atoms, atoms on top of each other, an
-            element that the model lacks.
+        StructureError: ``skin`` is negative; on calculation: no atoms, atoms on top of each other,
+            or an element that the model does not support.
     """
 
     name = "ekd"
@@ -66,7 +67,7 @@ class EKDCalculator(EstimatingCalculator):
 
     ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
     atoms: Atoms | None
-    _former: Atoms | None = None  # the last structure that was calculated
+    _former: Atoms | None = None  # last calculated structure
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class EKDCalculator(EstimatingCalculator):
 
     @classmethod
     def of(cls, model: ExportedModel) -> EKDCalculator:
-        """Make a calculator of a model that is open."""
+        """Make a calculator for an open model."""
         calculator = cls.__new__(cls)
         EstimatingCalculator.__init__(calculator)
         calculator._use(model)
@@ -104,13 +105,13 @@ class EKDCalculator(EstimatingCalculator):
         self.reset()
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change ``model``, ``device``, ``block`` or ``skin``, and forget the results.
+        """Change ``model``, ``device``, ``block`` or ``skin``, and reset the results.
 
         Returns:
-            the parameters that are different now.
+            The changed parameters.
 
         Raises:
-            ConfigError: another parameter.
+            ConfigError: an unknown parameter.
             EKDError: as for the class.
         """
         known = ("model", "device", "block", "skin")
@@ -131,7 +132,7 @@ class EKDCalculator(EstimatingCalculator):
         return {name: new for name, new in self.parameters.items() if new != before[name]}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, of that which the model depends on.
+        """Return the inputs of the model that have changed since the last calculation.
 
         The method of ASE takes several times longer than the evaluation of a small molecule.
         """
@@ -143,12 +144,12 @@ class EKDCalculator(EstimatingCalculator):
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
-        """As :meth:`ekd.error_estimates.EstimatingCalculator.get_property`."""
+        """See :meth:`ekd.error_estimates.EstimatingCalculator.get_property`."""
         self._former = self.atoms or self._former
         return super().get_property(name, atoms, allow_calculation)
 
     def describe(self) -> str:
-        """Name the file."""
+        """Return the quoted path of the model."""
         return f"'{self.model.path}'"
 
     def calculate(
@@ -157,7 +158,7 @@ class EKDCalculator(EstimatingCalculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Evaluate all properties at once: they come from one pass through the model."""
+        """Evaluate all properties in one pass through the model."""
         self.results, self.error_estimates = {}, {}
         former = self.atoms or self._former
         if atoms is not None and former and _differences(former, atoms) == ["positions"]:
@@ -202,9 +203,9 @@ def _extrapolation(pair: ClosePair, model: str) -> str:
 
 
 def _moved(former: Atoms, now: Atoms) -> Atoms:
-    """A copy of ``now``, which shares what has not changed with ``former``.
+    """Copy ``now``, sharing unchanged arrays with ``former``.
 
-    A copy by ASE takes longer than the forces of a small molecule.
+    ``Atoms.copy`` takes longer than the forces of a small molecule.
     """
     copy = Atoms.__new__(Atoms)
     copy.__dict__.update(former.__dict__)
@@ -214,7 +215,7 @@ def _moved(former: Atoms, now: Atoms) -> Atoms:
 
 
 def _differences(before: Atoms, now: Atoms) -> list[str]:
-    """Names of what a model depends on and is not the same, bit by bit."""
+    """Names of the inputs of a model that are not bitwise equal."""
     pairs = {
         "positions": (before.positions, now.positions),
         "numbers": (before.numbers, now.numbers),

@@ -1,4 +1,4 @@
-"""The C++ sources that ekd brings, built with CMake where ekd is installed."""
+"""Building the C++ sources that are installed with ekd, with CMake."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ekd.errors import BuildError
 
 
 def source_directory() -> Path:
-    """Where the C++ sources of ekd are.
+    """Folder of the C++ sources of ekd.
 
     Raises:
-        BuildError: this installation came without them.
+        BuildError: they are not installed.
     """
     package = Path(__file__).parent
     for folder in (package / "source", package.parents[1]):
@@ -43,10 +43,10 @@ def build_with_cmake(
     """Configure, compile and install.
 
     Args:
-        output: the prefix; logs and the folder ``build`` go there too.
-        definitions: for CMake, such as ``EKD_BUILD_PYTHON=OFF``.
-        jobs: compilations at a time; 0: one for each core.
-        tell: called with the share that is compiled, 0 to 1.
+        output: installation prefix; also holds the logs and the folder ``build``.
+        definitions: CMake variables, such as ``EKD_BUILD_PYTHON=OFF``.
+        jobs: number of parallel compilations; 0: one per core.
+        tell: callback for the compiled fraction, 0 to 1.
 
     Raises:
         BuildError: no CMake, or the build fails.
@@ -54,7 +54,7 @@ def build_with_cmake(
     cmake = shutil.which("cmake")
     if cmake is None:
         raise BuildError(
-            "there is no cmake; load its module, or install it with 'pip install cmake'",
+            "cmake was not found; load its module, or install it with 'pip install cmake'",
             code="EKD-BUILD-008",
         )
     source, folder = source_directory(), output / "build"
@@ -63,8 +63,8 @@ def build_with_cmake(
         for text in ("CMAKE_BUILD_TYPE=Release", f"CMAKE_INSTALL_PREFIX={output}", *definitions)
     ]
     if shutil.which("make") is None and shutil.which("ninja") is not None:
-        defined += ["-G", "Ninja"]  # CMake would look for make
-    # Whatever an earlier attempt has left does not matter.
+        defined += ["-G", "Ninja"]  # by default CMake looks for make
+    # --fresh ignores the configuration of earlier attempts.
     _run(
         [cmake, "--fresh", "-S", str(source), "-B", str(folder), *defined], output / "configure.log"
     )
@@ -78,7 +78,7 @@ def _run(command: list[str], log: Path, tell: Callable[[float], None] | None = N
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(
-            f"'{log.parent}' cannot be made ({error}); name another folder", code="EKD-BUILD-010"
+            f"'{log.parent}' cannot be created ({error}); use another folder", code="EKD-BUILD-010"
         ) from None
     lines: list[str] = []
     with (
@@ -104,13 +104,13 @@ def _run(command: list[str], log: Path, tell: Callable[[float], None] | None = N
         wrong = [line for line in lines if re.search(r"\berror\b", line)]
         reason = " ".join((errors[1] if errors else "".join(wrong[:3])).split())
         raise BuildError(
-            f"the build failed: {reason or text[-300:]}; all of it is in '{log}'",
+            f"the build failed: {reason or text[-300:]}; see '{log}'",
             code="EKD-BUILD-009",
         )
 
 
 def _share(line: str) -> float | None:
-    """How much is done, as make (``[ 23%] ...``) or Ninja (``[12/38] ...``) say."""
+    """Fraction done, from the output of make (``[ 23%] ...``) or Ninja (``[12/38] ...``)."""
     if (found := re.match(r"\[\s*(\d+)%\]", line)) is not None:
         return int(found[1]) / 100
     if (found := re.match(r"\[(\d+)/(\d+)\]", line)) is not None:
@@ -120,11 +120,11 @@ def _share(line: str) -> float | None:
 
 @contextmanager
 def compiling(console: Console, what: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar; yields what :func:`build_with_cmake` tells.
+    """Show a progress bar; yields the callback for :func:`build_with_cmake`.
 
     Args:
-        console: where.
-        what: title.
+        console: console for the bar.
+        what: title of the bar.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -1,7 +1,7 @@
-"""Cause and cure of every error that ekd raises on purpose, by its code.
+"""Catalogue of all errors that ekd raises on purpose: cause and cure by error code.
 
-The texts are in ``error_catalogue.toml``. A code that is not used any more goes to :data:`RETIRED`,
-and is never given to another error.
+The texts are in ``error_catalogue.toml``. Codes that are no longer used are listed in
+:data:`RETIRED` and are never reused.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ AREAS = {
     "API": "C interface",
     "BUILD": "Installation and builds",
 }
-"""The second part of a code, and what such errors are about."""
+"""The second part of a code, and its subject."""
 
 RETIRED: frozenset[str] = frozenset({"EKD-DATA-070"})
-"""Codes of errors that exist no more."""
+"""Codes that are no longer used."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Entry:
     """One kind of error.
 
     Attributes:
-        code: such as ``EKD-DATA-001``.
+        code: error code, such as ``EKD-DATA-001``.
         title: what is wrong, in one line.
-        cause: how it comes about.
+        cause: what causes it.
         cure: what to do.
     """
 
@@ -58,7 +58,7 @@ class Entry:
 
 @functools.cache
 def catalogue() -> dict[str, Entry]:
-    """All entries by their codes, in the order of :data:`AREAS` and of the numbers."""
+    """All entries by code, in the order of :data:`AREAS` and of their numbers."""
     text = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
     entries = [Entry(code, **texts) for code, texts in tomllib.loads(text).items()]
     order = list(AREAS)
@@ -69,7 +69,7 @@ def catalogue() -> dict[str, Entry]:
 
 
 def complete(code: str) -> str:
-    """A code as it stands in messages: ``data-1``, ``[EKD-DATA-001]`` become ``EKD-DATA-001``."""
+    """Normalize a code: ``data-1`` and ``[EKD-DATA-001]`` become ``EKD-DATA-001``."""
     parts = code.strip("[] ").upper().removeprefix("EKD-").split("-")
     if len(parts) == 2 and parts[1].isdigit():
         return f"EKD-{parts[0]}-{int(parts[1]):03d}"

@@ -1,8 +1,8 @@
-"""Errors a user can cause. Each message says what was found, what was expected and what to do.
+"""Errors that a user can cause. Each message says what was found, expected, and what to do.
 
-Every error has a code, such as ``EKD-DATA-001``, which stands in brackets behind its message;
-:mod:`ekd.error_catalogue` has the cause and the cure of each. The command line prints the message
-and exits with status 1; a traceback means a bug in ekd.
+Every error has a code, such as ``EKD-DATA-001``, in brackets after its message. The causes and
+cures are in :mod:`ekd.error_catalogue`. The command line prints the message and exits with status
+1; a traceback means a bug in ekd.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ _CODE = re.compile(r" \[(EKD-[A-Z]+-\d{3})\]")
 
 
 def find_code(text: str) -> str | None:
-    """The last code in a text, such as the log of a program; None if there is none."""
+    """Return the last code in a text, such as the log of a program; None if there is none."""
     found: list[str] = _CODE.findall(text)
     return found[-1] if found else None
 
 
 def printable(text: str) -> str:
-    """Text that any terminal may show: a damaged file may hold control characters as names."""
+    """Replace control characters, which names in damaged files may contain."""
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 class EKDError(Exception):
-    """Base of every error that ekd raises on purpose.
+    """Base class of all errors that ekd raises on purpose.
 
-    The text of an error, ``str(error)``, is its message and behind it its code in brackets. So the
-    code survives wherever an error travels as text: out of C++, and from process to process.
+    ``str(error)`` is the message, followed by the code in brackets. The code is therefore preserved
+    when errors are passed as text, from C++ and between processes.
 
     Args:
-        message: what was found, what was expected and what to do. Codes in it, of other errors that
-            it quotes, are taken out. It is shown as :func:`printable` text.
-        code: of :mod:`ekd.error_catalogue`; None: the last one in the message, if there is one.
+        message: what was found, what was expected and what to do. Codes in it, e.g. of quoted
+            errors, are removed, and control characters are replaced.
+        code: code in :mod:`ekd.error_catalogue`; None: the last code in the message, if any.
 
     Attributes:
         message: the text without the code.
-        code: of :mod:`ekd.error_catalogue`; None if the error was raised without one.
+        code: code in :mod:`ekd.error_catalogue`; None if the error was raised without one.
     """
 
     def __init__(self, message: object = "", *, code: str | None = None) -> None:
@@ -53,12 +53,12 @@ class EKDError(Exception):
         super().__init__(f"{self.message} [{self.code}]" if self.code else self.message)
 
     def within(self, place: str) -> Self:
-        """The same error, whose message begins with the place where it happened."""
+        """Return the same error with the place where it happened before its message."""
         return type(self)(f"{place}: {self.message}", code=self.code)
 
     @property
     def for_command_line(self) -> str:
-        """The text with options in the place of the arguments that Python knows them by."""
+        """The text, with Python arguments replaced by the command line options."""
         text = str(self)
         for argument, option in _OPTIONS.items():
             text = text.replace(argument, option)
@@ -70,7 +70,7 @@ class BuildError(EKDError, ImportError):
 
 
 class MissingPackageError(EKDError, ImportError):
-    """A Python package is not installed that training needs, and running a student does not."""
+    """A Python package is missing that is needed for training but not for running a student."""
 
 
 class ConfigError(EKDError):
@@ -78,11 +78,11 @@ class ConfigError(EKDError):
 
 
 class DataError(EKDError):
-    """A dataset or label file is missing, damaged, or lacks what was asked of it."""
+    """A dataset or label file is missing, damaged, or lacks requested quantities."""
 
 
 class DataWarning(UserWarning):
-    """Data that can be read, and may not be what is meant."""
+    """Data can be read, but may not be what was intended."""
 
 
 class StructureError(EKDError):
@@ -102,11 +102,11 @@ class LammpsError(EKDError):
 
 
 class DynamicsError(LammpsError):
-    """A LAMMPS run began, and broke off before its end: its forces do not hold the system together.
+    """A LAMMPS run started but failed before its end, usually because of wrong forces.
 
     Args:
-        reason: what LAMMPS says, on one line.
-        where: log and screen of the run.
+        reason: error message of LAMMPS, on one line.
+        where: log and screen output of the run.
         code: as for :class:`EKDError`.
     """
 
@@ -116,7 +116,7 @@ class DynamicsError(LammpsError):
 
 
 class TrainingError(EKDError):
-    """A training diverged, or the process of a teacher was lost."""
+    """A training diverged, or a worker process was lost."""
 
 
 class HippynnError(EKDError):
@@ -124,7 +124,7 @@ class HippynnError(EKDError):
 
 
 class TeacherError(EKDError):
-    """A teacher cannot be loaded, or fails on a structure, or its process was lost."""
+    """A teacher cannot be loaded, fails on a structure, or its worker process was lost."""
 
 
 class ExtrapolationWarning(RuntimeWarning):

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, and their checksums."""
+"""Atomic file writes, file locks for short blocks, and checksums."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ekd.errors import DataError, EKDError
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
+    """Yield a temporary path next to ``path``; it replaces ``path`` when the block succeeds.
 
-    A reader sees the old file or the new one, never a part: whatever stops the block, the old
-    file stays. Missing parent folders are made. The temporary name keeps the suffix, because
-    some writers choose the format by it.
+    Readers see either the old or the new file, never an incomplete one: if the block fails, the old
+    file is kept. Missing parent folders are created. The temporary name keeps the suffix, because
+    some writers use it to choose the format.
 
     Raises:
         EKDError: the operating system refuses (no permission, disk full).
@@ -35,7 +35,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-        sync(path.parent)  # the rename itself must outlive a power cut
+        sync(path.parent)  # the rename itself must survive a power failure
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -47,17 +47,17 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write a JSON file that is complete or absent."""
+    """Write a JSON file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> EKDError:
-    """The error of a file or folder that the operating system does not let us write."""
+    """Return the error for a file or folder that cannot be written."""
     if error.errno in _FULL:
         return EKDError(
             f"cannot write '{path}': {os.strerror(error.errno or 0)} ({_room(Path(path))}); "
-            "what was there before is intact. Make room, or raise the quota, and run the same "
+            "previous files are intact. Free disk space, or raise the quota, and run the same "
             "command again",
             code="EKD-RUN-002",
         )
@@ -68,7 +68,7 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> EKDError:
 
 
 def _room(path: Path) -> str:
-    """How much room there is where a file is to be, in words."""
+    """Describe the free disk space in the folder of a path."""
     folder = path.absolute().parent
     while not folder.is_dir():
         folder = folder.parent
@@ -85,7 +85,7 @@ def _size(n_bytes: float) -> str:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove a file or a folder with all that is in it; a link, but not what it leads to.
+    """Remove a file, or a folder with its contents; of a symbolic link, only the link itself.
 
     Raises:
         EKDError: the operating system refuses.
@@ -103,29 +103,29 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove temporary files that :func:`atomic_write` left beside ``path`` when it was killed.
+    """Remove temporary files next to ``path`` that a killed :func:`atomic_write` left behind.
 
-    Only for files that nobody else writes at the time.
+    No other process may be writing the file at the same time.
     """
     path = Path(path)
     for temporary in path.parent.glob(f".{path.stem}-{'[0-9a-f]' * 8}{path.suffix}"):
-        with suppress(OSError):  # it does no harm; writing what takes its place tells the reason
+        with suppress(OSError):  # harmless; the next write to the folder reports the reason
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let one process at a time into the block; the others wait. A kill sets the next one free.
+    """Let one process at a time enter the block; the others wait. A kill releases the lock.
 
     Args:
-        path: of a file that is made for this, and removed in the end.
+        path: lock file, which is created and finally removed.
     """
     while True:
         with Path(path).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 if os.fstat(lock.fileno()).st_ino != Path(path).stat().st_ino:
-                    continue  # the one before has removed it, and another one may hold a new one
+                    continue  # the previous holder removed it; another process may hold a new one
             except FileNotFoundError:
                 continue
             try:
@@ -143,10 +143,10 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def unchanged(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Make sure that nobody writes to a file while the block reads it.
+    """Check that a file does not change while the block reads it.
 
     Raises:
-        DataError: somebody has; what was read may be of two files.
+        DataError: it has changed, so the block may have read parts of two versions.
     """
     before = state_of(path)
     yield
@@ -154,10 +154,10 @@ def unchanged(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_state(path: str | os.PathLike[str], state: tuple[int, ...] | None) -> None:
-    """Make sure that a file is still what it was, see :func:`state_of`.
+    """Check that a file has not changed since :func:`state_of`.
 
     Raises:
-        DataError: it is not.
+        DataError: it has changed.
     """
     if state_of(path) != state:
         raise DataError(
@@ -167,7 +167,7 @@ def require_state(path: str | os.PathLike[str], state: tuple[int, ...] | None) -
 
 
 def state_of(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
-    """What tells a file from a changed one; None: it is not there."""
+    """Return values that change when a file changes; None if it does not exist."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -176,7 +176,7 @@ def state_of(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Wait until a file, or the names in a folder, would outlive a power cut."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

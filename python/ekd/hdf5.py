@@ -1,9 +1,9 @@
-"""New HDF5 files, written so that a disk that is full is an error and no more.
+"""New HDF5 files, written so that a full disk raises an error instead of crashing the process.
 
-A write that fails leaves the HDF5 library with data that it can neither write nor drop: h5py
-reports the error, and then the process ends by a segmentation fault when the file is closed. So the
-library never sees a write fail here. What the disk refuses is kept in memory, and the error is
-raised by us.
+After a failed write, the HDF5 library holds data that it can neither write nor discard: h5py
+reports the error, and the process then crashes with a segmentation fault when the file is closed.
+Here the library therefore never sees a write fail: data that cannot be written are kept in memory,
+and the error is raised afterwards.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import h5py
 def new_file(
     path: str | os.PathLike[str], **options: Any
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Create an HDF5 file; it is not atomic, the caller renames it.
+    """Create an HDF5 file. This is not atomic: the caller renames it.
 
     Args:
         path: the file, replaced if it exists.
-        options: of :class:`h5py.File`.
+        options: options of :class:`h5py.File`.
 
     Yields:
-        the file, and a function to be called after each large piece: it raises the error of a write
-        that has failed.
+        The file, and a function to call after each large piece, which raises the error of a failed
+        write.
 
     Raises:
-        OSError: the file cannot be written. It is damaged then, for the caller to remove.
+        OSError: the file cannot be written. It is then damaged, and the caller must remove it.
     """
     sink = _Sink(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), os.fspath(path))
     try:
@@ -43,7 +43,7 @@ def new_file(
 
 
 class _Sink:
-    """A file as h5py wants it, whose writes never fail."""
+    """File-like object for h5py whose writes never fail."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.descriptor = descriptor
@@ -51,7 +51,7 @@ class _Sink:
         self._position = 0
         self._size = 0
         self._error: OSError | None = None
-        self._kept: list[tuple[int, bytes]] = []  # what could not be written, in order
+        self._kept: list[tuple[int, bytes]] = []  # data that could not be written, in order
 
     def check(self) -> None:
         if self._error is not None:
@@ -111,4 +111,4 @@ class _Sink:
         return self._size
 
     def flush(self) -> None:
-        pass  # nothing is buffered; the caller forces the file to disk
+        pass  # nothing is buffered; the caller syncs the file

@@ -1,9 +1,9 @@
-"""Signals that ask a process to end: Ctrl-C, and what batch systems send before they kill.
+"""Signals that ask a process to end: Ctrl-C, and those that batch systems send before a kill.
 
 While :func:`handled` is active, such a signal raises :class:`Interrupted` in the main thread, so
-that every ``finally`` on the way runs: temporary files are removed, worker processes and LAMMPS are
-stopped. A loop that must not be left in the middle of a step asks for the signal to wait, with
-:func:`deferred`, and looks for it between two steps.
+that all ``finally`` blocks run: temporary files are removed, and worker processes and LAMMPS are
+stopped. A loop that must not be interrupted during a step defers the signal with :func:`deferred`,
+and checks for it between steps.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
-"""Ctrl-C, the end of a job or its preemption, the end of a terminal, warnings of batch systems."""
+"""Ctrl-C, end or preemption of a job, end of a terminal, warnings of batch systems."""
 
-_IMPATIENT = 1.0  # s; a second Ctrl-C after this time does not wait for the end of a step
+_IMPATIENT = 1.0  # s; a second Ctrl-C after this time interrupts a step
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has asked this process to end.
+    """A signal asked this process to end.
 
     Args:
-        number: of the signal.
+        number: signal number.
     """
 
     def __init__(self, number: int) -> None:
@@ -34,14 +34,14 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_status(self) -> int:
-        """What a shell calls the end by this signal: 143 for SIGTERM, 130 for Ctrl-C."""
+        """Exit status of a shell for this signal: 143 for SIGTERM, 130 for Ctrl-C."""
         return 128 + self.number
 
 
-_depth = 0  # of the blocks that defer
-_pending: int | None = None  # the signal that waits
-_raised = 0  # the last signal that was raised within the outermost block of `handled`
-_received = 0.0  # when it came, by a clock that never goes back
+_depth = 0  # nesting depth of `deferred` blocks
+_pending: int | None = None  # deferred signal
+_raised = 0  # last signal raised within the outermost block of `handled`
+_received = 0.0  # time of the deferred signal, by the monotonic clock
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
@@ -52,7 +52,7 @@ def _receive(number: int, frame: FrameType | None) -> None:
     if _pending is None:
         _pending, _received = number, time.monotonic()
     elif number == signal.SIGINT and time.monotonic() - _received > _IMPATIENT:
-        # Others repeat themselves: Slurm and torchrun may both pass on what the job was sent.
+        # Other signals may arrive twice: both Slurm and torchrun may forward a signal to the job.
         raise Interrupted(number)
 
 
@@ -60,8 +60,8 @@ def _receive(number: int, frame: FrameType | None) -> None:
 def handled(signals: Sequence[int] = SIGNALS) -> Iterator[None]:
     """Raise :class:`Interrupted` for these signals within the block.
 
-    A signal that is ignored stays ignored: ``nohup`` asks for that. Elsewhere than in the main
-    thread nothing changes, because Python handles signals there alone.
+    Ignored signals stay ignored, as ``nohup`` requires. In other threads than the main thread this
+    does nothing, because Python handles signals only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -83,17 +83,17 @@ def handled(signals: Sequence[int] = SIGNALS) -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise again a signal that Python has swallowed, where a destructor was running."""
+    """Raise a signal again if Python swallowed it, because a destructor was running."""
     if _raised and _depth == 0:
         raise Interrupted(_raised)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int]]:
-    """Let signals wait within the block; it is raised at the end of the block.
+    """Defer signals within the block; a deferred signal is raised at the end of the block.
 
     Yields:
-        a function that returns the number of the signal that waits; 0: there is none.
+        A function that returns the number of the deferred signal, or 0 if there is none.
     """
     global _depth, _pending
     _depth += 1

@@ -1,9 +1,9 @@
-"""One process at a time writes to a folder or a file; a second one is told who the first is.
+"""Locks: only one process at a time writes to a folder or file.
 
-The lock is one of the operating system (``flock``) on a file that is made for it. It ends with the
-process that holds it, whatever ends that process, so no lock is ever stale. On NFS, Linux turns it
-into a lock of the file server, which other machines see. File systems that have no locks, such as
-Lustre mounted with ``noflock``, leave a warning.
+A lock is an operating system lock (``flock``) on a dedicated file. It is released when the process
+that holds it ends for any reason, so locks cannot become stale. On NFS, Linux uses a lock of the
+file server, which other machines see. On file systems without locks, such as Lustre mounted with
+``noflock``, a warning is issued.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
 
 
 def lock_file(path: str | os.PathLike[str]) -> Path:
-    """The file whose lock stands for a folder; it is in the folder."""
+    """Path of the lock file of a folder, in that folder."""
     return Path(path) / ".lock"
 
 
 @contextlib.contextmanager
 def locked_folder(path: str | os.PathLike[str], shared: bool = False) -> Iterator[None]:
-    """Keep other processes from writing to a folder for as long as the block takes.
+    """Prevent other processes from writing to a folder during the block.
 
     Args:
-        path: of the folder, which is made if it is missing.
-        shared: others that share may write at the same time; who does not is kept out.
+        path: the folder, which is created if it is missing.
+        shared: allow other processes with a shared lock to write at the same time.
 
     Raises:
         EKDError: another process has the lock, or the folder cannot be written to.
@@ -56,7 +56,7 @@ def locked_folder(path: str | os.PathLike[str], shared: bool = False) -> Iterato
 
 @contextlib.contextmanager
 def locked_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """As :func:`locked_folder`, for a file, which need not be there; the lock lies beside it."""
+    """Same as :func:`locked_folder` for a file, which need not exist; the lock is next to it."""
     path = Path(path)
     with _locked(path.with_name(f".{path.name}.lock"), path, shared=False):
         yield
@@ -71,7 +71,7 @@ def _locked(place: Path, path: Path, shared: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(_opened(place))
         while (held := _lock(lock, path, shared)) and not _is_still(lock, place):
-            # The one before has removed the file in the meantime.
+            # The previous holder has removed the file in the meantime.
             lock = stack.enter_context(_opened(place))
         if held:
             _sign(lock, place)
@@ -83,7 +83,7 @@ def _locked(place: Path, path: Path, shared: bool) -> Iterator[None]:
 
 
 def holder(lock: TextIO) -> str:
-    """Who has signed a lock file, in words."""
+    """Describe the process that has signed a lock file."""
     lock.seek(0)
     try:
         found = json.loads(lock.read())
@@ -92,19 +92,19 @@ def holder(lock: TextIO) -> str:
             f"({found['command']})"
         )
     except (ValueError, KeyError, TypeError, OSError):
-        return "a process that has not signed yet"  # it has the lock since this moment
+        return "a process that has not signed yet"  # it has just acquired the lock
 
 
 def acquire(lock: TextIO, path: str | os.PathLike[str], shared: bool = False) -> bool:
     """Lock an open file, and sign it.
 
     Args:
-        lock: open for reading and writing; closing it ends the lock.
-        path: what the lock stands for.
-        shared: as for :func:`locked`.
+        lock: file that is open for reading and writing; closing it releases the lock.
+        path: the locked file or folder, for messages.
+        shared: as for :func:`locked_folder`.
 
     Returns:
-        False: this file system has no locks, of which a warning tells.
+        False if the file system has no locks; a warning is then issued.
 
     Raises:
         EKDError: another process has the lock.
@@ -128,8 +128,8 @@ def _lock(lock: TextIO, path: str | os.PathLike[str], shared: bool) -> bool:
         if error.errno not in _UNSUPPORTED:
             raise cannot_write(lock.name, error) from None
         warnings.warn(
-            f"'{path}' lies on a file system without locks ({error.strerror}): make sure yourself "
-            "that no other process writes there",
+            f"'{path}' is on a file system without locks ({error.strerror}): make sure that no "
+            "other process writes there",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -140,7 +140,7 @@ def _lock(lock: TextIO, path: str | os.PathLike[str], shared: bool) -> bool:
 @contextlib.contextmanager
 def _opened(place: Path) -> Iterator[TextIO]:
     try:
-        # Not truncated: another process may have signed it.
+        # Do not truncate it: another process may have signed it.
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise cannot_write(place, error) from None
@@ -149,7 +149,7 @@ def _opened(place: Path) -> Iterator[TextIO]:
 
 
 def _is_still(lock: TextIO, place: Path) -> bool:
-    """Whether the open file is the one at the place."""
+    """Whether the open file is still the file at the path."""
     try:
         found = place.stat()
     except FileNotFoundError:
@@ -175,7 +175,7 @@ def _sign(lock: TextIO, place: Path) -> None:
 
 
 def _command() -> str:
-    """What was typed, about."""
+    """The command line, shortened."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name, *sys.argv[1:]])[:200]

@@ -1,16 +1,16 @@
-"""Neighbour lists, from the C++ cell list that training, the ASE calculator and tests share.
+"""Neighbor lists from the C++ cell list, used by training, the ASE calculator and tests.
 
-A list is full (``i -> j`` and ``j -> i``), sorted by centre, and holds every pair with
+Lists are full (``i -> j`` and ``j -> i``), sorted by center, and contain every pair with
 ``0 < distance < cutoff``, once per periodic image::
 
     pair_vectors = positions[j] - positions[i] + cell_shifts @ cell
 
-The pairs of one centre come in an order that depends on the structure and the cutoff alone: the
-same input gives the same list, bit by bit, with any number of threads and on any processor.
+The order of the pairs of a center depends only on the structure and the cutoff: the same input
+gives a bitwise identical list with any number of threads and on any processor.
 
-Arrays give numpy arrays, tensors give tensors on their device. Nothing is copied where the input is
-contiguous, float64 and in the memory of the CPU, nor on the way out: the arrays own what C++ has
-allocated. Where positions or cell require a gradient, so do the pair vectors.
+For array inputs the results are numpy arrays, for tensors they are tensors on the same device.
+Contiguous float64 inputs in CPU memory are not copied, and the result arrays own the memory
+allocated in C++. If positions or cell require a gradient, the pair vectors do too.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class NeighborList:
     """All pairs of one structure, or of a batch of structures.
 
     Attributes:
-        pairs: int64 (2, n_pairs); row 0 holds the centres, ascending, row 1 their neighbours.
-        cell_shifts: int32 (n_pairs, 3); lattice vectors added to the neighbour's position.
-        pair_vectors: float64 (n_pairs, 3); from centre to neighbour, Å.
-        pair_offsets: int64 (n_structures + 1); the pairs of structure s are
-            ``pair_offsets[s]:pair_offsets[s + 1]``.
-        center_offsets: int64 (n_atoms + 1); the pairs of atom i are
-            ``center_offsets[i]:center_offsets[i + 1]``.
+        pairs: centers in ascending order (row 0) and their neighbors (row 1), int64 (2, n_pairs).
+        cell_shifts: multiples of the lattice vectors added to the neighbor's position, int32
+            (n_pairs, 3).
+        pair_vectors: vectors from center to neighbor, float64 (n_pairs, 3), Å.
+        pair_offsets: the pairs of structure s are ``pair_offsets[s]:pair_offsets[s + 1]``, int64
+            (n_structures + 1).
+        center_offsets: the pairs of atom i are ``center_offsets[i]:center_offsets[i + 1]``, int64
+            (n_atoms + 1).
     """
 
     pairs: NDArray[np.int64]
@@ -87,14 +88,14 @@ def neighbor_list(
     pbc: TensorLike | bool = False,
     n_threads: int | None = None,
 ) -> NeighborList | TensorNeighborList:
-    """Pairs of one structure: any triclinic cell, any mix of periodic directions, any size.
+    """Find the pairs of one structure, for any triclinic cell, periodicity and size.
 
     Args:
-        positions: (n_atoms, 3), Å.
-        cutoff: Å.
-        cell: (3, 3), rows are lattice vectors, Å; only those of periodic directions are used.
-        pbc: one flag, or one per direction.
-        n_threads: by default see :func:`ekd.threads.default_threads`.
+        positions: positions of the atoms, (n_atoms, 3), Å.
+        cutoff: cutoff radius, Å.
+        cell: lattice vectors as rows, (3, 3), Å; only those of periodic directions are used.
+        pbc: periodicity, one flag or one per direction.
+        n_threads: number of threads; None: :func:`ekd.threads.default_threads`.
 
     Raises:
         StructureError: no atoms, atoms on top of each other (closer than 1e-3 Å), positions that
@@ -139,19 +140,19 @@ def batched_neighbor_list(
     pbc: TensorLike | None = None,
     n_threads: int | None = None,
 ) -> NeighborList | TensorNeighborList:
-    """Pairs of many structures at once; atom indices count through the whole batch.
+    """Find the pairs of many structures at once; atom indices refer to the whole batch.
 
     Args:
-        positions: (n_atoms, 3), Å, one structure after the other.
-        offsets: (n_structures + 1); structure s owns atoms ``offsets[s]:offsets[s + 1]``.
-        cutoff: Å.
-        cells: (n_structures, 3, 3), or None where nothing is periodic.
-        pbc: (n_structures, 3), or None where nothing is periodic.
-        n_threads: by default see :func:`ekd.threads.default_threads`.
+        positions: positions of the atoms of all structures, (n_atoms, 3), Å.
+        offsets: structure s has the atoms ``offsets[s]:offsets[s + 1]``, (n_structures + 1).
+        cutoff: cutoff radius, Å.
+        cells: lattice vectors as rows, (n_structures, 3, 3), Å; None if nothing is periodic.
+        pbc: periodicity, (n_structures, 3); None if nothing is periodic.
+        n_threads: number of threads; None: :func:`ekd.threads.default_threads`.
 
     Raises:
-        StructureError: as for :func:`neighbor_list`, naming the structure; or arrays whose shapes
-            do not fit together.
+        StructureError: as for :func:`neighbor_list`, with the number of the structure; or the
+            shapes of the arrays do not match.
     """
     batch = Structures.batch(positions, offsets, cells, pbc)
     found = _native.core().neighbor_list(
@@ -161,26 +162,26 @@ def batched_neighbor_list(
 
 
 class VerletList:
-    """Neighbour lists of one structure as it moves.
+    """Neighbor lists of one structure as its atoms move.
 
-    It remembers the pairs within ``cutoff + skin`` and looks for neighbours among those alone,
-    until an atom has moved further than half the skin, or the cell, the periodic directions or the
-    number of atoms change. Every list is that of :func:`neighbor_list`, but for the order of a
-    centre's pairs, which is that of the last rebuild.
+    Pairs within ``cutoff + skin`` are stored, and neighbors are searched only among them until an
+    atom has moved by more than half the skin, or the cell, the periodicity or the number of atoms
+    changes. The lists are the same as those of :func:`neighbor_list`, except for the order of the
+    pairs of a center, which is that of the last rebuild.
 
     >>> verlet = VerletList(cutoff=5.5)  # doctest: +SKIP
     >>> pairs = verlet.update(atoms.positions, atoms.cell.array, atoms.pbc)  # doctest: +SKIP
 
-    The memory of a list that has been dropped serves the next one; the object keeps that of one.
-    Any thread may use it. A copy, and what comes out of a pickle, begins afresh.
+    The memory of a released list is reused for the next one; the object keeps the memory of one
+    list. It can be used from any thread. Copies and unpickled objects start with an empty list.
 
     Args:
-        cutoff: Å.
-        skin: Å; 0 rebuilds every time.
-        n_threads: by default see :func:`ekd.threads.default_threads`.
+        cutoff: cutoff radius, Å.
+        skin: distance beyond the cutoff within which pairs are stored, Å; 0: always rebuild.
+        n_threads: number of threads; None: :func:`ekd.threads.default_threads`.
 
     Raises:
-        StructureError: a cutoff that is not positive, a negative skin.
+        StructureError: ``cutoff`` is not positive, or ``skin`` is negative.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5, n_threads: int | None = None):
@@ -193,7 +194,7 @@ class VerletList:
 
     @property
     def n_rebuilds(self) -> int:
-        """How many of the ``n_updates`` had to look for neighbours among all atoms."""
+        """Number of updates, out of ``n_updates``, that rebuilt the list from all atoms."""
         return int(self._native.n_rebuilds)
 
     @overload
@@ -216,7 +217,7 @@ class VerletList:
         cell: TensorLike | None = None,
         pbc: TensorLike | bool = False,
     ) -> NeighborList | TensorNeighborList:
-        """The pairs within the cutoff; arguments and errors as for :func:`neighbor_list`."""
+        """Find the pairs within the cutoff; arguments and errors as for :func:`neighbor_list`."""
         structure = Structures.single(positions, cell, pbc)
         found = self._native.update(
             structure.positions,
@@ -236,19 +237,19 @@ class VerletList:
         cell: ArrayLike | None = None,
         pbc: ArrayLike | bool = False,
     ) -> tuple[Any, ...]:
-        """Evaluate a compiled model with the pairs of :meth:`update`, which stay in C++.
+        """Evaluate a compiled model with the pairs of :meth:`update`, without copying them.
 
-        The cutoff of the list must be that of the model.
+        The list must have the cutoff of the model.
 
         Args:
             runtime: ``ExportedModel`` of the compiled core.
-            species: (n_atoms), index into the elements of the model.
-            positions: as for :func:`neighbor_list`, as the following; errors too.
-            cell: as above.
-            pbc: as above.
+            species: indices into the elements of the model, (n_atoms).
+            positions: as for :func:`neighbor_list`, including errors.
+            cell: as for :func:`neighbor_list`.
+            pbc: as for :func:`neighbor_list`.
 
         Returns:
-            energy, atomic energies, forces, virial, energies of the members, forces_std,
+            Energy, atomic energies, forces, virial, energies of the members, forces_std,
             uncertainty.
         """
         structure = Structures.single(positions, cell, pbc)
@@ -269,7 +270,7 @@ class VerletList:
 
 @dataclass(frozen=True)
 class Structures:
-    """Contiguous arrays of the right types and shapes, which C++ takes as they are."""
+    """Contiguous arrays with the types and shapes that C++ requires."""
 
     positions: NDArray[np.float64]
     offsets: NDArray[np.int64]
@@ -280,7 +281,7 @@ class Structures:
     def single(
         cls, positions: TensorLike, cell: TensorLike | None, pbc: TensorLike | bool
     ) -> Structures:
-        """One structure; arguments and errors as for :func:`neighbor_list`."""
+        """Make it from one structure; arguments and errors as for :func:`neighbor_list`."""
         array = as_array(positions, np.float64)
         flags = as_array(pbc, np.bool_)
         if flags.shape not in ((), (1,), (3,)):
@@ -290,7 +291,7 @@ class Structures:
         lattice = None if cell is None else as_array(cell, np.float64)
         is_sound = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
         if is_sound and flags.shape == (3,) and (lattice is None or lattice.shape == (3, 3)):
-            # As most structures are; the checks below take longer than a small molecule.
+            # The common case; the checks below take longer than a small molecule.
             return cls(
                 array,
                 np.array([0, len(array)], dtype=np.int64),
@@ -314,14 +315,14 @@ class Structures:
         *,
         may_be_empty: bool = False,
     ) -> Structures:
-        """Several; arguments and errors as for :func:`batched_neighbor_list`.
+        """Make it from several structures; see :func:`batched_neighbor_list`, including errors.
 
         Args:
-            positions: as there, as the following.
-            offsets: as there.
-            cells: as there.
-            pbc: as there.
-            may_be_empty: whether there may be no structures at all.
+            positions: as for :func:`batched_neighbor_list`.
+            offsets: as for :func:`batched_neighbor_list`.
+            cells: as for :func:`batched_neighbor_list`.
+            pbc: as for :func:`batched_neighbor_list`.
+            may_be_empty: allow zero structures.
         """
         positions = as_array(positions, np.float64)
         offsets = as_array(offsets, np.int64).reshape(-1)
@@ -355,7 +356,7 @@ class Structures:
 
 
 def as_array(values: TensorLike | bool, dtype: type[np.generic]) -> NDArray[Any]:
-    """A contiguous array in the memory of the CPU; that of ``values`` itself where it is one."""
+    """Return a contiguous array in CPU memory, without a copy if possible."""
     if _is_tensor(values):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype=dtype, order="C")
@@ -370,7 +371,7 @@ def _shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[A
 
 
 def _is_tensor(values: object) -> TypeGuard[torch.Tensor]:
-    """Without importing torch: who has a tensor has imported it."""
+    """Check this without importing torch: if there is a tensor, torch has been imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(values, torch.Tensor)
 
@@ -378,7 +379,7 @@ def _is_tensor(values: object) -> TypeGuard[torch.Tensor]:
 def _like(
     positions: TensorLike, cells: TensorLike | None, found: NeighborList
 ) -> NeighborList | TensorNeighborList:
-    """The list itself, or its tensors where the positions are a tensor."""
+    """Convert the list to tensors if the positions are a tensor."""
     if not _is_tensor(positions):
         return found
     import torch

@@ -1,4 +1,4 @@
-"""How many threads the compiled core takes."""
+"""Number of threads of the compiled core."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 
 def default_threads() -> int:
-    """As many as torch uses, where the process has torch; else as many as it may.
+    """Return the number of threads of torch if it is loaded, else the available number.
 
-    That is ``OMP_NUM_THREADS``, if it is set, or the number of cores that the process may run on.
+    The latter is ``OMP_NUM_THREADS`` if set, else the number of cores available to the process.
     """
     if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())

@@ -1,6 +1,6 @@
-"""Units of energy in eV, of length in Å and of force in eV/Å (CODATA 2018), by their names.
+"""Units of energy in eV, of length in Å and of force in eV/Å (CODATA 2018), by name.
 
-Each reader converts once.
+Each reader converts units once.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _TOKEN = re.compile(r"\s*(?:([^\W\d][\w.]*)|([+-]?\d+)|(\*\*|[()*/^·]))")
 
 
 def energy_unit(name: str) -> float:
-    """Return the size of an energy unit in eV; upper and lower case are the same.
+    """Return the size of an energy unit in eV; names are case-insensitive.
 
     Raises:
         DataError: the unit is unknown.
@@ -70,7 +70,7 @@ def energy_unit(name: str) -> float:
 
 
 def length_unit(name: str) -> float:
-    """Return the size of a unit of length in Å; upper and lower case are the same.
+    """Return the size of a unit of length in Å; names are case-insensitive.
 
     Raises:
         DataError: the unit is unknown.
@@ -82,9 +82,9 @@ def length_unit(name: str) -> float:
 
 
 def force_unit(name: str) -> float:
-    """Return the size of a unit of force in eV/Å: an energy per length, ``kcal/mol/Å`` or so.
+    """Return the size of a unit of force in eV/Å: an energy per length, such as ``kcal/mol/Å``.
 
-    Products, quotients, powers and brackets are understood: ``kcal/mol/Å``, ``kJ/(mol*nm)``,
+    Products, quotients, powers and parentheses are supported: ``kcal/mol/Å``, ``kJ/(mol*nm)``,
     ``kJ mol^-1 nm^-1``.
 
     Raises:
@@ -97,7 +97,7 @@ def force_unit(name: str) -> float:
 
 
 def _size(name: str, kind: str, called: str) -> float:
-    # NFKC makes one character of the two that look like Å, and digits of superscripts.
+    # NFKC unifies the two characters that look like Å, and converts superscripts to digits.
     text = unicodedata.normalize("NFKC", name).replace("−", "-").strip().casefold()
     if text in _ATOMIC_NAMES:
         return _ATOMIC[kind]
@@ -113,10 +113,10 @@ def _size(name: str, kind: str, called: str) -> float:
 
 
 def _parse(text: str) -> _Unit:
-    """Size and powers of a product.
+    """Parse a product into its size and powers.
 
     Raises:
-        ValueError: it is none, or has a name that is not known.
+        ValueError: it is not a product, or has an unknown name.
     """
     tokens, end = [], 0
     while end < len(text):
@@ -131,7 +131,7 @@ def _parse(text: str) -> _Unit:
 
 
 def _product(tokens: list[str]) -> _Unit:
-    """Take a product from the front of the tokens."""
+    """Parse a product at the front of the tokens, and remove it."""
     unit = _power(tokens)
     while tokens and tokens[0] != ")":
         sign = 1
@@ -163,7 +163,7 @@ def _power(tokens: list[str]) -> _Unit:
 
 
 def _times(first: _Unit, second: _Unit, power: int) -> _Unit:
-    """The first unit times a power of the second."""
+    """Return the first unit times a power of the second."""
     size, *powers = second
     energy, length, amount = (a + power * b for a, b in zip(first[1:], powers, strict=True))
     factor = size**power if power >= 0 else 1 / size**-power

@@ -1,10 +1,10 @@
-"""Worker processes that share a job and work off its tasks.
+"""Worker processes that run the tasks of a job.
 
-They are started as ``python -m ekd.workers JOB``, not by :mod:`multiprocessing`: a start of one's
-own runs nothing of the user's script again, so that a script needs no ``__main__`` guard. Tasks
-arrive on standard input, one JSON value per line; what a task reports and its end leave on standard
-output, one JSON object per line. The end of the input, or of the parent, ends a worker. SIGTERM
-ends it too, as soon as its task has put down what it has reached, see :mod:`ekd.interruption`.
+They are started as ``python -m ekd.workers JOB`` rather than by :mod:`multiprocessing`, so that the
+user's script is not imported again and needs no ``__main__`` guard. A worker reads tasks from
+standard input, one JSON value per line, and writes reports and the end of each task to standard
+output, one JSON object per line. It exits at the end of its input or when the parent exits. SIGTERM
+also ends it, after its task has saved its state; see :mod:`ekd.interruption`.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from ekd import interruption
 from ekd.errors import ConfigError, EKDError
 from ekd.files import cannot_write
 
-_GRACE = 10.0  # s that a worker has between SIGTERM and SIGKILL
-_MOMENT = 1.0  # s within which a signal reaches all processes that it is sent to
+_GRACE = 10.0  # s between SIGTERM and SIGKILL
+_MOMENT = 1.0  # s within which a signal reaches all processes of a job
 
 Report = Callable[[dict[str, Any]], None]
 
 
 class Job(Protocol):
-    """What the tasks share; it is pickled once and read by every process."""
+    """State shared by the tasks; it is pickled once and read by every process."""
 
     def run(self, task: Any, report: Report) -> None:
-        """Do a task, a JSON value; ``report`` hands a JSON object to the parent."""
+        """Run a task, a JSON value; ``report`` sends a JSON object to the parent."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a task.
+    """Event in the life of a task.
 
     Attributes:
         task: the task.
         kind: ``started``, ``report`` or ``done``.
-        content: of a report.
+        content: content of a report.
     """
 
     task: Any
@@ -61,7 +61,7 @@ class Event:
 
 
 def default_workers() -> int:
-    """Worker processes where no number is given: ``EKD_WORKERS``, or one per core.
+    """Default number of worker processes: ``EKD_WORKERS`` if set, else one per core.
 
     Raises:
         ConfigError: the variable is not a positive number.
@@ -79,7 +79,7 @@ def default_workers() -> int:
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -91,21 +91,21 @@ def run(
     lost: type[EKDError],
     advice: str,
 ) -> Generator[Event, None, None]:
-    """Work off tasks, in their order, in processes of one thread each.
+    """Run tasks in order, in single-threaded processes.
 
-    When a task fails, a process is lost, or the caller stops listening (use
+    When a task fails, a process is lost, or the caller closes the generator (use
     :func:`contextlib.closing`), all processes are stopped.
 
     Args:
-        job: what the tasks share.
-        tasks: JSON values.
+        job: state shared by the tasks.
+        tasks: tasks, as JSON values.
         n_workers: number of processes.
-        name: what errors call a task.
-        lost: error to raise when a process ends before its task.
-        advice: what to do then.
+        name: returns the name of a task in errors.
+        lost: class of the error to raise when a process ends before its task.
+        advice: what to do in this case, for the error message.
 
     Raises:
-        EKDError: a task failed; with the class and the message of its error.
+        EKDError: a task failed; the error has the class and message of the original one.
     """
     waiting = list(tasks)
     events: queue.SimpleQueue[tuple[_Process, dict[str, Any] | None]] = queue.SimpleQueue()
@@ -122,9 +122,9 @@ def run(
                 yield Event(process.task, "started", {})
             process, message = events.get()
             if process in idle:
-                continue  # it had nothing left to do
+                continue  # it had no task
             if message is None:
-                # Batch systems signal all processes of a job: then this one has its own reason.
+                # Batch systems signal all processes of a job: wait for the signal to this one.
                 time.sleep(_MOMENT if process.was_terminated() else 0)
                 raise lost(
                     f"{name(process.task)} was lost: {process.explain_end()}. {advice}",
@@ -149,16 +149,16 @@ def complete(
     lost: type[EKDError],
     advice: str,
 ) -> None:
-    """Work off tasks as :func:`run` does, or in this process if ``n_workers`` is below 2.
+    """Run tasks as :func:`run` does, or in this process if ``n_workers`` is below 2.
 
     Args:
-        job: what the tasks share.
-        tasks: JSON values.
+        job: state shared by the tasks.
+        tasks: tasks, as JSON values.
         n_workers: number of processes.
-        listen: is told what happens, as it happens.
-        name: what errors of other processes call a task.
-        lost: error to raise when a process ends before its task.
-        advice: what to do then.
+        listen: callback for each event.
+        name: returns the name of a task in errors of other processes.
+        lost: class of the error to raise when a process ends before its task.
+        advice: what to do in this case, for the error message.
 
     Raises:
         EKDError: a task failed, or a process was lost.
@@ -180,7 +180,7 @@ def _tell(listen: Callable[[Event], None], task: Any, content: dict[str, Any]) -
 
 
 class _Process:
-    """A worker process; what it says ends up in a queue, as (process, message or None)."""
+    """A worker process; its messages are put into a queue, as (process, message or None)."""
 
     def __init__(self, job_path: Path, events: queue.SimpleQueue[Any]) -> None:
         self.task: Any = None
@@ -204,14 +204,14 @@ class _Process:
         self._listener.start()
 
     def _listen(self, events: queue.SimpleQueue[Any]) -> None:
-        with contextlib.suppress(ValueError):  # a kill may leave half a line
+        with contextlib.suppress(ValueError):  # a killed process may leave an incomplete line
             for line in self._messages:
                 events.put((self, json.loads(line)))
         events.put((self, None))
 
     def begin(self, task: Any) -> None:
         self.task = task
-        with contextlib.suppress(BrokenPipeError):  # its end is reported by the listener
+        with contextlib.suppress(BrokenPipeError):  # the listener reports the end of the process
             self._orders.write(json.dumps(task) + "\n")
             self._orders.flush()
 
@@ -232,14 +232,14 @@ class _Process:
         return f"its process was killed by signal {-code}, {name}{hint}{last}"
 
     def was_terminated(self) -> bool:
-        """Whether somebody has asked it to end."""
+        """Whether SIGTERM ended it."""
         return self._process.wait() in (_TERMINATED, -signal.SIGTERM)
 
     def ask_to_end(self) -> None:
         self._process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait for its end until a time of the monotonic clock, then kill it."""
+        """Wait for its end until a deadline of the monotonic clock, then kill it."""
         try:
             self._process.wait(timeout=max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
@@ -252,11 +252,11 @@ class _Process:
         self._errors.close()
 
 
-_TERMINATED = 128 + signal.SIGTERM  # status of a worker that SIGTERM has ended in good order
+_TERMINATED = 128 + signal.SIGTERM  # exit status of a worker that ended cleanly after SIGTERM
 
 
 def _stop(processes: list[_Process]) -> None:
-    """End all, at the same time."""
+    """End all processes at the same time."""
     for process in processes:
         process.ask_to_end()
     deadline = time.monotonic() + _GRACE
@@ -274,20 +274,20 @@ def _job_file(job: Job) -> Iterator[Path]:
             path.write_bytes(content)
         except OSError as error:
             raise EKDError(
-                f"{cannot_write(path, error)}. Worker processes read their job there: the variable "
-                "TMPDIR names another folder for it",
+                f"{cannot_write(path, error)}. Worker processes read their job from this file; set "
+                "the environment variable TMPDIR to use another folder",
                 code="EKD-RUN-002",
             ) from None
         yield path
 
 
 def main(job_path: str, parent: int) -> None:
-    """Do tasks until the input ends."""
-    # These reach whole groups of processes; the parent alone decides what they mean.
+    """Run tasks until the input ends."""
+    # These signals are sent to whole process groups; only the parent handles them.
     for number in set(interruption.SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Standard output carries the protocol: whatever else prints goes to standard error.
+    # Standard output carries the protocol: all other output goes to standard error.
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job: Job = pickle.loads(Path(job_path).read_bytes())
@@ -310,7 +310,7 @@ def _do(job: Job, task: Any, channel: TextIO) -> bool:
 
 
 def _end_with(parent: int) -> None:
-    """A killed parent cannot say goodbye: do not work on for nobody."""
+    """End this process when its parent has been killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)  # the task may have started processes of its own
@@ -319,7 +319,7 @@ def _end_with(parent: int) -> None:
 
 
 def _run_as_worker() -> int:
-    """Return the exit status."""
+    """Run as a worker process; return the exit status."""
     try:
         with interruption.handled([signal.SIGTERM]):
             main(sys.argv[1], int(sys.argv[2]))
@@ -336,4 +336,4 @@ def _run_as_worker() -> int:
 if __name__ == "__main__":
     status = _run_as_worker()
     sys.stderr.flush()
-    os._exit(status)  # at once: there is nothing to be tidied up
+    os._exit(status)  # immediately: there is nothing to clean up

@@ -149,7 +149,7 @@ def test_several_students_become_a_committee(config: Config, tmp_path: Path) -> 
     before = json.loads((config.output / "summary.json").read_text())
     assert result["student"] != before["student"]
     assert result["ensemble"] == before["ensemble"]
-    assert "2 students, whose mean" in (tmp_path / "run" / "report.html").read_text()
+    assert "2 students were trained" in (tmp_path / "run" / "report.html").read_text()
     again = Pipeline(several.model_copy(update={"student": config.student}), Existing.RESUME, False)
     with pytest.raises(EKDError, match=r"student\.n_members = 2 there, 1 now"):
         again.run(["distill"])

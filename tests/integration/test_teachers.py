@@ -198,7 +198,7 @@ def test_calculator_alone(folder: Path) -> None:
         ("my_springs:Mine", "no_such_module:Mine", "'no_such_module' .* cannot be imported"),
         ("my_springs:Mine", "my_springs:Yours", "has no class or function 'Yours'"),
         ("{k = 0.4}", "{k = '0.4'}", "cannot be made with the arguments .*TypeError"),
-        ('files = {path = "factor"}', 'elements = ["H"]', "data hold C, N, O, but my_springs"),
+        ('files = {path = "factor"}', 'elements = ["H"]', "data contain C, N, O, but my_springs"),
         ('"network.pt"', '"absent.pt"', r"checkpoint '.*absent\.pt' not found"),
         ('"snapshots.xyz"', '"absent.xyz"', r"structure file '.*absent\.xyz' not found"),
     ],

@@ -129,7 +129,7 @@ def test_radii_out_of_order() -> None:
         ({"teachers": [3]}, "'labels.teachers.0' = 3"),
         ({"structures": [3]}, "'labels.structures.0' = 3: expected a path in quotes"),
         ({"md": {"n_trajectories": -1}}, "'labels.md.n_trajectories' = -1"),
-        ({"wall": {"strength": 5.0}}, "labels.wall.strength = 5.0: the wall lifts labels of ex"),
+        ({"wall": {"strength": 5.0}}, "labels.wall.strength = 5.0: the wall raises only labels"),
     ],
 )
 def test_teachers_of_labels(labels: dict[str, object], message: str) -> None:
@@ -153,7 +153,7 @@ def test_a_wall_needs_two_energies() -> None:
     wall = {"structures": ["a.xyz"], "wall": {"strength": 5.0}}
     message = refusal({"teachers": {"n_members": 1}, "labels": wall | {"teachers": [other]}})
     assert "labels.wall.strength = 5.0" in message
-    assert "and 1 of them count" in message
+    assert "energies of at least 2 teachers, found 1" in message
     for enough in (other | {"use_energies": True}, {"checkpoint": "c.pt"}):
         labels = wall | {"teachers": [enough]}
         validate_config(
@@ -167,7 +167,7 @@ def test_on_policy_rounds_need_two_networks() -> None:
     sections: dict[str, object] = {"student": rounds, "labels": {"teachers": others}}
     message = refusal(sections | {"teachers": {"n_members": 0}})
     assert "student.on_policy.n_rounds = 1" in message
-    assert "and there are 1" in message
+    assert "ekd networks, found 1" in message
     validate_config({"data": DATA, "teachers": {"n_members": 1}, **sections}, base="/base")
     message = refusal({"student": {"on_policy": {"ratio": 1.0}}})
     assert "'student.on_policy.ratio' = 1.0" in message

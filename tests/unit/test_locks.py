@@ -96,7 +96,7 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with (
-        pytest.warns(RuntimeWarning, match="without locks .*make sure yourself"),
+        pytest.warns(RuntimeWarning, match="without locks .*make sure that no other"),
         locked_folder(tmp_path),
     ):
         pass

@@ -1,7 +1,6 @@
-"""The command line: a thin layer over the Python interface, quick to start.
+"""The command line: a thin layer over the Python interface.
 
-Modules that need torch are imported inside the commands, so that ``ekd --help`` does not wait for
-them.
+Modules that need torch are imported inside the commands, so that ``ekd --help`` starts quickly.
 """
 
 from ekd.cli.app import app, main

@@ -1,4 +1,4 @@
-"""The program ``ekd``: its verbs, and what it does with errors."""
+"""The program ``ekd``: its commands and error handling."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ekd.files import cannot_write
 
 ERROR_LOG = Path("error.log")
 
-# Refusals of the operating system: no bugs, wherever they come from.
+# Errors of the operating system, which are not bugs in ekd.
 _OF_THE_SYSTEM = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
     errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
@@ -47,10 +47,10 @@ _OF_THE_SYSTEM = {
 
 
 class Program(TyperGroup):
-    """Turns every exception into one message and an exit code.
+    """Turns every exception into a message and an exit code.
 
-    0: done. 1: an error that the message explains, a failed check, or a bug in ekd, whose
-    traceback is in a file. 2: the command line itself is wrong (typer's own).
+    0: success. 1: an error explained by the message, a failed check, or a bug in ekd, whose
+    traceback is written to a file. 2: invalid command line (from typer).
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -73,13 +73,13 @@ class Program(TyperGroup):
             raise typer.Exit(exit_status(signalled)) from None
         except (typer.Exit, typer.Abort):
             raise
-        except BrokenPipeError:  # whoever read the output has seen enough, as head does
+        except BrokenPipeError:  # the reader of the output has closed it, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None  # what a shell calls the end by SIGPIPE
+            raise typer.Exit(141) from None  # exit status of a process killed by SIGPIPE
         except MemoryError as error:
             what = str(error).replace("std::bad_alloc", "") or "there is not enough memory"
             complaint = EKDError(
-                f"{what}; ask for more memory, or for fewer processes and smaller blocks, chunks "
+                f"{what}; request more memory, or use fewer processes and smaller blocks, chunks "
                 "and batches",
                 code=find_code(what),
             )
@@ -95,7 +95,7 @@ class Program(TyperGroup):
             raise typer.Exit(1) from None
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")):
-                raise  # a wrong command line: typer explains it
+                raise  # invalid command line: typer explains it
             _complain(f"{type(error).__name__}: {error}\n{_save_traceback()}")
             raise typer.Exit(1) from None
 
@@ -112,31 +112,31 @@ From coupled-cluster energies to molecular dynamics, by ensemble knowledge disti
 
 **First steps**
 
-    ekd quickstart                  the whole method on shipped data, seven minutes on two cores
+    ekd quickstart                  run the pipeline on example data, seven minutes on two cores
 
-    ekd prepare data.xyz -o data.h5 check, index and convert data of any format
+    ekd prepare data.xyz -o data.h5 check and convert data of any format
 
-    ekd run config.toml             the whole method on your data
+    ekd run config.toml             run the pipeline on your data
 
-    ekd run config.toml --resume    go on after an interruption
+    ekd run config.toml --resume    continue after an interruption
 
-    ekd distill config.toml         one stage alone: train, label, distill, evaluate, ...
+    ekd distill config.toml         run one stage: train, label, distill, evaluate, ...
 
-    ekd evaluate run test.h5        errors of any models on any data, side by side
+    ekd evaluate run test.h5        compare the errors of models on any data
 
-    ekd stability run mol.xyz       how long they survive in molecular dynamics
+    ekd stability run mol.xyz       measure how long models survive in molecular dynamics
 
     ekd reproduce run               run the stages again, and compare the results
 
-    ekd inspect student.pt          what an exported model says about itself
+    ekd inspect student.pt          show the metadata of an exported model
 
-    ekd import-hippynn FOLDER       a model trained with hippynn, as teacher or for LAMMPS
+    ekd import-hippynn FOLDER       convert a hippynn model to a teacher, or for LAMMPS
 
-    ekd lammps build                pair_style ekd for the LAMMPS of a cluster
+    ekd lammps build                build pair_style ekd for the LAMMPS of a cluster
 
-    ekd doctor                      what works on this computer: versions, GPUs
+    ekd doctor                      check what works on this computer: versions, GPUs
 
-    ekd explain EKD-DATA-001        cause and cure of an error, by the code behind its message
+    ekd explain EKD-DATA-001        explain an error by the code at the end of its message
 
 In LAMMPS: `pair_style ekd` and `pair_coeff * * student.pt O H`.
 """,
@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def _show(show_other: Callable[..., None]) -> Callable[..., None]:
-    """Show warnings about data as ``ekd prepare`` shows them, and others as they are."""
+    """Show data warnings in the style of ``ekd prepare``, and pass on all others."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
         if not issubclass(category, DataWarning):
@@ -203,7 +203,7 @@ def _complain(message: str, code: str | None = None) -> None:
 
 
 def _save_traceback() -> str:
-    """Write the traceback of the exception at hand to a file; return where it went."""
+    """Write the traceback of the current exception to a file; return a message with its path."""
     try:
         ERROR_LOG.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
     except OSError:

@@ -1,4 +1,4 @@
-"""The verb that makes one file of several students."""
+"""The command ``committee``: write several students to one file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ekd.errors import EKDError
 
 
 class Dtype(StrEnum):
-    """Precision in which the file will run."""
+    """Precision of the exported file."""
 
     float64 = "float64"
     float32 = "float32"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("committee")(committee)
 
 
@@ -36,12 +36,12 @@ def committee(
     description: Annotated[str, typer.Option(help="Free text for the model card.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
-    """Write the students of several runs to one file, whose mean is used in MD.
+    """Write the students of several runs to one file, which predicts their mean.
 
-    How far the students disagree is an output: of `pair_style ekd` through `fix pair` and
-    `compute pair`, of the ASE calculator as the error estimates `forces_std` and `energy_std`. The
-    students need one architecture and the same elements. A run with `[student] n_members = 4`
-    trains such students itself, and its `student.pt` is a committee.
+    The disagreement of the students is available as an error estimate: in LAMMPS through `fix pair`
+    and `compute pair`, in the ASE calculator as `forces_std` and `energy_std`. The students must
+    have the same architecture and elements. A run with `[student] n_members = 4` trains such
+    students itself, and its `student.pt` is a committee.
 
     **Examples**
 
@@ -64,6 +64,6 @@ def committee(
     with_head = sum(member.model.has_uncertainty for member in students.members)
     if 0 < with_head < len(students):
         console.print(
-            f"note: {with_head} of them have learned their uncertainty; the file does not tell it, "
-            "which takes all"
+            f"note: only {with_head} of them have an uncertainty output; the file omits it, as it "
+            "needs all of them"
         )

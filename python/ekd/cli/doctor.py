@@ -1,4 +1,4 @@
-"""The verb that says what of ekd works on this computer."""
+"""The command ``doctor``: check which parts of ekd work on this computer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Finding(NamedTuple):
     """One line of the report."""
 
     what: str
-    works: bool | None  # None: there is nothing to try
+    works: bool | None  # None: not tested
     text: str
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("doctor")(doctor)
 
 
@@ -32,15 +32,15 @@ def doctor(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            "--device", "-d", help="A device that has to work, such as cuda or cuda:1; repeatable."
+            "--device", "-d", help="A device that must work, such as cuda or cuda:1; repeatable."
         ),
     ] = None,
 ) -> None:
-    """Show what of ekd works on this computer: versions, processor, GPUs.
+    """Check which parts of ekd work on this computer: versions, processor, GPUs.
 
-    A GPU works if the kernels of ekd compile for it and compute the numbers that they should.
+    A GPU works if the kernels of ekd compile for it and give correct results.
 
-    Exit status 0: what is there works, and every --device; 1: something does not.
+    Exit status 0: everything found works, including each --device; 1: something does not.
 
     **Examples**
 
@@ -93,7 +93,7 @@ def _installation() -> Iterator[Finding]:
 
 
 def _package(name: str, expected: str | None, purpose: str, how: str) -> Finding:
-    """A package that ekd was built for, against the one that is installed."""
+    """Compare the installed version of a package with the one that ekd was built for."""
     found = _version(name)
     if found is None:
         return Finding(name, None, f"not installed; for {purpose}: {how}")

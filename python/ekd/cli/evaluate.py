@@ -1,4 +1,4 @@
-"""The verb ``evaluate``: models side by side on any data, or the stage of a run."""
+"""The command ``evaluate``: compare models on any data, or run the stage of a pipeline."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 _HELP = """
 Compare models with true energies and forces, and with each other.
 
-**Models**, one or several, each `MODEL` or `NAME=MODEL`:
+**Models**, one or several, each as `MODEL` or `NAME=MODEL`:
 
 * the output folder of a run: its teachers, their ensemble, and its student;
 
-* an exported file, `student.pt`; a checkpoint, or a folder of them, `member-0/`, ...;
+* an exported file, `student.pt`; a checkpoint, or a folder of checkpoints, `member-0/`, ...;
 
-* any calculator of ASE, `module:Class` or `"module:Class(key=value)"`.
+* any ASE calculator, `module:Class` or `"module:Class(key=value)"`.
 
-**Data** are all other files, in any format that ekd reads; without any, the test set and the far
-set of the run are used. Files of COMP6 are read as they are, one row for each. Forces are measured
-where `--forces` names them.
+**Data** are all other files, in any format that ekd reads; by default, the test and far sets of the
+run. COMP6 files can be read without conversion, and get one row each. Force errors are computed if
+`--forces` is given.
 
-**What comes out**: tables here; in the output folder `report.html`, which needs nothing beside it,
-`summary.json`, `tables/` (CSV and LaTeX), `plots/`. Errors of total, per-atom and conformer
-energies and of forces: mean, root mean square, quantiles, largest; of all and within 100 kcal/mol
-of the lowest conformer; by element and by group. Of ensembles and committees also how well their
-spread tells the error. Predictions are kept: asked again, or with one more model, no work is done
-twice.
+**Results**: tables in the terminal; in the output folder, a self-contained `report.html`,
+`summary.json`, `tables/` (CSV and LaTeX) and `plots/`. They contain errors of total, per-atom and
+conformer energies and of forces: mean, root mean square, quantiles and maximum; for all
+configurations and for those within 100 kcal/mol of the lowest conformer; by element and by group.
+For ensembles and committees, they also show how well the spread predicts the error. Predictions
+are stored, and reused when the command is run again or with additional models.
 
 **Torsions, dimers and other scans**, and models with long arguments, are described in a TOML file
 with sections `[[models]]`, `[[sets]]` and `[[curves]]`: docs/evaluation.md.
 
-With the configuration of a run alone, this is the stage of the pipeline: it leaves `evaluation/`
-in the output folder of the run, and needs `ekd distill`.
+If the only argument is the configuration of a run, this runs the stage of the pipeline, which
+requires `ekd distill` and writes `evaluation/` in the output folder of the run.
 
 **Examples**
 
@@ -71,49 +71,56 @@ in the output folder of the run, and needs `ekd distill`.
 
     ekd evaluate config.toml --resume     the stage of a run
 
-How long molecules survive in MD is asked with `ekd stability`.
+To measure how long molecules survive in MD, use `ekd stability`.
 """
 
 
 class EnergyUnits(StrEnum):
-    """Of tables and plots."""
+    """Energy units of tables and plots."""
 
     mev = "meV"
     kcal = "kcal/mol"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("evaluate", help=_HELP)(evaluate)
 
 
 _Energy = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY", help="Key of the energy; once for all files, or for each."),
+    typer.Option(
+        metavar="KEY", help="Key of the energy; give it once for all files, or once for each."
+    ),
 ]
 _Forces = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY",
-        help="Key of the forces; once for all files, or for each. Default: energies alone.",
+        help="Key of the forces; give it once for all files, or once for each. Default: only "
+        "energies.",
     ),
 ]
 _EnergyUnit = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="UNIT", help="eV, Hartree, kcal/mol, ...; once for all files, or for each."
+        metavar="UNIT",
+        help="Unit of the energy: eV, Hartree, kcal/mol, ...; give it once for all files, or once "
+        "for each.",
     ),
 ]
 _Level = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Level of theory of the labels, if the files do not say it."),
+    typer.Option(
+        metavar="TEXT", help="Level of theory of the labels, if the files do not state it."
+    ),
 ]
 _SameLevel = Annotated[
     bool,
     typer.Option(
         "--same-level",
-        help="Measure total energies where models and labels call their level of theory by "
-        "different names, too.",
+        help="Treat differently named levels of theory of models and labels as the same, and "
+        "compare their total energies.",
     ),
 ]
 
@@ -131,22 +138,33 @@ def evaluate(
     states: StatesOption = None,
     gradients: Annotated[
         bool,
-        typer.Option("--gradients", help="The forces are gradients (COMP6): turn their sign."),
+        typer.Option("--gradients", help="The forces are gradients (COMP6): change their sign."),
     ] = False,
     level: _Level = None,
     same_level: _SameLevel = False,
     window: Annotated[
         list[float] | None,
-        typer.Option(metavar="KCAL/MOL", help="Energy above the lowest conformer. Default: 100."),
+        typer.Option(
+            metavar="KCAL/MOL",
+            help="Also show errors of configurations within this energy above the lowest "
+            "conformer; repeatable. Default: 100.",
+        ),
     ] = None,
-    units: Annotated[EnergyUnits, typer.Option(help="Of tables and plots.")] = EnergyUnits.mev,
+    units: Annotated[
+        EnergyUnits, typer.Option(help="Energy unit of tables and plots.")
+    ] = EnergyUnits.mev,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Output folder. Default: evaluation."),
     ] = None,
     n_workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Worker processes. Default: environment variable EKD_WORKERS, else one per core.",
+        ),
     ] = None,
     vector_plots: VectorPlots = False,
     resume: Resume = False,
@@ -205,7 +223,7 @@ def evaluate(
 
 
 def is_data(path: Path) -> bool:
-    """Models are folders, files of torch, and names of calculators; every other file is data."""
+    """Models are folders, torch files and names of calculators; all other files are data."""
     return path.is_file() and path.suffix not in (".pt", ".pth")
 
 

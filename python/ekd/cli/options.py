@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ ConfigPath = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Output folder, instead of the one in the configuration."),
+    typer.Option("--output", "-o", help="Output folder; overrides that of the configuration."),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
         "--resume/--no-resume",
-        help="Keep what is complete and continue what was interrupted. Without it, existing "
-        "results stop the command and stay as they are.",
+        help="Keep complete results and continue interrupted ones. Otherwise, existing results are "
+        "an error and do not change.",
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Remove existing results of these stages and start again."),
+    typer.Option("--overwrite", help="Remove existing results of these stages and start over."),
 ]
 KeyOf = Annotated[
     list[str] | None,
     typer.Option(
         "--key",
         metavar="WHAT=KEY",
-        help="Where HDF5 or .npz has `positions`, `numbers`, `cell` or `pbc`, if under unusual "
-        "names, e.g. `positions=xyz`. Once for each of them; for all files.",
+        help="Nonstandard key of `positions`, `numbers`, `cell` or `pbc` in HDF5 and .npz files, "
+        "e.g. `positions=xyz`. Repeatable; applies to all files.",
     ),
 ]
 Where = Annotated[
@@ -50,18 +50,19 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Read configurations alone whose KEY has this value, e.g. `config_type=liquid`. "
-        "Again with the same key: one of the values; with another key: both. For all files.",
+        help="Read only configurations whose KEY has this value, e.g. `config_type=liquid`. If "
+        "repeated, values of the same key are alternatives, and different keys must all match. "
+        "Applies to all files.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 VectorPlots = Annotated[
     bool, typer.Option("--vector-plots", help="Write the plots as PDF and SVG too, for papers.")
 ]
 
 
 def keys_of(values: list[str] | None) -> dict[str, str]:
-    """What ``--key`` says, as :func:`ekd.load_dataset` takes it."""
+    """Parse ``--key`` into the argument ``keys`` of :func:`ekd.load_dataset`."""
     keys: dict[str, str] = {}
     for text in values or []:
         what, _, key = text.partition("=")
@@ -75,7 +76,7 @@ def keys_of(values: list[str] | None) -> dict[str, str]:
 
 
 class States(StrEnum):
-    """What is done with charged and open-shell configurations."""
+    """Treatment of charged and open-shell configurations."""
 
     neutral = "neutral"
     all = "all"
@@ -85,14 +86,14 @@ StatesOption = Annotated[
     States | None,
     typer.Option(
         "--states",
-        help="Charged and open-shell configurations among others: leave them out, or keep all. "
-        "Default: they are an error.",
+        help="Treatment of charged and open-shell configurations in mixed data: omit them, or keep "
+        "all. Default: an error.",
     ),
 ]
 
 
 def where_of(values: list[str] | None) -> dict[str, list[str]]:
-    """What ``--where`` says, as :func:`ekd.load_dataset` takes it."""
+    """Parse ``--where`` into the argument ``where`` of :func:`ekd.load_dataset`."""
     where: dict[str, list[str]] = {}
     for text in values or []:
         key, separator, value = text.partition("=")
@@ -106,26 +107,26 @@ def where_of(values: list[str] | None) -> dict[str, list[str]]:
 
 @contextmanager
 def continues_by_itself() -> Iterator[None]:
-    """For commands that need no ``--resume``: what is done is found again."""
+    """Explain interruptions of commands that continue without ``--resume``."""
     try:
         yield
     except KeyboardInterrupt as signalled:
-        Console(stderr=True).print(f"{interrupted(signalled)}; the same command goes on from here")
+        Console(stderr=True).print(f"{interrupted(signalled)}; run the same command to continue")
         raise typer.Exit(exit_status(signalled)) from None
 
 
 def interrupted(signalled: KeyboardInterrupt) -> str:
-    """What has happened, in words."""
+    """Describe an interruption."""
     return str(signalled) or "interrupted"
 
 
 def exit_status(signalled: KeyboardInterrupt) -> int:
-    """128 and the number of the signal; 130 is Ctrl-C."""
+    """Return 128 plus the signal number; 130 for Ctrl-C."""
     return signalled.exit_status if isinstance(signalled, Interrupted) else 130
 
 
 def existing(resume: bool, overwrite: bool) -> Existing:
-    """Return what the two options say about existing results."""
+    """Return the treatment of existing results that the two options select."""
     from ekd.pipeline.record import Existing
 
     if resume and overwrite:
@@ -136,7 +137,7 @@ def existing(resume: bool, overwrite: bool) -> Existing:
 
 
 def load(path: Path, output: Path | None) -> Config:
-    """Read a configuration; ``output`` counts from the working directory and goes first."""
+    """Read a configuration; ``output``, relative to the working directory, overrides its own."""
     from ekd.config import load_config
 
     config = load_config(path)

@@ -1,4 +1,4 @@
-"""The verb ``prepare``: data files of any format to one that is checked and quick to read."""
+"""The command ``prepare``: check data files of any format and convert them to one HDF5 file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from ekd.cli.options import (
 )
 
 _HELP = """
-Convert data files to one prepared file, look at what is in it, and draw a picture of it.
+Convert data files to one prepared file, check its contents, and plot histograms.
 
-**Formats**, by suffix and content: the HDF5 release of ANI-1x and ANI-1ccx; HDF5 of pyanitools
-(ANI-1, ANI-2x, COMP6); `.npz` of sGDML, MD17 and rMD17; extended XYZ and everything else that ASE
-reads; prepared files, to merge them. Configurations without an energy are left out and counted.
-Energies and lengths are converted to eV and Å here, once.
+**Formats**, recognized by suffix and content: the HDF5 release of ANI-1x and ANI-1ccx; HDF5 of
+pyanitools (ANI-1, ANI-2x, COMP6); `.npz` of sGDML, MD17 and rMD17; extended XYZ and all other
+formats that ASE reads; prepared files, to merge them. Configurations without an energy are omitted
+and counted. Energies and lengths are converted to eV and Å.
 
-**What comes out**: one HDF5 file, compressed, with checksums, that `ekd.load_dataset` and `[data]
-path` of a configuration take without keys or units; a `.png` with histograms beside it; and a
-summary: elements, sizes, energies, duplicates, outliers, closest contacts, whether the forces
-belong to the energies, and whether the data fix the energies of their atoms. Frames with
-`config_type=IsolatedAtom` become reference energies. Nothing is dropped that you did not ask for.
+**Results**: a compressed HDF5 file with checksums, which `ekd.load_dataset` and `[data] path` of a
+configuration read without keys or units; a `.png` with histograms next to it; and a summary:
+elements, sizes, energies, duplicates, outliers, closest contacts, whether the forces are consistent
+with the energies, and whether the data determine the energies of atoms. Frames with
+`config_type=IsolatedAtom` become reference energies. Configurations with an energy are dropped only
+if you ask for it.
 
-**Charges, spins and methods** that the file names are not mixed: `--where` selects, `--states`
-says what is done with ions and open shells. Stress is not used.
+**Different charges, spins and methods** are not mixed, if the file states them: `--where` selects
+configurations, and `--states` treats ions and open shells. Stress is not used.
 
-Forces of COMP6 (version 1) are gradients by mistake of its authors: `--gradients` turns their sign.
+Forces of COMP6 (version 1) are gradients by mistake of its authors: use `--gradients` to change
+their sign.
 
-**Interrupted**, even by kill -9 or a power cut, the same command goes on where it was. Run again
-after its end, it shows the summary.
+**After an interruption**, even by kill -9 or a power failure, run the same command again to
+continue. If the file is complete, the command shows the summary.
 
 **Examples**
 
@@ -62,11 +64,11 @@ after its end, it shows the summary.
 In Python: `ekd.prepare_dataset`. Formats, units and the layout of the file: docs/data.md.
 """
 
-_EACH = " Once for all inputs, or once for each."
+_EACH = " Give it once for all inputs, or once for each."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("prepare", help=_HELP)(prepare)
 
 
@@ -74,8 +76,8 @@ _Energy = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY",
-        help="Key of the energy. Default: `energies` in files of pyanitools, `E`, `energies` "
-        "or `energy` in .npz, `energy` in formats of ASE." + _EACH,
+        help="Key of the energy. Default: `energies` in pyanitools files, `E`, `energies` or "
+        "`energy` in .npz, `energy` in ASE formats." + _EACH,
     ),
 ]
 _Forces = Annotated[
@@ -86,42 +88,47 @@ _EnergyUnit = Annotated[
     list[str] | None,
     typer.Option(
         metavar="UNIT",
-        help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: what the file says, else Hartree "
-        "in HDF5 and eV in formats of ASE." + _EACH,
+        help="eV, meV, Hartree, kcal/mol or kJ/mol. Default: the unit stated in the file, else "
+        "Hartree for HDF5 and eV for ASE formats." + _EACH,
     ),
 ]
 _LengthUnit = Annotated[
     list[str] | None,
     typer.Option(
         metavar="UNIT",
-        help="Angstrom, Bohr or nm. Default: what the file says, else Å." + _EACH,
+        help="Angstrom, Bohr or nm. Default: the unit stated in the file, else Å." + _EACH,
     ),
 ]
 _Format = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="A format of ASE, where the suffix does not tell." + _EACH),
+    typer.Option(
+        metavar="NAME", help="Name of the ASE format, if the suffix is ambiguous." + _EACH
+    ),
 ]
 _LevelOfTheory = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="In words, if the inputs do not state it."),
+    typer.Option(metavar="TEXT", help="Level of theory, if the inputs do not state it."),
 ]
 _DropDuplicates = Annotated[
     bool,
     typer.Option(
         "--drop-duplicates",
-        help="Keep one configuration of every geometry. Molecules are the same if all "
-        "distances agree to 1e-4 Å, periodic cells if cell and positions do.",
+        help="Keep one configuration per geometry. Molecules are duplicates if all distances "
+        "agree to 1e-4 Å, periodic systems if cell and positions do.",
     ),
 ]
 _DropOutliers = Annotated[
     bool,
-    typer.Option("--drop-outliers", help="Drop energies and contacts beyond the next two limits."),
+    typer.Option(
+        "--drop-outliers",
+        help="Drop configurations beyond `--outlier-deviations` and `--min-distance`.",
+    ),
 ]
 _OutlierDeviations = Annotated[
     float,
     typer.Option(
         metavar="N",
-        help="Largest distance of an energy per atom from the median of its formula, in robust "
+        help="Maximum deviation of the energy per atom from the median of its formula, in robust "
         "standard deviations.",
     ),
 ]
@@ -129,32 +136,32 @@ _DropIncomplete = Annotated[
     bool,
     typer.Option(
         "--drop-incomplete",
-        help="Drop what has an energy but not all else: forces that were asked for, finite "
-        "positions, a proper cell. Without it such configurations stop the command.",
+        help="Drop configurations that have an energy but lack requested forces, finite positions "
+        "or a valid cell. By default, they are an error.",
     ),
 ]
 _Compression = Annotated[
     bool,
     typer.Option(
-        help="Without compression the file is larger and can be streamed as it is; a "
-        "compressed one is unpacked beside itself first."
+        help="Compress the file. An uncompressed file is larger but can be streamed directly; a "
+        "compressed file is first unpacked to a copy next to it."
     ),
 ]
 
 
 def prepare(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="One data file or several.")
+        list[Path], typer.Argument(metavar="INPUT...", help="One or more data files.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The prepared file, *.h5.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Prepared file, *.h5.", show_default=False)
     ],
     energy: _Energy = None,
     forces: _Forces = None,
     energy_unit: _EnergyUnit = None,
     length_unit: _LengthUnit = None,
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="The forces are gradients: turn their sign.")
+        bool, typer.Option("--gradients", help="The forces are gradients: change their sign.")
     ] = False,
     format: _Format = None,
     key: KeyOf = None,
@@ -165,12 +172,15 @@ def prepare(
     drop_outliers: _DropOutliers = False,
     outlier_deviations: _OutlierDeviations = 20.0,
     min_distance: Annotated[
-        float, typer.Option(metavar="Å", help="Smallest distance between two atoms.")
+        float, typer.Option(metavar="Å", help="Minimum distance between two atoms.")
     ] = 0.4,
     drop_incomplete: _DropIncomplete = False,
     compression: _Compression = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output of other inputs or options.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace an existing output made from other inputs or options."
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The verb ``quickstart``: the whole method on the data that ekd ships."""
+"""The command ``quickstart``: run the pipeline on the example data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ekd.pipeline.order import STAGES
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("quickstart")(quickstart)
 
 
@@ -27,12 +27,11 @@ def quickstart(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole method on shipped CCSD(T) data: about seven minutes on two cores.
+    """Run the pipeline on example CCSD(T) data: about seven minutes on two cores.
 
     Copies the data and a commented configuration into a folder, trains teachers and a student,
-    measures them against true CCSD(T) forces, and runs the student in LAMMPS. Everything, and
-    `report.html`, is in that folder afterwards; `quickstart.toml` there is a start for your own
-    data.
+    compares them with true CCSD(T) forces, and runs the student in LAMMPS. All results, including
+    `report.html`, are in that folder; use `quickstart.toml` there as a template for your own data.
 
     **Examples**
 
@@ -57,7 +56,7 @@ def quickstart(
 
 
 def copy_files(target: Path) -> None:
-    """Copy the shipped configuration and data, but for what is there already.
+    """Copy the example configuration and data, except for files that already exist.
 
     Raises:
         EKDError: ekd was installed without them, or the target cannot be written to.

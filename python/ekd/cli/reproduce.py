@@ -1,4 +1,4 @@
-"""The verb that runs stages again and compares the results."""
+"""The command ``reproduce``: run stages again and compare the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ekd.pipeline.order import STAGES
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("reproduce")(reproduce)
 
 
@@ -30,14 +30,14 @@ def reproduce(
         typer.Option(
             "--stages",
             metavar="STAGE,...",
-            help=f"Stages to run again, of {', '.join(STAGES)}; by default all that are complete. "
+            help=f"Stages to run again, out of {', '.join(STAGES)}. Default: all complete stages. "
             "Results of other stages that they need are taken from DIR.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder for the new results; by default a temporary one."
+            "--output", "-o", help="Folder for the new results. Default: a temporary folder."
         ),
     ] = None,
     keep: Annotated[
@@ -46,23 +46,21 @@ def reproduce(
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue a reproduction that was interrupted in --output."),
+        typer.Option("--resume", help="Continue an interrupted reproduction in --output."),
     ] = False,
     inputs: Annotated[
         Path | None,
-        typer.Option(
-            "--inputs", help="Folder with the input files, if they are not where they were."
-        ),
+        typer.Option("--inputs", help="Folder with the input files, if they have moved."),
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", help="Largest relative deviation of results that are equal."),
+        typer.Option("--tolerance", help="Maximum relative deviation between equal results."),
     ] = 1e-6,
     quiet: Quiet = False,
 ) -> None:
     """Run the stages of an output folder again, and compare the results.
 
-    The inputs must be the files that the run has read; their checksums are in `manifest.json`. The
+    The inputs must be the same files as in the run; their checksums are in `manifest.json`. The
     command first shows how the environment differs from that of the run: versions, processor,
     threads. With the same versions on the same processor all results are bitwise equal.
 

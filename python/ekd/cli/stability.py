@@ -1,4 +1,4 @@
-"""The verb ``stability``: how long models survive in molecular dynamics."""
+"""The command ``stability``: how long models survive in molecular dynamics."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from ekd.dynamics import StabilityConfig
 
 _HELP = """
-Run molecular dynamics with every model until it fails, and tell how long that takes.
+Run molecular dynamics with each model until it fails, and measure the time to failure.
 
-**Models** are those of `ekd evaluate`: a run (its single teachers, their ensemble, its student), an
-exported file, a checkpoint, any calculator of ASE. **Structures** are all other files, in any
-format of ASE, and molecules that ASE knows by name: `--molecule CH3OH`. Molecules run in ASE;
-periodic boxes run in LAMMPS where the model fits into an exported file.
+**Models** are the same as for `ekd evaluate`: a run (its individual teachers, their ensemble, its
+student), an exported file, a checkpoint, any ASE calculator. **Structures** are all other files, in
+any ASE format, and named molecules of ASE: `--molecule CH3OH`. Molecules run in ASE; periodic boxes
+run in LAMMPS if the model can be exported.
 
-**A run fails** where a bond of the starting structure breaks, atoms fall into each other,
-temperature or potential energy run away, or something is not a number. Limits are in the report
-and in `[failure]` of a TOML file.
+**A run fails** when a bond of the starting structure breaks, atoms come too close, temperature or
+potential energy exceed their limits, or a value is not finite. The limits are in the report and can
+be set in `[failure]` of a TOML file.
 
-**What comes out**: the median time to failure with a 95 % interval for every structure, temperature
-and model (Kaplan-Meier: runs that reach their end count as what they are, longer); with `--drift`
-also the drift of the total energy at constant energy for each time step. In the output folder
+**Results**: the median time to failure with a 95 % confidence interval for each structure,
+temperature and model (Kaplan-Meier estimate: runs that do not fail are censored); with `--drift`
+also the drift of the total energy at constant energy for each time step. The output folder contains
 `report.html`, `summary.json`, `tables/` (CSV and LaTeX) and `plots/`.
 
-Finished runs are kept: interrupted, or asked again with one more model, temperature or seed, no run
-is done twice.
+Finished runs are stored, and reused when the command is run again, also with additional models,
+temperatures or seeds.
 
 **Examples**
 
@@ -45,12 +45,12 @@ is done twice.
 
     ekd stability run --molecule CH3OH --drift 0.00025 --drift 0.0005 --drift 0.001
 
-    ekd stability stability.toml          everything from a file, see docs/evaluation.md
+    ekd stability stability.toml          all settings from a file, see docs/evaluation.md
 """
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.command("stability", help=_HELP)(stability)
 
 
@@ -63,49 +63,68 @@ def stability(
     ],
     molecule: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A molecule that ase.build.molecule knows."),
+        typer.Option(metavar="NAME", help="Name of a molecule in ase.build.molecule; repeatable."),
     ] = None,
     frames: Annotated[
-        str, typer.Option(metavar="INDEX", help="Of the files, as in ASE: 0, :, ::100.")
+        str,
+        typer.Option(metavar="INDEX", help="Frames to use of each file, as in ASE: 0, :, ::100."),
     ] = "0",
     relax: Annotated[
         bool,
         typer.Option(
-            "--relax", help="Relax each structure by the model first: packed boxes need it."
+            "--relax", help="First relax each structure with the model, e.g. packed boxes."
         ),
     ] = False,
     temperature: Annotated[
-        list[float] | None, typer.Option("--temperature", "-T", metavar="K", help="Default: 300.")
+        list[float] | None,
+        typer.Option(
+            "--temperature", "-T", metavar="K", help="Temperature; repeatable. Default: 300."
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Runs of every structure and temperature: 4."),
+        typer.Option(
+            min=1, metavar="N", help="Number of runs per structure and temperature. Default: 4."
+        ),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(metavar="PS", help="Of a run that does not fail: 10.")
+        float | None,
+        typer.Option(metavar="PS", help="Duration of a run that does not fail. Default: 10."),
     ] = None,
-    timestep: Annotated[float | None, typer.Option(metavar="PS", help="Default: 0.0005.")] = None,
+    timestep: Annotated[
+        float | None, typer.Option(metavar="PS", help="Time step. Default: 0.0005.")
+    ] = None,
     friction: Annotated[
-        float | None, typer.Option(metavar="1/PS", help="Of the Langevin thermostat: 10.")
+        float | None,
+        typer.Option(metavar="1/PS", help="Friction of the Langevin thermostat. Default: 10."),
     ] = None,
     drift: Annotated[
         list[float] | None,
-        typer.Option(metavar="PS", help="A time step of runs at constant energy."),
+        typer.Option(
+            metavar="PS", help="Time step of additional runs at constant energy; repeatable."
+        ),
     ] = None,
     teachers: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Single teachers that run. Default: all."),
+        typer.Option(
+            min=0, metavar="N", help="Number of individual teachers to run. Default: all."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Output folder. Default: stability.")
     ] = None,
     n_workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Processes. Default: one per core."),
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Worker processes. Default: environment variable EKD_WORKERS, else one per core.",
+        ),
     ] = None,
     vector_plots: VectorPlots = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Forget finished runs and start again.")
+        bool, typer.Option("--overwrite", help="Remove finished runs and start over.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that run the pipeline: all of it, or one stage."""
+"""The commands that run the pipeline or one of its stages."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore
 
 _HELP = {
     "pool": """
-Make geometries by the thousand, with energies and forces of a cheap calculator.
+Generate thousands of geometries with energies and forces of a cheap calculator.
 
-Leaves `pool.h5`, and of what is in it a summary, `pool.json`, and a picture, `pool.png`. Needs a
-section `[pool]`; its defaults take GFN2-xTB (`pip install "ekd[xtb]"`), and make rattled copies,
-snapshots of MD, stretched bonds and clusters of the training configurations and of small molecules.
-Finished chunks are kept: `ekd pool config.toml --resume` continues after any interruption. All of
-it: docs/pool.md.
+Requires a section `[pool]`. Writes `pool.h5`, a summary of its contents, `pool.json`, and a plot,
+`pool.png`. By default, this uses GFN2-xTB (`pip install "ekd[xtb]"`), and makes rattled copies, MD
+snapshots, stretched bonds and clusters from the training configurations and small molecules.
+Finished chunks are kept: continue after an interruption with `ekd pool config.toml --resume`.
+Details: docs/pool.md.
 """,
     "pretrain": """
-Train the networks that teachers and student start from.
+Train the networks that teachers and student start from (bases).
 
-Leaves `bases/`. Needs a section `[pretraining]`. They learn the pool of `ekd pool` and then the
-data set with energies and forces that `[pretraining.data]` names, or one of both; or they start
-from a finished network, `checkpoint = "file.pt"`, instead of the pool. After it teachers need few
-epochs at a low rate, which are the defaults then. All of it: docs/pretraining.md.
+Requires a section `[pretraining]`. Writes `bases/`. The networks are trained on the pool, then on
+the data set with energies and forces in `[pretraining.data]`, or on one of these. Instead of the
+pool, they can start from a finished network, `checkpoint = "file.pt"`. After pretraining, teachers
+need few epochs at a low learning rate, and the defaults change accordingly. Details:
+docs/pretraining.md.
 """,
     "train": """
 Train the teachers on energies.
 
-Leaves `teachers/` in the output folder: of every member the network and its history, and of all
-learning curves and a parity plot. A checkpoint is written after every epoch and within long ones,
-so that `ekd train config.toml --resume` continues exactly where an interrupted training stopped.
+Writes `teachers/` in the output folder: the network and history of each member, and learning curves
+and a parity plot of all. A checkpoint is written after each epoch and during long ones; an
+interrupted training continues exactly with `ekd train config.toml --resume`.
 
 **Examples**
 
@@ -46,54 +47,52 @@ so that `ekd train config.toml --resume` continues exactly where an interrupted 
 
     ekd train config.toml --member 3 --resume       one member, e.g. as job 3 of an array
 
-    torchrun --nproc-per-node 2 -m ekd train config.toml    each member by two processes
+    torchrun --nproc-per-node 2 -m ekd train config.toml    two processes per member
 
-Members can differ in seed, split and settings. All of it: docs/training.md.
+Members can differ in seed, split and settings. Details: docs/training.md.
 """,
     "label": """
-Ask the teachers for forces: mean and spread for every atom of the training set.
+Compute the mean and spread of the teachers' forces on the training set.
 
-Leaves `labels.h5`. Needs `ekd train`. Teachers are those that were trained, and whatever else
-`[[labels.teachers]]` names: any calculator of ASE as `calculator = "module:Class"`, or another
-network of ekd as `checkpoint = "file.pt"`. Perturbed geometries, MD snapshots of the teachers and
-structures from files can be labelled too (`[labels.perturbed]`, `[labels.md]`,
-`labels.structures`). Finished chunks are kept: `ekd label config.toml --resume` continues after any
-interruption.
+Requires `ekd train`. Writes `labels.h5`. Teachers are the trained networks and those in
+`[[labels.teachers]]`: any ASE calculator as `calculator = "module:Class"`, or another ekd network
+as `checkpoint = "file.pt"`. Perturbed geometries, MD snapshots of the teachers and structures from
+files can also be labeled (`[labels.perturbed]`, `[labels.md]`, `labels.structures`). Finished
+chunks are kept: continue after an interruption with `ekd label config.toml --resume`.
 """,
     "distill": """
-Train the student on true energies and mean forces.
+Train the student on true energies and the teachers' mean forces.
 
-Leaves `student/`. Needs `ekd label`. What follows where the teachers disagree is said in
-`[student.spread]`.
+Requires `ekd label`. Writes `student/`. `[student.spread]` sets the treatment of configurations on
+which the teachers disagree.
 """,
     "export": """
-Write the student to `student.pt`, the file that LAMMPS and ASE run.
+Write the student to `student.pt`, the file for LAMMPS and ASE.
 
-Needs `ekd distill`. Look at the file with `ekd inspect` and `ekd check`.
+Requires `ekd distill`. Use `ekd inspect` and `ekd check` to examine the file.
 
-With `--portable`, or `portable = true` in `[export]`, the network in the file consists of
-operations that every libtorch has: any program can load it, on the CPU or a GPU, with neither
-Python nor ekd.
+With `--portable`, or `portable = true` in `[export]`, the network in the file uses only standard
+libtorch operations: any program can load it, on a CPU or GPU, without Python or ekd.
 """,
     "lammps": """
 Run molecular dynamics in LAMMPS with the exported student.
 
-A gas-phase molecule at constant energy, a periodic box of water, and both compared with ASE. A run
-that breaks off is reported, and the others go on. Leaves `lammps/`, inputs and logs included. Needs
-`ekd export`.
+Runs a gas-phase molecule at constant energy and a periodic box of water, and compares both with
+ASE. If a run fails, this is reported and the others continue. Requires `ekd export`. Writes
+`lammps/`, including inputs and logs.
 """,
     "report": """
 Write `report.html`, `plots/` and `summary.json`.
 
-Needs `ekd evaluate`; shows the LAMMPS runs too if there are any. With a set in `[far]` the errors
-on it are shown beside those on the test set.
+Requires `ekd evaluate`. LAMMPS runs are included if there are any, and errors on the far set if
+there is a section `[far]`.
 """,
 }
 
 _RUN_HELP = """
 Run the whole pipeline: teachers, labels, student, evaluation, export, LAMMPS, report.
 
-With sections `[pool]` and `[pretraining]` it begins with those.
+If there are sections `[pool]` and `[pretraining]`, their stages run first.
 
 **Examples**
 
@@ -101,18 +100,18 @@ With sections `[pool]` and `[pretraining]` it begins with those.
 
     ekd run config.toml --resume                     continue; complete stages are skipped
 
-    ekd run config.toml --from distill --overwrite   a new student of the same teachers
+    ekd run config.toml --from distill --overwrite   train a new student of the same teachers
 
     ekd run config.toml --output trial               write to another folder
 """
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs to the program."""
+    """Add the commands to the program."""
     app.command("run", help=_RUN_HELP)(run)
     own = {"export": export, "train": train}
     for name in STAGES:
-        if name == "evaluate":  # which does more than the stage: see ekd.cli.evaluate
+        if name == "evaluate":  # the command does more than the stage: see ekd.cli.evaluate
             evaluate.register(app)
             continue
         app.command(verb(name), help=_HELP[name])(own.get(name) or _command(name))
@@ -126,12 +125,12 @@ def run(
     first: Annotated[
         Stage | None,
         typer.Option(
-            "--from", metavar="STAGE", help=f"Start with this stage, one of {', '.join(STAGES)}."
+            "--from", metavar="STAGE", help=f"First stage to run, one of {', '.join(STAGES)}."
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run every stage, or every stage from one on."""
+    """Run all stages, or all stages from a given one."""
     begin = STAGES.index(first.value) if first else 0
     what = existing(resume, overwrite)
     execute(load(config, output), what, quiet, STAGES[begin:])
@@ -145,8 +144,8 @@ def train(
         typer.Option(
             "--member",
             metavar="K",
-            help="Train this member alone, 0 to n_members - 1. Other members may be trained at the "
-            "same time, with the same output folder.",
+            help="Train only this member, 0 to n_members - 1. Other members may be trained at the "
+            "same time in the same output folder.",
         ),
     ] = None,
     resume: Resume = False,
@@ -161,7 +160,7 @@ def export(
     config: ConfigPath,
     output: Output = None,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Only operations that every libtorch has.")
+        bool, typer.Option("--portable", help="Use only standard libtorch operations.")
     ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,

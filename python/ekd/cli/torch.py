@@ -1,4 +1,4 @@
-"""The verb that builds what training needs for the torch that is installed."""
+"""The command ``torch build``: build the training operators for the installed torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ program = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="""
-What training needs of torch.
+Support for other releases of torch in training.
 
-ekd is built for one release of torch. For another one that is installed: `ekd torch build`.
+ekd is built for one release of torch. To train with another release, run `ekd torch build`.
 """,
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
+    """Add the command to the program."""
     app.add_typer(program, name="torch")
 
 
@@ -36,13 +36,13 @@ def _program() -> None:
 @program.command()
 def build(
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", help="Compilations at a time; 0: one for each core.")
+        int, typer.Option("--jobs", "-j", help="Parallel compilations; 0: one per core.")
     ] = 0,
 ) -> None:
-    """Build the operators of training for the torch of this Python environment.
+    """Build the training operators for the torch of this Python environment.
 
-    It needs CMake and a C++20 compiler, and takes about two minutes. The library goes into the
-    folder of ekd, beside those for other releases. Dynamics with exported models need none.
+    This requires CMake and a C++20 compiler, and takes about two minutes. The library is installed
+    in the folder of ekd, next to those for other releases. MD with exported models needs no torch.
     """
     import importlib.metadata
 
@@ -59,7 +59,7 @@ def build(
             "torch is not installed; install it with 'pip install torch'", code="EKD-BUILD-003"
         ) from None
     if release == _native.build_info().TORCH_VERSION:
-        console.print(f"ekd was built for torch {release}: there is nothing to do")
+        console.print(f"ekd was built for torch {release}: nothing to do")
         return
     target = _native.library_for_torch(release)
     if not os.access(_native.LIBRARY_DIRECTORY, os.W_OK):
@@ -68,7 +68,7 @@ def build(
             "of your own",
             code="EKD-BUILD-006",
         )
-    folder = tempfile.mkdtemp(prefix="ekd-")  # left where it fails: the logs are there
+    folder = tempfile.mkdtemp(prefix="ekd-")  # kept after a failure, because it has the logs
     with compiling(console, f"building for torch {release}") as tell:
         build_with_cmake(
             Path(folder),
@@ -83,7 +83,7 @@ def build(
             tell,
         )
         (library,) = Path(folder).glob("**/ekd/lib/libekd_torch.so")
-        with atomic_write(target) as temporary:  # other processes may have it in use
+        with atomic_write(target) as temporary:  # other processes may be using it
             shutil.copy(library, temporary)
     shutil.rmtree(folder)
     _native.load_ops()

@@ -1,7 +1,8 @@
 """Every setting of the pipeline: names, defaults, bounds and meaning.
 
-A TOML file is read into :class:`Config`. Unknown keys are refused with the nearest known one
-named. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times in ps.
+A TOML file is read into :class:`Config`. Unknown keys are refused, and the most similar known key
+is suggested. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times
+in ps.
 """
 
 from ekd.config.config_files import (

@@ -29,7 +29,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a TOML file, whatever is in it.
+    """Read a TOML file without validating its content.
 
     Raises:
         ConfigError: the file is missing, cannot be read, or is not TOML.
@@ -58,15 +58,15 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def located(path: Path, base: str | os.PathLike[str]) -> Path:
-    """A path that counts from ``base``, as an absolute one."""
-    # Not resolve(): a link that the user wrote stays a link.
+    """Return a path relative to ``base`` as an absolute path."""
+    # Not resolve(): symbolic links in the user's path are kept.
     return Path(os.path.abspath(Path(base) / path.expanduser()))  # noqa: PTH100
 
 
 def validate_config(
     raw: dict[str, Any], base: str | os.PathLike[str], source: str = "configuration"
 ) -> Config:
-    """Validate a nested dictionary; relative paths are taken from ``base``.
+    """Validate a nested dictionary; relative paths are relative to ``base``.
 
     Raises:
         ConfigError: as for :func:`load_config`; the message begins with ``source``.
@@ -127,9 +127,9 @@ def _located_base(section: PretrainingConfig, base: str | os.PathLike[str]) -> P
 
 
 def write_config(config: Config, path: str | os.PathLike[str]) -> None:
-    """Write every setting, defaults included, as TOML that :func:`load_config` reads back.
+    """Write all settings, including defaults, as TOML for :func:`load_config`.
 
-    Settings that are None are left out: TOML has no such value, and None is their default.
+    Settings that are None are omitted: TOML has no null value, and None is their default.
     """
     settings = config.model_dump(mode="json", exclude_none=True)
     with atomic_write(path) as temporary:
@@ -137,16 +137,16 @@ def write_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 
 RESOLVED = "config.resolved.toml"
-"""The settings of a run, defaults included, in its output folder."""
+"""File in the output folder of a run with all its settings, including defaults."""
 
 
 def config_of_run(folder: str | os.PathLike[str]) -> Config | None:
-    """The settings that a run has left in its output folder; None if it has left none.
+    """Read the settings of a run from its output folder; None if there are none.
 
     Raises:
-        ConfigError: they cannot be read.
+        ConfigError: the file cannot be read.
     """
-    for name in (RESOLVED, "config.toml"):  # the second by versions before format 2 of checkpoints
+    for name in (RESOLVED, "config.toml"):  # the latter from versions before checkpoint format 2
         if (Path(folder) / name).exists():
             return load_config(Path(folder) / name)
     return None

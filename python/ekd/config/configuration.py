@@ -1,7 +1,8 @@
-"""Every setting of the pipeline: names, defaults, bounds and meaning, in one place.
+"""All settings of the pipeline: names, defaults, bounds and meaning, in one place.
 
-A TOML file is read into :class:`Config`. Unknown keys are refused with the nearest known one
-named. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times in ps.
+A TOML file is read into :class:`Config`. Unknown keys are refused, and the most similar known key
+is suggested. Paths in a file are relative to that file. Lengths are in Å, energies in eV, times
+in ps.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OF_FINE_TUNING = {
     "teachers": {"epochs": 60, "learning_rate": 1e-3},
     "student": {"epochs": 60, "learning_rate": 2e-3},
 }
-"""Defaults of [teachers.training] and [student.training] that are others after pretraining."""
+"""Defaults of [teachers.training] and [student.training] that change after pretraining."""
 
 
 _ADD_A_POOL = "add a section [pool], which makes geometries with energies and forces of GFN2-xTB"
@@ -33,10 +34,14 @@ _ADD_A_POOL = "add a section [pool], which makes geometries with energies and fo
 class Config(Section):
     """The whole pipeline: data, teachers, labels, student, export, MD."""
 
-    output: FilePath = Field(Path("run"), description="folder of everything that is written")
-    seed: int = Field(0, ge=0, description="seed of the first teacher; others count on from it")
+    output: FilePath = Field(Path("run"), description="output folder")
+    seed: int = Field(
+        0, ge=0, description="seed of the first teacher; the others use consecutive seeds"
+    )
     tensorboard: bool = Field(
-        False, description="write logs for TensorBoard beside every history; needs its package"
+        False,
+        description="write TensorBoard logs next to each training history; requires the package "
+        "tensorboard",
     )
     vector_plots: bool = Field(
         False, description="write the plots in `plots/` as PDF and SVG too, for papers"
@@ -44,7 +49,8 @@ class Config(Section):
     data: DataConfig
     test: TestConfig | None = None
     far: TestConfig | None = Field(
-        None, description="a second test set, far from the training set; reported beside the first"
+        None,
+        description="second test set, far from the training set; reported separately",
     )
     pool: PoolConfig | None = None
     pretraining: PretrainingConfig | None = None
@@ -105,8 +111,8 @@ class Config(Section):
         ]
         if labels.wall.strength and not any(others):
             raise ValueError(
-                f"labels.wall.strength = {labels.wall.strength}: the wall lifts labels of extra "
-                "configurations alone, and there are none; set labels.md.n_trajectories, "
+                f"labels.wall.strength = {labels.wall.strength}: the wall raises only labels of "
+                "extra configurations, and there are none; set labels.md.n_trajectories, "
                 "labels.perturbed.n_copies or labels.structures, add a section [pool], or set "
                 "strength = 0"
             )
@@ -117,8 +123,8 @@ class Config(Section):
         n_members = self.teachers.n_members
         if n_members < 2 and not self.labels.teachers:
             raise ValueError(
-                f"teachers.n_members = {n_members}: at least 2 are needed to have a spread, unless "
-                "[[labels.teachers]] names others"
+                f"teachers.n_members = {n_members}: at least 2 are needed for a spread; train "
+                "more, or add others to [[labels.teachers]]"
             )
         if n_members == 0 and self.labels.md.n_trajectories > 0:
             raise ValueError(
@@ -128,16 +134,16 @@ class Config(Section):
         n_counting = n_members + sum(teacher.counts for teacher in self.labels.teachers)
         if self.labels.wall.strength and n_counting < 2:
             raise ValueError(
-                f"labels.wall.strength = {self.labels.wall.strength}: the wall rises where the "
-                f"energies of teachers disagree, and {n_counting} of them count; train more, or "
-                "set use_energies for teachers at the level of theory of the data"
+                f"labels.wall.strength = {self.labels.wall.strength}: the wall needs energies of "
+                f"at least 2 teachers, found {n_counting}; train more, or set use_energies for "
+                "teachers at the level of theory of the data"
             )
         n_networks = n_members + sum(t.checkpoint is not None for t in self.labels.teachers)
         if self.student.on_policy.n_rounds and n_networks < 2:
             raise ValueError(
-                f"student.on_policy.n_rounds = {self.student.on_policy.n_rounds}: the student's "
-                "dynamics are cut where teachers disagree that are networks of ekd, and there are "
-                f"{n_networks}; train at least 2, or name checkpoints in [[labels.teachers]]"
+                f"student.on_policy.n_rounds = {self.student.on_policy.n_rounds}: on-policy rounds "
+                f"need at least 2 teachers that are ekd networks, found {n_networks}; train at "
+                "least 2, or add checkpoints to [[labels.teachers]]"
             )
         for k, member in enumerate(self.teachers.overrides):
             try:
@@ -150,7 +156,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _starts_fit(self) -> Config:
-        """Networks that start from a base have its architecture."""
+        """Require networks that start from a base to have its architecture."""
         if self.pretraining is None:
             return self
         if self.student.model is not None and self.student.from_base:
@@ -173,7 +179,7 @@ class Config(Section):
 
 
 def _differences(own: HIPNNConfig, other: HIPNNConfig) -> str:
-    """The keys in which an architecture differs from another, in words; empty: in none."""
+    """Describe the keys in which two architectures differ; empty if they agree."""
     ours, theirs = own.model_dump(), other.model_dump()
     return ", ".join(
         f"{key} = {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]

@@ -1,4 +1,4 @@
-"""Sections that name data sets."""
+"""Sections that describe data sets."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ from pydantic import Field
 from ekd.config.section import FilePath, Section
 
 Where = dict[str, str | int | float | bool | list[str | int | float | bool]]
-"""Values, or lists of them, by keys of configurations."""
+"""Required values, or lists of accepted values, of configuration keys."""
 
 
 class DataConfig(Section):
     """The training set: true energies, no forces needed."""
 
     path: FilePath = Field(
-        description="a file made by 'ekd prepare', or any other format of docs/data.md"
+        description="file written by 'ekd prepare', or any other format described in docs/data.md"
     )
     energy: str | None = Field(
         None,
-        description="key of the energy, e.g. 'ccsd(t)_ccpvdz.energy'; None: as the format has it; "
-        "a prepared file needs none",
+        description="key of the energy, e.g. 'ccsd(t)_ccpvdz.energy'; default: depends on the "
+        "format; not needed for prepared files",
     )
     energy_unit: str | None = Field(
         None,
-        description="unit of the energy; None: what the file says, else Hartree in HDF5, eV in "
-        "formats of ASE",
+        description="unit of the energy; default: the unit stated in the file, else Hartree for "
+        "HDF5 and eV for ASE formats",
     )
     keys: dict[str, str] = Field(
         {},
-        description="where HDF5 or .npz has 'positions', 'numbers', 'cell' and 'pbc', if under "
-        "unusual names",
+        description="nonstandard keys of 'positions', 'numbers', 'cell' and 'pbc' in HDF5 and "
+        ".npz files",
     )
     where: Where = Field(
         {},
-        description="values, or lists of them, that keys of the configurations must have, e.g. "
-        "{config_type = 'liquid'}; others are left out",
+        description="keep only configurations whose keys have these values, or one of a list of "
+        "values, e.g. {config_type = 'liquid'}",
     )
     states: Literal["neutral", "all"] | None = Field(
         None,
-        description="charged and open-shell configurations among others: 'neutral' leaves them "
-        "out, 'all' keeps them; None: they are an error",
+        description="treatment of charged and open-shell configurations in a mixed data set: "
+        "'neutral' omits them, 'all' keeps them; default: an error",
     )
     stream: bool | None = Field(
         None,
-        description="leave the arrays of a prepared file on disk; None: if they are larger than "
-        "1 GiB. Results are the same",
+        description="leave the arrays of a prepared file on disk; default: if they are larger "
+        "than 1 GiB. Results are the same",
     )
     reference_energies: dict[str, float] | None = Field(
         None,
-        description="eV of every element of the data, e.g. {H = -13.6, O = -2041.8}, that is "
-        "subtracted from total energies; None: those of isolated atoms in the file, otherwise "
-        "fitted",
+        description="energy of an atom of each element, e.g. {H = -13.6, O = -2041.8}, subtracted "
+        "from total energies (eV); default: isolated atoms in the file, else a fit",
     )
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="share held out of training")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="fraction held out of training for validation"
+    )
     split_by: Literal["configuration", "formula"] = Field(
-        "configuration", description="'formula' keeps all conformers of a formula on one side"
+        "configuration",
+        description="unit of the split; 'formula' keeps all conformers of a formula together",
     )
     split_seed: int = Field(0, ge=0, description="seed of the split")
 
@@ -64,16 +66,18 @@ class DataConfig(Section):
 class LabelledDataConfig(Section):
     """A data set with energies and forces."""
 
-    path: FilePath = Field(description="same formats as the training set")
+    path: FilePath = Field(description="data file, in the formats of the training set")
     energy: str | None = Field(None, description="key of the energy, as in [data]")
     forces: str | None = Field(None, description="key of the forces")
-    energy_unit: str | None = Field(None, description="as in [data]; forces are in this unit per Å")
+    energy_unit: str | None = Field(
+        None, description="unit of the energy, as in [data]; forces are in this unit per Å"
+    )
     keys: dict[str, str] = Field({}, description="as in [data]")
     where: Where = Field({}, description="as in [data]")
     states: Literal["neutral", "all"] | None = Field(None, description="as in [data]")
 
 
 class TestConfig(LabelledDataConfig):
-    """A test set: energies and, where there are any, true forces."""
+    """A test set: energies and, if available, true forces."""
 
-    __test__ = False  # not a test class, whatever its name tells pytest
+    __test__ = False  # not a test class, despite its name

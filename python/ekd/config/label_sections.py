@@ -1,4 +1,4 @@
-"""What the teachers are asked, and which others there are."""
+"""Labels: additional teachers, extra configurations, and the disagreement penalty (wall)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from ekd.config.section import FilePath, Section
 
 
 class TeacherConfig(Section):
-    """A teacher beside those that are trained: a calculator of ASE, or a checkpoint of ekd."""
+    """An additional teacher that is not trained here: an ASE calculator or an ekd checkpoint."""
 
     calculator: str | None = Field(
         None,
         description="'module:Class' of an ASE calculator, or 'module:function' that returns one",
     )
     folder: FilePath = Field(
-        Path(), description="searched first for the module; the folder of this file by default"
+        Path(),
+        description="folder searched first for the module; default: the folder of this file",
     )
     arguments: dict[str, Any] = Field({}, description="keyword arguments of the calculator")
     files: dict[str, FilePath] = Field(
-        {}, description="keyword arguments that are paths, from the folder of this file"
+        {}, description="keyword arguments that are paths, relative to the folder of this file"
     )
     elements: list[str] | None = Field(
-        None, description="elements that the calculator knows, if it would not refuse others"
+        None,
+        description="supported elements, for calculators that do not reject other elements "
+        "themselves",
     )
     checkpoint: FilePath | None = Field(
-        None, description="a network of ekd, e.g. from 'ekd import-hippynn'"
+        None, description="checkpoint of an ekd network, e.g. from 'ekd import-hippynn'"
     )
     use_energies: bool | None = Field(
         None,
-        description="whether its energies are at the level of theory of the data; None: those of a "
-        "checkpoint are, those of a calculator are not",
+        description="whether its energies are at the level of theory of the data; default: true "
+        "for a checkpoint, false for a calculator",
     )
-    name: str | None = Field(None, description="what tables call it")
+    name: str | None = Field(None, description="name in tables")
 
     @property
     def counts(self) -> bool:
@@ -55,55 +58,73 @@ class TeacherConfig(Section):
 
 
 class PerturbedConfig(Section):
-    """Extra configurations: copies of the training part with every atom displaced."""
+    """Extra configurations: training configurations with all atoms displaced."""
 
-    n_copies: int = Field(0, ge=0, description="of every training configuration")
-    displacement: float = Field(0.05, gt=0, description="standard deviation of every component (Å)")
+    n_copies: int = Field(0, ge=0, description="number of copies per training configuration")
+    displacement: float = Field(
+        0.05, gt=0, description="standard deviation of each displacement component (Å)"
+    )
 
 
 class MDConfig(Section):
     """Extra configurations: snapshots of Langevin dynamics with the mean forces of the teachers."""
 
     n_trajectories: int = Field(
-        0, ge=0, description="number; each starts from a training configuration drawn at random"
+        0,
+        ge=0,
+        description="number of trajectories; each starts from a random training configuration",
     )
-    n_snapshots: int = Field(10, ge=1, description="of each trajectory")
-    interval: float = Field(0.02, gt=0, description="between snapshots (ps)")
-    temperature: float = Field(300.0, gt=0, description="K")
-    timestep: float = Field(0.5e-3, gt=0, description="ps")
-    friction: float = Field(10.0, gt=0, description="of the thermostat (1/ps)")
+    n_snapshots: int = Field(10, ge=1, description="number of snapshots per trajectory")
+    interval: float = Field(0.02, gt=0, description="time between snapshots (ps)")
+    temperature: float = Field(300.0, gt=0, description="temperature (K)")
+    timestep: float = Field(0.5e-3, gt=0, description="time step (ps)")
+    friction: float = Field(10.0, gt=0, description="friction of the thermostat (1/ps)")
 
 
 class WallConfig(Section):
-    """Labels of extra configurations rise where the trained teachers disagree."""
+    """Disagreement penalty (wall): raises labels of extra configurations where teachers disagree.
+
+    Only teachers whose energies are used contribute.
+    """
 
     strength: float = Field(
         0.0,
         ge=0,
-        description="multiples of the spread of the energies, far above the onset; 0: no wall",
+        description="increase of the energy per increase of the teachers' energy spread, far above "
+        "the onset; 0: no wall",
     )
     onset: float = Field(
         0.015,
         gt=0,
-        description="eV times the root of the number of atoms: the spread where the wall begins",
+        description="energy spread at which the wall begins, divided by the square root of the "
+        "number of atoms (eV)",
     )
 
 
 class LabelsConfig(Section):
-    """What the teachers are asked."""
+    """Teachers, extra configurations and execution of the labeling."""
 
     chunk_size: int = Field(
-        500, ge=1, description="configurations per chunk: the most that an interruption costs"
+        500,
+        ge=1,
+        description="configurations per chunk; an interruption loses at most chunks in progress",
     )
-    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
-    teachers: list[TeacherConfig] = Field([], description="teachers beside those that are trained")
+    n_workers: int | None = Field(
+        None,
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    )
+    teachers: list[TeacherConfig] = Field(
+        [], description="additional teachers that are not trained here"
+    )
     structures: list[FilePath] = Field(
         [],
-        description="files of extra configurations, in any format of ASE, or pools; energies are "
-        "ignored",
+        description="files with extra configurations, in any ASE format, or pools; their energies "
+        "are ignored",
     )
     pool: bool = Field(
-        True, description="label the geometries of [pool] too, where there is such a section"
+        True, description="also label the geometries of [pool], if that section exists"
     )
     perturbed: PerturbedConfig = PerturbedConfig()
     md: MDConfig = MDConfig()

@@ -1,4 +1,4 @@
-"""The pool of cheap geometries, and the bases that learn from it."""
+"""The pool of cheaply labeled geometries, and the bases pretrained on it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,40 @@ TBLITE: Final = "tblite.ase:TBLite"
 
 
 _OF_TBLITE = {"method": "GFN2-xTB", "verbosity": 0}
-"""Its arguments. Its forces depend on what it calculated before, by up to 6e-4 eV/Å
-(findings/tblite_history_and_periodicity.sh), so that it is made anew for every geometry."""
+"""Arguments of tblite. Its forces depend on previous calculations by up to 6e-4 eV/Å
+(findings/tblite_history_and_periodicity.sh), so a new calculator is made for each geometry."""
 
 
 class CalculatorConfig(Section):
-    """A calculator of ASE that gives cheap energies and forces."""
+    """An ASE calculator for cheap energies and forces."""
 
     calculator: str = Field(
         TBLITE,
         description="'module:Class' of an ASE calculator, or 'module:function' that returns one; "
-        "GFN2-xTB by default, which needs the package tblite",
+        "default: GFN2-xTB, which requires the package tblite",
     )
     folder: FilePath = Field(
-        Path(), description="searched first for the module; the folder of this file by default"
+        Path(),
+        description="folder searched first for the module; default: the folder of this file",
     )
     arguments: dict[str, Any] = Field(
-        {}, description="keyword arguments of the calculator; of tblite there are good defaults"
+        {},
+        description="keyword arguments of the calculator; for tblite, the method defaults to "
+        "GFN2-xTB",
     )
     files: dict[str, FilePath] = Field(
-        {}, description="keyword arguments that are paths, from the folder of this file"
+        {}, description="keyword arguments that are paths, relative to the folder of this file"
     )
     elements: list[str] | None = Field(
-        None, description="elements that the calculator knows, if it would not refuse others"
+        None,
+        description="supported elements, for calculators that do not reject other elements "
+        "themselves",
     )
     reuse: bool = Field(
         False,
-        description="one calculator for all geometries of a chunk, for those that take long to "
-        "make, such as networks; false: a new one for each, so that none remembers another",
+        description="use one calculator for all geometries of a chunk, e.g. for networks that are "
+        "slow to load; false: a new one for each geometry, so that results are independent of "
+        "previous calculations",
     )
 
     @model_validator(mode="before")
@@ -60,74 +66,87 @@ class PoolConfig(Section):
     calculator: CalculatorConfig = CalculatorConfig()
     molecules: list[str] | None = Field(
         None,
-        description="names of ase.build.molecule; None: all closed-shell molecules of ASE's G2 set "
-        "with only elements of the data, and at most max_heavy_atoms",
+        description="names of molecules in ase.build.molecule; default: all closed-shell molecules "
+        "of ASE's G2 set with at most max_heavy_atoms heavy atoms and only elements of the data",
     )
     max_heavy_atoms: int = Field(
         6,
         ge=1,
-        description="of a molecule that is chosen because molecules names none, or that is joined",
+        description="maximum number of heavy atoms in automatically chosen and joined molecules",
     )
     structures: list[FilePath] = Field(
         [],
-        description="files of more structures, in any format of ASE, or pools; energies are "
-        "ignored",
+        description="files with additional structures, in any ASE format, or pools; their energies "
+        "are ignored",
     )
     n_from_data: int | None = Field(
-        None, ge=0, description="training configurations that are taken; None: all"
+        None, ge=0, description="number of training configurations to include; default: all"
     )
     n_rattled: int = Field(
-        10, ge=0, description="copies of every molecule with every atom displaced"
+        10, ge=0, description="number of copies per molecule with all atoms displaced"
     )
     displacement: float = Field(
-        0.1, gt=0, description="largest standard deviation of a displacement (Å)"
+        0.1, gt=0, description="largest standard deviation of the displacements (Å)"
     )
     temperatures: list[float] = Field(
         [300.0, 600.0, 1000.0],
-        description="of MD by the calculator, one run per molecule and temperature (K); []: no MD",
+        description="temperatures of MD with the calculator, one run per molecule and temperature "
+        "(K); []: no MD",
     )
-    n_snapshots: int = Field(5, ge=1, description="of each run")
-    interval: float = Field(0.02, gt=0, description="between snapshots (ps)")
-    timestep: float = Field(1e-3, gt=0, description="of the runs (ps)")
+    n_snapshots: int = Field(5, ge=1, description="number of snapshots per MD run")
+    interval: float = Field(0.02, gt=0, description="time between snapshots (ps)")
+    timestep: float = Field(1e-3, gt=0, description="time step of MD (ps)")
     n_stretched: int = Field(
-        5, ge=0, description="copies of every molecule with one bond stretched or compressed"
+        5, ge=0, description="number of copies per molecule with one bond stretched or compressed"
     )
     stretch: Range = Field(
-        (0.8, 1.6), description="shortest and longest of such bonds, over the length it had"
+        (0.8, 1.6),
+        description="range of the new length of that bond, divided by its original length",
     )
     n_joined: int = Field(
         0,
         ge=0,
-        description="new molecules, each made of two: both give up a hydrogen atom, and a bond "
-        "takes their place",
+        description="number of new molecules made by joining two: a bond replaces one hydrogen "
+        "atom of each",
     )
     excluded_formulas: list[str] = Field(
         [],
-        description="formulas in Hill order, e.g. 'C2H6O', that no joined molecule has, such as "
+        description="formulas in Hill order, e.g. 'C2H6O', excluded from joined molecules, such as "
         "those of a test set",
     )
     n_clusters: int = Field(
-        1500, ge=0, description="dimers and larger clusters of molecules drawn at random"
+        1500, ge=0, description="number of dimers and larger clusters of random molecules"
     )
-    largest_cluster: int = Field(4, ge=2, description="molecules; two thirds are dimers")
+    largest_cluster: int = Field(
+        4, ge=2, description="largest number of molecules in a cluster; two thirds are dimers"
+    )
     contact: Range = Field(
         (0.65, 2.0),
-        description="closest distance between molecules of a cluster, over the sum of the van der "
-        "Waals radii",
+        description="range of the closest distance between molecules of a cluster, divided by the "
+        "sum of the van der Waals radii",
     )
     max_force: float = Field(
-        30.0, gt=0, description="eV/Å; what has a larger one is left out, and counted"
+        30.0,
+        gt=0,
+        description="geometries with a larger force are omitted and counted (eV/Å)",
     )
     duplicate_distance: float = Field(
         0.02,
         ge=0,
-        description="Å; of two geometries whose sorted distances differ by less, root mean square, "
-        "one is left out; 0: none is",
+        description="two geometries are duplicates if the root mean square difference of their "
+        "sorted distances is smaller (Å); one is omitted. 0: keep duplicates",
     )
     chunk_size: int = Field(
-        50, ge=1, description="geometries per chunk: the most that an interruption costs"
+        50,
+        ge=1,
+        description="geometries per chunk; an interruption loses at most chunks in progress",
     )
-    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    n_workers: int | None = Field(
+        None,
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> PoolConfig:
@@ -143,45 +162,46 @@ class PoolConfig(Section):
 
 
 class BaseTrainingConfig(TrainingConfig):
-    """How a base is trained: on energies and forces, so that it can train fast."""
+    """Training of a base on energies and forces."""
 
     optimizer: Literal["soap", "adam"] = Field(
         "soap",
-        description="'soap': Adam in the axes of the gradients of each matrix; 'adam': as in the "
-        "papers",
+        description="'soap': Adam in the eigenbasis of the gradient covariance of each weight "
+        "matrix; 'adam': as in the papers",
     )
     epochs: int = Field(60, ge=1, description="passes over the pool")
     force_weight: float = Field(10.0, ge=0, description="weight of RMSE + MAE of the forces")
 
 
 class SecondStepConfig(BaseTrainingConfig):
-    """How a base learns a data set after a cheaper method: fewer geometries, at a lower rate."""
+    """Training of a base on a data set after the cheaper method, at a lower learning rate."""
 
     epochs: int = Field(200, ge=1, description="passes over the data set")
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
+    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate")
 
 
 class PretrainingConfig(Section):
     """Networks that teachers and student start from: ``ekd pretrain``, docs/pretraining.md."""
 
-    pool: bool = Field(True, description="learn what [pool] makes, where there is no checkpoint")
+    pool: bool = Field(True, description="train on the pool of [pool], unless checkpoint is given")
     checkpoint: FilePath | None = Field(
         None,
-        description="a finished network of ekd, e.g. from 'ekd import-hippynn', to start from",
+        description="checkpoint of an ekd network to start from instead of the pool, e.g. from "
+        "'ekd import-hippynn'",
     )
     data: LabelledDataConfig | None = Field(
         None,
-        description="a data set with energies and forces, which is learned after the pool or the "
-        "checkpoint, if there is one",
+        description="data set with energies and forces for training after the pool or checkpoint, "
+        "or alone",
     )
     n_bases: int = Field(
         4,
         ge=1,
-        description="number of networks; teachers take them in turn, the student takes the first; "
-        "default: 4, at most one for each teacher, and 1 with a checkpoint and no data set",
+        description="number of bases; teachers start from them in turn, the student from the "
+        "first; default: 4, at most one per teacher, and 1 with a checkpoint and no data set",
     )
     validation_fraction: float = Field(
-        0.05, gt=0, lt=1, description="share of the pool held out of training"
+        0.05, gt=0, lt=1, description="fraction of the pool held out of training for validation"
     )
     training: BaseTrainingConfig = BaseTrainingConfig()
     second_step: SecondStepConfig = SecondStepConfig()
@@ -198,6 +218,6 @@ class PretrainingConfig(Section):
         if self.checkpoint is not None and self.data is None and self.n_bases > 1:
             raise ValueError(
                 f"n_bases = {self.n_bases}: a checkpoint is one base; remove n_bases, or add a "
-                "data set, [pretraining.data], that bases learn from it on"
+                "data set, [pretraining.data], to train the bases on after the checkpoint"
             )
         return self

@@ -1,4 +1,4 @@
-"""The base of all sections: strict about keys and types, with errors in plain words."""
+"""Base class of all sections: strict about keys and types, with readable errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ekd.errors import ConfigError
 
 def _without_null(path: Path) -> Path:
     if "\0" in str(path):
-        raise ValueError(f"{str(path)!r} holds a null character, which no file name has")
+        raise ValueError(f"{str(path)!r} holds a null character, which file names cannot have")
     return path
 
 
@@ -41,13 +41,13 @@ class Section(BaseModel):
         except ValidationError as error:
             raise ConfigError(explain_all(error, type(self)), code="EKD-CONFIG-004") from None
 
-    # Without this mark pydantic would call __init__ for every nested section as well, and the
-    # first bad one would hide the problems of the others.
+    # Without this attribute pydantic would also call __init__ for each nested section, and the
+    # first invalid section would hide the problems of the others.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 def explain_all(error: ValidationError, root: type[Section]) -> str:
-    """One line per problem; a lone problem needs no list."""
+    """Explain all problems, one per line; a single problem without a list."""
     problems = [_explain(problem, nested_sections(root)) for problem in error.errors()]
     if len(problems) == 1:
         return problems[0]
@@ -56,7 +56,7 @@ def explain_all(error: ValidationError, root: type[Section]) -> str:
 
 def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
     name = ".".join(map(str, problem["loc"]))
-    # A table of a list is described where the list is: its place in it is no key.
+    # Indices in lists of tables are not keys: the list has the description of its tables.
     section = ".".join(part for part in problem["loc"][:-1] if isinstance(part, str))
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     found, message = problem["input"], problem["msg"]
@@ -70,7 +70,7 @@ def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
         return f"unknown key '{name}': {hint}known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"'{name}' is required; add {f'[{name}]' if name in sections else f'{key} = ...'}"
-    if problem["type"] == "value_error":  # raised by a validator here, in its own words
+    if problem["type"] == "value_error":  # raised by one of our validators
         message = str(problem["ctx"]["error"])
         return f"[{name}]: {message}" if name else message
     if problem["type"] == "list_type" and name in sections:
@@ -83,7 +83,7 @@ def _explain(problem: Any, sections: dict[str, type[Section]]) -> str:
 
 
 def nested_sections(root: type[Section], name: str = "") -> dict[str, type[Section]]:
-    """All sections at and below ``root`` by their dotted names; ``root`` itself has none."""
+    """Return ``root`` and all nested sections by dotted name; the name of ``root`` is empty."""
     found = {name: root}
     for key, field in root.model_fields.items():
         for kind in (field.annotation, *typing.get_args(field.annotation)):

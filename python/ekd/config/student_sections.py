@@ -1,4 +1,4 @@
-"""The student: its training, its uncertainty, frames of its own dynamics."""
+"""The student: its training, its uncertainty, and on-policy rounds."""
 
 from __future__ import annotations
 
@@ -11,112 +11,131 @@ from ekd.config.training_sections import HIPNNConfig, TrainingConfig
 
 
 class StudentTrainingConfig(TrainingConfig):
-    """The same for a student: the forces keep it from overfitting, so that it can train longer."""
+    """Training of a student; the forces prevent overfitting, so it can train longer."""
 
     optimizer: Literal["soap", "adam"] = Field(
         "soap",
-        description="'soap': Adam in the axes of the gradients of each matrix; 'adam': as in the "
-        "papers",
+        description="'soap': Adam in the eigenbasis of the gradient covariance of each weight "
+        "matrix; 'adam': as in the papers",
     )
     epochs: int = Field(200, ge=1, description="passes over the training set")
     force_weight: float = Field(
-        3.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+        3.0, ge=0, description="weight of RMSE + MAE of the forces, if there are labels"
     )
-    l2_weight: float = Field(1e-5, ge=0, description="weight of the sum of squares of all matrices")
+    l2_weight: float = Field(
+        1e-5, ge=0, description="weight of the sum of squares of all weight matrices"
+    )
 
 
 class SpreadConfig(Section):
-    """What follows from the spread of the teachers' forces."""
+    """Loss weights that depend on the spread of the teachers' forces."""
 
     limit: float | None = Field(
         None,
         gt=0,
-        description="eV/Å; a configuration is above it if the root mean square spread of its force "
-        "components is; None: no limit",
+        description="limit of the root mean square spread of the force components of a "
+        "configuration (eV/Å); default: no limit",
     )
     above_limit: Literal["down-weight", "drop-forces", "drop"] = Field(
         "down-weight",
-        description="'down-weight': forces count (limit / spread)^2; 'drop-forces': the true "
-        "energy alone is trained on; 'drop': the configuration is left out of training",
+        description="treatment of configurations above the limit. 'down-weight': multiply the "
+        "weight of forces by (limit / spread)^2; 'drop-forces': train only on the true energy; "
+        "'drop': omit the configuration from training",
     )
     scale: float | None = Field(
         None,
         gt=0,
-        description="eV/Å; the force of each atom counts 1 / (1 + (spread / scale)^2); None: one",
+        description="multiply the weight of the force on each atom by 1 / (1 + (spread / "
+        "scale)^2) (eV/Å); default: off",
     )
 
 
 class UncertaintyConfig(Section):
-    """A second output of the student: the error that is expected of a force."""
+    """A second output of the student: the expected error of the forces."""
 
     enabled: bool | None = Field(
-        None, description="None: if at least two teachers gave labels, so that there is a spread"
+        None,
+        description="whether the student has this output; default: if there are labels of at least "
+        "two teachers",
     )
     target: Literal["error", "spread"] = Field(
         "error",
-        description="what it tells. error: the spread of the teachers, corrected for their number, "
-        "and the student's distance from their mean, as independent errors; spread: the spread "
-        "alone",
+        description="quantity to predict. 'error': spread of the teachers, corrected for their "
+        "number, combined with the distance of the student from their mean as independent errors; "
+        "'spread': the spread alone",
     )
     n_hidden: int = Field(
         32, ge=1, description="width of the two layers between features and uncertainty"
     )
-    n_steps: int = Field(2000, ge=1, description="of its training, which takes a second or two")
+    n_steps: int = Field(
+        2000, ge=1, description="number of training steps, which take a second or two in total"
+    )
 
 
 class OnPolicyConfig(Section):
-    """A second training on frames of the student's own dynamics, which the teachers label."""
+    """Further training on frames of the student's own dynamics, labeled by the teachers."""
 
-    n_rounds: int = Field(0, ge=0, description="of dynamics, labels and training; 0: none")
-    n_trajectories: int = Field(
-        100, ge=1, description="of each round; each starts from a configuration drawn at random"
+    n_rounds: int = Field(
+        0, ge=0, description="number of rounds of dynamics, labeling and training; 0: none"
     )
-    n_snapshots: int = Field(10, ge=1, description="of each trajectory")
-    interval: float = Field(0.05, gt=0, description="between snapshots (ps)")
-    temperature: float = Field(600.0, gt=0, description="K")
-    timestep: float = Field(0.5e-3, gt=0, description="ps")
-    friction: float = Field(10.0, gt=0, description="of the thermostat (1/ps)")
+    n_trajectories: int = Field(
+        100,
+        ge=1,
+        description="number of trajectories per round; each starts from a random configuration",
+    )
+    n_snapshots: int = Field(10, ge=1, description="number of snapshots per trajectory")
+    interval: float = Field(0.05, gt=0, description="time between snapshots (ps)")
+    temperature: float = Field(600.0, gt=0, description="temperature (K)")
+    timestep: float = Field(0.5e-3, gt=0, description="time step (ps)")
+    friction: float = Field(10.0, gt=0, description="friction of the thermostat (1/ps)")
     max_spread: float = Field(
         1.0,
         gt=0,
-        description="eV/Å; a trajectory is cut where the teachers' forces on an atom spread more",
+        description="a trajectory is cut where the spread of the teachers' forces on an atom "
+        "exceeds this (eV/Å)",
     )
     ratio: float = Field(
-        0.2, gt=0, lt=1, description="share of such frames in what a round is trained on, at most"
+        0.2, gt=0, lt=1, description="maximum fraction of such frames in the training set"
     )
-    epochs: int = Field(20, ge=1, description="of each round, from the weights of the last")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule of each round")
+    epochs: int = Field(
+        20, ge=1, description="epochs per round, starting from the weights of the previous round"
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of each round")
 
 
 class StudentConfig(Section):
-    """The distilled model: true energies, mean forces of the teachers."""
+    """The distilled model, trained on true energies and mean forces of the teachers."""
 
     n_members: int = Field(
         1,
         ge=1,
-        description="students; of several, which differ in their seed alone, the exported file "
-        "gives the mean, and their spread as an error estimate",
+        description="number of students, which differ only in their seeds; the exported file "
+        "predicts their mean, and their spread as an error estimate",
     )
     n_workers: int | None = Field(
-        None, ge=1, description="processes for several students; None: one per core"
+        None,
+        ge=1,
+        description="worker processes for several students; default: environment variable "
+        "EKD_WORKERS, else one per core",
     )
-    model: HIPNNConfig | None = Field(None, description="None: the architecture of the teachers")
+    model: HIPNNConfig | None = Field(
+        None, description="architecture; default: that of the teachers"
+    )
     training: StudentTrainingConfig = StudentTrainingConfig()
     spread: SpreadConfig = SpreadConfig()
     uncertainty: UncertaintyConfig = UncertaintyConfig()
     from_base: bool = Field(
-        True, description="start from the first base, where there is a section [pretraining]"
+        True, description="start from the first base, if there is a section [pretraining]"
     )
     on_policy: OnPolicyConfig = OnPolicyConfig()
     extra_energy_weight: float = Field(
         1.0,
         ge=0,
-        description="of the teachers' mean energy of an extra configuration, beside one for a true "
-        "energy; 0: forces alone",
+        description="loss weight of the teachers' mean energies of extra configurations (true "
+        "energies: 1); 0: only forces",
     )
     extra_force_weight: float = Field(
         1.0,
         ge=0,
-        description="of a force on an atom of an extra configuration, beside one for those of the "
-        "data",
+        description="loss weight of forces on atoms of extra configurations (data: 1)",
     )

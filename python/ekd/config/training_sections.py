@@ -13,18 +13,20 @@ class HIPNNConfig(Section):
     """HIP-NN with tensor sensitivities (Chigaev et al., J. Chem. Phys. 158, 184108 (2023))."""
 
     l_max: Literal[0, 1, 2] = Field(2, description="highest tensor order of the messages")
-    n_interactions: int = Field(1, ge=1, description="interactions; k of them reach k cutoffs")
+    n_interactions: int = Field(
+        1, ge=1, description="number of interaction blocks; k blocks have a range of k cutoffs"
+    )
     n_atom_layers: int = Field(2, ge=0, description="residual atom layers after each interaction")
-    n_features: int = Field(48, ge=1, description="width of the atomic features")
-    n_sensitivities: int = Field(8, ge=2, description="radial sensitivity functions")
+    n_features: int = Field(48, ge=1, description="number of features per atom")
+    n_sensitivities: int = Field(8, ge=2, description="number of radial sensitivity functions")
     cutoff: float = Field(5.5, gt=0, description="cutoff radius (Å)")
     soft_min: float = Field(0.75, gt=0, description="distance of the first sensitivity (Å)")
     soft_max: float = Field(4.5, gt=0, description="distance of the last sensitivity (Å)")
     cusp: float = Field(
         1e-2,
         gt=0,
-        description="added under the root of the tensor norms; MD conserves energy better when "
-        "they are smooth (hippynn: 1e-6)",
+        description="constant added under the root of the tensor norms; smoother norms improve "
+        "energy conservation in MD (hippynn: 1e-6)",
     )
     zbl: bool = Field(
         False, description="add the screened nuclear repulsion of Ziegler, Biersack and Littmark"
@@ -41,69 +43,77 @@ class HIPNNConfig(Section):
 
 
 LEAST_SQUARES: Final = "levenberg-marquardt"
-"""Optimizer of teachers that have few energies: :mod:`ekd.training.levenberg_marquardt`."""
+"""Optimizer for teachers with few energies: :mod:`ekd.training.levenberg_marquardt`."""
 
 
 _OF_LEAST_SQUARES = {"epochs": 60, "early_stopping": 8, "dtype": "float64"}
-"""Defaults of [teachers.training] that are others for this optimizer."""
+"""Defaults of [teachers.training] that differ for this optimizer."""
 
 
 class TrainingConfig(Section):
-    """How one network is trained: SOAP, loss RMSE + MAE. See docs/training.md."""
+    """Training of one network with the loss RMSE + MAE. See docs/training.md."""
 
     epochs: int = Field(
-        100, ge=1, description="passes over the training set; the most, if it stops early"
+        100, ge=1, description="passes over the training set; maximum if it stops early"
     )
-    batch_size: int = Field(32, ge=1, description="configurations per step")
+    batch_size: int = Field(32, ge=1, description="configurations per mini-batch")
     batch_atoms: int | None = Field(
         None,
         ge=1,
-        description="atoms per step at most, instead of batch_size: steps of one size where "
-        "molecules differ in theirs",
+        description="maximum number of atoms per mini-batch, used instead of batch_size if "
+        "molecules differ in size",
     )
     optimizer: Literal["soap", "adam", "levenberg-marquardt"] = Field(
         "soap",
-        description="'soap': Adam in the axes of the gradients of each matrix, which takes a few "
-        "times fewer epochs; 'adam': as in the papers; 'levenberg-marquardt': least squares of all "
-        "energies at once, for up to some thousand energies and no forces: best where energies are "
-        "few. An epoch is one step then, of 60 at most; it ends 8 after the one with the lowest "
-        "validation error, and works in float64",
+        description="'soap': Adam in the eigenbasis of the gradient covariance of each weight "
+        "matrix, which needs several times fewer epochs; 'adam': as in the papers; "
+        "'levenberg-marquardt': nonlinear least squares on all energies at once, best for up to a "
+        "few thousand energies without forces. Each epoch is then one step, and the defaults are "
+        "epochs = 60, early_stopping = 8 and dtype = 'float64'",
     )
-    learning_rate: float = Field(5e-3, gt=0, description="peak of the schedule")
+    learning_rate: float = Field(5e-3, gt=0, description="peak learning rate")
     schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = Field(
         "one-cycle",
-        description="'one-cycle': up for a fifth of the steps, then down to a thousandth; "
-        "'cosine': down to a thousandth; 'plateau': down when the validation loss stops falling",
+        description="learning rate schedule. 'one-cycle': increase for a fifth of the steps, then "
+        "decrease to a thousandth of the peak; 'cosine': decrease to a thousandth; 'plateau': "
+        "decrease when the validation loss stops improving",
     )
-    plateau_factor: float = Field(0.5, gt=0, lt=1, description="of every reduction of the rate")
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="factor of each reduction of the learning rate ('plateau')"
+    )
     plateau_patience: int = Field(
         10, ge=0, description="epochs without a lower validation loss before a reduction"
     )
     early_stopping: int | None = Field(
-        None, ge=1, description="stop after so many epochs without a lower validation loss"
+        None, ge=1, description="stop after this many epochs without a lower validation loss"
     )
     keep: Literal["last", "best"] = Field(
-        "last",
-        description="weights that are kept: of the last epoch or of the best validation loss",
+        "last", description="keep the weights of the last epoch, or of the best validation loss"
     )
     energy_weight: float = Field(1.0, ge=0, description="weight of RMSE + MAE of the energy")
     force_weight: float = Field(
-        1.0, ge=0, description="weight of RMSE + MAE of the forces, where there are labels"
+        1.0, ge=0, description="weight of RMSE + MAE of the forces, if there are labels"
     )
     hierarchicality_weight: float = Field(
         0.0, ge=0, description="weight of the hierarchicality of the energy terms"
     )
-    l2_weight: float = Field(0.0, ge=0, description="weight of the sum of squares of all matrices")
-    ema_decay: float = Field(
-        0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept"
+    l2_weight: float = Field(
+        0.0, ge=0, description="weight of the sum of squares of all weight matrices"
     )
-    gradient_clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay per step of the moving average of the weights, which is the result",
+    )
+    gradient_clip: float = Field(10.0, gt=0, description="maximum norm of the gradient")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of training")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the network is trained")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device for training")
     checkpoint_minutes: float = Field(
         10.0,
         gt=0,
-        description="between checkpoints within an epoch; one is written after each",
+        description="time between checkpoints within an epoch (minutes); one is also written "
+        "after each epoch",
     )
 
     @model_validator(mode="before")
@@ -125,23 +135,25 @@ class TrainingConfig(Section):
         for name in ("hierarchicality_weight", "l2_weight"):
             if getattr(self, name):
                 raise ValueError(
-                    f"{name} = {getattr(self, name)} has no place in the least squares of "
-                    f"optimizer = '{LEAST_SQUARES}'; remove it, or take 'soap'"
+                    f"{name} = {getattr(self, name)} is not supported by optimizer = "
+                    f"'{LEAST_SQUARES}'; remove it, or use 'soap'"
                 )
         return self
 
 
 class MemberConfig(Section):
-    """What one member of an ensemble has of its own."""
+    """Settings that override the common ones for one member of an ensemble."""
 
-    seed: int | None = Field(None, ge=0, description="None: that of the first member, counted on")
-    model: dict[str, Any] = Field({}, description="keys of [model] with other values")
-    training: dict[str, Any] = Field({}, description="keys of [teachers.training], likewise")
+    seed: int | None = Field(
+        None, ge=0, description="seed; default: seed of the first member + index"
+    )
+    model: dict[str, Any] = Field({}, description="keys of [model] to override")
+    training: dict[str, Any] = Field({}, description="keys of [teachers.training] to override")
 
     def apply(
         self, model: HIPNNConfig, training: TrainingConfig
     ) -> tuple[HIPNNConfig, TrainingConfig]:
-        """The settings of this member, made of those of all.
+        """Return the settings of this member: the common ones with its overrides.
 
         Raises:
             ConfigError: an unknown key, a wrong type or an impossible value.
@@ -153,21 +165,28 @@ class MemberConfig(Section):
 
 
 class TeachersConfig(Section):
-    """The ensemble that is trained. Members differ in their seed, and in more if asked to."""
+    """The ensemble of teachers. Members differ in their seeds, and optionally in other settings."""
 
     n_members: int = Field(
-        8, ge=0, description="number of teachers to train; 0: those in [labels] are all"
+        8, ge=0, description="number of teachers to train; 0: use only those listed in [labels]"
     )
-    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    n_workers: int | None = Field(
+        None,
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    )
     splits: Literal["shared", "k-fold", "bootstrap"] = Field(
         "shared",
-        description="'shared': all learn from the training part; 'k-fold': each leaves out a fold "
-        "of it, and is validated on that; 'bootstrap': each draws from it with replacement",
+        description="'shared': all members train on the whole training part; 'k-fold': each holds "
+        "out one fold of it for validation; 'bootstrap': each draws from it with replacement",
     )
-    n_folds: int | None = Field(None, ge=2, description="of 'k-fold'; None: one per member")
+    n_folds: int | None = Field(
+        None, ge=2, description="number of folds for 'k-fold'; default: one per member"
+    )
     training: TrainingConfig = TrainingConfig()
     overrides: list[MemberConfig] = Field(
-        [], description="what single members have of their own, in the order of the members"
+        [], description="settings of individual members, in the order of the members"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Labels of teachers, and the student, or students, that learn from them."""
+"""Labeling with teachers, and training of students on the labels."""
 
 from ekd.distillation.extra import perturb, read_structures, sample_md
 from ekd.distillation.labelling import label

@@ -1,6 +1,6 @@
-"""Configurations beyond the data: the teachers label them, and the student learns from them too.
+"""Extra configurations, which are not part of the data: teachers label them for the student.
 
-None has a true energy; the datasets that are made here have NaN in its place.
+They have no true energies; the energies of the datasets made here are NaN.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from ekd.training.ensemble import evaluate_models
 
 
 def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0) -> Dataset:
-    """Copies of configurations with every atom displaced at random.
+    """Copy configurations with random displacements of all atoms.
 
     Args:
-        data: structures, best those of the training part alone: a copy of a held-out one would
-            tell the student about it.
+        data: structures. Use only those of the training part: copies of held-out configurations
+            would leak into the training.
         displacement: standard deviation of each component, Å.
-        n_copies: of every configuration.
-        seed: of the displacements.
+        n_copies: number of copies per configuration.
+        seed: seed of the displacements.
 
     Raises:
-        ConfigError: no copy, or a displacement that is not positive.
+        ConfigError: ``n_copies`` or ``displacement`` is not positive.
     """
     if n_copies < 1 or not displacement > 0:
         raise ConfigError(
@@ -58,14 +58,14 @@ def perturb(data: Dataset, displacement: float, n_copies: int = 1, seed: int = 0
 
 
 def without_energies(data: Dataset) -> Dataset:
-    """The geometries of a dataset alone: NaN for energies, no forces."""
+    """Return only the geometries of a dataset, with NaN energies and no forces."""
     return replace(data, energies=np.full(len(data), np.nan), forces=None, reference_energies=None)
 
 
 def read_structures(path: str | os.PathLike[str]) -> Dataset:
-    """Read structures from any file that ASE reads, or from a pool or prepared file of ekd.
+    """Read structures from any file that ASE reads, or from a pool or prepared file.
 
-    Energies and forces in it are ignored.
+    Energies and forces in the file are ignored.
 
     Raises:
         DataError: the file is missing, cannot be read, or has no structures.
@@ -77,7 +77,7 @@ def read_structures(path: str | os.PathLike[str]) -> Dataset:
         return without_energies(prepared.load(path))
     try:
         frames = list(read_frames(path))
-    except Exception as error:  # each of ASE's formats fails in its own way
+    except Exception as error:  # exceptions differ between ASE formats
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give extended XYZ "
             "or another format of ASE",
@@ -117,33 +117,33 @@ def sample_md(
     progress: bool = True,
     wall: WallConfig | None = None,
 ) -> Dataset:
-    """Snapshots of Langevin dynamics with the mean forces of an ensemble.
+    """Sample snapshots of Langevin dynamics with the mean forces of an ensemble.
 
-    Every configuration starts one trajectory, and all of a chunk move together, see
-    :func:`ekd.distillation.langevin.snapshots_of`. A trajectory ends early where atoms come closer
-    than 0.4 Å or forces exceed 100 eV/Å: there the teachers know nothing, and no snapshot is taken.
+    Each configuration starts one trajectory, and the trajectories of a chunk run together, see
+    :func:`ekd.distillation.langevin.snapshots_of`. A trajectory ends early if atoms come closer
+    than 0.4 Å or forces exceed 100 eV/Å, because the teachers are not reliable there.
 
     Args:
-        teachers: networks of ekd.
-        data: where trajectories start, best in the training part alone.
-        n_snapshots: of every trajectory.
-        interval: ps between them.
-        temperature: K.
-        timestep: ps.
-        friction: 1/ps.
-        seed: of velocities and thermostat.
+        teachers: ensemble of ekd networks.
+        data: starting configurations; use only those of the training part.
+        n_snapshots: number of snapshots per trajectory.
+        interval: time between snapshots, ps.
+        temperature: temperature, K.
+        timestep: time step, ps.
+        friction: friction of the thermostat, 1/ps.
+        seed: seed of velocities and thermostat.
         chunk_size: trajectories per chunk.
-        n_workers: processes; None: one per core.
-        directory: for finished chunks; None keeps nothing. Remove it when the result is safe.
-        resume: continue from the chunks in the directory, with the same result bit by bit.
-        progress: show progress on standard error, if it is a terminal.
-        wall: added to the mean energy where the teachers disagree, as in the labels; None: nothing.
+        n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core.
+        directory: folder for finished chunks, to be removed by the caller; None: keep no files.
+        resume: continue from the chunks in the directory, with a bitwise identical result.
+        progress: show progress on standard error.
+        wall: disagreement penalty, added to the mean energy as in the labels; None: no penalty.
 
     Raises:
         ConfigError: a number that must be positive is not.
-        DataError: the chunks in the directory belong to something else, or every trajectory ended
-            before its first snapshot.
-        StructureError: the data hold an element that the teachers do not know.
+        DataError: the chunks in the directory belong to another calculation, or all trajectories
+            ended before their first snapshot.
+        StructureError: the data contain an element that the teachers do not support.
         TeacherError: a process was lost.
     """
     settings = {
@@ -178,7 +178,7 @@ def sample_md(
 
 @dataclass(frozen=True)
 class _Teachers:
-    """They move the atoms with their mean forces."""
+    """Driver that moves the atoms with the mean forces of the teachers."""
 
     ensemble: Ensemble
     wall: WallConfig | None
@@ -190,12 +190,12 @@ class _Teachers:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the teachers know about configurations, wherever those have moved.
+    """Mean forces of the teachers for moving configurations.
 
     Attributes:
         models: the teachers.
         start: the configurations.
-        wall: where they disagree.
+        wall: disagreement penalty, or None.
     """
 
     models: list[HIPNN]
@@ -203,7 +203,7 @@ class _Known:
     wall: WallConfig | None
 
     def forces(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean over the teachers, and those of the wall, [n_atoms, 3] eV/Å."""
+        """Mean forces of the teachers plus those of the wall, [n_atoms, 3] eV/Å."""
         predictions = evaluate_models(self.models, replace(self.start, positions=positions))
         forces = np.stack([predicted.forces for predicted in predictions])
         mean: NDArray[np.float64] = forces.mean(0)
@@ -215,5 +215,5 @@ class _Known:
     def verdict(
         self, positions: NDArray[np.float64], running: NDArray[np.bool_]
     ) -> NDArray[np.int8]:
-        """Every snapshot is welcome."""
+        """Accept every snapshot."""
         return np.zeros(len(running), dtype=np.int8)

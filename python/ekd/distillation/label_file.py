@@ -1,4 +1,4 @@
-"""The file that keeps labels: its header, its chunks, its extra configurations."""
+"""Label files: header, chunks and extra configurations."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ UNITS = {
     "forces": "eV/Å",
     "forces_std": "eV/Å",
 }
-"""Arrays of a label file; the first two are missing where no teacher's energies count."""
+"""Arrays of a label file and their units; the first two are missing if no energies are used."""
 
 
 NO_DATA = ""
-"""In place of a fingerprint where extra configurations alone were labelled."""
+"""Fingerprint if only extra configurations were labeled."""
 
 
 PER_ATOM = ("forces", "forces_std")
@@ -54,12 +54,12 @@ _EXTRA = ("atomic_numbers", "positions", "offsets", "cells", "pbc")
 
 @dataclass(frozen=True)
 class TeacherRecord:
-    """Who gave the labels.
+    """Record of a teacher in a label file.
 
     Attributes:
-        name: for people.
+        name: name for display.
         sha256: identity, see :class:`ekd.distillation.teachers.Teacher`.
-        use_energies: whether its energies count in the mean energy.
+        use_energies: whether its energies are included in the mean energy.
     """
 
     name: str
@@ -68,13 +68,13 @@ class TeacherRecord:
 
     @property
     def identity(self) -> tuple[str, bool]:
-        """What matters to labels; the name is for people."""
+        """The properties that determine the labels, without the name."""
         return self.sha256, self.use_energies
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a label file says beside its labels."""
+    """Contents of a label file other than the labels."""
 
     data_fingerprint: str
     teachers: tuple[TeacherRecord, ...]
@@ -84,7 +84,7 @@ class Header:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """Everything that the labels depend on, as JSON values; names are for messages alone."""
+        """Everything that the labels depend on, as JSON values; names are only for messages."""
         return {
             "format": FORMAT,
             "data": self.data_fingerprint,
@@ -97,10 +97,10 @@ class Header:
 
 
 class LabelFile:
-    """A label file, open for reading; a context.
+    """Context manager for reading a label file.
 
     Raises:
-        DataError: on entry: the file is missing, is no label file, or its header is damaged.
+        DataError: on entry: the file is missing, is not a label file, or its header is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -154,7 +154,7 @@ class LabelFile:
         self._file.close()
 
     def _require_arrays(self) -> None:
-        """That arrays are there, of their types, and no larger than they can be."""
+        """Check that all arrays exist, with valid types and possible sizes."""
         rows = {"forces": 2, "member_energies": 2}
         for name in (*UNITS, "chunk_sha256", "chunk_configs", "chunk_atoms"):
             if name not in self._file:
@@ -173,7 +173,7 @@ class LabelFile:
             raise ValueError(f"'forces' has the shape {self._file['forces'].shape}")
 
     def _require_bounds(self) -> None:
-        """That the chunks are all of the file: what is in none of them has no checksum."""
+        """Check that the chunks cover the arrays: other rows would have no checksum."""
         for ends, names in ((self._configs, UNITS.keys() - PER_ATOM), (self._atoms, PER_ATOM)):
             lengths = {len(self._file[name]) for name in names if name in self._file}
             if (
@@ -186,24 +186,24 @@ class LabelFile:
                 raise ValueError("its chunks are not those of its arrays")
 
     def chunk(self, number: int) -> Arrays:
-        """The arrays of a chunk.
+        """Read the arrays of a chunk.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the chunk is damaged.
         """
         if not self.is_intact(number):
             raise self._damaged(f"chunk {number}")
         return self._read(number)
 
     def is_intact(self, number: int) -> bool:
-        """Whether the arrays of a chunk have the checksum that they were written with."""
+        """Whether the arrays of a chunk match their checksum."""
         try:
             return digest(self._read(number)) == str(self._sha256[number])
         except (OSError, KeyError, RuntimeError, ValueError, TypeError):
             return False
 
     def everything(self, mapped: bool = False) -> dict[str, Any]:
-        """All arrays, those per atom mapped if asked for; None for those not in the file."""
+        """Read all arrays, optionally mapping those per atom; None if not in the file."""
         arrays: dict[str, Any] = dict.fromkeys(UNITS)
         try:
             for name in filter(self._file.__contains__, UNITS):
@@ -257,13 +257,13 @@ def write_labels(
     """Write a label file.
 
     Args:
-        path: written in place.
-        header: what the labels belong to.
-        sizes: atoms of every configuration, extra ones included.
+        path: file to write, not atomically.
+        header: header of the file.
+        sizes: number of atoms of each configuration, including extra ones.
         chunks: arrays of each chunk, in order.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     bounds = np.append(np.arange(0, len(sizes), header.chunk_size), len(sizes))
     atoms = np.concatenate([[0], np.cumsum(sizes)])[bounds]
@@ -326,5 +326,5 @@ def _read_extra(group: h5py.Group, path: str) -> Dataset:
             groups=group["groups"].asstr()[()].astype(np.str_),
             provenance=Provenance(path, "", "none", 0),
         )
-    except DataError as error:  # which says nothing of the file
+    except DataError as error:  # it does not name the file
         raise ValueError(f"the extra configurations: {error}") from None

@@ -1,4 +1,4 @@
-"""Ask teachers about structures: in chunks, in parallel, and so that nothing is asked twice."""
+"""Label structures with teachers: in chunks, in parallel, and with finished chunks kept."""
 
 from __future__ import annotations
 
@@ -49,34 +49,35 @@ def label(
 ) -> Labels:
     """Evaluate teachers on the data, in float64, chunk by chunk.
 
-    Every finished chunk is kept in ``PATH.parts`` with a checksum until the label file is complete.
-    Whatever ends the process, the same call with ``resume=True`` continues, and leaves the same
-    file bit by bit; so does any number of workers.
+    Finished chunks are kept in ``PATH.parts`` with checksums until the label file is complete.
+    After an interruption of any kind, the same call with ``resume=True`` continues and gives a
+    bitwise identical file. The file does not depend on the number of workers.
 
     Args:
         teachers: an ensemble, or any mixture of ensembles, trained models and
-            :class:`ASETeacher`. Forces are averaged over all of them; energies over those that are
-            at the level of theory of the data (networks, unless they say otherwise).
-        data: structures to label; None: extra configurations alone.
-        path: HDF5 file to write; None keeps the labels in memory.
-        extra: configurations beyond the data, which the student learns from too; see
-            :func:`perturb`, :func:`sample_md` and :func:`read_structures`.
-        chunk_size: configurations per chunk: a kill costs each process at most that much work.
-            Calculators of ASE are made anew for every chunk, so that no chunk depends on another.
-        n_workers: processes; None: one per core. One works in this process.
-        resume: continue what was interrupted, and keep every intact chunk of a file at ``path``.
-            Otherwise start anew; an existing file is replaced at the end.
-        progress: show progress on standard error, if it is a terminal.
-        wall: added to the labels of extra configurations where those teachers disagree whose
-            energies count; None: nothing.
+            :class:`ASETeacher`. Forces are averaged over all teachers, energies over those with
+            ``use_energies``: by default networks, but not ASE calculators.
+        data: structures to label; None: only extra configurations.
+        path: HDF5 file to write; None: keep the labels in memory.
+        extra: extra configurations, on which the student is also trained; see :func:`perturb`,
+            :func:`sample_md` and :func:`read_structures`.
+        chunk_size: configurations per chunk; a kill loses at most one chunk per process. A new ASE
+            calculator is made for each chunk, so that chunks do not depend on each other.
+        n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core. With one,
+            the work is done in this process.
+        resume: continue an interrupted calculation, and keep intact chunks of a file at ``path``.
+            Otherwise start over; an existing file is replaced at the end.
+        progress: show progress on standard error.
+        wall: disagreement penalty for the labels of extra configurations, from the teachers whose
+            energies are used; None: no penalty.
 
     Raises:
-        ConfigError: a chunk size or a number of workers below one, a wall and fewer than two
-            teachers whose energies count, or nothing to label.
-        DataError: a prediction is not finite, or what is there to resume was made with other
-            teachers, data or chunks.
+        ConfigError: ``chunk_size`` or ``n_workers`` is below one, there is a wall and fewer than
+            two teachers whose energies are used, or there is nothing to label.
+        DataError: a prediction is not finite, or the existing chunks were made with other teachers,
+            data or chunk sizes.
         EKDError: another process is writing to the path, or it cannot be written.
-        StructureError: the data hold an element that a teacher does not know.
+        StructureError: the data contain an element that a teacher does not support.
         TeacherError: a teacher cannot be loaded or fails, or a process was lost.
     """
     for name, value in (("chunk_size", chunk_size), ("n_workers", n_workers)):
@@ -124,7 +125,7 @@ def label(
             name="labels",
             progress=progress,
         )
-        # Assembled beside its parts, so that a kill leaves nothing behind elsewhere.
+        # Assemble the file next to its parts, so that a kill leaves no files elsewhere.
         complete = folder / path.name
         write_labels(complete, header, sizes, map(parts.load, chunks))
         with atomic_write(path) as temporary:
@@ -138,41 +139,41 @@ def _used_wall(
     teachers: Sequence[MemberTeacher | ASETeacher],
     extra: Dataset | None,
 ) -> WallConfig | None:
-    """The wall, if it changes any label.
+    """Return the wall if it changes any label, else None.
 
     Raises:
-        ConfigError: there are not enough teachers whose energies count.
+        ConfigError: there are fewer than two teachers whose energies are used.
     """
     if wall is None or not wall.strength or extra is None:
         return None
     n_counting = sum(teacher.use_energies for teacher in teachers)
     if n_counting < 2:
         raise ConfigError(
-            f"the energies of {n_counting} of {len(teachers)} teachers count, and a wall where "
-            "they disagree needs two; set use_energies for teachers at the level of theory of the "
-            "data, or the strength of the wall to 0",
+            f"the energies of {n_counting} of {len(teachers)} teachers are used, but the wall "
+            "needs at least two; set use_energies for teachers at the level of theory of the data, "
+            "or the strength of the wall to 0",
             code="EKD-CONFIG-013",
         )
     return wall
 
 
 def records_of(teachers: Iterable[MemberTeacher | ASETeacher]) -> tuple[TeacherRecord, ...]:
-    """What label files say of teachers."""
+    """Return the records of teachers for label files."""
     return tuple(TeacherRecord(t.name, t.sha256, t.use_energies) for t in teachers)
 
 
 def parts_folder(path: str | os.PathLike[str]) -> Path:
-    """Where the finished chunks of an unfinished label file are."""
+    """Folder with the finished chunks of an unfinished label file."""
     return Path(path).with_name(f"{Path(path).name}.parts")
 
 
 def _without_energies(extra: Dataset) -> Dataset:
-    """Energies of extra configurations are the teachers' to say; true ones belong to the data."""
+    """Remove energies and forces: those of extra configurations come from the teachers."""
     return dataclasses.replace(extra, energies=np.full(len(extra), np.nan), forces=None)
 
 
 def _intact_chunks(path: Path, header: Header) -> dict[int, Arrays]:
-    """What can be kept of a label file that is there already."""
+    """Read the intact chunks of an existing label file."""
     with LabelFile(path) as file:
         require_same_plan(f"the labels in '{path}'", file.header.plan, header.plan)
         intact = [number for number in range(file.n_chunks) if file.is_intact(number)]
@@ -181,7 +182,7 @@ def _intact_chunks(path: Path, header: Header) -> dict[int, Arrays]:
 
 @dataclass(frozen=True)
 class _Job:
-    """Labelling, for the worker processes."""
+    """Labeling job for the worker processes."""
 
     teachers: list[MemberTeacher | ASETeacher]
     data: Dataset | None
@@ -192,7 +193,7 @@ class _Job:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Atoms of every configuration, extra ones at the end."""
+        """Number of atoms of each configuration, extra ones at the end."""
         sizes = [part.n_atoms_per_config for part in (self.data, self.extra) if part is not None]
         return np.concatenate(sizes)
 
@@ -207,7 +208,7 @@ class _Job:
         self.parts.save(number, _evaluate(self.teachers, chunk, first, n_data, self.wall))
 
     def _chunk(self, first: int) -> Dataset:
-        """Part of the data, of the extra configurations, or of both; the whole is never joined."""
+        """Return a chunk of the data and extra configurations, without joining all of them."""
         n_data = self._n_data
         chosen = np.arange(first, min(first + self.chunk_size, len(self.sizes)))
         of_data, of_extra = chosen[chosen < n_data], chosen[chosen >= n_data] - n_data
@@ -226,7 +227,7 @@ def _evaluate(
     n_data: int,
     wall: WallConfig | None,
 ) -> Arrays:
-    """Labels of a chunk, whose configurations from ``n_data`` on are extra ones."""
+    """Compute the labels of a chunk, whose configurations from ``n_data`` on are extra ones."""
     with one_thread():
         predictions = predict_all(teachers, data, first)
     for teacher, predicted in zip(teachers, predictions, strict=True):

@@ -1,4 +1,4 @@
-"""What teachers say about structures, and the file that keeps it."""
+"""Labels: energies and forces predicted by teachers, and their spread."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ from ekd.files import atomic_write
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Mean and spread of the teachers, bound to the data they were made for.
+    """Mean and spread of the teachers' predictions for certain data.
 
-    Rows are those of the data, and after them those of the extra configurations.
+    The rows are those of the data, followed by those of the extra configurations.
 
     Attributes:
-        energies: mean over the teachers whose energies count, float64 [n_configs] eV; None: there
-            is none.
-        energies_std: population standard deviation over the same, [n_configs] eV, or None.
-        member_energies: of every teacher, [n_configs, n_teachers] eV.
+        energies: mean over the teachers whose energies are used, float64 [n_configs] eV; None if
+            there are no such teachers.
+        energies_std: population standard deviation over the same teachers, [n_configs] eV, or None.
+        member_energies: energies of each teacher, [n_configs, n_teachers] eV.
         forces: mean over all teachers, float64 [n_atoms, 3] eV/Å.
-        forces_std: ``sqrt(mean over teachers of |F - mean F|^2 / 3)``, [n_atoms] eV/Å: the
-            population standard deviation of a force component.
-        teachers: one record each.
-        data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data; empty: there are none.
-        extra: configurations beyond the data, with NaN for energies, or None.
-        chunk_size: configurations that were labelled together.
-        wall: that was added to ``energies`` and ``forces`` of the extra configurations, or None.
+        forces_std: population standard deviation of a force component,
+            ``sqrt(mean over teachers of |F - mean F|^2 / 3)``, [n_atoms] eV/Å.
+        teachers: one record per teacher.
+        data_fingerprint: :attr:`ekd.data.Dataset.fingerprint` of the data; empty without data.
+        extra: extra configurations, with NaN energies, or None.
+        chunk_size: number of configurations that were labeled together.
+        wall: disagreement penalty included in ``energies`` and ``forces`` of the extra
+            configurations, or None.
     """
 
     energies: NDArray[np.float64] | None
@@ -67,11 +68,11 @@ class Labels:
 
     @property
     def teacher_sha256(self) -> tuple[str, ...]:
-        """Identity of every teacher."""
+        """Identity of each teacher."""
         return tuple(teacher.sha256 for teacher in self.teachers)
 
     def check(self, data: Dataset) -> None:
-        """Make sure that these labels were made for these data.
+        """Check that these labels were made for these data.
 
         Raises:
             DataError: they were not.
@@ -85,27 +86,27 @@ class Labels:
             )
 
     def check_teachers(self, teachers: Sequence[TeacherRecord]) -> None:
-        """Make sure that these teachers gave the labels.
+        """Check that the labels were made by these teachers.
 
         Raises:
-            DataError: they did not.
+            DataError: they were not.
         """
         if [t.identity for t in teachers] != [t.identity for t in self.teachers]:
             raise DataError(
-                f"the labels were given by {_names(self.teachers)}, and not by {_names(teachers)}; "
-                "name the same teachers, or label the data with these",
+                f"the labels were made by {_names(self.teachers)}, and not by {_names(teachers)}; "
+                "use the same teachers, or label the data with these",
                 code="EKD-LABELS-004",
             )
 
     def with_extra(self, more: Labels) -> Labels:
-        """These labels, and after them those of more extra configurations.
+        """Append labels of more extra configurations to these labels.
 
         Args:
-            more: of the same teachers for extra configurations alone, see
+            more: labels of the same teachers, only for extra configurations, see
                 :func:`ekd.distillation.label`.
 
         Raises:
-            DataError: they are of other teachers.
+            DataError: they were made by other teachers.
         """
         self.check_teachers(more.teachers)
         assert more.data_fingerprint == NO_DATA
@@ -121,11 +122,11 @@ class Labels:
         """Write a label file; see docs/labels.md for its layout.
 
         Args:
-            path: of the HDF5 file.
-            data: for which the labels were made.
+            path: HDF5 file to write.
+            data: data for which the labels were made.
 
         Raises:
-            DataError: they were made for other data.
+            DataError: the labels were made for other data.
         """
         self.check(data)
         sizes = data.n_atoms_per_config
@@ -155,17 +156,17 @@ class Labels:
         data: Dataset | None = None,
         stream: bool | None = None,
     ) -> Labels:
-        """Read a label file, and check every chunk of it.
+        """Read a label file, and check all its chunks.
 
         Args:
-            path: written by :func:`ekd.distillation.label` or :meth:`save`.
-            data: if given, the labels must have been made for them.
-            stream: map the labels of atoms from disk instead of reading them into memory. None:
-                where the data are mapped.
+            path: file written by :func:`ekd.distillation.label` or :meth:`save`.
+            data: if given, the labels must have been made for these data.
+            stream: map per-atom labels from disk instead of reading them into memory. None: if the
+                data are mapped.
 
         Raises:
-            DataError: the file is missing, is no label file, is damaged, holds numbers that are
-                not finite, or was made for other data.
+            DataError: the file is missing, is not a label file, is damaged, contains values that
+                are not finite, or was made for other data.
         """
         if stream is None:
             stream = data is not None and data.is_mapped
@@ -200,10 +201,10 @@ def _names(teachers: Sequence[TeacherRecord]) -> str:
 
 
 def require_finite(where: str, name: str, array: NDArray[np.float64]) -> None:
-    """Refuse numbers that are not finite.
+    """Check that all values are finite.
 
     Raises:
-        DataError: there are such.
+        DataError: some are not.
     """
     n_bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in row_blocks(array))
     if n_bad:

@@ -1,6 +1,6 @@
-"""Langevin dynamics of many configurations at once, in chunks that are kept, for snapshots.
+"""Snapshots of Langevin dynamics of many configurations at once, in chunks that are kept.
 
-Whose forces move the atoms, and whether a snapshot is worth having, a :class:`Driver` says.
+A :class:`Driver` provides the forces, and decides which snapshots to keep.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from ekd.neighbor_list import batched_neighbor_list
 from ekd.training.threads import one_thread
 
 CLOSEST = 0.4
-"""Å; atoms that come closer have fallen into a hole of the potential."""
+"""Å; if atoms come closer, the potential is wrong."""
 
 LARGEST_FORCE = 100.0
-"""eV/Å; beyond it the same is true."""
+"""eV/Å; if a force is larger, the potential is wrong."""
 
 
 class Langevin:
-    """Steps of Langevin dynamics: BAOAB.
+    """Langevin dynamics with the BAOAB integrator.
 
-    Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013). A step is a :meth:`drift`,
-    new forces, and a :meth:`kick`.
+    Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013). A step consists of a
+    :meth:`drift`, a force evaluation, and a :meth:`kick`.
 
     Args:
-        atomic_numbers: [n_atoms].
-        temperature: K.
-        timestep: ps.
-        friction: 1/ps.
-        random: source of velocities and noise.
+        atomic_numbers: atomic numbers, [n_atoms].
+        temperature: temperature, K.
+        timestep: time step, ps.
+        friction: friction, 1/ps.
+        random: random number generator for velocities and noise.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Langevin:
         self._random = random
 
     def velocities(self, factor: float = 1.0) -> NDArray[np.float64]:
-        """Thermal ones times a factor, [n_atoms, 3] in units of ASE."""
+        """Draw thermal velocities times a factor, [n_atoms, 3] in ASE units."""
         return np.asarray(factor * self._thermal * self._random.standard_normal(self._shape))
 
     def drift(
@@ -72,7 +72,7 @@ class Langevin:
         velocities: NDArray[np.float64],
         forces: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions after a step (Å), and velocities that lack the kick by the forces there."""
+        """Return positions after a step (Å), and velocities before the kick by the new forces."""
         velocities = self.kick(velocities, forces)
         positions = positions + 0.5 * self._step * velocities
         scatter = self._noise * self._thermal * self._random.standard_normal(self._shape)
@@ -82,7 +82,7 @@ class Langevin:
     def kick(
         self, velocities: NDArray[np.float64], forces: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Velocities after half a step with forces in eV/Å."""
+        """Return velocities after half a step with forces in eV/Å."""
         return np.asarray(velocities + 0.5 * self._step * (forces / self._masses))
 
 
@@ -96,33 +96,33 @@ class End(IntEnum):
 
 
 class Walk(Protocol):
-    """What is known about some configurations, wherever those have moved."""
+    """Forces and verdicts for some configurations at any positions."""
 
     def forces(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What moves the atoms, [n_atoms, 3] eV/Å."""
+        """Return the forces that move the atoms, [n_atoms, 3] eV/Å."""
 
     def verdict(
         self, positions: NDArray[np.float64], running: NDArray[np.bool_]
     ) -> NDArray[np.int8]:
-        """Whether trajectories end at a snapshot: :class:`End`, [n_configs].
+        """Decide which trajectories end at a snapshot: :class:`End`, [n_configs].
 
-        What it says about those that do not run is not looked at.
+        Values for trajectories that are not running are ignored.
         """
 
 
 class Driver(Protocol):
-    """Makes walks; the worker processes get a copy."""
+    """Makes walks; each worker process gets a copy."""
 
     def begin(self, start: Dataset) -> Walk:
-        """Of these configurations."""
+        """Make the walk of these configurations."""
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """What trajectories came by.
+    """Snapshots of trajectories.
 
     Attributes:
-        frames: chunk by chunk, and snapshot by snapshot in each; None: there is none.
+        frames: snapshots, ordered by chunk and then by time; None if there are none.
         ends: why each trajectory ended, :class:`End`, int8 [n_trajectories].
     """
 
@@ -131,7 +131,7 @@ class Snapshots:
 
 
 def require_positive(settings: Mapping[str, float]) -> None:
-    """Look at the settings of the dynamics.
+    """Check the settings of the dynamics.
 
     Raises:
         ConfigError: one is not positive.
@@ -157,21 +157,21 @@ def snapshots_of(
     forces exceed 100 eV/Å, or the driver says so of a snapshot, which is then not taken.
 
     Args:
-        driver: moves the atoms.
-        data: where trajectories start.
-        plan: everything that the trajectories depend on, JSON values; ``n_snapshots, interval,
-            temperature, timestep, friction, chunk_size`` and ``seed`` among them.
-        directory: for finished chunks.
-        resume: continue from the chunks in the directory, with the same result bit by bit.
-        n_workers: processes; None: one per core.
+        driver: source of the forces.
+        data: starting configurations.
+        plan: everything that the trajectories depend on, as JSON values, including ``n_snapshots,
+            interval, temperature, timestep, friction, chunk_size`` and ``seed``.
+        directory: folder for finished chunks.
+        resume: continue from the chunks in the directory, with a bitwise identical result.
+        n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core.
         progress: show progress on standard error.
-        name: of the trajectories.
+        name: name of the trajectories in the progress bar.
 
     Raises:
-        DataError: the chunks in the directory belong to something else.
+        DataError: the chunks in the directory belong to another calculation.
         TeacherError: a process was lost.
     """
-    with locked_file(directory):  # beside it: it is made anew where nothing is to be resumed
+    with locked_file(directory):  # the lock is next to the folder, which may be removed first
         parts = Parts(directory, plan, resume)
         job = _Dynamics(driver, data, parts, plan)
         chunks = range(-(-len(data) // int(plan["chunk_size"])))
@@ -188,13 +188,13 @@ def snapshots_of(
 
 
 def moved(data: Dataset, positions: NDArray[np.float64]) -> Dataset:
-    """The same configurations with their atoms elsewhere, where nobody knows energy and forces."""
+    """Return the configurations at other positions, without energies and forces."""
     return replace(data, positions=positions, energies=np.full(len(data), np.nan), forces=None)
 
 
 @dataclass(frozen=True)
 class _Dynamics:
-    """Trajectories, for the worker processes."""
+    """Job that runs trajectories in worker processes."""
 
     driver: Driver
     data: Dataset
@@ -237,7 +237,7 @@ def _trajectories(
         positions, velocities = langevin.drift(positions, velocities, forces)
         ends[running & _too_close(start, positions)] = End.TOO_CLOSE
         running = ends == End.NONE
-        # A trajectory that has ended stays where it was, so that the others can go on.
+        # Atoms of ended trajectories stay in place while the others continue.
         positions = np.where(running[start.config_index][:, None], positions, before)
         forces = walk.forces(positions)
         ends[running & are_large(start, forces)] = End.LARGE_FORCES
@@ -259,12 +259,12 @@ def _trajectories(
 
 
 def are_large(data: Dataset, forces: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether forces of a configuration are beyond anything real, or not finite, [n_configs]."""
-    tame = np.abs(forces) < LARGEST_FORCE  # false too where they are not finite
+    """Whether forces of a configuration are too large or not finite, [n_configs]."""
+    tame = np.abs(forces) < LARGEST_FORCE  # also false if they are not finite
     return ~np.logical_and.reduceat(tame.all(axis=1), data.offsets[:-1])
 
 
 def _too_close(data: Dataset, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether any two atoms of a configuration are, [n_configs]."""
+    """Whether two atoms of a configuration are too close, [n_configs]."""
     found = batched_neighbor_list(positions, data.offsets, CLOSEST, data.cells, data.pbc)
     return np.diff(found.pair_offsets) > 0

@@ -1,7 +1,7 @@
-"""On-policy rounds: students learn from frames of their own dynamics, which the teachers label.
+"""On-policy rounds: train students on frames of their own dynamics, labeled by the teachers.
 
-A student is trained on geometries that others chose, and in its own dynamics it meets those that it
-chooses itself. Where it is wrong there, it is wrong where it is used.
+In its own dynamics, a student visits geometries that are not in its training set. On-policy rounds
+reduce its errors there, where it is used.
 """
 
 from __future__ import annotations
@@ -58,56 +58,57 @@ def distill_on_policy(
     resume: bool = False,
     progress: bool = True,
 ) -> Students:
-    """Train students further on frames of their own dynamics, which the teachers label.
+    """Train students further on frames of their own dynamics, labeled by the teachers.
 
-    In each round trajectories start from configurations of the training part and extra ones of the
-    labels, drawn at random, with the mean forces of the students. A trajectory is cut at the first
-    snapshot where the teachers' forces on an atom spread by more than ``max_spread``, or where
-    atoms come closer than 0.4 Å or forces exceed 100 eV/Å. The snapshots before are labelled as
-    extra configurations are, and trained on beside all that the students have been trained on,
-    starting from their weights. Frames of earlier rounds stay; of all, those are taken on which the
-    forces of students and teachers differ most, and no more than ``ratio`` allows.
+    In each round, trajectories start from random configurations of the training part and of the
+    extra configurations, and run with the mean forces of the students. A trajectory is cut at the
+    first snapshot where the spread of the teachers' forces on an atom exceeds ``max_spread``, or
+    where atoms come closer than 0.4 Å or forces exceed 100 eV/Å. The snapshots before this point
+    are labeled like extra configurations and added to the training set, and training continues from
+    the weights of the students. Frames of earlier rounds are kept. If ``ratio`` limits the number
+    of frames, those with the largest differences between students and teachers are used.
 
     >>> student = ekd.distill(data, labels)  # doctest: +SKIP
     >>> student = ekd.distill_on_policy(student, teachers, data, labels)  # doctest: +SKIP
 
     Args:
-        students: what :func:`distill` or :func:`distill_committee` returned. Each continues from
-            its own weights and keeps its reference energies; dynamics run on the mean.
-        teachers: those of the labels. The spread that cuts a trajectory is that of the networks of
-            ekd among them; labels are of all.
-        data: that the students were trained on.
-        labels: likewise.
-        on_policy: settings; None: one round of the defaults.
-        training: schedule and loss, of which ``epochs`` and ``learning_rate`` are those of
-            ``on_policy``; None: as the first student was trained.
-        seed: of the first student and of the dynamics; other students count on from it.
-        validation_fraction: as for :func:`distill`; this and the following are best the same.
-        split_by: likewise.
-        split_seed: likewise.
-        spread: likewise.
-        uncertainty: likewise.
-        extra_energy_weight: likewise, frames included.
-        extra_force_weight: likewise, frames included.
-        wall: added to the labels of frames; None: that of the labels.
-        directory: for the result, as :func:`distill` or :func:`distill_committee` leave it. In
-            ``rounds/R`` are the trajectories and labels of round R, and what it trained, if it is
-            not the last. None keeps nothing.
-        n_workers: processes; None: one per core.
-        resume: continue what was interrupted, with the same result bit by bit.
-        progress: show progress on standard error, and a line on what each round came to.
+        students: result of :func:`distill` or :func:`distill_committee`. Each student continues
+            from its own weights and keeps its reference energies; dynamics use their mean.
+        teachers: the teachers of the labels. All of them label the frames; trajectories are cut
+            based on the spread of those that are ekd networks.
+        data: training data of the students.
+        labels: labels of these data.
+        on_policy: settings; None: one round with the defaults.
+        training: schedule and loss; ``epochs`` and ``learning_rate`` are taken from ``on_policy``.
+            None: the settings of the first student.
+        seed: seed of the first student and of the dynamics; other students use consecutive seeds.
+        validation_fraction: as for :func:`distill`. Use the same values here and below.
+        split_by: as for :func:`distill`.
+        split_seed: as for :func:`distill`.
+        spread: as for :func:`distill`.
+        uncertainty: as for :func:`distill`.
+        extra_energy_weight: as for :func:`distill`; also used for frames.
+        extra_force_weight: as for :func:`distill`; also used for frames.
+        wall: disagreement penalty for the labels of frames; None: the one of the labels.
+        directory: folder for the result, as for :func:`distill` or :func:`distill_committee`.
+            ``rounds/R`` contains the trajectories and labels of round R, and its students if it is
+            not the last round. None: keep no files.
+        n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core.
+        resume: continue an interrupted calculation, with a bitwise identical result.
+        progress: show progress on standard error, with a summary of each round.
 
     Returns:
-        The students of the last round. If no frame came out of a round, they stay as they were;
-        ``provenance["on_policy"]`` says for each round, see :class:`Round`.
+        The students of the last round. A round without frames does not change them.
+        ``provenance["on_policy"]`` has a record of each round, see
+        :class:`ekd.distillation.rounds.Round`.
 
     Raises:
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
-        ConfigError: no round, fewer than two networks among the teachers, or less than one frame by
-            the ratio.
-        DataError: the labels are of other data or teachers, or what is there to resume was made
-            with something else.
-        StructureError: the data hold an element that a teacher does not know.
+        ConfigError: no rounds, fewer than two networks among the teachers, or ``ratio`` allows less
+            than one frame.
+        DataError: the labels belong to other data or teachers, or the results to resume from were
+            made with other settings.
+        StructureError: the data contain an element that a teacher does not support.
         TeacherError: a teacher fails, or a process was lost.
         TrainingError: a training diverged, or a process was lost.
     """
@@ -158,25 +159,25 @@ def run_rounds(
     group: Group = ALONE,
     tensorboard: bool = False,
 ) -> Students:
-    """Do what :func:`distill_on_policy` does, in one process or in all of a group.
+    """Run the rounds of :func:`distill_on_policy`, in one process or in all processes of a group.
 
     Args:
-        students: and the following, as for :func:`distill_on_policy`.
-        teachers: likewise.
-        data: likewise.
-        labels: likewise.
-        on_policy: likewise.
-        training: likewise.
-        seed: likewise.
-        task_settings: arguments of :func:`ekd.distillation.student_task.plan_task` beside data
+        students: as for :func:`distill_on_policy`.
+        teachers: as for :func:`distill_on_policy`.
+        data: as for :func:`distill_on_policy`.
+        labels: as for :func:`distill_on_policy`.
+        on_policy: as for :func:`distill_on_policy`.
+        training: as for :func:`distill_on_policy`.
+        seed: as for :func:`distill_on_policy`.
+        task_settings: arguments of :func:`ekd.distillation.student_task.plan_task` other than data
             and labels.
-        wall: likewise.
-        directory: likewise.
-        n_workers: processes for dynamics and labels, which the first of a group starts.
-        n_trainers: processes for the training of several students.
-        resume: likewise.
-        progress: likewise.
-        chunk_size: configurations that are labelled together.
+        wall: as for :func:`distill_on_policy`.
+        directory: as for :func:`distill_on_policy`.
+        n_workers: number of processes for dynamics and labels, started by rank 0 of a group.
+        n_trainers: number of processes for the training of several students.
+        resume: as for :func:`distill_on_policy`.
+        progress: as for :func:`distill_on_policy`.
+        chunk_size: number of configurations to label together.
         group: processes that share the training.
         tensorboard: write logs for TensorBoard.
     """
@@ -209,7 +210,7 @@ def run_rounds(
 
 
 def _networks(teachers: Sequence[MemberTeacher | ASETeacher], config: OnPolicyConfig) -> Ensemble:
-    """Teachers that are asked at every snapshot."""
+    """Return the teachers that are evaluated at every snapshot."""
     if config.n_rounds < 1:
         raise ConfigError(
             f"n_rounds is {config.n_rounds}; at least 1 round is needed", code="EKD-CONFIG-011"
@@ -218,7 +219,7 @@ def _networks(teachers: Sequence[MemberTeacher | ASETeacher], config: OnPolicyCo
     if len(found) < 2:
         raise ConfigError(
             f"{len(found)} of {len(teachers)} teachers are networks of ekd, and on-policy rounds "
-            "need two: where they disagree, the student's dynamics are cut. Train teachers, name "
+            "need two: the student's dynamics are cut where they disagree. Train teachers, add "
             "checkpoints of networks, or set n_rounds = 0 in [student.on_policy]",
             code="EKD-CONFIG-014",
         )
@@ -228,14 +229,14 @@ def _networks(teachers: Sequence[MemberTeacher | ASETeacher], config: OnPolicyCo
 def _training_part(
     data: Dataset, labels: Labels, config: OnPolicyConfig, task_settings: Mapping[str, Any]
 ) -> NDArray[np.int64]:
-    """Configurations of the data that are trained on."""
+    """Return the training part of the data."""
     labels.check(data)
     names = ("validation_fraction", "split_by", "split_seed")
     training, _ = split(data, *(task_settings[name] for name in names))
     n_others = len(training) + (0 if labels.extra is None else len(labels.extra))
     if most_frames(n_others, config.ratio) < 1:
         raise ConfigError(
-            f"ratio = {config.ratio} beside {n_others} configurations is less than one frame; "
+            f"ratio = {config.ratio} with {n_others} configurations is less than one frame; "
             "raise it in [student.on_policy]",
             code="EKD-CONFIG-015",
         )
@@ -245,7 +246,7 @@ def _training_part(
 def _training(
     students: TrainedModel | Ensemble, training: TrainingConfig | None, config: OnPolicyConfig
 ) -> TrainingConfig:
-    """Settings of every round."""
+    """Return the training settings of each round."""
     chosen = training or members_of(students)[0].training_config or StudentConfig().training
     return chosen.model_copy(
         update={"epochs": config.epochs, "learning_rate": config.learning_rate}

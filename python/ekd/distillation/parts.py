@@ -1,7 +1,7 @@
-"""Finished parts of a long calculation, in a folder: whatever ends the process, they stay.
+"""Finished parts of a long calculation, kept in a folder to resume after interruptions.
 
-Every part is a file that is either complete or absent and carries a checksum of its arrays. The
-file ``plan.json`` says what the parts belong to.
+Each part is a file with a checksum of its arrays, written atomically. The file ``plan.json``
+describes the calculation that the parts belong to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAN = "plan.json"
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over names, types, shapes and bytes of arrays, in the order of their names."""
+    """Return the SHA-256 of names, types, shapes and bytes of arrays, in order of their names."""
     result = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -42,13 +42,12 @@ class Parts:
     """A folder of numbered parts.
 
     Args:
-        folder: made if it is missing.
-        plan: everything that the parts depend on; JSON values.
-        resume: keep the parts that are there. Otherwise, and if there is no plan beside them, they
-            are removed.
+        folder: the folder, created if it is missing.
+        plan: everything that the parts depend on, as JSON values.
+        resume: keep existing parts. Otherwise, or if they have no plan, they are removed.
 
     Raises:
-        DataError: the parts that are there belong to another plan.
+        DataError: existing parts belong to another plan.
     """
 
     def __init__(self, folder: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> None:
@@ -63,7 +62,7 @@ class Parts:
 
     @staticmethod
     def begun(folder: str | os.PathLike[str]) -> bool:
-        """Whether a folder holds parts, or the plan for them."""
+        """Whether a folder contains a plan, and possibly parts."""
         return _read_plan(Path(folder)) is not None
 
     def complete(
@@ -74,14 +73,15 @@ class Parts:
         name: str,
         progress: bool,
     ) -> None:
-        """Make every part that is missing or damaged, in this process or in several.
+        """Make all parts that are missing or damaged, in this process or in several.
 
         Args:
-            job: its tasks are the numbers of the parts, which it saves.
-            sizes: how much each part holds, for the progress.
-            n_workers: processes; None: one per core. One is this process.
-            name: of what the parts hold.
-            progress: show a bar on standard error, or lines where it is no terminal.
+            job: the job; its tasks are the numbers of the parts, which it saves.
+            sizes: size of each part, for the progress.
+            n_workers: number of processes; None: ``EKD_WORKERS`` if set, else one per core. With
+                one, the work is done in this process.
+            name: name of the contents, for the progress and errors.
+            progress: show a bar on standard error, or lines if it is not a terminal.
 
         Raises:
             TeacherError: a process was lost.
@@ -122,7 +122,7 @@ class Parts:
         """Read a part.
 
         Raises:
-            DataError: it is missing or damaged.
+            DataError: the part is missing or damaged.
         """
         path = self._path(number)
         try:
@@ -133,7 +133,7 @@ class Parts:
             intact = False
         if not intact:
             raise DataError(
-                f"'{path}' is missing or damaged; do the same again with resume=True",
+                f"'{path}' is missing or damaged; repeat the calculation with resume=True",
                 code="EKD-LABELS-010",
             )
         return arrays
@@ -155,10 +155,10 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def require_same_plan(what: str, there: dict[str, Any], now: dict[str, Any]) -> None:
-    """Compare two plans, but for keys with a leading underscore: those only say it in words.
+    """Compare two plans, ignoring keys with a leading underscore, which are only for messages.
 
     Raises:
-        DataError: they differ; the message lists how.
+        DataError: they differ; the message lists the differences.
     """
 
     def shown(plan: dict[str, Any], key: str) -> Any:
@@ -171,8 +171,8 @@ def require_same_plan(what: str, there: dict[str, Any], now: dict[str, Any]) -> 
     ]
     if differences:
         raise DataError(
-            f"{what} were made with something else:\n  "
+            f"{what} were made with other settings or data:\n  "
             + "\n  ".join(differences)
-            + "\nrestore that, write to another path, or start anew with resume=False",
+            + "\nrestore these, write to another path, or start over with resume=False",
             code="EKD-LABELS-009",
         )

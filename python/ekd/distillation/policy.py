@@ -1,4 +1,4 @@
-"""Dynamics that the students lead, and that end where the teachers disagree."""
+"""Dynamics with the forces of the students, which end where the teachers disagree."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ekd.training.ensemble import evaluate_models
 
 @dataclass(frozen=True)
 class Policy:
-    """The students move the atoms, and the teachers say where that ends."""
+    """Driver whose students provide the forces and whose teachers decide where trajectories end."""
 
     students: Ensemble
     teachers: Ensemble
     max_spread: float
 
     def begin(self, start: Dataset) -> _Led:
-        """Configurations whose atoms the students begin to move."""
+        """Make the walk of these configurations."""
         students, teachers = (
             [member.in_float64() for member in each.members]
             for each in (self.students, self.teachers)
@@ -36,7 +36,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class _Led:
-    """Configurations that the students lead anywhere."""
+    """Configurations moved by the students."""
 
     students: list[HIPNN]
     teachers: list[HIPNN]
@@ -44,7 +44,7 @@ class _Led:
     start: Dataset
 
     def forces(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean over the students, [n_atoms, 3] eV/Å."""
+        """Mean forces of the students, [n_atoms, 3] eV/Å."""
         predictions = evaluate_models(self.students, moved(self.start, positions))
         mean: NDArray[np.float64] = np.mean([p.forces for p in predictions], axis=0)
         return mean
@@ -52,11 +52,11 @@ class _Led:
     def verdict(
         self, positions: NDArray[np.float64], running: NDArray[np.bool_]
     ) -> NDArray[np.int8]:
-        """Where the teachers disagree too much, or say that atoms are torn apart."""
+        """End trajectories where the teachers disagree too much or their forces are too large."""
         here = moved(self.start, positions).subset(running)
         found = EnsemblePredictions.of(evaluate_models(self.teachers, here))
         worst = np.maximum.reduceat(found.forces_std, here.offsets[:-1])
-        ends = np.where(worst <= self.max_spread, End.NONE, End.SPREAD)  # of nan too
+        ends = np.where(worst <= self.max_spread, End.NONE, End.SPREAD)  # also for NaN
         ends[(ends == End.NONE) & are_large(here, found.forces)] = End.LARGE_FORCES
         result = np.zeros(len(running), dtype=np.int8)
         result[running] = ends

@@ -1,4 +1,4 @@
-"""How far a count has come: a bar on a terminal, few plain lines elsewhere."""
+"""Progress of a count: a bar on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LINES = 10
 
 
 class Counter:
-    """A context in which things are counted.
+    """Context manager that shows the progress of a count.
 
     Args:
-        name: of the things.
-        total: how many there are.
-        there: how many were there before.
+        name: name of the counted items.
+        total: total number of items.
+        there: number of items that were already finished.
         enabled: False shows nothing.
-        console: where to write; standard error by default.
+        console: output console; default: standard error.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Counter:
         self._bar.stop()
 
     def add(self, count: int) -> None:
-        """Some more are done."""
+        """Count more finished items."""
         before, self._done = self._done, self._done + count
         rate = (self._done - self._there) / max(time.monotonic() - self._start, 1e-9)
         self._bar.update(self._task, completed=self._done, rate=f"{rate:.3g}/s")

@@ -41,23 +41,23 @@ Students = TypeVar("Students", TrainedModel, Ensemble)
 T = TypeVar("T")
 
 
-_CHUNK_SIZE = 20  # trajectories that move together, and are lost together when a process is killed
+_CHUNK_SIZE = 20  # trajectories that run together, and are lost together if a process is killed
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round came to.
+    """Summary of a round.
 
     Attributes:
-        n_trajectories: that were begun.
-        n_cut_by_spread: that ended where the teachers disagree too much.
-        n_cut_too_close: where atoms came too close.
-        n_cut_by_forces: where forces became too large.
-        n_frames: that were kept and labelled.
-        n_trained_on: frames, of this round and those before, that the students were trained on.
-        error_before: of the students that made the frames, mean over their atoms of
-            ``|F_student - F_teachers|``, eV/Å; None: there are no frames.
-        error_after: the same of the students that were trained on them; None: none were.
+        n_trajectories: number of trajectories.
+        n_cut_by_spread: number of trajectories cut where the teachers disagree too much.
+        n_cut_too_close: number of trajectories cut where atoms came too close.
+        n_cut_by_forces: number of trajectories cut where forces became too large.
+        n_frames: number of frames kept and labeled.
+        n_trained_on: number of frames, including earlier rounds, used in the training.
+        error_before: mean of ``|F_student - F_teachers|`` over the atoms of the frames before the
+            training, eV/Å; None if there are no frames.
+        error_after: the same after the training; None if there was no training.
     """
 
     n_trajectories: int
@@ -76,9 +76,9 @@ class Round:
             f"large {self.n_cut_by_forces}; {self.n_frames} frames"
         )
         if self.error_before is None:
-            return f"{counts}. Nothing to learn from: the student stays as it is"
+            return f"{counts}. Nothing to learn from: the student is unchanged"
         if self.error_after is None:
-            return f"{counts}, all above student.spread.limit: the student stays as it is"
+            return f"{counts}, all above student.spread.limit: the student is unchanged"
         return (
             f"{counts}, {self.n_trained_on} trained on; |F student - F teachers| on the new ones "
             f"{1e3 * self.error_before:.1f} -> {1e3 * self.error_after:.1f} meV/Å"
@@ -87,7 +87,7 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Rounds:
-    """What all rounds have in common; see :func:`run_rounds`."""
+    """Settings shared by all rounds; see :func:`ekd.distillation.on_policy.run_rounds`."""
 
     config: OnPolicyConfig
     data: Dataset
@@ -109,15 +109,15 @@ class Rounds:
     tensorboard: bool
 
     def run(self, number: int, students: Students, before: Labels) -> tuple[Students, Labels]:
-        """A round: dynamics, labels, choice, training.
+        """Run a round: dynamics, labeling, selection of frames, training.
 
         Args:
-            number: from one.
-            students: of the round before.
-            before: labels with the frames of all rounds before.
+            number: number of the round, from one.
+            students: students of the previous round.
+            before: labels that include the frames of all previous rounds.
 
         Returns:
-            The students, and the labels with the frames of this round too.
+            The students, and labels that also include the frames of this round.
         """
         target = self.directory if number == self.config.n_rounds else self._folder(number)
         made, ends = self._on_first(lambda: self._label(number, students))
@@ -150,12 +150,12 @@ class Rounds:
         return self.directory / "rounds" / str(number)
 
     def _on_first(self, function: Callable[[], T]) -> T:
-        """What the first process of the group finds out, for all."""
+        """Call a function in rank 0 of the group, and send its result to all ranks."""
         found: T = self.group.from_first(function() if self.group.rank == 0 else None)
         return found
 
     def _label(self, number: int, students: Students) -> tuple[Labels | None, NDArray[np.int8]]:
-        """Frames of the students' dynamics with their labels, and why trajectories ended."""
+        """Return labeled frames of the students' dynamics, and why trajectories ended."""
         found = self._explore(number, students)
         if found.frames is None:
             return None, found.ends
@@ -173,7 +173,7 @@ class Rounds:
         return made, found.ends
 
     def _explore(self, number: int, students: Students) -> Snapshots:
-        """Trajectories of the students, from configurations drawn at random."""
+        """Run trajectories of the students from random configurations."""
         config, members = self.config, members_of(students)
         random = np.random.default_rng([self.seed, number])
         start = self._starts(random)
@@ -202,7 +202,7 @@ class Rounds:
         )
 
     def _starts(self, random: np.random.Generator) -> Dataset:
-        """Draw from the training part and from the extra configurations of the labels."""
+        """Draw configurations from the training part and the extra configurations."""
         extra, n_training = self.labels.extra, len(self.training_part)
         n_all = n_training + (0 if extra is None else len(extra))
         n = self.config.n_trajectories
@@ -216,11 +216,11 @@ class Rounds:
         return concatenate(*parts)
 
     def _task(self, students: Students, labels: Labels) -> tuple[StudentTask, NDArray[np.float64]]:
-        """What a round learns from, and the errors of the students on all frames so far.
+        """Plan the training of a round; also return the errors of the students on all frames.
 
         Args:
-            students: whose errors choose among the frames.
-            labels: with all frames.
+            students: students whose errors are used to select frames.
+            labels: labels that include all frames.
         """
         task = plan_task(self.data, labels, **self.task_settings)
         n_extra = 0 if self.labels.extra is None else len(self.labels.extra)
@@ -279,7 +279,7 @@ class Rounds:
         )
 
     def _conclude(self, students: Students, record: list[dict[str, Any]], target: Path) -> Students:
-        """Put down what all rounds so far came to, in checkpoints at the target."""
+        """Store the records of all rounds in the checkpoints of the target folder."""
         done = [
             replace(model, provenance=model.provenance | {"on_policy": record})
             for model in members_of(students)
@@ -296,7 +296,7 @@ class Rounds:
 
 
 def _earlier(students: TrainedModel | Ensemble) -> list[dict[str, Any]]:
-    """Records of rounds that are over."""
+    """Return the records of previous rounds."""
     found: list[dict[str, Any]] = members_of(students)[0].provenance.get("on_policy", [])
     return found
 

@@ -1,4 +1,4 @@
-"""Train the student, or several: true energies, mean forces of the teachers, where they agree."""
+"""Train one or several students on true energies and the teachers' mean forces."""
 
 from __future__ import annotations
 
@@ -52,42 +52,42 @@ def distill(
 ) -> TrainedModel:
     """Train one network on the energies of the data and the mean forces of the teachers.
 
-    Split and reference energies are those of :func:`ekd.training.train_ensemble` with the same
-    arguments. The validation error of the forces is the distance to the teachers' mean.
+    Split and reference energies are the same as in :func:`ekd.training.train_ensemble` with the
+    same arguments. The validation error of the forces is relative to the teachers' mean forces.
 
-    The student tells the error that is expected of its forces, its ``uncertainty``: what follows
-    from the spread of the teachers' forces and the student's distance from their mean. A small head
-    reads it from the features of the finished network, which does not change.
+    The student also predicts the expected error of its forces, its ``uncertainty``, which is
+    learned from the spread of the teachers' forces and the distance of the student from their mean.
+    It is computed from the features of the network by a small head, which is trained after the
+    network and does not change it.
 
-    If the labels hold extra configurations, those are trained on too and never validated on: their
-    forces, and the mean energy of the teachers whose energies are at the level of the data. Where
-    no teacher's are, the forces alone.
+    Extra configurations in the labels are used for training but never for validation: their forces,
+    and the mean energy of the teachers at the level of theory of the data. If there are no such
+    teachers, only the forces are used.
 
     Args:
-        data: true energies.
-        labels: of the teachers, for these data.
+        data: data with true energies.
+        labels: labels of the teachers for these data.
         model: architecture; None: the defaults.
         training: schedule and loss; None: the defaults for a student.
-        seed: of the initial weights and of the order of batches.
-        validation_fraction: share of the configurations that is held out.
+        seed: seed of the initial weights and of the order of batches.
+        validation_fraction: fraction of the configurations held out for validation.
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split.
-        spread: what follows from the spread of the teachers; None: nothing.
-        uncertainty: of a second output, the error that is expected; None: the defaults, by which it
-            is there if at least two teachers gave labels.
-        extra_energy_weight: of the teachers' mean energy of an extra configuration, beside one for
-            a true energy.
-        extra_force_weight: of a force on an atom of an extra configuration, beside one for those of
-            the data.
+        spread: loss weights that depend on the spread of the teachers; None: constant weights.
+        uncertainty: settings of the uncertainty output; None: the defaults, with which the student
+            has this output if the labels are from at least two teachers.
+        extra_energy_weight: loss weight of the teachers' mean energies of extra configurations
+            (true energies: 1).
+        extra_force_weight: loss weight of forces on atoms of extra configurations (data: 1).
         start: a pretrained network, see :func:`ekd.pretrain`; None: random weights.
-        directory: for ``checkpoint.pt`` and ``history.csv``; None keeps nothing.
-        resume: continue from the checkpoint in the directory. Otherwise start anew.
+        directory: folder for ``checkpoint.pt`` and ``history.csv``; None: keep no files.
+        resume: continue from the checkpoint in the directory. Otherwise start over.
         progress: show progress on standard error.
 
     Raises:
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
-        DataError: the labels were made for other data, or the teachers' spread leaves nothing to
-            learn from, or there is none to learn as an output.
+        DataError: the labels were made for other data, the spread limit leaves nothing to train on,
+            or there is no spread to learn the uncertainty from.
         TrainingError: the training diverged.
     """
     task = plan_task(
@@ -126,7 +126,7 @@ def train_student(
     tensorboard: bool = False,
     name: str = "student",
 ) -> TrainedModel:
-    """Train one student on a task, in one process or in all of a group."""
+    """Train one student on a task, in one process or in all processes of a group."""
     with TrainingProgress(enabled=progress and group.rank == 0) as bars:
         bars.warn(task.provenance)
         bars.add(name, training.epochs)
@@ -182,37 +182,38 @@ def distill_committee(
     resume: bool = False,
     progress: bool = True,
 ) -> Ensemble:
-    """Train several students that differ in their seed alone, side by side.
+    """Train several students that differ only in their seeds, in parallel.
 
-    Each is what :func:`distill` gives with its seed. :meth:`ekd.Ensemble.export` writes all to one
-    file, of which the mean is used and the spread is an output.
+    Each is identical to the result of :func:`distill` with its seed. :meth:`ekd.Ensemble.export`
+    writes all students to one file, which predicts their mean and spread.
 
     Args:
-        data: true energies.
-        labels: of the teachers, for these data.
+        data: data with true energies.
+        labels: labels of the teachers for these data.
         n_members: number of students.
         model: architecture; None: the defaults.
         training: schedule and loss; None: the defaults for a student.
-        seed: of the first student; the others count on from it.
-        validation_fraction: share of the configurations that is held out.
+        seed: seed of the first student; the others use consecutive seeds.
+        validation_fraction: fraction of the configurations held out for validation.
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split, the same for all students.
-        spread: what follows from the spread of the teachers; None: nothing.
-        uncertainty: of a second output, the error that is expected; None: the defaults, by which it
-            is there if at least two teachers gave labels.
+        spread: as for :func:`distill`.
+        uncertainty: as for :func:`distill`.
         extra_energy_weight: as for :func:`distill`.
         extra_force_weight: as for :func:`distill`.
         start: as for :func:`distill`.
-        directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
-        n_workers: processes; None: one per core, at most one per student.
-        resume: continue from the checkpoints in the directory. Otherwise start anew.
+        directory: folder for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None: keep
+            no files.
+        n_workers: number of processes, at most one per student; None: ``EKD_WORKERS`` if set, else
+            one per core.
+        resume: continue from the checkpoints in the directory. Otherwise start over.
         progress: show progress on standard error.
 
     Raises:
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
         ConfigError: fewer than one student or worker.
-        DataError: the labels were made for other data, or the teachers' spread leaves nothing to
-            learn from, or there is none to learn as an output.
+        DataError: the labels were made for other data, the spread limit leaves nothing to train on,
+            or there is no spread to learn the uncertainty from.
         TrainingError: a training diverged, or a process was lost.
     """
     task = plan_task(
@@ -248,10 +249,10 @@ def plan_committee(
     seed: int,
     directory: Path,
 ) -> Job:
-    """Several students with the same task.
+    """Plan several students with the same task.
 
     Raises:
-        ConfigError: fewer than one.
+        ConfigError: fewer than one student.
     """
     members = plan_members(
         task.data,
@@ -276,11 +277,11 @@ def plan_committee(
 
 
 def load_students(path: str | os.PathLike[str]) -> Ensemble:
-    """Read the student or the students that a training left.
+    """Read one or several trained students.
 
     Args:
-        path: output folder of ``ekd run``; or the ``directory`` of :func:`distill` or
-            :func:`distill_committee`; or one ``checkpoint.pt``.
+        path: output folder of ``ekd run``, the ``directory`` of :func:`distill` or
+            :func:`distill_committee`, or a ``checkpoint.pt``.
 
     Raises:
         CheckpointError: there is no student, or one is damaged or not finished.

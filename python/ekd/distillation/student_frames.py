@@ -1,4 +1,4 @@
-"""Frames of the students' dynamics: how wrong students are there, and which are trained on."""
+"""Frames of the students' dynamics: force errors, and selection for training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def force_errors(
     """Mean over the atoms of each configuration of ``|F_student - F_teachers|``, [n] eV/Å.
 
     Args:
-        students: of several, the mean counts.
+        students: one student, or several, whose mean is used.
         frames: configurations.
-        forces: of the teachers, [n_atoms, 3] eV/Å.
+        forces: forces of the teachers, [n_atoms, 3] eV/Å.
     """
     difference = np.linalg.norm(
         Ensemble(members_of(students)).predict(frames).forces - forces, axis=1
@@ -30,20 +30,20 @@ def force_errors(
 
 
 def most_frames(n_others: int, ratio: float) -> int:
-    """The most frames that are no larger a share than ``ratio`` beside other configurations."""
+    """Return the maximum number of frames for a fraction of at most ``ratio`` of all."""
     return int(ratio * n_others / (1 - ratio) + 1e-9)
 
 
 def choose(errors: NDArray[np.float64], n_most: int) -> NDArray[np.int64]:
-    """Numbers of the largest errors, in rising order; of equal ones the first are taken."""
+    """Return the indices of the largest errors, in ascending order; ties go to the first."""
     return np.sort(np.argsort(-errors, kind="stable")[:n_most])
 
 
 def members_of(students: TrainedModel | Ensemble) -> list[TrainedModel]:
-    """One student or several, as a list."""
+    """Return one or several students as a list."""
     return [students] if isinstance(students, TrainedModel) else students.members
 
 
 def atom_mean(errors: NDArray[np.float64], frames: Dataset) -> float:
-    """Over the atoms of all frames."""
+    """Return the mean over the atoms of all frames, given the means of each frame."""
     return float(np.average(errors, weights=frames.n_atoms_per_config))

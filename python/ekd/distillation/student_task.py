@@ -1,4 +1,4 @@
-"""What students of the same labels learn: data, split, forces and their weights."""
+"""Training task of students with the same labels: data, split, forces and weights."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ekd.training.uncertainty import SpreadLesson
 
 @dataclass(frozen=True, eq=False)
 class StudentTask:
-    """What students of the same labels learn, as arguments of :func:`ekd.training.train`.
+    """Training task of students with the same labels, as arguments of :func:`ekd.training.train`.
 
     Attributes:
-        data: structures and energies, the extra configurations of the labels included.
+        data: structures and energies, including the extra configurations of the labels.
         train_indices: configurations to train on.
-        validation_indices: configurations to watch, never trained on.
-        reference_energies: eV by atomic number.
+        validation_indices: configurations for validation only.
+        reference_energies: reference energies by atomic number, eV.
         labels: mean forces of the teachers, [n_atoms, 3] eV/Å.
-        weights: of energies and forces in the loss; None: all one.
-        spread: what a head for the uncertainty learns from; None: no head.
+        weights: loss weights of energies and forces; None: all one.
+        spread: training data of the uncertainty head; None: no head.
         start: network whose weights the training starts from; None: random weights.
-        provenance: what is noted about the origin of the students.
+        provenance: provenance of the students.
     """
 
     data: Dataset
@@ -61,7 +61,7 @@ def plan_task(
     extra_force_weight: float = 1.0,
     start: TrainedModel | None = None,
 ) -> StudentTask:
-    """What students of the same labels learn from.
+    """Plan the task of students with the same labels.
 
     Arguments and errors are those of :func:`ekd.distillation.distill`.
     """
@@ -96,10 +96,10 @@ def plan_task(
 def _spread_lesson(
     labels: Labels, uncertainty: UncertaintyConfig, train_indices: NDArray[np.int64]
 ) -> SpreadLesson | None:
-    """What a head learns from; None: there is to be none.
+    """Return the training data of the uncertainty head; None if there is no head.
 
-    Configurations on which the teachers disagree too much for their forces to be learned are part
-    of it: they show what disagreement looks like.
+    They include configurations whose forces are not trained on because the teachers disagree: they
+    are needed to learn large uncertainties.
     """
     if uncertainty.enabled is False:
         return None
@@ -108,7 +108,7 @@ def _spread_lesson(
     if uncertainty.enabled is None:
         return None
     raise DataError(
-        f"the labels are of {labels.n_members} teacher(s) that never disagree, so that there is no "
+        f"the labels are of {labels.n_members} teacher(s) that never disagree, so there is no "
         "spread to learn; use labels of at least two different teachers, or set enabled = false in "
         "[student.uncertainty]",
         code="EKD-LABELS-011",
@@ -116,7 +116,10 @@ def _spread_lesson(
 
 
 def _with_all_energies(data: Dataset, labels: Labels) -> Dataset:
-    """Give extra configurations the teachers' energies; zero, of weight zero, where none counts."""
+    """Set energies of extra configurations to the teachers' mean; to zero if there is none.
+
+    Zero energies have the weight zero.
+    """
     is_true = np.isfinite(data.energies)
     if is_true.all():
         return data

@@ -1,4 +1,4 @@
-"""Teachers: networks of ekd, and whatever ASE can calculate with."""
+"""Teachers: ekd networks and ASE calculators."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from ekd.training.predictions import Predictions
 
 
 class Teacher(Protocol):
-    """Predicts energies and forces, and says who it is."""
+    """A model that predicts energies and forces, and has an identity."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for display."""
 
     @property
     def sha256(self) -> str:
-        """Of everything that determines its predictions, as far as ekd can know."""
+        """SHA-256 of everything that determines its predictions, as far as known to ekd."""
 
     @property
     def use_energies(self) -> bool:
-        """Whether its energies are at the level of theory of the data, and count in their mean."""
+        """Whether its energies are at the level of theory of the data, and used in their mean."""
 
     def check(self, elements: Sequence[int]) -> None:
-        """Find out, before any work is done, whether it can work on these atomic numbers."""
+        """Check in advance that it supports these atomic numbers."""
 
     def predict(self, data: Dataset, first: int = 0) -> Predictions:
-        """Evaluate configurations, which errors count from ``first``."""
+        """Evaluate configurations, which are numbered from ``first`` in errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class MemberTeacher:
-    """A network of ekd: trained here, or imported.
+    """An ekd network as a teacher, trained or imported.
 
     Attributes:
         model: the network.
         use_energies: whether its energies are at the level of theory of the data.
-        name: for people.
+        name: name for display.
     """
 
     model: TrainedModel
@@ -65,14 +65,14 @@ class MemberTeacher:
 
     @property
     def sha256(self) -> str:
-        """That of the network."""
+        """SHA-256 of the network."""
         return self.model.sha256
 
     def check(self, elements: Sequence[int]) -> None:
-        """Compare the elements of the network with those of the data.
+        """Check that the network supports the elements of the data.
 
         Raises:
-            StructureError: the network lacks one.
+            StructureError: it lacks an element.
         """
         _check_elements(self.name, self.model.model.elements, elements)
 
@@ -83,7 +83,7 @@ class MemberTeacher:
 
 @dataclass(frozen=True, eq=False)
 class ASETeacher:
-    """A calculator of ASE, made anew for every chunk of configurations.
+    """An ASE calculator as a teacher; a new one is made for each chunk of configurations.
 
     >>> teacher = ASETeacher("ase.calculators.emt:EMT", {"asap_cutoff": True})
     >>> teacher.name
@@ -92,15 +92,15 @@ class ASETeacher:
     Attributes:
         calculator: ``module:Class``, or ``module:function`` of a function that returns a
             calculator.
-        arguments: keyword arguments for it, plain JSON values.
-        files: further keyword arguments, which are paths; the contents of the files are part of
-            the identity of the teacher.
-        elements: symbols of the elements that it knows, where it would not refuse others itself;
-            None: it does.
-        use_energies: whether its energies are at the level of theory of the data. Forces always
-            count, energies only then.
-        folder: searched for the module before everything else.
-        label: name for people; empty: made from the calculator and its arguments.
+        arguments: keyword arguments, as plain JSON values.
+        files: further keyword arguments that are paths; the contents of the files are part of the
+            identity of the teacher.
+        elements: symbols of the supported elements, for calculators that do not reject other
+            elements themselves; None: no check.
+        use_energies: whether its energies are at the level of theory of the data. Only then are
+            they used in mean energies; forces are always used.
+        folder: folder that is searched first for the module.
+        label: name for display; empty: made from the calculator and its arguments.
     """
 
     calculator: str
@@ -120,10 +120,10 @@ class ASETeacher:
 
     @cached_property
     def sha256(self) -> str:
-        """Of calculator, arguments, contents of the files, and the version of the module.
+        """SHA-256 of the calculator, its arguments, contents of files, and module version.
 
-        The version is that of the package it was installed with; of a module that no package
-        brought, the SHA-256 of its source.
+        The version is that of the installed package or, for a module without a package, the SHA-256
+        of its source.
         """
         try:
             identity = {
@@ -151,8 +151,8 @@ class ASETeacher:
         """Make the calculator.
 
         Raises:
-            TeacherError: the module or the class is not found, the class does not take the
-                arguments, or what it makes is no calculator with energies and forces.
+            TeacherError: the module or class is not found, it does not accept the arguments, or the
+                result is not a calculator with energies and forces.
         """
         module = self._module()
         _, _, attribute = self.calculator.partition(":")
@@ -169,7 +169,7 @@ class ASETeacher:
         files = {key: os.fspath(path) for key, path in self.files.items()}
         try:
             calculator = maker(**self.arguments, **files)
-        except Exception as error:  # code of others: anything may happen
+        except Exception as error:  # third-party code can raise any exception
             raise TeacherError(
                 f"'{self.calculator}' cannot be made with the arguments "
                 f"{ {**self.arguments, **files} }: {type(error).__name__}: {error}",
@@ -188,10 +188,10 @@ class ASETeacher:
         return calculator
 
     def check(self, elements: Sequence[int]) -> None:
-        """Make the calculator once, and compare the elements, if they are given.
+        """Make the calculator once, and check the elements if they are given.
 
         Raises:
-            StructureError: the data hold an element that is not among ``elements``.
+            StructureError: the data contain an element that is not among ``elements``.
             TeacherError: as for :meth:`make`, or a file is missing.
         """
         if self.elements is not None:
@@ -205,7 +205,7 @@ class ASETeacher:
         return True
 
     def predict(self, data: Dataset, first: int = 0) -> Predictions:
-        """Calculate one configuration after the other.
+        """Calculate the configurations one by one.
 
         Raises:
             TeacherError: the calculator fails, or returns forces of a wrong shape.
@@ -222,11 +222,11 @@ class ASETeacher:
                 if found.shape != atoms.positions.shape:
                     raise ValueError(f"forces of shape {found.shape} for {len(atoms)} atoms")
                 forces[data.offsets[index] : data.offsets[index + 1]] = found
-            except Exception as error:  # code of others: anything may happen
+            except Exception as error:  # third-party code can raise any exception
                 raise TeacherError(
                     f"the teacher '{self.name}' fails on configuration {first + index} "
                     f"({atoms.get_chemical_formula()}): {type(error).__name__}: {error}; leave out "
-                    "configurations that it cannot calculate, or another teacher",
+                    "configurations that it cannot calculate, or use another teacher",
                     code="EKD-TEACHER-009",
                 ) from error
         return Predictions(energies, forces)
@@ -243,8 +243,8 @@ class ASETeacher:
             sys.path.insert(0, os.fspath(self.folder))
         try:
             return importlib.import_module(name)
-        except Exception as error:  # an import runs code of others
-            where = "" if self.folder is None else f" beside the configuration in '{self.folder}',"
+        except Exception as error:  # an import runs third-party code
+            where = "" if self.folder is None else f" next to the configuration in '{self.folder}',"
             raise TeacherError(
                 f"the module '{name}' of the teacher '{self.calculator}' cannot be imported "
                 f"({type(error).__name__}: {error}); install its package, or put the module{where} "
@@ -253,7 +253,7 @@ class ASETeacher:
             ) from error
 
     def version(self) -> str:
-        """Of the package that brought the module, with its name; else the SHA-256 of its source.
+        """Name and version of the module's package, or the SHA-256 of the module's source.
 
         Raises:
             TeacherError: the module is not found.
@@ -269,7 +269,7 @@ class ASETeacher:
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """What packages brought which modules; asked once, because it looks at all of them."""
+    """Return the distribution packages of each module; cached, because this is slow."""
     return importlib.metadata.packages_distributions()
 
 
@@ -280,7 +280,7 @@ def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTea
     """Flatten ensembles, and wrap networks.
 
     Raises:
-        TeacherError: something is no teacher, or there is none.
+        TeacherError: an object is not a teacher, or there are none.
     """
     found: list[MemberTeacher | ASETeacher] = []
     if isinstance(teachers, (Ensemble, TrainedModel, MemberTeacher, ASETeacher)):
@@ -294,7 +294,7 @@ def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTea
             found.append(teacher)
         else:
             raise TeacherError(
-                f"a {type(teacher).__name__} is no teacher; give ensembles, trained models, or "
+                f"a {type(teacher).__name__} is not a teacher; give ensembles, trained models, or "
                 "calculators as ekd.ASETeacher('module:Class', {...})",
                 code="EKD-TEACHER-010",
             )
@@ -304,7 +304,7 @@ def as_teachers(teachers: TeacherLike | Iterable[TeacherLike]) -> list[MemberTea
 
 
 def from_config(section: TeacherConfig) -> MemberTeacher | ASETeacher:
-    """Make the teacher that a section describes; its calculator is not made yet.
+    """Make the teacher described by a section, without making its calculator.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or unfinished.
@@ -315,7 +315,7 @@ def from_config(section: TeacherConfig) -> MemberTeacher | ASETeacher:
             use_energies=section.use_energies is not False,
             name=section.name or section.checkpoint.name,
         )
-    assert section.calculator is not None  # the section has seen to it
+    assert section.calculator is not None  # ensured by the section
     return ASETeacher(
         section.calculator,
         section.arguments,
@@ -330,9 +330,9 @@ def from_config(section: TeacherConfig) -> MemberTeacher | ASETeacher:
 def predict_all(
     teachers: Sequence[MemberTeacher | ASETeacher], data: Dataset, first: int = 0
 ) -> list[Predictions]:
-    """Ask every teacher, in their order."""
+    """Evaluate all teachers, in order."""
     members = [teacher for teacher in teachers if isinstance(teacher, MemberTeacher)]
-    # Together, because they share neighbour lists.
+    # Evaluate networks together, because they share neighbor lists.
     together = iter(evaluate_models([teacher.model.in_float64() for teacher in members], data))
     return [
         next(together) if isinstance(teacher, MemberTeacher) else teacher.predict(data, first)
@@ -348,7 +348,7 @@ def _check_elements(name: str, known: Sequence[int], wanted: Sequence[int]) -> N
     unknown = sorted(set(wanted) - set(known))
     if unknown:
         raise StructureError(
-            f"the data hold {', '.join(map(symbol, unknown))}, but {name} knows only "
+            f"the data contain {', '.join(map(symbol, unknown))}, but {name} supports only "
             f"{', '.join(map(symbol, sorted(known)))}; leave out those configurations, or the "
             "teacher",
             code="EKD-STRUCTURE-003",

@@ -1,7 +1,7 @@
-"""A wall where teachers disagree: it leads back to what they know.
+"""Disagreement penalty (wall): raises the energy where the teachers disagree.
 
-Far from the data an ensemble has holes, and so has the student that learns its forces. Where the
-teachers disagree about the energy, a wall rises instead.
+Far from the data, the energy of an ensemble can be much too low, and that of a student trained on
+its forces too. The wall keeps the dynamics in the region where the teachers agree.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Array = NDArray[np.float64]
 def wall_of_spread(
     energies: Array, forces: Array, n_atoms: NDArray[np.int64], wall: WallConfig
 ) -> tuple[Array, Array]:
-    """Energy and forces of the wall.
+    """Compute energy and forces of the wall.
 
-    ``W = strength * (s - s0)^2 / s`` where ``s > s0``, otherwise zero: s is the population standard
-    deviation of the energies, ``s0 = onset * sqrt(n_atoms)``. Value and slope are continuous, and
-    far above s0 the wall rises by ``strength`` times what s does. The forces are its exact negative
-    gradient, ``ds/dr = mean((E_m - mean E) dE_m/dr) / s``. (Uncertainty-driven dynamics, Kulichenko
-    et al., Nat. Comput. Sci. 3, 230 (2023), lowers the energy there, in order to visit what is not
-    known.)
+    ``W = strength * (s - s0)^2 / s`` if ``s > s0``, otherwise zero, where s is the population
+    standard deviation of the energies and ``s0 = onset * sqrt(n_atoms)``. W and dW/ds are
+    continuous, and dW/ds approaches ``strength`` far above s0. The forces are the exact negative
+    gradient, with ``ds/dr = mean((E_m - mean E) dE_m/dr) / s``. (In contrast, uncertainty-driven
+    dynamics, Kulichenko et al., Nat. Comput. Sci. 3, 230 (2023), lowers the energy where models
+    disagree, in order to explore these regions.)
 
     Args:
-        energies: of every teacher, [n_teachers, n_configs] eV.
-        forces: of every teacher, [n_teachers, n_atoms, 3] eV/Å.
-        n_atoms: of every configuration, [n_configs].
+        energies: energies of each teacher, [n_teachers, n_configs] eV.
+        forces: forces of each teacher, [n_teachers, n_atoms, 3] eV/Å.
+        n_atoms: number of atoms of each configuration, [n_configs].
         wall: strength and onset.
 
     Returns:
@@ -41,7 +41,7 @@ def wall_of_spread(
     above = spread > onset
     ratio = np.divide(onset, spread, out=np.ones_like(spread), where=above)
     energy = wall.strength * spread * np.where(above, (1 - ratio) ** 2, 0.0)
-    # The slope of W over the spread, and that of the spread over the energies of the teachers.
+    # slope = (dW/ds) / s, because ds/dE_m = deviation_m / (n_teachers s).
     slope = np.divide(
         wall.strength * (1 - ratio**2), spread, out=np.zeros_like(spread), where=above
     )

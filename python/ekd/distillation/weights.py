@@ -1,4 +1,4 @@
-"""How much a student trusts what its teachers say, by how far they agree."""
+"""Loss weights of a student from the spread of its teachers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ekd.distillation.labels import Labels
 from ekd.errors import DataError
 from ekd.training.batches import LossWeights
 
-_ATOMS = 1_000_000  # looked at in one go
+_ATOMS = 1_000_000  # atoms to process at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What a student learns from.
+    """Loss weights and selected configurations of a student.
 
     Attributes:
-        weights: in the loss; None: all one.
-        kept: configurations to train on, Boolean [n_configs].
-        n_above: configurations whose spread exceeds the limit.
+        weights: loss weights; None: all one.
+        kept: which configurations to train on, Boolean [n_configs].
+        n_above: number of configurations whose spread exceeds the limit.
     """
 
     weights: LossWeights | None
@@ -32,9 +32,9 @@ class Trust:
 
 
 def configuration_spread(data: Dataset, labels: Labels) -> NDArray[np.float64]:
-    """Root mean square over the atoms of a configuration of ``forces_std``, [n_configs] eV/Å."""
+    """Return the root mean square of ``forces_std`` over the atoms, [n_configs] eV/Å."""
     step, squares = max(1, _ATOMS * len(data) // data.n_atoms), []
-    for first in range(0, len(data), step):  # labels may be mapped, and larger than memory
+    for first in range(0, len(data), step):  # labels may be mapped and larger than memory
         offsets = data.offsets[first : first + step + 1]
         here = labels.forces_std[offsets[0] : offsets[-1]]
         squares.append(np.add.reduceat(here**2, offsets[:-1] - offsets[0]))
@@ -49,14 +49,14 @@ def trust(
     extra_energy_weight: float = 1.0,
     extra_force_weight: float = 1.0,
 ) -> Trust:
-    """Turn the spread of the teachers into weights.
+    """Compute loss weights from the spread of the teachers.
 
     Args:
-        data: extra configurations included; those have NaN for an energy.
-        labels: for all of them.
-        spread: the settings.
-        extra_energy_weight: of the teachers' mean energy of extra configurations.
-        extra_force_weight: of a force on an atom of theirs.
+        data: the data, including extra configurations, whose energies are NaN.
+        labels: labels of all these configurations.
+        spread: settings.
+        extra_energy_weight: weight of the teachers' mean energies of extra configurations.
+        extra_force_weight: weight of forces on atoms of extra configurations.
 
     Raises:
         DataError: no configuration with a true energy is left.
@@ -79,7 +79,7 @@ def trust(
     if not (kept & is_true).any():
         raise DataError(
             f"the teachers' spread exceeds spread.limit = {spread.limit} eV/Å in every "
-            "configuration, so that nothing is left to learn from; raise it, or choose "
+            "configuration, so nothing is left to learn from; raise it, or choose "
             "above_limit = 'down-weight'",
             code="EKD-LABELS-012",
         )

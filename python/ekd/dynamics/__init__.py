@@ -1,4 +1,4 @@
-"""Molecular dynamics as a test: how long runs survive, and how well they conserve energy."""
+"""Stability tests by molecular dynamics: survival of runs, and energy conservation."""
 
 from ekd.dynamics.measure_stability import stability
 from ekd.dynamics.results import Stability

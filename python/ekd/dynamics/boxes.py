@@ -1,4 +1,4 @@
-"""Runs in LAMMPS, for periodic boxes: one seed at a time, looked at when they are over."""
+"""Runs in LAMMPS for periodic boxes: one seed at a time, analyzed at the end of the run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_survival(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[Outcome]:
-    """As in ASE, see :func:`ekd.dynamics.molecules.run_survival`, by LAMMPS.
+    """Run survival tests in LAMMPS; like :func:`ekd.dynamics.molecules.run_survival` in ASE.
 
     Raises:
         LammpsError: LAMMPS is missing, or stops before the first step.
@@ -57,7 +57,7 @@ def run_survival(
             last = float(read_thermo(run.log)[0]["Step"][-1]) * config.timestep
             outcome = Outcome(seed, max(last, span), "engine")
         outcomes.append(outcome or Outcome(seed, n_checks * span, None))
-        (place / "trajectory.dump").unlink(missing_ok=True)  # large, and all has been read
+        (place / "trajectory.dump").unlink(missing_ok=True)  # large, and no longer needed
         progress.tell(run.n_steps)
     return outcomes
 
@@ -71,7 +71,7 @@ def run_drift(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[DriftOutcome]:
-    """As in ASE, see :func:`ekd.dynamics.molecules.run_drift`, by LAMMPS."""
+    """Run drift tests in LAMMPS; like :func:`ekd.dynamics.molecules.run_drift` in ASE."""
     atoms = inputs.lower_triangular(atoms)
     drift = config.drift
     watch = Watch(atoms, config.failure, drift.temperature)
@@ -110,7 +110,7 @@ def run_drift(
 
 
 class _Progress:
-    """Reports picoseconds, where LAMMPS tells steps."""
+    """Converts steps of LAMMPS to picoseconds for progress reports."""
 
     def __init__(self, report: Callable[[float], None], per_step: float) -> None:
         self._report, self._per_step, self._told = report, per_step, 0
@@ -122,7 +122,7 @@ class _Progress:
 
 
 def _start(run: inputs.Run, progress: _Progress) -> bool:
-    """Run to the end; True: LAMMPS gave up on the way, as it does when atoms fly apart."""
+    """Run to the end; return True if LAMMPS failed during the run, e.g. because of lost atoms."""
     try:
         start(run, progress=False, tell=progress.tell)
     except LammpsError:

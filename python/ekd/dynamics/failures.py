@@ -1,4 +1,4 @@
-"""When has a run failed? Broken bonds, atoms in each other, heat, energy, numbers that are none."""
+"""Failure criteria of runs: broken bonds, close contacts, temperature, energy, NaN."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Array = NDArray[np.float64]
 
 KINDS = {
     "bond": "a bond broke",
-    "contact": "atoms fell into each other",
+    "contact": "atoms came too close",
     "temperature": "too hot",
-    "energy": "the potential energy ran away",
+    "energy": "the potential energy changed too much",
     "numbers": "energy or forces were not finite",
-    "engine": "the calculator or LAMMPS gave up",
+    "engine": "the calculator or LAMMPS failed",
 }
-"""Ways to fail, in words."""
+"""Kinds of failures, with descriptions."""
 
 
 class Watch:
-    """Looks at the frames of runs that start from one structure.
+    """Checks the frames of runs that start from one structure.
 
     Args:
-        atoms: the starting structure, whose bonds are the reference.
-        limits: what is still allowed.
-        temperature: of the thermostat, K.
+        atoms: starting structure, whose bonds are the reference.
+        limits: failure criteria.
+        temperature: temperature of the thermostat, K.
     """
 
     def __init__(self, atoms: Atoms, limits: FailureConfig, temperature: float) -> None:
@@ -46,21 +46,21 @@ class Watch:
         length = np.linalg.norm(found.pair_vectors, axis=1)
         bonded = (length < limits.bond_factor * (self._radii[i] + self._radii[j])) & (i < j)
         self.bonds: NDArray[np.int64] = np.unique(found.pairs[:, bonded], axis=1)
-        """[2, n_bonds] pairs of bonded atoms"""
+        """Pairs of bonded atoms, [2, n_bonds]."""
         self._longest = limits.broken_factor * self._radii[self.bonds].sum(axis=0)
         self._contact_range = limits.contact_factor * closest
         freedom = 3 * len(atoms)
         factor = float(stats.chi2.isf(limits.false_alarm, freedom)) / freedom
         self.hottest = factor * temperature
-        """K, beyond which a run is too hot"""
+        """Temperature above which a run is too hot, K."""
 
     def look(self, positions: Array, temperature: float, energy_change: float) -> str | None:
-        """Return how a frame has failed, a key of :data:`KINDS`; None if it has not.
+        """Return the failure of a frame, a key of :data:`KINDS`; None if it has not failed.
 
         Args:
-            positions: [n_atoms, 3] Å.
-            temperature: of the frame, K.
-            energy_change: of the potential energy since the start, eV.
+            positions: positions of the atoms, [n_atoms, 3] Å.
+            temperature: temperature of the frame, K.
+            energy_change: change of the potential energy since the start, eV.
         """
         if not (np.isfinite(positions).all() and np.isfinite(temperature + energy_change)):
             return "numbers"
@@ -94,5 +94,5 @@ class Watch:
 
 
 def temperature_of(momenta: Array, masses: Array) -> float:
-    """Kinetic temperature of 3 N degrees of freedom, K."""
+    """Return the kinetic temperature for 3 N degrees of freedom, K."""
     return float(np.sum(momenta**2 / masses[:, None]) / (3 * len(masses) * units.kB))

@@ -1,4 +1,4 @@
-"""Energies and forces of many copies of one structure, which move at the same time."""
+"""Energies and forces of many copies of one structure that move simultaneously."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ekd.neighbor_list import batched_neighbor_list
 Array = NDArray[np.float64]
 
 _FURTHEST = 1e5
-"""Å; what has gone further is lost, and would cost the neighbour list its memory."""
+"""Å; copies with atoms beyond are lost, because the neighbor list would need too much memory."""
 
 
 class Copies(Protocol):
     """Evaluates copies of a structure."""
 
     def evaluate(self, positions: Array) -> tuple[Array, Array]:
-        """Energies [n_copies] eV and forces [n_copies, n_atoms, 3] eV/Å of the positions."""
+        """Return energies [n_copies] eV and forces [n_copies, n_atoms, 3] eV/Å."""
 
 
 class FileCopies:
-    """Copies in one call of an exported file, as one structure without pairs in between."""
+    """Evaluates all copies in one call of an exported model, without pairs between copies."""
 
     def __init__(self, path: Path, atoms: Atoms) -> None:
         self._model = ExportedModel(path)
@@ -53,7 +53,7 @@ class FileCopies:
 
 
 class CalculatorCopies:
-    """Copies one after the other, by a calculator of ASE."""
+    """Evaluates copies one by one with an ASE calculator."""
 
     def __init__(self, calculator: Calculator, atoms: Atoms) -> None:
         self._atoms = atoms.copy()
@@ -72,12 +72,12 @@ class CalculatorCopies:
 class CopiesCalculator(Calculator):
     """Copies of a structure as one structure for the integrators of ASE.
 
-    A copy that cannot be evaluated, or has forces that are not finite, is marked in ``lost`` with
-    the way it failed; it feels no forces any more, and the others go on.
+    For a copy that cannot be evaluated, or has forces that are not finite, the kind of failure is
+    stored in ``lost``. Its forces are then zero, and the other copies continue.
 
     Args:
-        copies: what evaluates them.
-        rest: positions of the structure, which a lost copy takes.
+        copies: evaluator of the copies.
+        rest: positions of the structure.
         n_copies: number of copies.
     """
 
@@ -88,10 +88,10 @@ class CopiesCalculator(Calculator):
         self._copies, self._rest = copies, rest
         self.lost: list[str | None] = [None] * n_copies
         self.energies = np.zeros(n_copies)
-        """[n_copies] eV, of the last evaluation"""
+        """Energies of the last evaluation, [n_copies] eV."""
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Positions are all that changes: ASE's look at everything costs more than a step."""
+        """Check only positions: the complete check of ASE takes longer than a step."""
         if self.atoms is None:
             return list(all_changes)
         return [] if np.array_equal(self.atoms.positions, atoms.positions) else ["positions"]
@@ -131,14 +131,14 @@ class CopiesCalculator(Calculator):
         try:
             return self._copies.evaluate(positions[alive])
         except EKDError:
-            pass  # of one copy: find out which
-        except Exception:  # a calculator of others
+            pass  # caused by one copy: find out which below
+        except Exception:  # from a third-party calculator
             pass
         energies, forces = np.zeros(len(alive)), np.zeros((len(alive), *self._rest.shape))
         for row, k in enumerate(alive):
             try:
                 (energies[row],), (forces[row],) = self._copies.evaluate(positions[[k]])
-            except Exception:  # whatever the calculator raises, the run is at its end
+            except Exception:  # any exception of the calculator ends the run
                 self._lose(k, "engine")
         return energies, forces
 

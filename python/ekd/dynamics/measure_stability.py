@@ -1,4 +1,4 @@
-"""``ekd.stability``: how long molecules and liquids survive, and how well energy is conserved."""
+"""``ekd.stability``: survival of molecules and liquids in MD, and energy conservation."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def stability(
     progress: bool = True,
     **settings: Any,
 ) -> Stability:
-    """Run molecular dynamics until it fails, or does not.
+    """Measure how long molecular dynamics runs survive.
 
     >>> ekd.stability("run", ["CH3OH", "H2O"], temperatures=[300.0, 900.0])  # doctest: +SKIP
 
-    Molecules run in ASE (Langevin), all seeds of a structure together. Periodic boxes run in LAMMPS
-    where the model fits into an exported file, else in ASE too. A run fails where a bond of the
-    starting structure breaks, atoms fall into each other, temperature or potential energy run
-    away, or something is not finite. With ``drift`` there are also runs at constant energy.
+    Molecules run in ASE (Langevin dynamics), all seeds of a structure together. Periodic boxes run
+    in LAMMPS if the model can be exported, otherwise in ASE. A run fails if a bond of the starting
+    structure breaks, atoms come too close, temperature or potential energy exceed their limits, or
+    a value is not finite. With ``drift``, there are also runs at constant energy.
 
     Args:
-        models: as for :func:`ekd.evaluate`. Of an ensemble, its single members run too.
-        structures: files that ASE reads, names of molecules that ASE knows, ``Atoms``.
-        output: folder for all files; finished runs in it are used again. None writes nothing.
-        config: all settings, but for models and structures; None: the defaults.
-        progress: show a bar on standard error.
-        settings: fields of :class:`ekd.dynamics.StabilityConfig` that differ from ``config``.
+        models: as for :func:`ekd.evaluate`. For an ensemble, its individual members also run.
+        structures: files that ASE reads, names of molecules in ASE, or ``Atoms``.
+        output: folder for all files; finished runs in it are reused. None: write no files.
+        config: settings, whose models and structures are ignored; None: the defaults.
+        progress: show a progress bar on standard error.
+        settings: fields of :class:`ekd.dynamics.StabilityConfig` that override ``config``.
 
     Raises:
-        ConfigError: an impossible setting, an unknown molecule, two things of one name.
+        ConfigError: an invalid setting, an unknown molecule, or a duplicate name.
         DataError: a structure cannot be read.
         EKDError: another process is writing to the output folder, or it cannot be written to.
         LammpsError: LAMMPS is needed and cannot be started.
@@ -86,7 +86,8 @@ def stability(
             content = runs.load(task)
             if content is None:
                 raise TeacherError(
-                    f"'{runs.path(task)}' has disappeared; start the same again", code="EKD-RUN-009"
+                    f"'{runs.path(task)}' has disappeared; run the same command again",
+                    code="EKD-RUN-009",
                 )
             row = runs.runners[task.runner].row
             key = (names[task.structure], task.value, row)

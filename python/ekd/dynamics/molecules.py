@@ -1,4 +1,4 @@
-"""Runs in ASE: all seeds of a structure move together, each with random numbers of its own."""
+"""Runs in ASE: all seeds of a structure move together, with independent random numbers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PICOSECOND = 1e3 * units.fs
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended.
+    """Outcome of one run.
 
     Attributes:
-        seed: of the run.
-        time: that it lasted, ps.
-        failure: a key of :data:`ekd.dynamics.failures.KINDS`; None: it reached its end.
+        seed: seed of the run.
+        time: duration until failure or the end, ps.
+        failure: a key of :data:`ekd.dynamics.failures.KINDS`; None: the run did not fail.
     """
 
     seed: int
@@ -42,14 +42,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class DriftOutcome:
-    """Energy of one run without a thermostat.
+    """Energy drift of one run at constant energy.
 
     Attributes:
-        seed: of the run.
-        timestep: ps.
-        slope: drift of the total energy, eV/atom/ps; None: the run failed.
+        seed: seed of the run.
+        timestep: time step, ps.
+        slope: drift of the total energy, eV/atom/ps; None if the run failed.
         fluctuation: root mean square deviation from the fitted line, eV/atom.
-        failure: as of :class:`Outcome`.
+        failure: as for :class:`Outcome`.
     """
 
     seed: int
@@ -60,7 +60,7 @@ class DriftOutcome:
 
 
 class _Streams:
-    """Random numbers for all copies together, which do not depend on who else is there."""
+    """Random numbers of all copies; those of a copy do not depend on the other copies."""
 
     def __init__(self, generators: Sequence[np.random.Generator]) -> None:
         self.generators = list(generators)
@@ -71,13 +71,13 @@ class _Streams:
 
 
 class Flock:
-    """Copies of a structure under way.
+    """Copies of a structure that move simultaneously.
 
     Args:
         atoms: the structure.
-        copies: what evaluates it.
-        seeds: one for each copy.
-        temperature: of the first velocities, K; there is no net momentum or rotation.
+        copies: evaluator of the copies.
+        seeds: seed of each copy.
+        temperature: temperature of the initial velocities, K; there is no net momentum or rotation.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class Flock:
         self.start_energies = self.calculator.energies.copy()
         if any(self.calculator.lost):
             raise StructureError(
-                f"{atoms.get_chemical_formula()} cannot be evaluated where its runs are to start; "
-                "look at the structure, and at what the model knows",
+                f"{atoms.get_chemical_formula()} cannot be evaluated at the start of its runs; "
+                "check the structure, and that the model supports it",
                 code="EKD-STRUCTURE-015",
             )
 
@@ -118,7 +118,7 @@ class Flock:
         self.moving.calc = self.calculator
 
     def langevin(self, timestep: float, temperature: float, friction: float) -> MolecularDynamics:
-        """An integrator with a thermostat (ps, K, 1/ps)."""
+        """Make a Langevin integrator (ps, K, 1/ps)."""
         return Langevin(
             self.moving,
             timestep * _PICOSECOND,
@@ -129,29 +129,29 @@ class Flock:
         )
 
     def verlet(self, timestep: float) -> MolecularDynamics:
-        """An integrator at constant energy (ps)."""
+        """Make an integrator at constant energy (ps)."""
         return VelocityVerlet(self.moving, timestep * _PICOSECOND)
 
     @property
     def positions(self) -> Array:
-        """[n_copies, n_atoms, 3] Å."""
+        """Positions, [n_copies, n_atoms, 3] Å."""
         result: Array = self.moving.positions.reshape(len(self.seeds), -1, 3)
         return result
 
     @property
     def momenta(self) -> Array:
-        """[n_copies, n_atoms, 3] in the units of ASE."""
+        """Momenta, [n_copies, n_atoms, 3] in ASE units."""
         result: Array = self.moving.get_momenta().reshape(len(self.seeds), -1, 3)
         return result
 
     def kinetic_energies(self) -> Array:
-        """[n_copies] eV."""
+        """Return the kinetic energies, [n_copies] eV."""
         masses = self._atoms.get_masses()[:, None]
         result: Array = 0.5 * np.sum(self.momenta**2 / masses, axis=(1, 2))
         return result
 
     def failures(self, watch: Watch) -> list[str | None]:
-        """How each copy has failed, if it has."""
+        """Return the failure of each copy, or None."""
         masses = self._atoms.get_masses()
         changes = self.calculator.energies - self.start_energies
         return [
@@ -161,7 +161,7 @@ class Flock:
         ]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with some of the copies; integrators must be made anew."""
+        """Keep only some of the copies; new integrators must then be made."""
         positions, momenta = self.positions[rows].copy(), self.momenta[rows].copy()
         self._generators = [self._generators[k] for k in rows]
         self.seeds = [self.seeds[k] for k in rows]
@@ -178,15 +178,15 @@ def run_survival(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[Outcome]:
-    """Langevin dynamics of copies of a structure, until each has failed or reached its end.
+    """Run Langevin dynamics of copies of a structure until each has failed or reached its end.
 
     Args:
-        atoms: where the runs start.
-        copies: what evaluates them.
-        temperature: K.
-        seeds: of the runs.
-        config: duration, time step, friction, limits.
-        report: called with the ps that have gone by since the last call.
+        atoms: starting structure.
+        copies: evaluator of the copies.
+        temperature: temperature, K.
+        seeds: seeds of the runs.
+        config: duration, time step, friction and failure criteria.
+        report: progress callback, called with the simulated time since the last call, ps.
     """
     watch = Watch(atoms, config.failure, temperature)
     flock = Flock(atoms, copies, seeds, temperature)
@@ -219,7 +219,7 @@ def run_drift(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[DriftOutcome]:
-    """Equilibrate with a thermostat, go on without, and fit a line to the total energy."""
+    """Equilibrate with a thermostat, continue without, and fit a line to the total energy."""
     drift: DriftConfig = config.drift
     watch = Watch(atoms, config.failure, drift.temperature)
     flock = Flock(atoms, copies, seeds, drift.temperature)
@@ -258,7 +258,7 @@ def run_drift(
 def drift_of(
     seed: int, timestep: float, interval: float, totals: Sequence[float], n_atoms: int
 ) -> DriftOutcome:
-    """Slope of the total energy of a run, sampled every ``interval`` ps."""
+    """Fit the slope of the total energy of a run, sampled every ``interval`` ps."""
     time, energy = np.arange(len(totals)) * interval, np.asarray(totals)
     slope = energy_drift(time, energy, n_atoms).slope
     deviation = (energy - energy[0]) / n_atoms - slope * time
@@ -266,5 +266,5 @@ def drift_of(
 
 
 def _quiet() -> warnings.catch_warnings:
-    """Numbers of a run that explodes overflow, which is what the test is looking for."""
+    """Ignore numerical warnings of failing runs, which are an expected result."""
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)

@@ -1,4 +1,4 @@
-"""The nearest minimum of a model's energy, where runs may start."""
+"""Relaxation of structures with a model before the runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ase.optimize import FIRE
 
 from ekd.dynamics.forces import Copies, CopiesCalculator
 
-_FORCE = 0.05  # eV/Å, largest at the end
-_STEPS = 500  # a packed box loses its strain in some tens
+_FORCE = 0.05  # eV/Å, convergence criterion
+_STEPS = 500  # packed boxes need tens of steps
 
 
 def relaxed(atoms: Atoms, copies: Copies) -> Atoms:
-    """Follow the forces down, with the cell as it is, until they are small or 500 steps are done.
+    """Relax positions at constant cell until forces are small, in at most 500 steps.
 
-    A start that the model cannot evaluate is returned as it is: its runs tell what is wrong.
+    If the model cannot evaluate the structure, it is returned unchanged, and its runs will fail.
 
     Args:
-        atoms: where to start; it does not change.
-        copies: what evaluates it.
+        atoms: starting structure, which is not changed.
+        copies: evaluator of the structure.
     """
     found = atoms.copy()
     calculator = CopiesCalculator(copies, atoms.positions, 1)

@@ -1,4 +1,4 @@
-"""Results of a test of stability: survival and drift, by structure and model."""
+"""Results of a stability test: survival and drift, by structure and model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ekd.dynamics.settings import StabilityConfig
 from ekd.dynamics.survival import Survival
 
 ALL = "all structures"
-"""Name of the rows that join all structures at one temperature."""
+"""Name of the rows that combine all structures at one temperature."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class SurvivalRow:
     """All runs of one model, structure and temperature.
 
     Attributes:
-        structure: its name, or :data:`ALL`.
-        temperature: K.
-        model: its name, or that of one of several members, whose runs are joined.
+        structure: name of the structure, or :data:`ALL`.
+        temperature: temperature, K.
+        model: name of the model, or of its individual members, whose runs are combined.
         engine: ``ASE`` or ``LAMMPS``.
-        outcomes: of every run.
-        result: their survival.
+        outcomes: outcomes of all runs.
+        result: survival of the runs.
     """
 
     structure: str
@@ -37,7 +37,7 @@ class SurvivalRow:
 
     @property
     def failures(self) -> dict[str, int]:
-        """How many runs failed in which way."""
+        """Number of failed runs by kind of failure."""
         kinds = [outcome.failure for outcome in self.outcomes if outcome.failure is not None]
         return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
@@ -47,14 +47,14 @@ class DriftRow:
     """All runs at constant energy of one model, structure and time step.
 
     Attributes:
-        structure: its name.
-        timestep: ps.
-        model: as of :class:`SurvivalRow`.
+        structure: name of the structure.
+        timestep: time step, ps.
+        model: as for :class:`SurvivalRow`.
         engine: ``ASE`` or ``LAMMPS``.
-        drift: mean of the absolute slopes of the total energy, eV/atom/ps; None: all failed.
+        drift: mean absolute slope of the total energy, eV/atom/ps; None if all runs failed.
         fluctuation: root mean square deviation from the line, mean over the runs, eV/atom.
-        n_runs: all.
-        n_failed: those that failed before their end.
+        n_runs: number of runs.
+        n_failed: number of runs that failed before their end.
     """
 
     structure: str
@@ -69,16 +69,17 @@ class DriftRow:
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """The results of :func:`ekd.stability`. :func:`ekd.write_stability` makes files of them.
+    """The results of :func:`ekd.stability`. :func:`ekd.write_stability` writes them to files.
 
     Attributes:
         config: all settings.
-        models: rows of the tables, in their order.
-        structures: by name.
-        survival: of every structure, temperature and model; with several structures also of all.
-        drift: of every structure, time step and model.
-        baseline: row that medians are compared with, single members of an ensemble; or None.
-        seconds: that the runs took, of one core, by model.
+        models: names of the rows of the tables, in order.
+        structures: structures by name.
+        survival: rows by structure, temperature and model; several structures are also combined.
+        drift: rows by structure, time step and model.
+        baseline: name of the row that medians are compared with: the single members of an ensemble;
+            None if there is no ensemble.
+        seconds: time of the runs on one core by model, s.
     """
 
     config: StabilityConfig
@@ -90,11 +91,11 @@ class Stability:
     seconds: Mapping[str, float]
 
     def ratio(self, row: SurvivalRow) -> tuple[float, bool] | None:
-        """Median of a row over that of the baseline, same structure and temperature.
+        """Return the median of a row divided by that of the baseline at the same conditions.
 
         Returns:
-            the ratio, and whether it is a lower limit, because more than half of the runs of the
-            row survive; None where the baseline has no median, or is the row itself.
+            The ratio, and whether it is a lower limit because more than half of the runs of the row
+            survive; None if the baseline has no median, or is the row itself.
         """
         for other in self.survival:
             if (other.structure, other.temperature, other.model) == (

@@ -1,4 +1,4 @@
-"""All runs of a test of stability, in parallel, and each kept in a file that is found again."""
+"""All runs of a stability test, in parallel; results are stored in files and reused."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _SEEDS_TOGETHER = 16
 
 @dataclass(frozen=True)
 class Runner:
-    """A model that runs, and the row of the tables that its runs count in.
+    """A model to run, and the row of the tables for its runs.
 
     Attributes:
-        row: of the tables; runs of all single teachers count in one.
-        model: what runs.
+        row: name of the row; runs of all single teachers are combined in one.
+        model: the model.
         is_member: whether it is a single member of an ensemble.
     """
 
@@ -49,14 +49,14 @@ class Runner:
 
 @dataclass(frozen=True)
 class Task:
-    """Some seeds of one kind of run.
+    """Several seeds of one kind of run.
 
     Attributes:
-        runner: number of the model.
-        structure: number of the structure.
+        runner: index of the model.
+        structure: index of the structure.
         kind: ``survival`` or ``drift``.
-        value: temperature (K), or time step (ps).
-        seeds: of the runs.
+        value: temperature (K) or time step (ps).
+        seeds: seeds of the runs.
     """
 
     runner: int
@@ -66,7 +66,7 @@ class Task:
     seeds: tuple[int, ...]
 
     def picoseconds(self, config: StabilityConfig) -> float:
-        """How long it takes, unless it fails."""
+        """Simulated time of a run that does not fail."""
         if self.kind == "survival":
             return config.duration
         return config.drift.duration + config.drift.equilibration
@@ -74,14 +74,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Runs:
-    """The work, for worker processes.
+    """Job for worker processes.
 
     Attributes:
         runners: models.
-        structures: by name.
+        structures: structures by name.
         config: all settings.
-        folder: of the results.
-        tasks: all of them; a worker is given a number.
+        folder: folder of the results.
+        tasks: all tasks; workers get their indices.
     """
 
     runners: Sequence[Runner]
@@ -91,11 +91,11 @@ class Runs:
     tasks: list[Task] = field(default_factory=list)
 
     def atoms(self, task: Task) -> Atoms:
-        """Where its runs start."""
+        """Return the starting structure of a task."""
         return list(self.structures.values())[task.structure]
 
     def path(self, task: Task) -> Path:
-        """The file of a task: its name is a checksum of all that its runs depend on."""
+        """Path of the file of a task; its name is a checksum of everything its runs depend on."""
         config, atoms = self.config, self.atoms(task)
         settings = config.model_dump(
             mode="json", include={"timestep", "friction", "check_every", "failure"}
@@ -118,14 +118,14 @@ class Runs:
         return self.folder / "runs" / f"{_digest(identity)}.json"
 
     def engine(self, task: Task) -> str:
-        """``LAMMPS`` for periodic boxes, where the model fits into one file; else ``ASE``."""
+        """Return ``LAMMPS`` for periodic boxes if the model can be exported; else ``ASE``."""
         model = self.runners[task.runner].model
         periodic = bool(self.atoms(task).pbc.all())
         in_file = isinstance(model, FileModel) or _file(model, self.folder) is not None
         return "LAMMPS" if periodic and in_file and self.config.engine == "auto" else "ASE"
 
     def load(self, task: Task) -> dict[str, Any] | None:
-        """Results of a task; None if there are none."""
+        """Read the results of a task; None if there are none."""
         try:
             content: dict[str, Any] = json.loads(self.path(task).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -133,7 +133,7 @@ class Runs:
         return content
 
     def run(self, number: Any, report: workers.Report) -> None:
-        """Do a task, and save what came out."""
+        """Run a task, and save the results."""
         task = self.tasks[number]
         atoms, begin = self.atoms(task), time.perf_counter()
         model = self.runners[task.runner].model
@@ -173,7 +173,7 @@ class Runs:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def _relaxed(self, model: EvaluatedModel, atoms: Atoms) -> Atoms:
-        """Where runs of a model start from these atoms; found once for all of its runs."""
+        """Return the structure relaxed with a model; it is computed once for all runs."""
         identity = {"model": model.sha256, **_identity(atoms)}
         path = self.folder / "relaxed" / f"{_digest(identity)}.npy"
         start = atoms.copy()
@@ -186,7 +186,7 @@ class Runs:
         return start
 
     def _lost_at_once(self, task: Task, seed: int, kind: str) -> Outcome | DriftOutcome:
-        """A run whose structure did not outlive its relaxation."""
+        """Return the outcome of a run whose structure failed during relaxation."""
         if task.kind == "survival":
             return Outcome(seed, self.config.check_every * self.config.timestep, kind)
         return DriftOutcome(seed, task.value, None, None, kind)
@@ -204,7 +204,7 @@ def plan(
     config: StabilityConfig,
     folder: Path,
 ) -> Runs:
-    """Which runs there are; files of the networks are written."""
+    """Plan all runs, and export the networks to files."""
     runners: list[Runner] = []
     for model in models:
         model.check(sorted({int(z) for atoms in structures.values() for z in atoms.numbers}))
@@ -228,7 +228,8 @@ def plan(
                 ("drift", config.drift.timesteps, drift_seeds),
             ):
                 for value in values:
-                    # A file moves all seeds at once; LAMMPS and calculators gain nothing by it.
+                    # Exported models evaluate all seeds at once; for LAMMPS and calculators this
+                    # has no advantage.
                     trial = Task(r, s, kind, value, ())
                     together = _file(runner.model, folder) and runs.engine(trial) == "ASE"
                     size = _SEEDS_TOGETHER if together else 1
@@ -240,7 +241,7 @@ def plan(
 
 
 def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
-    """Do all tasks that are not done yet.
+    """Run all unfinished tasks.
 
     Raises:
         LammpsError: LAMMPS cannot be started.
@@ -280,15 +281,15 @@ def complete(runs: Runs, n_workers: int | None, progress: bool) -> None:
             listen,
             name=lambda number: f"runs of {runs.runners[runs.tasks[number].runner].model.name}",
             lost=TeacherError,
-            advice=f"Finished runs in '{runs.folder}' are kept: start the same again",
+            advice=f"Finished runs in '{runs.folder}' are kept: run the same command again",
         )
 
 
 def read_structures(configs: Sequence[StructureConfig]) -> dict[str, Atoms]:
-    """Read where runs start, by name.
+    """Read starting structures; return them by name.
 
     Raises:
-        ConfigError: an unknown molecule, or two structures of one name.
+        ConfigError: an unknown molecule, or two structures with the same name.
         DataError: a file cannot be read.
     """
     found: dict[str, Atoms] = {}
@@ -320,7 +321,7 @@ def _frames(path: Path, which: str) -> list[Atoms]:
     try:
         index = which if ":" in which else f"{int(which)}:{int(which) + 1 or ''}"
         frames = list(read_frames(path, index))
-    except Exception as error:  # each of ASE's formats fails in its own way
+    except Exception as error:  # exceptions differ between ASE formats
         raise DataError(
             f"'{path}' cannot be read by ASE ({type(error).__name__}: {error}); give a structure "
             "file, and frames as '0', ':' or '::10'",
@@ -332,7 +333,7 @@ def _frames(path: Path, which: str) -> list[Atoms]:
 
 
 def _identity(atoms: Atoms) -> dict[str, Any]:
-    """What makes a structure this one."""
+    """Return the data that identify a structure."""
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),

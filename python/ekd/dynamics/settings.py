@@ -1,4 +1,4 @@
-"""What ``ekd stability`` is asked to do. Times are in ps, temperatures in K."""
+"""Settings of ``ekd stability``. Times are in ps, temperatures in K."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from ekd.evaluation.settings import ModelConfig, locate_model
 
 
 class StructureConfig(Section):
-    """Where runs start: a molecule, or a periodic box."""
+    """A starting structure: a molecule or a periodic box."""
 
     path: FilePath | None = Field(None, description="any file that ASE reads")
-    molecule: str | None = Field(None, description="or a name that ase.build.molecule knows")
-    frames: str = Field(
-        "0", description="of the file, as in ASE: '0' is the first one, ':' all, '::100'"
+    molecule: str | None = Field(
+        None, description="name of a molecule in ase.build.molecule, instead of path"
     )
-    name: str | None = Field(None, description="what tables call it")
+    frames: str = Field(
+        "0", description="frames of the file, as in ASE: '0' (the first), ':' (all) or '::100'"
+    )
+    name: str | None = Field(None, description="name in tables")
 
     @model_validator(mode="after")
     def _one_source(self) -> StructureConfig:
@@ -34,29 +36,29 @@ class StructureConfig(Section):
 
 
 class FailureConfig(Section):
-    """When a run counts as failed."""
+    """Failure criteria of a run."""
 
     bond_factor: float = Field(
         1.25,
         gt=0,
-        description="atoms of the starting structure that are closer than this times the sum of "
-        "their covalent radii are bonded",
+        description="atoms are bonded if they are closer in the starting structure than this "
+        "factor times the sum of their covalent radii",
     )
     broken_factor: float = Field(
-        1.6, gt=0, description="a bond is broken when it is longer than this times the same sum"
+        1.6, gt=0, description="a bond is broken if it is longer than this factor times that sum"
     )
     contact_factor: float = Field(
-        0.5, ge=0, description="atoms closer than this times the sum have fallen into each other"
+        0.5, ge=0, description="atoms are too close if closer than this factor times that sum"
     )
     energy_limit: float = Field(
-        1.0, gt=0, description="largest change of the potential energy, eV per atom"
+        1.0, gt=0, description="largest change of the potential energy (eV per atom)"
     )
     false_alarm: float = Field(
         1e-12,
         gt=0,
         lt=1,
-        description="a run is too hot when its temperature is higher than a canonical ensemble of "
-        "as many atoms shows with this probability",
+        description="a run is too hot if its temperature is exceeded with at most this probability "
+        "in a canonical ensemble with the same number of atoms",
     )
 
     @model_validator(mode="after")
@@ -72,15 +74,17 @@ class FailureConfig(Section):
 class DriftConfig(Section):
     """Runs at constant energy, for the drift of the total energy."""
 
-    timesteps: list[float] = Field([], description="ps; each gets runs. None: no such runs")
-    temperature: float = Field(300.0, gt=0, description="K, of the equilibration before")
-    duration: float = Field(5.0, gt=0, description="ps")
-    equilibration: float = Field(0.5, gt=0, description="ps, with the thermostat")
-    n_seeds: int = Field(2, ge=1, description="runs of every structure and time step")
+    timesteps: list[float] = Field([], description="time steps to test (ps); []: no such runs")
+    temperature: float = Field(300.0, gt=0, description="temperature of the equilibration (K)")
+    duration: float = Field(5.0, gt=0, description="duration at constant energy (ps)")
+    equilibration: float = Field(
+        0.5, gt=0, description="duration of the equilibration with a thermostat (ps)"
+    )
+    n_seeds: int = Field(2, ge=1, description="number of runs per structure and time step")
 
     @property
     def bath_timestep(self) -> float:
-        """Of the equilibration: the smallest one, so that runs of all time steps start alike."""
+        """Time step of the equilibration: the smallest, so all runs start from the same state."""
         return min(self.timesteps)
 
     @model_validator(mode="after")
@@ -91,32 +95,39 @@ class DriftConfig(Section):
 
 
 class StabilityConfig(Section):
-    """A whole test of stability."""
+    """A complete stability test."""
 
-    output: FilePath = Field(Path("stability"), description="folder of everything that is written")
-    models: list[ModelConfig] = Field(description="each [[models]]: what runs")
-    structures: list[StructureConfig] = Field(description="each [[structures]]: where runs start")
+    output: FilePath = Field(Path("stability"), description="output folder")
+    models: list[ModelConfig] = Field(description="each [[models]]: a model to run")
+    structures: list[StructureConfig] = Field(description="each [[structures]]: a start of runs")
     relax: bool = Field(
         False,
-        description="relax each structure by the model that runs first: where a packed box starts, "
-        "its strain would heat it past the limit within femtoseconds",
+        description="first relax each structure with the model, e.g. packed boxes, whose strain "
+        "would heat them past the limit within femtoseconds",
     )
-    temperatures: list[float] = Field([300.0], description="K")
-    n_seeds: int = Field(4, ge=1, description="runs of every structure and temperature")
-    seed: int = Field(0, ge=0, description="of the first run; others count on")
-    duration: float = Field(10.0, gt=0, description="ps, of a run that does not fail")
-    timestep: float = Field(0.5e-3, gt=0, description="ps")
-    friction: float = Field(10.0, gt=0, description="of the Langevin thermostat, 1/ps")
-    check_every: int = Field(10, ge=1, description="steps between two looks for a failure")
+    temperatures: list[float] = Field([300.0], description="temperatures (K)")
+    n_seeds: int = Field(4, ge=1, description="number of runs per structure and temperature")
+    seed: int = Field(
+        0, ge=0, description="seed of the first run; the others use consecutive seeds"
+    )
+    duration: float = Field(10.0, gt=0, description="duration of a run that does not fail (ps)")
+    timestep: float = Field(0.5e-3, gt=0, description="time step (ps)")
+    friction: float = Field(10.0, gt=0, description="friction of the Langevin thermostat (1/ps)")
+    check_every: int = Field(10, ge=1, description="steps between checks for a failure")
     failure: FailureConfig = FailureConfig()
     drift: DriftConfig = DriftConfig()
     n_teachers: int | None = Field(
-        None, ge=0, description="single teachers of an ensemble that run; None: all"
+        None, ge=0, description="number of individual teachers of an ensemble to run; default: all"
     )
     engine: Literal["auto", "ase"] = Field(
-        "auto", description="'auto' runs periodic boxes in LAMMPS where the model can"
+        "auto", description="'auto' runs periodic boxes in LAMMPS if the model can be exported"
     )
-    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    n_workers: int | None = Field(
+        None,
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    )
     vector_plots: bool = Field(
         False, description="write the plots in `plots/` as PDF and SVG too, for papers"
     )
@@ -138,7 +149,7 @@ class StabilityConfig(Section):
 
 
 def load_stability_config(path: str | os.PathLike[str]) -> StabilityConfig:
-    """Read and validate a TOML file; paths count from it.
+    """Read and validate a TOML file; paths in it are relative to its folder.
 
     Raises:
         ConfigError: the file is missing, is not TOML, or fails validation.

@@ -1,4 +1,4 @@
-"""The files of a test of stability: report, summary, tables, plots."""
+"""The files of a stability test: report, summary, tables, plots."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def write_stability(result: Stability, folder: str | os.PathLike[str]) -> None:
     """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``.
 
     Args:
-        result: of :func:`ekd.stability`.
-        folder: made if it is missing. Files of an earlier test are replaced.
+        result: result of :func:`ekd.stability`.
+        folder: output folder, created if missing. Files of an earlier test are replaced.
 
     Raises:
         EKDError: another process is writing to the folder, or it cannot be written to.
@@ -81,7 +81,7 @@ def _write(result: Stability, folder: Path) -> None:
 
 
 def summary(result: Stability) -> dict[str, Any]:
-    """All numbers but single runs, ready for JSON; ps, K, eV/atom."""
+    """Return all results except single runs, ready for JSON; ps, K, eV/atom."""
     settings = result.config.model_dump(mode="json", exclude={"models", "structures", "output"})
     return {
         "models": result.models,
@@ -97,7 +97,7 @@ def summary(result: Stability) -> dict[str, Any]:
 
 
 def survival_record(result: Stability, row: SurvivalRow) -> dict[str, Any]:
-    """One row as plain values; a time that nobody knows, because it is too long, is None."""
+    """Return one row as plain values; times beyond the longest run are None."""
     found = row.result
     ratio, is_limit = result.ratio(row) or (None, False)
     return {
@@ -119,18 +119,18 @@ def survival_record(result: Stability, row: SurvivalRow) -> dict[str, Any]:
 
 
 def ratio_text(result: Stability, row: SurvivalRow) -> str:
-    """``3.1``, or ``> 3.1`` where it is a lower limit; – where it is not known."""
+    """Format a ratio: ``3.1``, ``> 3.1`` for a lower limit, – if unknown."""
     found = result.ratio(row)
     return "–" if found is None else f"{'> ' if found[1] else ''}{found[0]:.3g}"
 
 
 def failures_text(row: SurvivalRow) -> str:
-    """``3 bond, 1 temperature``; – for none."""
+    """Format the failures: ``3 bond, 1 temperature``; – for none."""
     return ", ".join(f"{n} {kind}" for kind, n in row.failures.items()) or "–"
 
 
 def terminal_tables(result: Stability) -> list[Table]:
-    """Survival, and drift."""
+    """Return the tables of survival and drift."""
     tables = []
     if result.survival:
         table = Table(title="Survival of molecular dynamics", title_justify="left")
@@ -139,7 +139,7 @@ def terminal_tables(result: Stability) -> list[Table]:
         if result.baseline is not None:
             table.add_column("×\nsingle", justify="right", no_wrap=True)
         table.add_column("failed", justify="right", no_wrap=True)
-        table.add_column("how")
+        table.add_column("failures")
         previous = None
         for row in ordered(result):
             if previous != (row.structure, row.temperature):
@@ -156,7 +156,7 @@ def terminal_tables(result: Stability) -> list[Table]:
             )
         tables.append(table)
     if result.drift:
-        table = Table(title="Energy at constant energy (NVE)", title_justify="left")
+        table = Table(title="Energy conservation (NVE)", title_justify="left")
         for name in ("structure", "model"):
             table.add_column(name)
         for name in (
@@ -180,7 +180,7 @@ def terminal_tables(result: Stability) -> list[Table]:
 
 
 def ordered(result: Stability) -> list[SurvivalRow]:
-    """Rows by structure, temperature and model; those that join all structures at the end."""
+    """Sort rows by structure, temperature and model, with the rows of all structures last."""
     names = [*result.structures, ALL]
     return sorted(
         result.survival,
@@ -193,7 +193,7 @@ def ordered(result: Stability) -> list[SurvivalRow]:
 
 
 def survival_latex(result: Stability) -> str:
-    """The table of survival for a paper; needs the package booktabs."""
+    """Return the table of survival as LaTeX; requires the package booktabs."""
     head = r" & $T$ (K) & & runs & failed & median (ps) & mean (ps)"
     body = [r"\midrule"]
     for row in ordered(result):
@@ -211,7 +211,7 @@ def survival_latex(result: Stability) -> str:
 
 
 def draw(result: Stability) -> dict[str, Figure]:
-    """Curves of survival, and drift against the time step."""
+    """Draw survival curves, and drift against the time step."""
     figures = {}
     if result.survival:
         figures["survival"] = survival_curves(result)
@@ -221,7 +221,7 @@ def draw(result: Stability) -> dict[str, Figure]:
 
 
 def survival_curves(result: Stability) -> Figure:
-    """Share of the runs that have not failed, by time; a panel for each temperature."""
+    """Fraction of the runs that have not failed against time; one panel per temperature."""
     several = len(result.structures) > 1
     rows = [row for row in result.survival if not several or row.structure == ALL]
     temperatures = sorted({row.temperature for row in rows})
@@ -301,16 +301,16 @@ def drift_curves(result: Stability) -> Figure:
 
 
 def criteria(config: StabilityConfig) -> list[str]:
-    """When a run has failed, in sentences."""
+    """Describe the failure criteria."""
     limits = config.failure
     return [
         f"a bond of the starting structure (atoms closer than {limits.bond_factor:g} times the sum "
         f"of their covalent radii) is longer than {limits.broken_factor:g} times that sum;",
         f"two atoms are closer than {limits.contact_factor:g} times that sum;",
         f"the potential energy has changed by more than {limits.energy_limit:g} eV per atom;",
-        "the temperature is higher than a canonical ensemble of as many atoms shows with a "
-        f"probability of {limits.false_alarm:g};",
-        "energy or forces are not finite, or the calculator or LAMMPS gives up.",
+        f"the temperature is exceeded with a probability of at most {limits.false_alarm:g} in a "
+        "canonical ensemble with the same number of atoms;",
+        "energy or forces are not finite, or the calculator or LAMMPS fails.",
     ]
 
 

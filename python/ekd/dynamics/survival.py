@@ -1,8 +1,8 @@
-"""Survival of runs: the estimator of Kaplan and Meier, medians, and how sure one can be of them.
+"""Survival of runs: Kaplan-Meier estimator, medians, and confidence intervals.
 
-A run that reaches its end has not failed: it says that the time to failure is longer (censoring).
-The estimator and its confidence bands (Greenwood's variance, on the scale log(-log S)) are those of
-:func:`scipy.stats.ecdf`; the interval of the median is where the bands cross one half
+The time to failure of a run that reaches its end is longer than the run (censoring). The estimator
+and its confidence bands (Greenwood's variance, on the scale log(-log S)) are those of
+:func:`scipy.stats.ecdf`; the confidence interval of the median is where the bands cross one half
 (Brookmeyer and Crowley, Biometrics 38, 29 (1982)).
 """
 
@@ -21,18 +21,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Survival:
-    """Of some runs of one kind.
+    """Survival of several runs of one kind.
 
     Attributes:
-        n_runs: all.
-        n_failed: those that failed; the others reached their end.
-        median: time to failure, ps; None: more than half of the runs survive the longest time.
-        low, high: confidence interval of the median, ps; None: beyond the longest time.
-        mean_time: mean time that a run lasted, ps, up to the longest time (restricted mean).
-        longest: ps that was looked at.
-        times: of failures and ends, rising, ps.
-        shares: share of the runs that survive each of these times.
-        band_low, band_high: confidence band of the shares.
+        n_runs: number of runs.
+        n_failed: number of runs that failed; the others reached their end.
+        median: median time to failure, ps; None if more than half of the runs survive the longest
+            time.
+        low, high: confidence interval of the median, ps; None if beyond the longest time.
+        mean_time: mean duration of the runs up to the longest time (restricted mean), ps.
+        longest: duration of the longest run, ps.
+        times: times of failures and ends, in ascending order, ps.
+        shares: fraction of the runs that survive each of these times.
+        band_low, band_high: confidence band of these fractions.
     """
 
     n_runs: int
@@ -49,7 +50,7 @@ class Survival:
 
     @property
     def median_text(self) -> str:
-        """The median with its interval, in ps: ``3.2 [1.1, > 10]``."""
+        """The median with its confidence interval, ps: ``3.2 [1.1, > 10]``."""
 
         def shown(value: float | None) -> str:
             return f"> {self.longest:.3g}" if value is None else f"{value:.3g}"
@@ -67,9 +68,9 @@ def survival(times: Sequence[float], failed: Sequence[bool], confidence: float =
     (2.0, 3)
 
     Args:
-        times: to failure, or to the end of a run that did not fail, ps; at least one.
-        failed: whether it was a failure.
-        confidence: of the interval and the band.
+        times: time to failure, or to the end of a run that did not fail, ps; at least one.
+        failed: whether each run failed.
+        confidence: confidence level of the interval and the band.
     """
     end = np.asarray(times, dtype=float)
     event = np.asarray(failed, dtype=bool)
@@ -82,7 +83,7 @@ def survival(times: Sequence[float], failed: Sequence[bool], confidence: float =
     at, share = np.asarray(found.quantiles), np.asarray(found.probabilities)
     low = np.minimum(_filled(np.asarray(band.low.probabilities), share), share)
     high = _filled(np.asarray(band.high.probabilities), share)
-    # Up to each time the curve is as high as after the time before.
+    # Between two times the curve has the value after the earlier one.
     steps = np.diff(np.concatenate([[0.0], at]))
     mean_time = float(np.sum(steps * np.concatenate([[1.0], share[:-1]])))
     return Survival(
@@ -101,7 +102,7 @@ def survival(times: Sequence[float], failed: Sequence[bool], confidence: float =
 
 
 def _filled(band: Array, share: Array) -> Array:
-    """Without failures there is no variance; at S = 0 the bound stays where it was last known."""
+    """Replace NaN in a band: 1 before the first failure (S = 1), the last known bound at S = 0."""
     result = band.copy()
     for k in range(len(result)):
         if np.isnan(result[k]):
@@ -110,6 +111,6 @@ def _filled(band: Array, share: Array) -> Array:
 
 
 def _first(times: Array, shares: Array) -> float | None:
-    """The first time at which no more than half survive."""
+    """Return the first time at which at most half survive."""
     below = np.flatnonzero(shares <= 0.5)
     return float(times[below[0]]) if len(below) else None

@@ -1,4 +1,4 @@
-"""How good a model is: errors against the truth, stability of its dynamics, plots, reports."""
+"""Evaluation of models: errors relative to reference data, energy drift, plots, reports."""
 
 from ekd.evaluation.calculators import MeanCalculator, as_calculator
 from ekd.evaluation.evaluate_models import evaluate

@@ -1,9 +1,9 @@
-"""Errors of energies, conformer energies and forces: of all, in windows, by group, by element.
+"""Errors of energies, conformer energies and forces: for all, by energy window, group and element.
 
 All errors are in eV, eV/atom and eV/Å. Relative energies are energy differences between conformers:
-configurations with the same composition in the same group of the data. Every pair of conformers
-counts once, as in the COMP6 benchmark (Smith et al., J. Chem. Phys. 148, 241733 (2018)), whose
-energy window is kept too: conformers within 100 kcal/mol of the lowest one.
+configurations with the same composition in the same group of the data. Each pair of conformers is
+counted once, as in the COMP6 benchmark (Smith et al., J. Chem. Phys. 148, 241733 (2018)). The
+default energy window, conformers within 100 kcal/mol of the lowest one, is also that of COMP6.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ekd.units import KCAL_PER_MOL
 Array = NDArray[np.float64]
 
 QUANTITIES = ("energy", "energy_per_atom", "relative_energy", "force")
-"""Total energy (eV), the same per atom (eV/atom), energy differences of conformers (eV), force
+"""Total energy (eV), energy per atom (eV/atom), energy differences of conformers (eV), force
 components (eV/Å)."""
 
 QUANTILES = (50, 90, 95, 99)
-"""Per cent of the errors that are below."""
+"""Percentiles of the absolute errors."""
 
-_MAX_PAIRS = 1_000_000  # of conformers that quantiles are taken from; beyond it, so many at random
+_MAX_PAIRS = 1_000_000  # pairs of conformers for quantiles; if there are more, a random sample
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Errors:
     """A distribution of absolute errors.
 
     Attributes:
-        n: energies, pairs of conformers, or force components.
+        n: number of energies, pairs of conformers, or force components.
         mae: mean.
         rmse: root mean square.
-        max: largest.
+        max: maximum.
         q50: median; q90, q95, q99: 90, 95 and 99 % of the errors are below.
     """
 
@@ -54,7 +54,7 @@ class Errors:
 
     @classmethod
     def of(cls, errors: NDArray[np.floating[Any]]) -> Errors | None:
-        """Those of some errors of any sign and shape; None of none."""
+        """Compute it from errors of any sign and shape; None if there are none."""
         if errors.size == 0:
             return None
         absolute = np.abs(errors.ravel())
@@ -68,7 +68,7 @@ class Errors:
 
     @classmethod
     def mean(cls, several: Sequence[Errors]) -> Errors:
-        """Every number averaged: what to expect of any one of several models."""
+        """Average each number over several models, as expected for any one of them."""
         names = [field.name for field in fields(cls) if field.name != "n"]
         return cls(
             several[0].n,
@@ -78,13 +78,13 @@ class Errors:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a dataset that gets rows of its own.
+    """A part of a dataset with separate errors.
 
     Attributes:
         kind: ``all``, ``window``, ``group`` or ``element``.
-        name: of the window, group or element; empty for all.
-        configs: numbers of its configurations; none for an element: an energy belongs to none.
-        atoms: numbers of its atoms.
+        name: name of the window, group or element; empty for all.
+        configs: indices of its configurations; empty for elements, which have no energies.
+        atoms: indices of its atoms.
     """
 
     kind: str
@@ -94,9 +94,9 @@ class Slice:
 
 
 def conformers(data: Dataset) -> NDArray[np.int64]:
-    """Number of the molecule that each configuration is a conformer of, [n_configs].
+    """Return the number of the molecule of which each configuration is a conformer, [n_configs].
 
-    Two configurations are conformers of one molecule if group and composition are the same.
+    Two configurations are conformers of one molecule if they have the same group and composition.
     """
     keys = np.char.add(np.char.add(data.groups, "\0"), data.formulas)
     _, inverse = np.unique(keys, return_inverse=True)
@@ -104,7 +104,7 @@ def conformers(data: Dataset) -> NDArray[np.int64]:
 
 
 def above_minimum(data: Dataset) -> Array:
-    """Energy of each configuration above the lowest conformer of its molecule, [n_configs] eV."""
+    """Return the energies above the lowest conformer of each molecule, [n_configs] eV."""
     molecule = conformers(data)
     lowest = np.full(molecule.max() + 1, np.inf)
     np.minimum.at(lowest, molecule, data.energies)
@@ -113,12 +113,12 @@ def above_minimum(data: Dataset) -> Array:
 
 
 def slices(data: Dataset, windows: Sequence[float], by_group: bool = True) -> Iterator[Slice]:
-    """All of a dataset, its energy windows (kcal/mol), groups and elements.
+    """Yield the whole dataset, its energy windows (kcal/mol), groups and elements.
 
     Args:
-        data: the truth.
-        windows: of energies above the lowest conformer, kcal/mol.
-        by_group: whether groups get rows; if there is one alone, it gets none.
+        data: reference data.
+        windows: energy windows above the lowest conformer, kcal/mol.
+        by_group: include groups, if there is more than one.
     """
     yield Slice("all", "", np.arange(len(data)), np.arange(data.n_atoms))
     height = above_minimum(data)
@@ -127,7 +127,7 @@ def slices(data: Dataset, windows: Sequence[float], by_group: bool = True) -> It
         yield Slice("window", f"{window:g} kcal/mol", configs, _atoms_of(data, configs))
     names, inverse, counts = np.unique(data.groups, return_inverse=True, return_counts=True)
     if by_group and len(names) > 1:
-        # Numbers, not masks: there may be thousands of groups.
+        # Use indices instead of masks, because there may be thousands of groups.
         order = np.argsort(inverse.reshape(-1), kind="stable")
         for name, configs in zip(names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
             yield Slice("group", str(name), configs, _atoms_of(data, configs))
@@ -152,16 +152,16 @@ def measure(
     forces: Array | None,
     use_energies: bool,
 ) -> dict[str, Errors]:
-    """Errors of one slice, by quantity; without those that nothing is known about.
+    """Compute the errors of one slice by quantity, for the available quantities.
 
     Args:
-        part: of the dataset.
-        data: the truth.
-        molecule: from :func:`conformers`.
-        energies: predicted, [n_configs] eV; None: not looked at.
-        forces: predicted, [n_atoms, 3] eV/Å; None: not looked at.
-        use_energies: whether total energies are at one level of theory. Relative energies are
-            measured in any case: constants of a composition cancel.
+        part: slice of the dataset.
+        data: reference data.
+        molecule: result of :func:`conformers`.
+        energies: predicted energies, [n_configs] eV; None: no energy errors.
+        forces: predicted forces, [n_atoms, 3] eV/Å; None: no force errors.
+        use_energies: whether total energies are at the same level of theory. Relative energies are
+            always compared, because constants of a composition cancel.
     """
     found: dict[str, Errors | None] = {}
     if energies is not None:
@@ -176,15 +176,15 @@ def measure(
 
 
 def relative_errors(errors: Array, molecule: NDArray[np.int64]) -> Errors | None:
-    """Errors of the energy differences of all pairs of conformers; None if there is no pair.
+    """Compute errors of the energy differences of all pairs of conformers; None without pairs.
 
-    Mean and root mean square take ``n log n`` operations: of n sorted errors e, the sum of
-    ``|e_i - e_j|`` over pairs is ``sum_k (2 k + 1 - n) e_k``, that of the squares is
-    ``n sum e^2 - (sum e)^2``. Quantiles are those of all pairs, or of a million drawn at random.
+    Mean and root mean square take ``n log n`` operations: for n sorted errors e, the sum of
+    ``|e_i - e_j|`` over pairs is ``sum_k (2 k + 1 - n) e_k``, and the sum of squares is
+    ``n sum e^2 - (sum e)^2``. Quantiles are those of all pairs, or of a million random ones.
 
     Args:
-        errors: of the energies, [n_configs] eV.
-        molecule: numbers that are equal for conformers of a molecule, [n_configs].
+        errors: errors of the energies, [n_configs] eV.
+        molecule: number of the molecule of each conformer, [n_configs].
     """
     if len(errors) == 0:
         return None
@@ -196,7 +196,7 @@ def relative_errors(errors: Array, molecule: NDArray[np.int64]) -> Errors | None
     total = int(n_pairs.sum())
     if total == 0:
         return None
-    # Offsets of a molecule cancel: without them the squares keep their digits.
+    # Subtract the mean of each molecule, which cancels in differences, to avoid rounding errors.
     errors = errors - np.repeat(np.add.reduceat(errors, starts) / counts, counts)
     rank = np.arange(len(errors)) - np.repeat(starts, counts)
     absolute = float(np.sum((2 * rank + 1 - np.repeat(counts, counts)) * errors))

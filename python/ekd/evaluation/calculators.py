@@ -1,4 +1,4 @@
-"""Any model as a calculator of ASE: networks and ensembles through their exported file."""
+"""ASE calculators for all models; networks and ensembles are exported first."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ekd.training import Ensemble
 
 
 class MeanCalculator(EstimatingCalculator):
-    """The mean of several calculators, and how far they disagree.
+    """The mean of several calculators, with their spread as an error estimate.
 
     ``error_estimates["forces_std"]`` (n_atoms, eV/Å) is the population standard deviation of a
-    force component, ``error_estimates["energy_std"]`` (eV) that of the energy, as of a committee in
-    one file. It can be pickled and copied if its calculators can.
+    force component, and ``error_estimates["energy_std"]`` (eV) that of the energy, as for exported
+    committees. It can be pickled and copied if its calculators can.
 
     Args:
-        calculators: with energy and forces.
-        energies: those whose energies count, by number; None: all.
+        calculators: calculators with energy and forces.
+        energies: indices of the calculators whose energies are used; None: all.
     """
 
     name = "ekd-mean"
@@ -49,7 +49,7 @@ class MeanCalculator(EstimatingCalculator):
         self.available_estimates = ("forces_std", "energy_std")
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """Names and parameters of the calculators, for databases and trajectories of ASE."""
+        """Return names and parameters of the calculators, for ASE databases and trajectories."""
         return {
             "calculators": [
                 {"name": one.name, "parameters": one.todict()} for one in self.calculators
@@ -63,7 +63,7 @@ class MeanCalculator(EstimatingCalculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Ask all of them."""
+        """Evaluate all calculators."""
         self.results, self.error_estimates = {}, {}
         super().calculate(atoms, properties, system_changes)
         energies, forces = [], []
@@ -80,25 +80,25 @@ class MeanCalculator(EstimatingCalculator):
 
 
 def as_calculator(model: ModelLike) -> Calculator:
-    """Return a calculator of ASE for one model: an ensemble gives mean forces and their spread.
+    """Return an ASE calculator for one model; for an ensemble, the mean and spread of its members.
 
     >>> atoms.calc = ekd.as_calculator(ekd.load_ensemble("run/teachers"))  # doctest: +SKIP
 
-    Networks run through the kernels of exported files, in float64. The calculator keeps what it
-    needs in memory: it can be pickled and copied without any file.
+    Networks use the kernels of exported files, in float64. The calculator keeps the model in
+    memory, so it can be pickled and copied without a file.
 
     Args:
         model: an ensemble, a trained model, :class:`ekd.ASETeacher`, or a path: exported file,
             checkpoint, or folder of an ensemble such as ``run/teachers``.
 
     Raises:
-        ConfigError: the path holds several models, as a run does.
+        ConfigError: the path contains several models, e.g. a run.
         EKDError: as for :func:`ekd.evaluate`.
     """
     opened = open_models(model)
     if len(opened) > 1:
         raise ConfigError(
-            f"that is several models ({', '.join(one.name for one in opened)}); name one, e.g. "
+            f"these are several models ({', '.join(one.name for one in opened)}); name one, e.g. "
             "'run/teachers' or 'run/student'",
             code="EKD-CONFIG-016",
         )
@@ -107,7 +107,7 @@ def as_calculator(model: ModelLike) -> Calculator:
 
 
 def _in_memory(calculator: Calculator, folder: Path, name: str) -> Calculator:
-    """The calculator, with the content of the files in a folder that is about to be removed."""
+    """Return a calculator that does not use files in a folder that will be removed."""
     if isinstance(calculator, MeanCalculator):
         parts = [
             _in_memory(part, folder, f"{name} {k}") for k, part in enumerate(calculator.calculators)
@@ -121,7 +121,7 @@ def _in_memory(calculator: Calculator, folder: Path, name: str) -> Calculator:
 
 
 def make_calculator(model: EvaluatedModel, folder: Path) -> Calculator:
-    """Calculator of an opened model; files that are written for it go to a folder."""
+    """Make a calculator for an opened model; exported files are written to the folder."""
     if (path := as_file(model, folder)) is not None:
         return EKDCalculator(path)
     assert isinstance(model, TeacherModel)
@@ -138,9 +138,9 @@ def make_calculator(model: EvaluatedModel, folder: Path) -> Calculator:
 
 
 def as_file(model: EvaluatedModel, folder: Path) -> Path | None:
-    """Exported file of a model, written to the folder unless it is there; None: not possible.
+    """Return the exported file of a model, written to the folder if missing; None if impossible.
 
-    It is not where calculators of ASE are members, or networks of different architectures.
+    It is impossible for ASE calculators, and for networks with different architectures or elements.
     """
     if isinstance(model, FileModel):
         return model.path

@@ -1,4 +1,4 @@
-"""Does the spread of an ensemble, or what a student has learned of it, tell the true error?"""
+"""Calibration: how well spreads and learned uncertainties predict the true errors."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ekd.evaluation.models import ModelPredictions
 
 Array = NDArray[np.float64]
 
-_POINTS = 200  # of a retention curve that are kept
+_POINTS = 200  # number of stored points of a retention curve
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Predicted spread against true error, of forces per atom or of energies per configuration.
+    """Predicted spread and true error, of forces per atom or of energies per configuration.
 
     Attributes:
-        n: atoms, or configurations.
-        spearman: rank correlation of spread and error; None where one of them is constant.
-        pearson: linear correlation of spread and error; None likewise.
-        scale: root mean square error over root mean square spread: 1 if the spread is an error bar,
-            the factor to multiply it by otherwise.
+        n: number of atoms or configurations.
+        spearman: rank correlation of spread and error; None if one of them is constant.
+        pearson: linear correlation of spread and error; None if one of them is constant.
+        scale: root mean square error divided by root mean square spread. It is 1 if the spread is
+            an error bar; otherwise, multiply the spread by this factor.
         calibration_error: mean over the bins of the reliability diagram of |error - spread| /
             spread (expected normalized calibration error, Levi et al., Sensors 22, 5540 (2022)).
-        spread_bins: root mean square spread in bins of equal numbers, [n_bins].
+        spread_bins: root mean square spread in bins with equal counts, [n_bins].
         error_bins: root mean square error in the same bins, [n_bins].
-        retained: shares that are kept, smallest spread first, rising to 1, [n_points].
-        retention: root mean square error of what is kept, [n_points].
-        retention_oracle: the same, had the true error sorted them, [n_points].
-        area: under the error-retention curve.
-        area_oracle: of the best order that there is.
-        area_random: of an order that knows nothing: the error of all.
+        retained: fractions retained in order of increasing spread, ascending to 1, [n_points].
+        retention: root mean square error of the retained ones, [n_points].
+        retention_oracle: the same, sorted by the true error, [n_points].
+        area: area under the error-retention curve.
+        area_oracle: area if sorted by the true error.
+        area_random: area for a random order, i.e. the root mean square error of all.
     """
 
     n: int
@@ -55,7 +55,7 @@ class Calibration:
 
     @property
     def retention_gain(self) -> float | None:
-        """Share of what an oracle gains over a random order: 1 is perfect, 0 is no knowledge."""
+        """Gain over a random order relative to that of an oracle: 1 is perfect, 0 is random."""
         possible = self.area_random - self.area_oracle
         return None if possible <= 0 else (self.area_random - self.area) / possible
 
@@ -65,11 +65,11 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
 
     Args:
         spread: predicted standard deviations, [n], not negative.
-        error: true errors in the same unit, [n]; signs do not matter.
-        n_bins: of the reliability diagram, at most.
+        error: true errors in the same unit, [n]; signs are ignored.
+        n_bins: maximum number of bins of the reliability diagram.
 
     Raises:
-        DataError: there are fewer than two, or one is not finite.
+        DataError: there are fewer than two values, or one is not finite.
     """
     spread, error = np.asarray(spread, float), np.abs(np.asarray(error, float))
     if spread.shape != error.shape or spread.ndim != 1 or len(spread) < 2:
@@ -115,14 +115,13 @@ def calibrate(spread: Array, error: Array, n_bins: int = 10) -> Calibration:
 def spread_and_error(
     truth: Dataset, found: ModelPredictions, quantity: str, estimate: str = "spread"
 ) -> tuple[Array, Array]:
-    """What a calibration compares: [n] spreads and [n] errors, not negative.
+    """Return the spreads and errors for a calibration, [n] each, not negative.
 
     Args:
-        truth: energies, forces.
-        found: what a model says.
+        truth: reference energies and forces.
+        found: predictions of a model.
         quantity: ``force`` or ``energy_per_atom``.
-        estimate: ``spread`` of members; of forces also ``uncertainty``, that which a student has
-            learned.
+        estimate: ``spread`` of the members or, for forces, the learned ``uncertainty``.
     """
     if quantity == "force":
         assert truth.forces is not None
@@ -135,7 +134,7 @@ def spread_and_error(
 
 
 def _retention(error: Array) -> tuple[Array, Array, float]:
-    """Shares, errors and area of the errors in an order: the first ones are kept longest."""
+    """Return fractions, errors and area of the retention curve for errors in a given order."""
     curve = np.sqrt(np.cumsum(error**2) / np.arange(1, len(error) + 1))
     shown = np.unique(np.linspace(0, len(error) - 1, min(_POINTS, len(error))).round().astype(int))
     return (shown + 1) / len(error), curve[shown], float(curve.mean())

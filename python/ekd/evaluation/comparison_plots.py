@@ -1,4 +1,4 @@
-"""The plots of an evaluation. Every function returns a figure; nothing is shown."""
+"""Plots of an evaluation. The functions return figures without showing them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ekd.units import KCAL_PER_MOL
 
 Array = NDArray[np.float64]
 
-_MAX_DOTS = 20_000  # of a scatter plot: more hide each other
+_MAX_DOTS = 20_000  # points of a scatter plot; more would overlap
 _GREY = "#9aa5b1"
 
 
 def model_colors(result: Evaluation) -> dict[str, str]:
-    """The colour of every row of the tables."""
+    """Return the color of each row of the tables."""
     return colors_of(list(dict.fromkeys(row.model for row in result.rows)))
 
 
 def errors(result: Evaluation) -> Figure:
-    """Bars of the RMSE of relative energies, energies per atom and forces, set by set."""
+    """Bars of the RMSE of relative energies, energies per atom and forces, for each dataset."""
     units, colors = Units.named(result.units), model_colors(result)
     panels = [
         (quantity, title)
@@ -45,7 +45,7 @@ def errors(result: Evaluation) -> Figure:
     ]
     datasets = list(dict.fromkeys(row.dataset for row in result.rows))
     width = 0.84 / len(colors)
-    few = len(datasets) * len(colors) <= 8  # then panels stand side by side
+    few = len(datasets) * len(colors) <= 8  # panels are then side by side
     shape = (1, len(panels)) if few else (len(panels), 1)
     size = (max(3.1 * len(panels), 4.4), 2.8) if few else (9.6, 2.2 * len(panels) + 0.5)
     with styled_axes(*shape, size=size) as (figure, axes):
@@ -72,7 +72,7 @@ def _legend(ax: Axes) -> tuple[list[Any], list[str]]:
 
 
 def distributions(result: Evaluation, dataset: str) -> Figure:
-    """Share of the errors that are below a value, of energies per atom and force components."""
+    """Cumulative distribution of the errors of energies per atom and force components."""
     units, truth = Units.named(result.units), result.truths[dataset]
     colors = model_colors(result)
     panels: list[tuple[str, str, dict[str, Array]]] = []
@@ -121,7 +121,7 @@ def distributions(result: Evaluation, dataset: str) -> Figure:
 
 
 def parity(result: Evaluation, dataset: str) -> Figure:
-    """Predicted against true: conformer energies, and force components, of every model."""
+    """Predicted against true conformer energies and force components, for each model."""
     units, truth = Units.named(result.units), result.truths[dataset]
     colors = model_colors(result)
     names = [model.name for model in result.models][:4]
@@ -246,7 +246,7 @@ def by_height(result: Evaluation, dataset: str) -> Figure:
 def _squares(
     truth: Dataset, found: ModelPredictions, use_energies: bool
 ) -> tuple[Array | None, str]:
-    """Mean square error of every configuration, and of what."""
+    """Return the mean square error of each configuration, and the name of the quantity."""
     if truth.forces is not None:
         per_atom = np.mean((found.forces - truth.forces) ** 2, axis=1)
         sums = np.bincount(truth.config_index, weights=per_atom, minlength=len(truth))
@@ -340,7 +340,7 @@ def scans(curves: Sequence[Curve], unit_name: str) -> Figure:
             reference = units.factor * curve.reference
             ax.plot(curve.x, reference, "o", color=INK, ms=3, label="reference", zorder=4)
             ax.set(title=curve.name, xlabel=curve.coordinate, ylabel=f"energy ({units.energy})")
-            # A model that falls into a hole must not flatten everything else.
+            # A model with much too low energies must not compress the other curves.
             low, high = reference.min(), reference.max()
             room = (high - low) or 1.0
             bottom, top = ax.get_ylim()
@@ -352,7 +352,7 @@ def scans(curves: Sequence[Curve], unit_name: str) -> Figure:
 
 
 def draw(result: Evaluation) -> Mapping[str, tuple[Figure, dict[str, Any]]]:
-    """All plots by name of file, each with what it shows, in the order of the report."""
+    """Draw all plots, by file name, with a description of each, in the order of the report."""
     figures: dict[str, tuple[Figure, dict[str, Any]]] = {}
     if result.rows:
         figures["errors"] = (errors(result), {"kind": "errors"})

@@ -1,4 +1,4 @@
-"""Scans along a coordinate, torsions and dimers above all: curves, and how far they are apart."""
+"""Scans along a coordinate, such as torsions and dimers: curves and their differences."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4, "separation": 1, "index": 
 
 @dataclass(frozen=True, eq=False)
 class ModelCurve:
-    """One model along a scan.
+    """Results of one model along a scan.
 
     Attributes:
-        energies: relative to the zero of the curve, [n_points] eV.
-        std: spread of the energies, where the model has one, [n_points] eV.
+        energies: energies relative to the zero of the curve, [n_points] eV.
+        std: spread of the energies, [n_points] eV; None if the model has none.
         mae: mean absolute difference from the reference, eV.
         rmse: root mean square difference, eV.
         max: largest difference, eV.
-        range_error: highest minus lowest energy, less that of the reference, eV: the error of the
-            barrier of a torsion, or of the depth of a well.
-        minimum_shift: coordinate of the lowest energy, less that of the reference.
+        range_error: energy range (highest minus lowest energy) minus that of the reference, eV: the
+            error of a torsion barrier or well depth.
+        minimum_shift: coordinate of the lowest energy minus that of the reference.
     """
 
     energies: Array
@@ -52,12 +52,12 @@ class Curve:
 
     Attributes:
         dataset: name of the file of scans.
-        name: of the scan in it.
-        level_of_theory: of the reference.
-        coordinate: in words, with its unit.
-        x: coordinates, rising, [n_points].
+        name: name of the scan in it.
+        level_of_theory: level of theory of the reference.
+        coordinate: description of the coordinate, with its unit.
+        x: coordinates in ascending order, [n_points].
         reference: energies relative to the zero, [n_points] eV.
-        models: by name.
+        models: results of the models, by name.
     """
 
     dataset: str
@@ -70,11 +70,11 @@ class Curve:
 
 
 def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
-    """Coordinate of every configuration, and what to call it.
+    """Return the coordinate of each configuration, and its description.
 
     Raises:
-        ConfigError: the coordinate is not understood, or atoms that it names are not there.
-        DataError: the file has no such key, or not one number for every configuration.
+        ConfigError: the coordinate is invalid, or refers to atoms that do not exist.
+        DataError: the file has no such key, or not one number per configuration.
     """
     kind, *words = config.coordinate.split()
     if kind not in _N_ATOMS:
@@ -90,7 +90,7 @@ def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
     if max(atoms) >= smallest or (kind == "separation" and not 0 < atoms[0] < smallest):
         raise ConfigError(
             f"coordinate '{config.coordinate}' does not fit '{data.provenance.path}', where a "
-            f"structure has {smallest} atoms; atoms count from 0",
+            f"structure has {smallest} atoms; atoms are numbered from 0",
             code="EKD-CONFIG-018",
         )
     measures: dict[str, Callable[[Atoms], float]] = {
@@ -112,10 +112,10 @@ def coordinates(data: Dataset, config: CurveConfig) -> tuple[Array, str]:
 def compare_curves(
     name: str, data: Dataset, config: CurveConfig, predictions: Mapping[str, ModelPredictions]
 ) -> list[Curve]:
-    """One curve for every group of the data, along the coordinate.
+    """Make one curve along the coordinate for each group of the data.
 
-    Energies are relative: models and reference are zero at the same point of the scan, where the
-    reference is lowest, or at the largest coordinate.
+    The energies of models and reference are zero at the same point of the scan: the minimum of the
+    reference, or the largest coordinate.
 
     Raises:
         DataError: no group has two points.
@@ -174,21 +174,21 @@ def _model_curve(
 
 
 def _unwrapped(angles: Array) -> Array:
-    """Angles of a circle, cut where the largest gap is, so that a scan is one piece."""
+    """Unwrap angles at the largest gap, so that a scan is continuous."""
     if len(angles) < 2:
         return angles
     circle = np.sort(angles)
     gaps = np.diff(np.append(circle, circle[0] + 360))
     start = circle[(int(np.argmax(gaps)) + 1) % len(circle)]
     shifted = (angles - start) % 360
-    # A point that rounds to just below the start belongs to it.
+    # A point just below the start, due to rounding, is the start.
     shifted = np.where(shifted > 360 - 1e-6, 0.0, shifted) + start
     result: Array = shifted - 360 * np.floor((np.median(shifted) + 180) / 360)
     return result
 
 
 def _from_file(data: Dataset, key: str, keys: Mapping[str, str]) -> Array:
-    """One number for every configuration, from the comment lines or HDF5 arrays of the file."""
+    """Read one number per configuration from the comment lines or HDF5 arrays of the file."""
     path = Path(data.provenance.path)
     if path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
         values = _from_hdf5(path, key, keys)

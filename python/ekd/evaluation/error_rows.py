@@ -17,7 +17,7 @@ from ekd.evaluation.models import EvaluatedModel, ModelPredictions, TeacherModel
 from ekd.evaluation.results import CalibrationRow, Row
 
 COMBINED = "all sets"
-"""Name of the rows over all datasets of one level of theory."""
+"""Name of the rows for all datasets at one level of theory."""
 
 
 def error_rows(
@@ -27,14 +27,14 @@ def error_rows(
     windows: Sequence[float],
     counting: Set[tuple[str, str]],
 ) -> list[Row]:
-    """Errors of every model on every dataset, and on all datasets of one level of theory.
+    """Compute the errors of each model on each dataset, and on all datasets at the same level.
 
     Args:
-        models: in the order of the rows.
+        models: models in the order of the rows.
         truths: datasets by name.
-        predictions: by names of dataset and model.
-        windows: of energies above the lowest conformer, kcal/mol.
-        counting: dataset and model for which total energies are measured.
+        predictions: predictions by names of dataset and model.
+        windows: energy windows above the lowest conformer, kcal/mol.
+        counting: pairs of dataset and model for which total energies are compared.
     """
     rows = []
     for name, truth in truths.items():
@@ -74,9 +74,9 @@ def _slice_rows(
             ) -> dict[str, Errors]:
                 return measure(part, truth, molecule, energies, forces, use_energies)
 
-            # Of single members there are no rows by group: there may be thousands of groups.
+            # Members have no rows by group, because there may be thousands of groups.
             if (title := members_title(model)) and part.kind != "group":
-                # Energies and forces apart: of a mixed ensemble only some energies count.
+                # Treat energies and forces separately: some members may have no usable energies.
                 each = [errors(one, None) for one in _members(found.member_energies)]
                 entries.append((title, _mean(each)))
                 each = [errors(None, one) for one in _members(found.member_forces)]
@@ -108,7 +108,7 @@ def _mean(each: list[dict[str, Errors]]) -> dict[str, Errors]:
 
 
 def members_title(model: EvaluatedModel) -> str:
-    """What the row of one of several members is called; empty where there is none."""
+    """Name of the row for the individual members of a model; empty if there is none."""
     if model.n_members < 2 or not isinstance(model, TeacherModel):
         return ""
     prefix, colon, _ = model.name.rpartition(": ")
@@ -117,7 +117,7 @@ def members_title(model: EvaluatedModel) -> str:
 
 
 def by_level(truths: Mapping[str, Dataset]) -> dict[str, list[str]]:
-    """Names of datasets by their level of theory."""
+    """Return the names of datasets by level of theory."""
     levels: dict[str, list[str]] = {}
     for name, truth in truths.items():
         levels.setdefault(truth.provenance.level_of_theory, []).append(name)
@@ -130,7 +130,7 @@ def _joined(
     models: Sequence[EvaluatedModel],
     predictions: Mapping[tuple[str, str], ModelPredictions],
 ) -> tuple[Dataset, dict[str, ModelPredictions]]:
-    """Several datasets as one; molecules of the same name in two of them stay apart."""
+    """Join several datasets; molecules with the same name in different datasets are distinct."""
     parts = [
         replace(truths[name], groups=np.char.add(f"{name}\0", truths[name].groups))
         for name in names
@@ -156,7 +156,7 @@ def calibration_rows(
     predictions: Mapping[tuple[str, str], ModelPredictions],
     counting: Set[tuple[str, str]],
 ) -> list[CalibrationRow]:
-    """How well spreads and learned uncertainties tell errors; arguments as :func:`error_rows`."""
+    """Compare spreads and learned uncertainties with errors; arguments as :func:`error_rows`."""
     rows = []
     for name, truth in truths.items():
         for model in models:

@@ -1,4 +1,4 @@
-"""``ekd.evaluate``: models side by side on data that are true."""
+"""``ekd.evaluate``: comparison of models with reference data."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def evaluate(
     progress: bool = True,
     vector_plots: bool = False,
 ) -> Evaluation:
-    """Measure models against true energies, and forces where there are any, side by side.
+    """Compare models with true energies and, if available, forces.
 
     >>> ekd.evaluate(["run", "other/student.pt"], "test.h5", output="evaluation")  # doctest: +SKIP
 
     Args:
-        models: one or several, or a mapping of names to them: paths (output folder of a run, folder
-            of an ensemble, checkpoint, exported file), trained models, ensembles,
+        models: one or several models, or a mapping from names to models: paths (output folder of a
+            run, folder of an ensemble, checkpoint, exported file), trained models, ensembles,
             :class:`ekd.ASETeacher`.
-        data: one or several, or a mapping of names to them: datasets, paths, or
+        data: one or several datasets, or a mapping from names to datasets: datasets, paths, or
             :class:`ekd.evaluation.SetConfig` with keys and units.
         curves: scans.
-        output: folder for all files; predictions in it are used again. None writes nothing.
-        windows: of energies above the lowest conformer that get rows, kcal/mol.
-        units: of tables and plots, ``meV`` or ``kcal/mol``.
-        same_level: measure total energies also where model and labels state different levels of
-            theory: those are names of one. Otherwise relative energies and forces alone are.
-        n_workers: processes; None: one per core, if the work is worth it.
-        progress: show a bar on standard error.
+        output: folder for all files; existing predictions in it are reused. None: write no files.
+        windows: energy windows above the lowest conformer with separate errors, kcal/mol.
+        units: energy unit of tables and plots, ``meV`` or ``kcal/mol``.
+        same_level: treat differently named levels of theory of models and labels as the same.
+            Otherwise, only relative energies and forces are compared in this case.
+        n_workers: number of processes; None: ``EKD_WORKERS`` or one per core, or one for few tasks.
+        progress: show a progress bar on standard error.
         vector_plots: write the plots as PDF and SVG too.
 
     Returns:
-        all numbers; in eV, eV/atom and eV/Å whatever ``units`` says.
+        All results, in eV, eV/atom and eV/Å, independent of ``units``.
 
     Raises:
-        ConfigError: nothing to do, or two models or datasets of one name.
+        ConfigError: there is nothing to do, or two models or datasets have the same name.
         DataError: a file cannot be read.
         EKDError: another process is writing to the output folder, or it cannot be written to.
         StructureError: a model lacks an element of the data.
@@ -164,7 +164,7 @@ def _describe(name: str, data: Dataset) -> DatasetInfo:
 
 
 def _comparable(model: EvaluatedModel, truth: Dataset, same_level: bool) -> bool:
-    """Whether total energies are at one level of theory, as far as it is known."""
+    """Whether total energies are at the same level of theory, as far as known."""
     if not model.use_energies:
         return False
     learned, labels = model.level_of_theory, truth.provenance.level_of_theory
@@ -182,24 +182,24 @@ def _notes(
         if not model.use_energies:
             notes.append(
                 f"{model.name}: its total energies are at another level of theory than the labels "
-                "and are not measured; relative energies and forces are."
+                "and are not compared; relative energies and forces are."
             )
             continue
         other = [name for name in truths if (name, model.name) not in counting]
         if other:
             labels = dict.fromkeys(truths[name].provenance.level_of_theory for name in other)
             notes.append(
-                f"{model.name} learned '{model.level_of_theory}'; the labels of {', '.join(other)} "
-                f"are {', '.join(map(repr, labels))}: its total energies are not measured there, "
-                "relative energies and forces are. If these are names of one level of theory, say "
-                "so with --same-level (same_level = true)."
+                f"{model.name} was trained on '{model.level_of_theory}'; the labels of "
+                f"{', '.join(other)} are {', '.join(map(repr, labels))}: its total energies are "
+                "not compared there, relative energies and forces are. If these are names of the "
+                "same level of theory, add --same-level (same_level = true)."
             )
     without = [name for name, truth in truths.items() if truth.forces is None]
     if without:
-        notes.append(f"No true forces in {', '.join(without)}: energies alone are measured.")
+        notes.append(f"No true forces in {', '.join(without)}: only energies are compared.")
     if len(levels) > 1:
         notes.append(
-            f"The labels are at {len(levels)} levels of theory: datasets of different levels are "
-            "never joined in one row."
+            f"The labels are at {len(levels)} levels of theory: datasets at different levels are "
+            "never combined in one row."
         )
     return notes

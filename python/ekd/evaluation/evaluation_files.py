@@ -29,7 +29,7 @@ from ekd.evaluation.tables import (
 from ekd.files import atomic_write
 from ekd.locks import locked_folder
 
-_WORST = 15  # groups that the report shows
+_WORST = 15  # number of groups in the report
 
 
 def write_evaluation(
@@ -38,8 +38,8 @@ def write_evaluation(
     """Write ``report.html``, ``summary.json``, ``tables/`` and ``plots/``.
 
     Args:
-        result: of :func:`ekd.evaluate`.
-        folder: made if it is missing. Files of an earlier evaluation are replaced.
+        result: result of :func:`ekd.evaluate`.
+        folder: output folder, created if missing. Files of an earlier evaluation are replaced.
         vector_plots: write the plots as PDF and SVG too.
 
     Raises:
@@ -65,7 +65,7 @@ def _write(result: Evaluation, folder: Path, vector_plots: bool) -> None:
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
-    """All numbers but those of groups, ready for JSON; eV, eV/atom and eV/Å."""
+    """Return all results except those by group, ready for JSON; eV, eV/atom and eV/Å."""
 
     def numbers(row: Row) -> dict[str, Any]:
         return {
@@ -113,7 +113,7 @@ def summary(result: Evaluation) -> dict[str, Any]:
 
 
 def software() -> str:
-    """Versions that decide what numbers come out, and when they were made."""
+    """Describe the software versions, the machine and the time."""
     versions = [f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "ase")]
     return (
         f"{', '.join(versions)}, Python {platform.python_version()}, {platform.system()} "
@@ -123,7 +123,7 @@ def software() -> str:
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity."""
+    """Replace numbers that are not finite by None, because JSON does not support them."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in record.items()
@@ -160,7 +160,7 @@ def _report(result: Evaluation, figures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _summary(result: Evaluation) -> list[dict[str, str]]:
-    """For each dataset the model with the smallest error, and the next one."""
+    """Return for each dataset the model with the smallest error, and the next one."""
     units = Units.named(result.units)
     cards = []
     for data in result.datasets:
@@ -191,7 +191,7 @@ def _summary(result: Evaluation) -> list[dict[str, str]]:
 
 
 def _worst(result: Evaluation) -> list[dict[str, Any]]:
-    """For each dataset the groups in which the last model is worst."""
+    """Return for each dataset the groups with the largest errors of the last model."""
     if not result.models:
         return []
     units, last = Units.named(result.units), result.models[-1].name

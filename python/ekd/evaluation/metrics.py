@@ -14,22 +14,22 @@ from ekd.errors import DataError
 
 
 class EnergiesAndForces(Protocol):
-    """What is compared with a dataset; the predictions of one model or of an ensemble are that."""
+    """Predictions of one model or of an ensemble."""
 
     @property
     def energies(self) -> NDArray[np.float64]:
-        """Of each configuration, [n_configs], eV."""
+        """Energy of each configuration, [n_configs], eV."""
 
     @property
     def forces(self) -> NDArray[np.float64]:
-        """Of each atom, [n_atoms, 3], eV/Å."""
+        """Force on each atom, [n_atoms, 3], eV/Å."""
 
 
 @dataclass(frozen=True)
 class Metrics:
     """Errors of the total energy per configuration (eV) and of each force component (eV/Å).
 
-    The force errors are None where the dataset has no true forces, the energy errors where the
+    The force errors are None if the dataset has no true forces, and the energy errors if the
     energies are at another level of theory.
     """
 
@@ -45,16 +45,16 @@ NAMES = ("energy_rmse", "energy_mae", "force_rmse", "force_mae")
 def compare(
     predictions: EnergiesAndForces, dataset: Dataset, with_energies: bool = True
 ) -> Metrics:
-    """Measure predictions against the energies of a dataset, and its forces if it has them.
+    """Compare predictions with the energies and, if available, forces of a dataset.
 
     Args:
-        predictions: for that dataset.
-        dataset: the truth.
-        with_energies: False where the predicted energies are at another level of theory.
+        predictions: predictions for this dataset.
+        dataset: reference data.
+        with_energies: False if the predicted energies are at another level of theory.
 
     Raises:
-        DataError: the predictions were made for another dataset (the numbers of configurations
-            or of atoms differ).
+        DataError: the predictions were made for another dataset (the numbers of configurations or
+            atoms differ).
     """
     found = (len(predictions.energies), len(predictions.forces))
     if found != (len(dataset), dataset.n_atoms):
@@ -74,7 +74,7 @@ def compare(
 
 
 def mean(metrics: Sequence[Metrics]) -> Metrics:
-    """Average each error over the models that have it: what to expect of any one of them."""
+    """Average each error over the models that have it, as expected for any one of them."""
 
     def average(name: str) -> float | None:
         values = [value for entry in metrics if (value := getattr(entry, name)) is not None]
@@ -84,7 +84,7 @@ def mean(metrics: Sequence[Metrics]) -> Metrics:
 
 
 def improvement(metrics: Metrics, baseline: Metrics) -> dict[str, float | None]:
-    """Return by what share each error is lower than the baseline's: 0.2 is 20 % better."""
+    """Return the relative reduction of each error from the baseline: 0.2 is 20 % better."""
     shares: dict[str, float | None] = {}
     for name in NAMES:
         value, reference = getattr(metrics, name), getattr(baseline, name)

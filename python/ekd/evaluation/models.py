@@ -1,4 +1,4 @@
-"""What is evaluated: networks, ensembles, calculators of ASE and exported files, in one way."""
+"""Common interface of evaluated models: networks, ensembles, ASE calculators, exported files."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """What a model says about a dataset.
+    """Predictions of a model for a dataset.
 
     Attributes:
-        energies: [n_configs] eV; of several members their mean.
-        forces: [n_atoms, 3] eV/Å; of several members their mean.
-        energies_std: population standard deviation over members, [n_configs] eV; None: one member.
-        forces_std: that of a force component, ``sqrt(mean |F - mean F|^2 / 3)``, [n_atoms] eV/Å.
-        member_energies: [n_members, n_configs] eV; None: one member, or not known.
-        member_forces: [n_members, n_atoms, 3] eV/Å.
-        uncertainty: the error of a force component that students expect, as they have
-            learned it from their teachers, [n_atoms] eV/Å; of several members their mean. None: not
-            learned.
+        energies: energies, mean over members, [n_configs] eV.
+        forces: forces, mean over members, [n_atoms, 3] eV/Å.
+        energies_std: population standard deviation over members, [n_configs] eV; None for one
+            member.
+        forces_std: population standard deviation of a force component,
+            ``sqrt(mean |F - mean F|^2 / 3)``, [n_atoms] eV/Å; None for one member.
+        member_energies: energies of the members, [n_members, n_configs] eV; None for one member, or
+            if unknown.
+        member_forces: forces of the members, [n_members, n_atoms, 3] eV/Å, or None.
+        uncertainty: expected error of a force component as predicted by students, mean over
+            members, [n_atoms] eV/Å; None if the model does not predict it.
     """
 
     energies: Array
@@ -53,47 +55,47 @@ class EvaluatedModel(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for display."""
 
     @property
     def sha256(self) -> str:
-        """Of everything that determines its predictions, as far as ekd can know."""
+        """SHA-256 of everything that determines its predictions, as far as known to ekd."""
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """Kind of model, for display."""
 
     @property
     def level_of_theory(self) -> str:
-        """That of the energies it learned from, as its file states it; empty: not known."""
+        """Level of theory of its training data, as stated in its file; empty if unknown."""
 
     @property
     def use_energies(self) -> bool:
-        """Whether errors of its total energies mean anything: levels of theory are the same."""
+        """Whether its total energies are at the level of theory of the data."""
 
     @property
     def n_members(self) -> int:
-        """Models whose mean it is."""
+        """Number of models that are averaged."""
 
     @property
     def atoms_per_task(self) -> int:
-        """Atoms that are evaluated between two saves."""
+        """Number of atoms to evaluate between saves."""
 
     def check(self, elements: Sequence[int]) -> None:
-        """Find out, before any work is done, whether it can work on these atomic numbers."""
+        """Check in advance that it supports these atomic numbers."""
 
     def predict(self, data: Dataset, first: int = 0) -> ModelPredictions:
-        """Evaluate configurations, which errors count from ``first``."""
+        """Evaluate configurations, which are numbered from ``first`` in errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherModel:
-    """One teacher or student, or the mean of several: networks of ekd and calculators of ASE.
+    """A teacher or student, or the mean of several: ekd networks and ASE calculators.
 
     Attributes:
-        name: for people.
+        name: name for display.
         teachers: the members.
-        members_name: what one of several members is called.
+        members_name: name of an individual member.
     """
 
     name: str
@@ -102,7 +104,7 @@ class TeacherModel:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the members, and of which energies count."""
+        """SHA-256 of the members, including whether their energies are used."""
         identity = [f"{teacher.sha256} {teacher.use_energies}" for teacher in self.teachers]
         return hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
@@ -115,7 +117,7 @@ class TeacherModel:
 
     @property
     def level_of_theory(self) -> str:
-        """Of the data that the networks were trained on."""
+        """Level of theory of the networks' training data."""
         levels = [
             teacher.model.provenance.get("data", {}).get("level_of_theory", "")
             for teacher in self.teachers
@@ -125,7 +127,7 @@ class TeacherModel:
 
     @property
     def use_energies(self) -> bool:
-        """Whether those of at least one member count."""
+        """Whether the energies of at least one member are used."""
         return any(teacher.use_energies for teacher in self.teachers)
 
     @property
@@ -135,22 +137,22 @@ class TeacherModel:
 
     @property
     def atoms_per_task(self) -> int:
-        """Calculators of others may take seconds for a configuration."""
+        """Number of atoms between saves; lower for ASE calculators, which may be slow."""
         slow = any(isinstance(teacher, ASETeacher) for teacher in self.teachers)
         return 2_000 if slow else max(2_000, 40_000 // len(self.teachers))
 
     def check(self, elements: Sequence[int]) -> None:
-        """Ask every member.
+        """Check all members.
 
         Raises:
-            StructureError: one does not know an element.
+            StructureError: a member does not support an element.
             TeacherError: a calculator cannot be made.
         """
         for teacher in self.teachers:
             teacher.check(elements)
 
     def predict(self, data: Dataset, first: int = 0) -> ModelPredictions:
-        """Evaluate in float64, many configurations at a time where networks allow it."""
+        """Evaluate in float64; networks evaluate many configurations at a time."""
         found = predict_all(self.teachers, data, first)
         if len(found) == 1:
             one = found[0]
@@ -161,7 +163,7 @@ class TeacherModel:
             for one, teacher in zip(found, self.teachers, strict=True)
             if teacher.use_energies
         ]
-        # Without any that count, relative energies are still of use.
+        # If no energies are used, relative energies are still useful.
         energies = np.stack(counting or [one.energies for one in found])
         return ModelPredictions(
             energies=energies.mean(0),
@@ -179,8 +181,8 @@ class FileModel:
     """An exported file, evaluated by the runtime that ASE and LAMMPS use.
 
     Attributes:
-        name: for people.
-        path: of the file.
+        name: name for display.
+        path: path of the file.
         use_energies: whether its energies are at the level of theory of the data.
     """
 
@@ -190,23 +192,23 @@ class FileModel:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file."""
+        """SHA-256 of the file."""
         return sha256(self.path)
 
     @cached_property
     def metadata(self) -> ModelMetadata:
-        """What the file says about itself."""
+        """Metadata of the file."""
         return read_metadata(self.path)
 
     @property
     def kind(self) -> str:
-        """Exported student, or committee."""
+        """Exported file, or exported committee."""
         n = self.metadata.n_members
         return "exported file" if n == 1 else f"exported committee of {n}"
 
     @property
     def level_of_theory(self) -> str:
-        """Of the data that the students were trained on."""
+        """Level of theory of the students' training data."""
         levels = [
             entry.get("data", {}).get("level_of_theory", "") for entry in self.metadata.provenance
         ]
@@ -219,11 +221,11 @@ class FileModel:
 
     @property
     def atoms_per_task(self) -> int:
-        """Its kernels are fast."""
+        """Number of atoms between saves."""
         return 40_000
 
     def check(self, elements: Sequence[int]) -> None:
-        """Compare the elements.
+        """Check the elements.
 
         Raises:
             ModelFileError: the file cannot be used.
@@ -232,8 +234,8 @@ class FileModel:
         unknown = sorted(set(elements) - set(self.metadata.atomic_numbers))
         if unknown:
             raise StructureError(
-                f"the data hold {', '.join(map(symbol, unknown))}, but '{self.path}' knows only "
-                f"{', '.join(self.metadata.elements)}; leave out those configurations, or the "
+                f"the data contain {', '.join(map(symbol, unknown))}, but '{self.path}' supports "
+                f"only {', '.join(self.metadata.elements)}; leave out those configurations, or the "
                 "model",
                 code="EKD-STRUCTURE-003",
             )

@@ -1,4 +1,4 @@
-"""The plots of the report of a run. Every function returns a figure; nothing is shown."""
+"""Plots of the report of a run. The functions return figures without showing them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
             colors = [TEACHER] * n + [ENSEMBLE, STUDENT]
             names = [f"T{i}" for i in range(n)] + ["ensemble", "student"]
             entries = [getattr(entry, name) for entry in (*teachers, ensemble, student)]
-            # Of energies at another level of theory there is no error.
+            # Energies at another level of theory have no error.
             known = [i for i, value in enumerate(entries) if value is not None]
             places, colors, names = (
                 [column[i] for i in known] for column in (places, colors, names)
@@ -53,11 +53,11 @@ def accuracy(teachers: Sequence[Metrics], ensemble: Metrics, student: Metrics) -
 def learning_curves(
     teachers: Sequence[Mapping[str, Array]], students: Sequence[Mapping[str, Array]]
 ) -> Figure:
-    """Validation errors by epoch: energies of all models, forces of the student (its labels).
+    """Validation errors by epoch: energies of all models, forces of the student (vs. labels).
 
     Args:
-        teachers: for each teacher, the columns of its history by name.
-        students: the same of the student, or of each student of a committee.
+        teachers: history columns by name, for each teacher.
+        students: history columns by name, for the student or each student of a committee.
     """
     name = "student" if len(students) == 1 else f"{len(students)} students"
     with styled_axes(1, 2, size=(9.0, 3.2)) as (figure, (left, right)):
@@ -95,12 +95,12 @@ def learning_curves(
 def training_curves(
     histories: Sequence[Mapping[str, Array]], name: str, color: str = TEACHER
 ) -> Figure:
-    """Training and validation errors by epoch; of forces too if they were trained on.
+    """Training and validation errors by epoch; including forces if they were trained on.
 
     Args:
-        histories: of every model, the columns of its history by name.
-        name: of the models.
-        color: of the curves.
+        histories: history columns by name, for each model.
+        name: name of the models.
+        color: color of the curves.
     """
     panels = [("energy", "Energy", "meV"), ("force", "Forces against the labels", "meV/Å")]
     panels = [
@@ -126,14 +126,13 @@ def energy_parity(
 ) -> Figure:
     """Predicted against true energy, both relative to the mean true energy of the same group.
 
-    Composition explains nearly all of a total energy: without it the differences between
-    conformations, which is what the dynamics feels, can be seen.
+    Total energies are dominated by the composition. Without it, differences between conformations
+    are visible, which are relevant for dynamics.
 
     Args:
-        true: [n_configs] eV.
-        groups: [n_configs] name of the molecule or cluster.
-        predictions: for each panel, the energies of one or more models; panels without are left
-            out.
+        true: true energies, [n_configs] eV.
+        groups: name of the molecule or cluster, [n_configs].
+        predictions: energies of one or more models for each panel; panels without are omitted.
     """
     _, inverse = np.unique(groups, return_inverse=True)
     means = np.bincount(inverse, weights=true) / np.bincount(inverse)
@@ -148,8 +147,8 @@ def force_parity(true: Array, predictions: Mapping[str, Sequence[Array]]) -> Fig
     """Predicted against true force components.
 
     Args:
-        true: [n_atoms, 3] eV/Å.
-        predictions: for each panel, the forces of one or more models.
+        true: true forces, [n_atoms, 3] eV/Å.
+        predictions: forces of one or more models for each panel.
     """
     flat = {name: [values.ravel() for values in all_] for name, all_ in predictions.items()}
     return _parity(true.ravel(), flat, "force component", "eV/Å", "meV/Å", size=5)
@@ -159,12 +158,12 @@ def force_spread(error: Array, spread: Array) -> Figure:
     """Error of the mean force of each atom against the spread of the teachers.
 
     Args:
-        error: [n_atoms] eV/Å, root mean square over the components.
-        spread: [n_atoms] eV/Å, standard deviation per component.
+        error: root mean square error over the components, [n_atoms] eV/Å.
+        spread: standard deviation of a component, [n_atoms] eV/Å.
     """
     figure, ax = _cloud(spread, error, ENSEMBLE, "error = spread")
     ax.set(
-        title="What the spread tells",
+        title="Error against spread",
         xlabel="spread of the teachers (meV/Å)",
         ylabel="error of their mean (meV/Å)",
     )
@@ -172,17 +171,17 @@ def force_spread(error: Array, spread: Array) -> Figure:
 
 
 def learned_uncertainty(targets: Sequence[Array], learned: Sequence[Array], name: str) -> Figure:
-    """What students have learned to tell, atom by atom.
+    """Targets of the students' uncertainty against its predictions, for each atom.
 
     Args:
-        targets: what each student was to tell, [n_atoms] eV/Å each, of a force component.
-        learned: uncertainty of the same students, [n_atoms] eV/Å each.
-        name: of the targets.
+        targets: target of a force component for each student, [n_atoms] eV/Å.
+        learned: predicted uncertainty of each student, [n_atoms] eV/Å.
+        name: name of the targets.
     """
     told, wanted = np.concatenate(learned), np.concatenate(targets)
     figure, ax = _cloud(told, wanted, STUDENT, "uncertainty = target")
     ax.set(
-        title="What the uncertainty tells",
+        title="Target against uncertainty",
         xlabel="uncertainty of the student (meV/Å)",
         ylabel=f"{name} (meV/Å)",
     )
@@ -193,9 +192,9 @@ def nve_energy(time: Array, total_energy: Array, n_atoms: int, slope: float) -> 
     """Total energy of a run at constant energy, with the fitted drift.
 
     Args:
-        time: [n_samples] ps.
-        total_energy: [n_samples] eV.
-        n_atoms: atoms in the system.
+        time: time, [n_samples] ps.
+        total_energy: total energy, [n_samples] eV.
+        n_atoms: number of atoms.
         slope: fitted drift, eV/atom/ps.
     """
     deviation = 1e6 * (total_energy - total_energy[0]) / n_atoms
@@ -221,11 +220,11 @@ def temperature(
     """Temperature along a run.
 
     Args:
-        time: [n_samples] ps.
-        values: [n_samples] K.
-        target: temperature asked for (K); None: the mean is shown.
-        title: heading of the plot.
-        equilibration: time (ps) up to which the run is not counted.
+        time: time, [n_samples] ps.
+        values: temperature, [n_samples] K.
+        target: target temperature, K; None: show the mean.
+        title: title of the plot.
+        equilibration: end of the equilibration, ps.
     """
     with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(time, values, color=STUDENT, lw=0.8)
@@ -242,8 +241,8 @@ def radial_distribution(r: Array, g: Array) -> Figure:
     """O-O radial distribution function.
 
     Args:
-        r: [n_bins] Å.
-        g: [n_bins].
+        r: distance, [n_bins] Å.
+        g: g(r), [n_bins].
     """
     with styled_axes(1, 1, size=(4.4, 3.0)) as (figure, (ax,)):
         ax.plot(r, g, color=STUDENT)
@@ -271,17 +270,17 @@ def _curve(
 
 
 def _cloud(x: Array, y: Array, color: str, equal: str) -> tuple[Figure, Axes]:
-    """Two positive quantities of every atom on logarithmic axes, with the trend and y = x.
+    """Two positive quantities of the atoms on logarithmic axes, with the trend and y = x.
 
     Args:
-        x: [n_atoms] eV/Å.
-        y: [n_atoms] eV/Å.
-        color: of the points.
-        equal: name of the diagonal.
+        x: first quantity, [n_atoms] eV/Å.
+        y: second quantity, [n_atoms] eV/Å.
+        color: color of the points.
+        equal: label of the diagonal.
     """
     with styled_axes(1, 1, size=(4.4, 3.4)) as (figure, (ax,)):
         ax.scatter(1e3 * x, 1e3 * y, s=6, color=color, alpha=0.5, lw=0, rasterized=True)
-        # Medians of equally filled bins show the trend through the cloud.
+        # Medians of bins with equal counts show the trend.
         bins = np.array_split(np.argsort(x), min(10, len(x)))
         ax.plot(
             [1e3 * np.median(x[rows]) for rows in bins],
@@ -314,7 +313,7 @@ def _parity(
     low, high = everything.min(), everything.max()
     pad = 0.04 * (high - low)
     limits = (low - pad, high + pad)
-    colors = (TEACHER, ENSEMBLE, STUDENT)  # where panels are left out, it is the first ones
+    colors = (TEACHER, ENSEMBLE, STUDENT)  # if panels are omitted, it is the first ones
     with styled_axes(1, len(predictions), size=(9.0, 3.4)) as (figure, axes):
         for ax, (name, models), color in zip(
             axes, predictions.items(), colors[-len(predictions) :], strict=True

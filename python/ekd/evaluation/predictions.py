@@ -1,8 +1,8 @@
-"""Predictions of all models for all datasets, in parallel, kept in files that are found again.
+"""Predictions of all models for all datasets, in parallel, stored in files and reused.
 
-A file holds what one model says about some configurations. Its name is a checksum of the model and
-the data, so that an evaluation that was interrupted, or is asked for once more with another model
-beside it, does no work twice.
+A file contains the predictions of one model for some configurations. Its name is a checksum of the
+model and the data, so that predictions are reused when an evaluation is resumed or repeated with
+additional models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ekd.evaluation.models import EvaluatedModel, ModelPredictions
 from ekd.files import atomic_write
 from ekd.training.threads import one_thread
 
-_WORTH_A_PROCESS = 4  # tasks: the start of a process takes seconds
+_WORTH_A_PROCESS = 4  # minimum number of tasks, because starting a process takes seconds
 
 _PER_ATOM = ("forces", "forces_std", "member_forces")
 _AXIS = {"member_energies": 1, "member_forces": 1}
@@ -34,14 +34,14 @@ _AXIS = {"member_energies": 1, "member_forces": 1}
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Work for worker processes: a task is a model, a dataset and a range of configurations."""
+    """Job for worker processes: a task is a model, a dataset and a range of configurations."""
 
     models: Sequence[EvaluatedModel]
     datasets: Sequence[Dataset]
     folder: Path
 
     def tasks(self) -> list[list[int]]:
-        """All of them: ``[model, dataset, start, stop]``."""
+        """Return all tasks: ``[model, dataset, start, stop]``."""
         return [
             [m, d, start, stop]
             for d, data in enumerate(self.datasets)
@@ -50,13 +50,13 @@ class Evaluations:
         ]
 
     def path(self, task: Sequence[int]) -> Path:
-        """The file of a task."""
+        """Path of the file of a task."""
         m, d, start, stop = task
         identity = f"{self.models[m].sha256} {self.datasets[d].fingerprint} {start} {stop}"
         return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npz"
 
     def run(self, task: Any, report: workers.Report) -> None:
-        """Evaluate, and save."""
+        """Evaluate a task, and save the result."""
         m, d, start, stop = task
         data = self.datasets[d].subset(np.arange(start, stop))
         begin = time.perf_counter()
@@ -89,17 +89,18 @@ def predict_everything(
     n_workers: int | None = None,
     progress: bool = True,
 ) -> tuple[dict[tuple[int, int], ModelPredictions], dict[tuple[int, int], float]]:
-    """Evaluate every model on every dataset; what lies in the folder is not done again.
+    """Evaluate each model on each dataset, reusing predictions in the folder.
 
     Args:
-        models: what is evaluated.
-        datasets: what it is evaluated on.
-        folder: for the predictions.
-        n_workers: processes of one thread each; None: one per core, if the work is worth it.
-        progress: show a bar on standard error.
+        models: models to evaluate.
+        datasets: datasets to evaluate them on.
+        folder: folder for the predictions.
+        n_workers: number of single-threaded processes; None: ``EKD_WORKERS`` if set, else one per
+            core, or one for little work.
+        progress: show a progress bar on standard error.
 
     Returns:
-        predictions by numbers of model and dataset; and the seconds that they took, of one core.
+        Predictions by indices of model and dataset; and the time they took on one core, in seconds.
 
     Raises:
         StructureError: a model lacks an element of a dataset.
@@ -129,7 +130,7 @@ def predict_everything(
             listen,
             name=lambda task: f"{models[task[0]].name}, configurations from {task[2]}",
             lost=TeacherError,
-            advice=f"Finished predictions in '{folder}' are kept: start the same again",
+            advice=f"Finished predictions in '{folder}' are kept: run the same command again",
         )
     found: dict[tuple[int, int], ModelPredictions] = {}
     seconds: dict[tuple[int, int], float] = {}
@@ -150,7 +151,7 @@ def _loaded(job: Evaluations, task: list[int]) -> dict[str, Any]:
     arrays = job.load(task)
     if arrays is None:
         raise TeacherError(
-            f"'{job.path(task)}' has disappeared; start the same again", code="EKD-RUN-009"
+            f"'{job.path(task)}' has disappeared; run the same command again", code="EKD-RUN-009"
         )
     return arrays
 
@@ -160,7 +161,7 @@ def _n_atoms(data: Dataset, task: Sequence[int]) -> int:
 
 
 def _ranges(data: Dataset, n_atoms: int) -> Iterator[tuple[int, int]]:
-    """Ranges of configurations of at most so many atoms, or of one that has more."""
+    """Yield ranges of configurations with at most ``n_atoms`` atoms, or a single larger one."""
     start = 0
     while start < len(data):
         stop = int(np.searchsorted(data.offsets, data.offsets[start] + n_atoms, "right")) - 1

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside it."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from ekd.files import atomic_write
 
 TARGETS = {"force_rmse": 0.20, "energy_rmse": 0.10}
-"""Share by which the student is to be better than the mean of the single teachers."""
+"""Targets of the relative improvement of the student over the mean of the single teachers."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the report shows."""
+    """Contents of the report."""
 
     title: str
     summary: Mapping[str, Any]
     """As written to ``summary.json``."""
     truth: str
-    """What the errors are measured against, in words."""
+    """Description of the reference data."""
     figures: Mapping[str, Path]
-    """PNG files by name; the template shows those it knows and finds."""
+    """PNG files by name; the template ignores unknown and missing ones."""
     dynamics: Mapping[str, Any] | None
-    """Results of :func:`ekd.lammps.dynamics.run`; None: not run."""
+    """Results of :func:`ekd.lammps.dynamics.run`; None if not run."""
     provenance: Mapping[str, str]
     config: str
     """The resolved configuration as TOML."""
     far: str | None = None
-    """The second set, far from the training set, in words; None: there is none."""
+    """Description of the far test set; None if there is none."""
     near_and_far: Sequence[Any] = ()
     """Lines with ``label``, ``near``, ``far``, ``strong`` and ``last``."""
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report, images and style included."""
+    """Write the report, including images and style."""
     with atomic_write(path) as temporary:
         temporary.write_text(render(report), encoding="utf-8")
 
@@ -52,12 +52,12 @@ def render(report: Report) -> str:
 
 
 def fill(template: str, **values: Any) -> str:
-    """Return a template of this package, filled in."""
+    """Return a template of this package, filled in with values."""
 
     def source(name: str) -> str:
         return resources.files("ekd.evaluation").joinpath(name).read_text("utf-8")
 
-    # StrictUndefined: a value that the template names and nobody gives is a bug, not a blank.
+    # StrictUndefined: a missing value is a bug, and must not become an empty string.
     environment = Environment(
         loader=FunctionLoader(source),
         autoescape=True,
@@ -79,12 +79,12 @@ def fill(template: str, **values: Any) -> str:
 
 
 def formula(text: str) -> str:
-    """Return a chemical formula with its numbers set low: CH₃OH."""
+    """Return a chemical formula with subscripts: CH₃OH."""
     return text.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
+    """Return a readable duration: 42 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 def embedded(path: Path) -> str:
-    """Return an image as an address that holds it."""
+    """Return an image as a data URL."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
@@ -108,7 +108,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _change(improvement: float | None) -> str:
-    """An improvement as the change of an error: 0.2 better is −20 %."""
+    """Return an improvement as the change of an error: 0.2 better is −20 %."""
     return "–" if improvement is None else f"{-100 * improvement:+.1f} %".replace("-", "−")
 
 
@@ -123,7 +123,7 @@ def _kilo(value: float) -> str:
 
 
 def _small(value: float | None) -> str:
-    """A number of unknown size in the notation of a printed paper: 3.2·10⁻¹²."""
+    """Return a number in scientific notation: 3.2·10⁻¹²."""
     if value is None:
         return "–"
     if value == 0:

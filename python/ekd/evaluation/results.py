@@ -1,4 +1,4 @@
-"""Results of an evaluation: errors, calibrations, scans, and what they belong to."""
+"""Results of an evaluation: errors, calibrations and scans, with their models and datasets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Row:
     """Errors of one model for one quantity in one slice of one dataset.
 
     Attributes:
-        dataset: its name.
-        level_of_theory: of its labels; datasets of different levels are never joined.
+        dataset: name of the dataset.
+        level_of_theory: level of theory of its labels; different levels are never combined.
         slice_kind: ``all``, ``window``, ``group`` or ``element``.
-        slice_name: of the window, group or element.
-        n_configs: configurations in the slice.
-        model: its name, or that of one of several members, whose errors are averaged.
+        slice_name: name of the window, group or element.
+        n_configs: number of configurations in the slice.
+        model: name of the model, or of its individual members, whose errors are averaged.
         quantity: see :data:`ekd.evaluation.accuracy.QUANTITIES`.
-        errors: in eV, eV/atom or eV/Å.
+        errors: errors in eV, eV/atom or eV/Å.
     """
 
     dataset: str
@@ -39,15 +39,15 @@ class Row:
 
 @dataclass(frozen=True)
 class CalibrationRow:
-    """How well the spread of a model tells its errors.
+    """Comparison of the error estimates of a model with its errors.
 
     Attributes:
-        dataset: its name.
-        level_of_theory: of its labels.
-        model: its name.
-        quantity: ``force`` (per atom, of a component) or ``energy_per_atom``.
-        estimate: what tells the error: ``spread`` of the members of the model, or ``uncertainty``,
-            that which it has learned from the spread of its teachers.
+        dataset: name of the dataset.
+        level_of_theory: level of theory of its labels.
+        model: name of the model.
+        quantity: ``force`` (component, per atom) or ``energy_per_atom``.
+        estimate: error estimate: ``spread`` of the members of the model, or the learned
+            ``uncertainty``.
         result: numbers and curves.
     """
 
@@ -61,18 +61,18 @@ class CalibrationRow:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model.
+    """Information about a model.
 
     Attributes:
-        name: for people.
+        name: name for display.
         kind: network, mean of several, exported file or calculator.
-        level_of_theory: of the energies that it learned from; empty: not known.
-        use_energies: whether total energies are measured.
-        n_members: models whose mean it is.
-        members_name: what one of several members is called in tables; empty: no such rows.
-        sha256: of the model.
-        seconds: of one core for all predictions, measured when they were made.
-        microseconds_per_atom: the same per atom, energy and forces.
+        level_of_theory: level of theory of its training data; empty if unknown.
+        use_energies: whether total energies are compared.
+        n_members: number of models that are averaged.
+        members_name: name of the individual members in tables; empty if they have no rows.
+        sha256: SHA-256 of the model.
+        seconds: time of all predictions on one core, s, measured when they were made.
+        microseconds_per_atom: time per atom for energy and forces, µs.
     """
 
     name: str
@@ -88,7 +88,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known about a dataset."""
+    """Information about a dataset."""
 
     name: str
     path: str
@@ -104,20 +104,20 @@ class DatasetInfo:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The results of :func:`ekd.evaluate`. :func:`ekd.write_evaluation` makes files of them.
+    """The results of :func:`ekd.evaluate`. :func:`ekd.write_evaluation` writes them to files.
 
     Attributes:
-        models: in their order.
-        datasets: in their order.
+        models: the models, in order.
+        datasets: the datasets, in order.
         rows: all errors.
-        calibrations: of models with several members, and of students that tell their uncertainty.
+        calibrations: calibrations of models with several members or an uncertainty output.
         curves: scans.
-        notes: what a reader should know, in sentences.
-        windows: of energies, kcal/mol.
-        units: of tables and plots, ``meV`` or ``kcal/mol``.
-        truths: the datasets by name.
-        predictions: by names of dataset and model.
-        counting: dataset and model for which total energies are measured.
+        notes: notes for the reader.
+        windows: energy windows, kcal/mol.
+        units: energy unit of tables and plots, ``meV`` or ``kcal/mol``.
+        truths: reference data by name.
+        predictions: predictions by names of dataset and model.
+        counting: pairs of dataset and model for which total energies are compared.
     """
 
     models: list[ModelInfo]
@@ -139,7 +139,7 @@ class Evaluation:
         quantity: str | None = None,
         kind: str | None = "all",
     ) -> list[Row]:
-        """Rows with all of these properties; None: any."""
+        """Return rows with all of these properties; None: any."""
         return [
             row
             for row in self.rows

@@ -1,4 +1,4 @@
-"""What ``ekd evaluate`` is asked to do, as a TOML file says it. Paths count from that file."""
+"""Settings of ``ekd evaluate``, also read from TOML files. Paths are relative to the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ekd.errors import ConfigError
 
 
 class ModelConfig(TeacherConfig):
-    """A model: a path, or a calculator of ASE."""
+    """A model: a path or an ASE calculator."""
 
     path: FilePath | None = Field(
         None,
@@ -21,7 +21,7 @@ class ModelConfig(TeacherConfig):
         "ensemble, checkpoint, or exported file",
     )
     ensemble: str | None = Field(
-        None, description="models with the same name here are evaluated as one: their mean"
+        None, description="name of an ensemble; models with the same name are averaged"
     )
 
     @model_validator(mode="after")
@@ -38,22 +38,27 @@ class ModelConfig(TeacherConfig):
 
 
 class SetConfig(Section):
-    """Data to measure against: true energies, and forces where there are any."""
+    """Reference data: true energies and, if available, forces."""
 
-    path: FilePath = Field(description="any format that ekd reads")
+    path: FilePath = Field(description="data file, in any format that ekd reads")
     energy: str | None = Field(None, description="key of the energy")
-    forces: str | None = Field(None, description="key of the forces; None: energies alone")
+    forces: str | None = Field(None, description="key of the forces; default: only energies")
     energy_unit: str | None = Field(None, description="as in [data] of a run")
     keys: dict[str, str] = Field({}, description="as in [data] of a run")
     where: Where = Field({}, description="as in [data] of a run")
     states: Literal["neutral", "all"] | None = Field(None, description="as in [data] of a run")
-    gradients: bool = Field(False, description="the key of the forces holds gradients (COMP6)")
-    name: str | None = Field(None, description="what tables call it; None: name of the file")
+    gradients: bool = Field(False, description="the forces in the file are gradients (COMP6)")
+    name: str | None = Field(None, description="name in tables; default: name of the file")
     level_of_theory: str | None = Field(
-        None, description="of the labels; None: as the file states it, else the key of the energy"
+        None,
+        description="level of theory of the labels; default: as stated in the file, else the key "
+        "of the energy",
     )
     n_configs: int | None = Field(
-        None, ge=2, description="so many drawn at random, always the same; None: all"
+        None,
+        ge=2,
+        description="number of configurations to use, drawn at random with a fixed seed; default: "
+        "all",
     )
 
 
@@ -61,34 +66,40 @@ class CurveConfig(SetConfig):
     """A scan: structures along a coordinate, one curve for each group of the file."""
 
     coordinate: str = Field(
-        description="'distance i j', 'angle i j k', 'dihedral i j k l' (atoms count from 0), "
-        "'separation n' (between the centres of mass of the first n atoms and of the others), "
+        description="'distance i j', 'angle i j k', 'dihedral i j k l' (atoms are numbered from "
+        "0), 'separation n' (between the centers of mass of the first n atoms and of the others), "
         "'index', or a key of the file"
     )
     zero: Literal["minimum", "end"] = Field(
         "minimum",
-        description="where all curves are zero: at the minimum of the reference, or at the largest "
-        "coordinate, where a dimer is apart",
+        description="point where all curves are zero: the minimum of the reference, or the largest "
+        "coordinate, e.g. for separated dimers",
     )
 
 
 class EvaluationConfig(Section):
     """A whole evaluation."""
 
-    output: FilePath = Field(Path("evaluation"), description="folder of everything that is written")
-    models: list[ModelConfig] = Field(description="each [[models]]: what is compared")
-    sets: list[SetConfig] = Field([], description="each [[sets]]: what they are compared with")
-    curves: list[CurveConfig] = Field([], description="each [[curves]]: scans that are drawn")
+    output: FilePath = Field(Path("evaluation"), description="output folder")
+    models: list[ModelConfig] = Field(description="each [[models]]: a model to compare")
+    sets: list[SetConfig] = Field([], description="each [[sets]]: reference data")
+    curves: list[CurveConfig] = Field([], description="each [[curves]]: a file of scans")
     windows: list[float] = Field(
-        [100.0], description="energies above the lowest conformer (kcal/mol) that get rows"
+        [100.0],
+        description="energy windows above the lowest conformer with separate errors (kcal/mol)",
     )
-    units: Literal["meV", "kcal/mol"] = Field("meV", description="of tables and plots")
+    units: Literal["meV", "kcal/mol"] = Field("meV", description="energy unit of tables and plots")
     same_level: bool = Field(
         False,
-        description="measure total energies also where model and labels state different levels of "
-        "theory: those are names of one",
+        description="treat differently named levels of theory of models and labels as the same, "
+        "and compare their total energies",
     )
-    n_workers: int | None = Field(None, ge=1, description="processes; None: one per core")
+    n_workers: int | None = Field(
+        None,
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    )
     vector_plots: bool = Field(
         False, description="write the plots in `plots/` as PDF and SVG too, for papers"
     )
@@ -103,7 +114,7 @@ class EvaluationConfig(Section):
 
 
 def is_evaluation(path: str | os.PathLike[str]) -> bool:
-    """Whether a TOML file describes an evaluation, not a run.
+    """Whether a TOML file describes an evaluation rather than a run.
 
     Raises:
         ConfigError: the file is missing or is not TOML.
@@ -137,7 +148,7 @@ def load_evaluation_config(path: str | os.PathLike[str]) -> EvaluationConfig:
 
 
 def locate_model(model: ModelConfig, base: Path) -> ModelConfig:
-    """The same with paths that count from a folder."""
+    """Return the model with paths relative to ``base`` made absolute."""
     return model.model_copy(
         update={
             "path": model.path and located(model.path, base),

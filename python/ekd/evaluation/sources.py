@@ -1,4 +1,4 @@
-"""From paths, names and objects to models and datasets."""
+"""Opening of models and datasets from paths, names and objects."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _CALCULATOR = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(.*\))?", re.DOTALL)
 
 
 def parse_model(text: str) -> ModelConfig:
-    """Read a model from the command line: ``[NAME=]PATH`` or ``[NAME=]module:Class(key=value)``.
+    """Parse a model on the command line: ``[NAME=]PATH`` or ``[NAME=]module:Class(key=value)``.
 
     >>> parse_model("lj=ase.calculators.lj:LennardJones(sigma=2.5)").arguments
     {'sigma': 2.5}
 
     Raises:
-        ConfigError: the arguments of a calculator are not plain values by name.
+        ConfigError: the arguments of a calculator are not named plain values.
     """
     name, target = None, text
     if named := _NAMED.fullmatch(text):
@@ -62,7 +62,7 @@ def _arguments(text: str, call: str) -> dict[str, Any]:
         return {str(entry.arg): ast.literal_eval(entry.value) for entry in node.keywords}
     except (SyntaxError, ValueError) as error:
         raise ConfigError(
-            f"the arguments in '{text}' cannot be read ({error}); write plain values by name, e.g. "
+            f"the arguments in '{text}' cannot be read ({error}); write named plain values, e.g. "
             "'ase.calculators.lj:LennardJones(sigma=2.5, epsilon=0.01)', or use a TOML file",
             code="EKD-CONFIG-021",
         ) from None
@@ -71,11 +71,11 @@ def _arguments(text: str, call: str) -> dict[str, Any]:
 def open_models(
     models: ModelLike | Iterable[ModelLike] | Mapping[str, ModelLike],
 ) -> list[EvaluatedModel]:
-    """Open what is to be evaluated; the output folder of a run is ensemble and student.
+    """Open the models to evaluate; the output folder of a run has an ensemble and a student.
 
     Raises:
-        CheckpointError, ModelFileError: a path is no model, or a damaged one.
-        ConfigError: nothing to evaluate, or two models of one name.
+        CheckpointError, ModelFileError: a path is not a model, or the model is damaged.
+        ConfigError: there are no models, or two models have the same name.
     """
     if isinstance(models, Mapping):
         entries = [(name, model) for name, model in models.items()]
@@ -141,8 +141,8 @@ def _open(model: ModelLike, name: str, several_runs: bool) -> list[EvaluatedMode
         return [TeacherModel(name or teacher.name, (teacher,))]
     if (path := _path(model)) is None:
         raise ConfigError(
-            f"a {type(model).__name__} is no model; give a path, a trained model, an ensemble, or "
-            "a calculator as ekd.ASETeacher('module:Class', {...})",
+            f"a {type(model).__name__} is not a model; give a path, a trained model, an ensemble, "
+            "or a calculator as ekd.ASETeacher('module:Class', {...})",
             code="EKD-CONFIG-020",
         )
     use_energies = not isinstance(model, ModelConfig) or model.use_energies is not False
@@ -157,7 +157,7 @@ def _open_path(path: Path, name: str, use_energies: bool) -> EvaluatedModel:
     if not path.exists():
         raise ModelFileError(
             f"model '{path}' not found; give the folder of a run, a checkpoint, an exported file, "
-            "or a calculator of ASE as 'module:Class'",
+            "or an ASE calculator as 'module:Class'",
             code="EKD-MODEL-001",
         )
     if path.is_file() and is_exported(path):
@@ -181,7 +181,7 @@ def _open_path(path: Path, name: str, use_energies: bool) -> EvaluatedModel:
 
 
 def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
-    """Teachers, as their ensemble, and the student or students, as far as they are there."""
+    """Open the existing models of a run: the ensemble of teachers, and the student or students."""
     found: list[EvaluatedModel] = []
     teachers: list[MemberTeacher | ASETeacher] = []
     if any((path / "teachers").glob("member-*/checkpoint.pt")):
@@ -207,7 +207,7 @@ def _open_run(path: Path, prefix: str) -> list[EvaluatedModel]:
 
 
 def test_data_of(path: Path) -> list[SetConfig]:
-    """The test set and the far set that a run names; none if it is no run, or names none."""
+    """Return the test set and far set of a run; empty if there are none or it is not a run."""
     config = config_of_run(path) if _is_run(path) else None
     if config is None:
         return []
@@ -218,10 +218,10 @@ def test_data_of(path: Path) -> list[SetConfig]:
 def open_data(
     data: DataLike | Sequence[DataLike] | Mapping[str, DataLike],
 ) -> dict[str, Dataset]:
-    """Read datasets, by the names that tables call them.
+    """Read datasets; return them by their names in tables.
 
     Raises:
-        ConfigError: two datasets of one name.
+        ConfigError: two datasets have the same name.
         DataError: a file cannot be read.
     """
     if isinstance(data, Mapping):

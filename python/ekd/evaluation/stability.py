@@ -1,4 +1,4 @@
-"""Does a run at constant energy keep its energy, and do molecules stay whole?"""
+"""Energy drift of runs at constant energy, and intact water molecules."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Drift:
-    """How the total energy of a run at constant energy moves.
+    """Change of the total energy of a run at constant energy.
 
-    ``slope`` is the systematic part, eV/atom/ps. ``max_deviation`` (eV/atom) also holds the
-    fluctuation that any finite time step brings with it.
+    ``slope`` is the systematic part, eV/atom/ps. ``max_deviation`` (eV/atom) also includes
+    fluctuations due to the finite time step.
     """
 
     slope: float
@@ -26,17 +26,17 @@ def energy_drift(time: ArrayLike, total_energy: ArrayLike, n_atoms: int) -> Drif
     """Fit a straight line to the total energy.
 
     Args:
-        time: [n_samples] ps, at least two different times.
-        total_energy: [n_samples] eV, of the whole system.
-        n_atoms: atoms in the system.
+        time: at least two different times, [n_samples] ps.
+        total_energy: total energy of the system, [n_samples] eV.
+        n_atoms: number of atoms.
 
     Returns:
-        the slope of the line, and the largest distance of any sample from the first one.
+        The slope of the line, and the largest deviation from the first sample.
     """
     time, energy = np.asarray(time, dtype=float), np.asarray(total_energy, dtype=float)
     if len(time) < 2 or time.shape != energy.shape or np.ptp(time) == 0:
         raise ValueError("the drift needs the total energy at two or more different times")
-    # Energies are thousands of eV, the drift is micro-eV: take the offset away before the fit.
+    # Energies are thousands of eV, but the drift is micro-eV: subtract the offset before the fit.
     deviation = (energy - energy[0]) / n_atoms
     centred = time - time.mean()
     slope = float(centred @ deviation / (centred @ centred))
@@ -44,12 +44,12 @@ def energy_drift(time: ArrayLike, total_energy: ArrayLike, n_atoms: int) -> Drif
 
 
 def intact_waters(atoms: Atoms, bond_length: float = 1.35) -> float:
-    """Return the share of oxygen atoms that hold exactly two hydrogen atoms.
+    """Return the fraction of oxygen atoms with exactly two bonded hydrogen atoms.
 
     Args:
         atoms: a structure with H and O.
-        bond_length: O-H distance (Å) that counts as a bond; half way between the covalent bond
-            (0.97) and the hydrogen bond (1.8).
+        bond_length: maximum O-H distance of a bond, Å; the default is halfway between the covalent
+            bond (0.97) and the hydrogen bond (1.8).
     """
     numbers = atoms.get_atomic_numbers()
     centres, neighbors = neighbor_list("ij", atoms, bond_length)

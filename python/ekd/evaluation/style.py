@@ -1,4 +1,4 @@
-"""How all plots look: colours, fonts, axes."""
+"""Style of all plots: colors, fonts, axes."""
 
 from __future__ import annotations
 
@@ -95,16 +95,16 @@ def save_all(figures: Mapping[str, Figure], folder: Path, vector: bool = False) 
 def styled_axes(
     n_rows: int, n_columns: int, size: tuple[float, float]
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A styled figure that no window system and no global state of pyplot knows of."""
+    """Yield a styled figure that is independent of window systems and of the state of pyplot."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size)
         yield figure, list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
 
 
 def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis 50, 100, 200 instead of with powers of ten.
+    """Label a logarithmic axis with 50, 100, 200 instead of powers of ten.
 
-    Over several decades only 10, 100, 1000 have room. Call it when the limits are final.
+    Over several decades, labels are 10, 100, 1000. Call this after the limits have been set.
     """
     low, high = axis.get_view_interval()
     wide = low > 0 and high / low > 1e2
@@ -114,7 +114,7 @@ def plain_log(axis: Axis) -> None:
 
 
 def colors_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for every model: the usual ones for teachers, ensemble and student."""
+    """Return a color for each model: fixed ones for teachers, ensemble and student."""
     known = {
         "single teacher": TEACHER,
         "teacher": TEACHER,

@@ -1,4 +1,4 @@
-"""Tables of an evaluation: for the terminal, as CSV, as LaTeX."""
+"""Tables of an evaluation: for the terminal, and as CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _COLUMNS = (
     ("force", "max"),
 )
 _IN_TERMINAL = {column for column in _COLUMNS if column != ("force", "q99")} - {
-    ("energy_per_atom", "rmse")  # a line of 80 characters has room for seven
+    ("energy_per_atom", "rmse")  # 80 characters are enough for seven columns
 }
 _STATISTICS = {"rmse": "RMSE", "mae": "MAE", "q99": "99 %", "max": "max"}
 
 
 @dataclass(frozen=True)
 class Units:
-    """How numbers are shown.
+    """Units for display.
 
     Attributes:
         energy: unit of energies.
         force: unit of forces.
-        factor: of eV.
+        factor: conversion factor from eV.
     """
 
     energy: str
@@ -53,17 +53,17 @@ class Units:
 
     @classmethod
     def named(cls, name: str) -> Units:
-        """``meV`` or ``kcal/mol``."""
+        """Return the units for ``meV`` or ``kcal/mol``."""
         if name == "meV":
             return cls("meV", "meV/Å", 1e3)
         return cls("kcal/mol", "kcal/mol/Å", 1 / KCAL_PER_MOL)
 
     def of(self, quantity: str) -> str:
-        """Unit of a quantity."""
+        """Return the unit of a quantity."""
         return self.force if quantity == "force" else self.energy
 
     def show(self, value: float | None) -> str:
-        """A number with three digits, at most two of them behind the point; – for None."""
+        """Format a number with three digits and at most two decimals; – for None."""
         if value is None:
             return "–"
         shown = value * self.factor
@@ -76,11 +76,11 @@ class Line:
     """One line of the main table.
 
     Attributes:
-        dataset: its name, with the level of theory.
-        part: slice, in words.
-        model: its name.
+        dataset: name of the dataset.
+        part: description of the slice.
+        model: name of the model.
         values: errors by quantity and statistic, eV and eV/Å.
-        n: configurations.
+        n: number of configurations.
     """
 
     dataset: str
@@ -91,13 +91,13 @@ class Line:
 
 
 def columns(result: Evaluation) -> list[tuple[str, str]]:
-    """Quantity and statistic of the columns of the main table that have a number anywhere."""
+    """Return quantity and statistic of the nonempty columns of the main table."""
     there = {row.quantity for row in result.rows}
     return [column for column in _COLUMNS if column[0] in there]
 
 
 def main_lines(result: Evaluation) -> list[Line]:
-    """All datasets and energy windows; windows that leave nothing out get no lines."""
+    """Return lines for all datasets and energy windows, except windows that include everything."""
     whole = {
         (row.dataset, row.model): row.n_configs for row in result.rows if row.slice_kind == "all"
     }
@@ -121,13 +121,13 @@ def main_lines(result: Evaluation) -> list[Line]:
 
 
 def heading(column: tuple[str, str], units: Units) -> str:
-    """Two lines: quantity and statistic, and the unit."""
+    """Return a heading of two lines: quantity and statistic, and unit."""
     quantity, statistic = column
     return f"{_LABELS[quantity]} {_STATISTICS[statistic]}\n{units.of(quantity)}"
 
 
 def terminal_tables(result: Evaluation) -> list[Table]:
-    """Accuracy, calibration and scans."""
+    """Return tables of errors, calibrations and scans."""
     units = Units.named(result.units)
     levels = {row.dataset: row.level_of_theory for row in result.rows}
     tables = []
@@ -157,7 +157,7 @@ def _started(title: str, headings: Sequence[str]) -> Table:
 
 def _calibration_table(result: Evaluation) -> Table:
     headings = ["Spear-\nman", "Pear-\nson", "error/\nspread", "calib.\nerror", "retention\ngain"]
-    table = _started("Spread, or learned uncertainty, against true error", ["", *headings])
+    table = _started("Spread or learned uncertainty against true error", ["", *headings])
     previous = None
     for row in result.calibrations:
         found = row.result
@@ -237,7 +237,7 @@ def write_tables(result: Evaluation, folder: Path) -> None:
 
 
 def calibration_record(row: Any) -> dict[str, Any]:
-    """Numbers of one calibration; areas in eV/Å, or eV/atom."""
+    """Return the numbers of one calibration; areas in eV/Å or eV/atom."""
     found = row.result
     return {
         "dataset": row.dataset,
@@ -258,7 +258,7 @@ def calibration_record(row: Any) -> dict[str, Any]:
 
 
 def main_latex(result: Evaluation) -> str:
-    """The main table for a paper; needs the package booktabs."""
+    """Return the main table as LaTeX; requires the package booktabs."""
     units = Units.named(result.units)
     used = columns(result)
     levels = {row.dataset: row.level_of_theory for row in result.rows}
@@ -284,7 +284,7 @@ def main_latex(result: Evaluation) -> str:
 
 
 def element_cells(result: Evaluation, dataset: str) -> tuple[list[str], dict[str, dict[str, Row]]]:
-    """Elements, and for each model the errors of the forces on them."""
+    """Return the elements, and for each model the errors of the forces on them."""
     rows = result.select(dataset, quantity="force", kind="element")
     elements = list(dict.fromkeys(row.slice_name for row in rows))
     cells: dict[str, dict[str, Row]] = {}
@@ -294,7 +294,7 @@ def element_cells(result: Evaluation, dataset: str) -> tuple[list[str], dict[str
 
 
 def elements_latex(result: Evaluation) -> str:
-    """Force RMSE on each element."""
+    """Return the force RMSE on each element as LaTeX."""
     units = Units.named(result.units)
     parts = []
     for dataset in dict.fromkeys(row.dataset for row in result.rows):
@@ -311,7 +311,7 @@ def elements_latex(result: Evaluation) -> str:
 
 
 def latex_table(alignment: str, head: str, body: Sequence[str]) -> str:
-    """A table in the style of booktabs."""
+    """Return a LaTeX table in the style of booktabs."""
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{alignment}}}",
@@ -345,12 +345,12 @@ _TEX = str.maketrans(
 
 
 def tex(text: str) -> str:
-    """Text as LaTeX takes it."""
+    """Escape a text for LaTeX."""
     return text.translate(_TEX)
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write records; without any there is no file."""
+    """Write records; without records the file is removed."""
     if not records:
         path.unlink(missing_ok=True)
         return

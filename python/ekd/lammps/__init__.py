@@ -1,7 +1,7 @@
-"""Molecular dynamics in LAMMPS: where the plugin lies, inputs, runs, what they wrote.
+"""Molecular dynamics in LAMMPS: plugin folder, inputs, runs and their output files.
 
-LAMMPS imports this package at its start, to ask for the folder of the plugin: nothing is imported
-here before it is asked for.
+LAMMPS imports this package at its start to get the folder of the plugin. Therefore submodules are
+imported only when they are used.
 """
 
 from typing import TYPE_CHECKING, Any

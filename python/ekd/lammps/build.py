@@ -1,4 +1,4 @@
-"""``pair_style ekd`` for the LAMMPS of a site: built from the sources of ekd, and tried."""
+"""Building and testing ``pair_style ekd`` for the LAMMPS of a site."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ekd.errors import BuildError
 from ekd.lammps.run import Program
 
 TOLERANCE = 1e-9
-"""What LAMMPS and ASE may differ by in the trial, eV/atom and eV/Å."""
+"""Largest allowed difference between LAMMPS and ASE in the test, eV/atom and eV/Å."""
 
 
 @dataclass(frozen=True)
 class SiteLammps:
-    """What ``lmp -h`` says.
+    """A LAMMPS installation, as described by ``lmp -h``.
 
     Attributes:
         program: path of ``lmp``.
-        version: such as ``22 Jul 2025``.
+        version: version, such as ``22 Jul 2025``.
         sizes: ``smallbig`` or ``bigbig``.
         mpi: name and version of the MPI library, or ``none``.
-        compiler: that LAMMPS was built with.
+        compiler: compiler that LAMMPS was built with.
         has_plugins: whether it has the package PLUGIN.
-        kokkos: backends of the package KOKKOS, such as ``OpenMP`` or ``CUDA OpenMP``; empty: it has
-            no such package.
-        directory: that it is installed in, with its headers; None: they were not found.
+        kokkos: backends of the package KOKKOS, such as ``OpenMP`` or ``CUDA OpenMP``; empty without
+            this package.
+        directory: installation folder with the headers; None if they were not found.
     """
 
     program: Path
@@ -49,12 +49,12 @@ class SiteLammps:
 
 @dataclass(frozen=True)
 class Built:
-    """What was built, and for which LAMMPS.
+    """Result of a build.
 
     Attributes:
-        lammps: that it is for.
-        plugin: ``ekdplugin.so``.
-        launcher: ``lmp-ekd``; None: the headers came without the library of LAMMPS.
+        lammps: the LAMMPS that it was built for.
+        plugin: path of ``ekdplugin.so``.
+        launcher: path of ``lmp-ekd``; None if the library of LAMMPS was not found.
     """
 
     lammps: SiteLammps
@@ -63,22 +63,22 @@ class Built:
 
     @property
     def has_kokkos(self) -> bool:
-        """Whether it has ``ekd/kk``."""
+        """Whether it includes ``ekd/kk``."""
         return self.plugin.is_file() and b"ekd_create_pair_kokkos" in self.plugin.read_bytes()
 
     @property
     def program(self) -> Path:
-        """What to run: ``lmp`` with the plugin where it takes plugins, else ``lmp-ekd``.
+        """Program to run: ``lmp`` if it supports plugins, else ``lmp-ekd``.
 
         Raises:
-            BuildError: neither is there.
+            BuildError: there is neither.
         """
         if self.lammps.has_plugins:
             return self.lammps.program
         if self.launcher is None:
             raise BuildError(
-                f"'{self.lammps.program}' has no package PLUGIN, and the library liblammps, to "
-                "build a program for it, was not found; name it with "
+                f"'{self.lammps.program}' has no package PLUGIN, and the library liblammps, which "
+                "is needed to build a program for it, was not found; name it with "
                 "-D EKD_LAMMPS_LIBRARY=/path/to/liblammps.so",
                 code="EKD-BUILD-015",
             )
@@ -86,18 +86,18 @@ class Built:
 
 
 def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
-    """Ask a LAMMPS what it is.
+    """Determine the properties of a LAMMPS.
 
     Args:
         program: name or path of ``lmp``.
 
     Raises:
-        BuildError: there is no such program, or it does not say what LAMMPS says.
+        BuildError: there is no such program, or its output is not that of LAMMPS.
     """
     found = shutil.which(program)
     if found is None:
         raise BuildError(
-            f"there is no program '{os.fspath(program)}'; load the module of LAMMPS, or name the "
+            f"program '{os.fspath(program)}' not found; load the module of LAMMPS, or name the "
             "program with --lmp",
             code="EKD-BUILD-011",
         )
@@ -113,15 +113,14 @@ def inspect(program: str | os.PathLike[str] = "lmp") -> SiteLammps:
     version = re.search(r"Simulator - (\d+ [A-Z][a-z]+ \d{4})", done.stdout)
     if done.returncode != 0 or version is None:
         raise BuildError(
-            f"'{found} -h' ended with status {done.returncode} and does not say which LAMMPS it "
-            "is: "
-            f"{(done.stderr or done.stdout).strip()[:500]}; set what it needs to run (modules, "
+            f"'{found} -h' ended with status {done.returncode} and printed no LAMMPS version: "
+            f"{(done.stderr or done.stdout).strip()[:500]}; set up its environment (modules, "
             "LD_LIBRARY_PATH), or name another program with --lmp",
             code="EKD-BUILD-012",
         )
     kokkos = re.search(r"^KOKKOS package API:(.*)$", done.stdout, re.MULTILINE)
     path = Path(found).resolve()
-    # Folders of the program and above: a build folder, or the prefix of an installation.
+    # The folder of the program and its parent: a build folder, or an installation prefix.
     places = [path.parent, path.parent.parent]
     headers = [p for p in places if any((p / h).is_file() for h in _HEADERS)]
     return SiteLammps(
@@ -152,18 +151,18 @@ def build(
     jobs: int = 0,
     tell: Callable[[float], None] | None = None,
 ) -> Built:
-    """Build the plugin, and where it can be linked the launcher, with CMake and a C++ compiler.
+    """Build the plugin and, if it can be linked, the launcher with CMake and a C++ compiler.
 
     Args:
-        lammps: see :func:`inspect`.
-        output: folder for ``lib/ekdplugin.so``, ``bin/lmp-ekd`` and the folder of the build.
-        source: of that LAMMPS, where its headers are not installed.
-        definitions: for CMake, such as ``MPI_CXX_COMPILER=mpicxx``.
-        jobs: compilations at a time; 0: one for each core.
-        tell: called with the share that is compiled, 0 to 1.
+        lammps: result of :func:`inspect`.
+        output: folder for ``lib/ekdplugin.so``, ``bin/lmp-ekd`` and the build folder.
+        source: source folder of that LAMMPS, if its headers are not installed.
+        definitions: CMake variables, such as ``MPI_CXX_COMPILER=mpicxx``.
+        jobs: number of parallel compilations; 0: one per core.
+        tell: callback for the compiled fraction, 0 to 1.
 
     Raises:
-        BuildError: no CMake, no headers of LAMMPS, or the build fails.
+        BuildError: CMake or the headers of LAMMPS are missing, or the build fails.
     """
     output = Path(output).resolve()
     if source is not None:
@@ -176,8 +175,8 @@ def build(
         where = []
     else:
         raise BuildError(
-            f"the headers of '{lammps.program}' are not beside it (include/lammps/pair.h); name "
-            "the source of that LAMMPS with --source, or where its headers are installed with "
+            f"the headers of '{lammps.program}' are not installed with it (include/lammps/pair.h); "
+            "name the source of that LAMMPS with --source, or the folder of its headers with "
             "-D LAMMPS_DIR=FOLDER",
             code="EKD-BUILD-016",
         )
@@ -198,23 +197,23 @@ def build(
 
 
 def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -> float:
-    """Run the style in that LAMMPS and compare with ASE.
+    """Run the style in that LAMMPS and compare it with ASE.
 
-    The model is a random network with two interactions, so that ranks exchange what they know; the
-    structure is a small periodic one. LAMMPS also runs the self-test of the model. ``ekd/kk`` is
-    tried too, unless it is for GPUs.
+    The model is a random network with two interactions, so that features are exchanged between
+    ranks; the structure is small and periodic. LAMMPS also runs the self-test of the model.
+    ``ekd/kk`` is also tested, except for GPUs.
 
     Args:
-        built: from :func:`build`.
-        ranks: numbers of MPI ranks to try.
-        mpirun: what starts several, options included.
+        built: result of :func:`build`.
+        ranks: numbers of MPI ranks to test.
+        mpirun: command that starts several ranks, with options.
 
     Returns:
-        the largest difference found, eV/atom and eV/Å.
+        The largest difference, eV/atom and eV/Å.
 
     Raises:
         LammpsError: LAMMPS fails.
-        BuildError: its results are not those of ASE.
+        BuildError: its results differ from those of ASE.
     """
     from ase import Atoms
 
@@ -227,14 +226,14 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     command = tuple(shlex.split(mpirun))
     if max(ranks) > 1 and (not command or shutil.which(command[0]) is None):
         raise BuildError(
-            f"there is no program '{mpirun}' to start several ranks; name it with --mpirun, or try "
-            "one rank alone with --mpirun ''",
+            f"there is no program '{mpirun}' to start several ranks; name it with --mpirun, or "
+            "test only one rank with --mpirun ''",
             code="EKD-BUILD-013",
         )
-    # `lmp` takes the plugin from the folder that the environment names.
+    # `lmp` loads the plugin from the folder in the environment variable.
     lmp = str(built.program)
     programs = {"": Program((lmp,), command, built.plugin.parent)}
-    # GPUs are rarely there where the style is built.
+    # The machine of the build usually has no GPU.
     if built.has_kokkos and set(built.lammps.kokkos.split()) <= {"OpenMP", "Serial", "Pthreads"}:
         options = ("-k", "on", "t", "1", "-sf", "kk")
         programs["-kk"] = Program((lmp, *options), command, built.plugin.parent)
@@ -251,14 +250,15 @@ def try_out(built: Built, ranks: Sequence[int] = (1,), mpirun: str = "mpirun") -
     if not largest <= TOLERANCE:
         raise BuildError(
             f"in '{built.program}' the style differs by {largest:.1e} eV/Å from ASE, expected "
-            f"below {TOLERANCE:.0e}; do not use it, and report this with the output of 'lmp -h'",
+            f"less than {TOLERANCE:.0e}; do not use it, and report this with the output of "
+            "'lmp -h'",
             code="EKD-BUILD-014",
         )
     return largest
 
 
 def job_lines(built: Built, mpirun: str = "mpirun") -> str:
-    """The lines for a job script, and the input, that use what was built."""
+    """Return lines for a job script and the input that use the build."""
     folder = built.plugin.parent
     mpirun = mpirun or "mpirun"
     if built.lammps.has_plugins:

@@ -1,4 +1,4 @@
-"""LAMMPS against the ASE calculator on the same structure, digit by digit."""
+"""Comparison of LAMMPS with the ASE calculator for the same structure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import Program, start
 
 _BAR_PER_EV_A3 = 1602176.5
-"""The constant that LAMMPS has for ``units metal`` (2007 values), with which it prints bar."""
+"""The pressure constant of LAMMPS for ``units metal`` (2007 values)."""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # pxx pyy pzz pxy pxz pyz
 
@@ -29,11 +29,11 @@ class Difference:
     structure: str
     n_ranks: int
     energy: float
-    """eV/atom"""
+    """Energy difference, eV/atom."""
     force: float
-    """eV/Å, over all components"""
+    """Largest difference of a force component, eV/Å."""
     pressure: float | None
-    """relative to the largest component of the pressure tensor; None without periodicity"""
+    """Relative to the largest component of the pressure tensor; None for nonperiodic structures."""
 
 
 def compare_with_ase(
@@ -48,18 +48,18 @@ def compare_with_ase(
     """Evaluate a structure with both engines, LAMMPS on several numbers of MPI ranks.
 
     Args:
-        folder: where the LAMMPS runs are written.
-        name: of the structure; names the files.
-        atoms: the structure, in any cell.
+        folder: folder for the LAMMPS runs.
+        name: name of the structure and of its files.
+        atoms: the structure, with any cell.
         model: the exported student.
         elements: chemical symbols, in the order of the LAMMPS atom types.
-        ranks: numbers of MPI ranks to try.
-        program: the LAMMPS; None: that of this Python environment.
+        ranks: numbers of MPI ranks to test.
+        program: the LAMMPS; None: the one in this Python environment.
     """
     if atoms.pbc.any():
         atoms = lower_triangular(atoms)
     atoms.calc = EKDCalculator(model)
-    # Whether the structure is like the training data is not what is asked here.
+    # Extrapolation does not matter in this comparison.
     with warnings.catch_warnings(action="ignore", category=ExtrapolationWarning):
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     differences = []
@@ -68,8 +68,8 @@ def compare_with_ase(
         start(run, n_ranks, progress=False, program=program)
         if f", {n_ranks} MPI rank(s) x" not in run.log.read_text():
             raise LammpsError(
-                f"LAMMPS was to run on {n_ranks} MPI rank(s) and has not, see '{run.log}'; use the "
-                "mpirun of the MPI that LAMMPS was built with",
+                f"LAMMPS did not run on {n_ranks} MPI rank(s), see '{run.log}'; use the mpirun of "
+                "the MPI that LAMMPS was built with",
                 code="EKD-LAMMPS-006",
             )
         (thermo,) = read_thermo(run.log)

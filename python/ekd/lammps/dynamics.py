@@ -1,7 +1,7 @@
-"""The LAMMPS runs that show whether a student is fit for use.
+"""LAMMPS runs that test a student.
 
-A molecule at constant energy, a box of water at constant temperature, and both structures
-evaluated once more by the ASE calculator.
+A molecule at constant energy, a box of water at constant temperature, and a comparison of both
+structures with the ASE calculator.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ def run(
     seed: int,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run all of it and return the results, ready for JSON.
+    """Run all tests and return the results, ready for JSON.
 
-    A structure with elements that the model lacks is left out: what a student of silicon makes of
-    water is no fault of the student. A run that breaks off, because atoms are lost or energies are
-    not finite, is a result: it is reported under ``failures``, and the others go on.
+    Structures with elements that the model does not support are omitted. A run that fails, because
+    atoms are lost or energies are not finite, is a result: it is reported in ``failures``, and the
+    other runs continue.
 
     Args:
-        folder: where the runs are written, in one folder each.
+        folder: folder for the runs, with one subfolder each.
         model: the exported student.
-        known: chemical symbols that the model knows.
+        known: chemical symbols that the model supports.
         config: the section ``[lammps]``.
-        seed: of velocities and structures.
+        seed: seed of velocities and structures.
         progress: show progress bars.
 
     Returns:
-        ``nve`` and ``water``: measurements and series, None where left out or broken off;
-        ``failures``: ``reason``, ``time`` (ps that were reached) and ``duration`` (ps) of the runs
-        that broke off, by name; ``lammps_minus_ase``: largest differences (energy eV/atom, force
-        eV/Å, pressure relative), None if nothing could be compared; ``comparisons``: the same of
-        every structure and number of ranks.
+        ``nve`` and ``water``: measurements and time series, None if omitted or failed;
+        ``failures``: ``reason``, ``time`` (ps reached) and ``duration`` (ps) of failed runs, by
+        name; ``lammps_minus_ase``: largest differences (energy eV/atom, force eV/Å, relative
+        pressure), None if nothing could be compared; ``comparisons``: the same for each structure
+        and number of ranks.
 
     Raises:
-        LammpsError: LAMMPS is not installed, or a run cannot begin.
+        LammpsError: LAMMPS is not installed, or a run cannot start.
     """
     failures: dict[str, dict[str, Any]] = {}
 
@@ -115,8 +115,8 @@ def run_nve(
     """Run a molecule at constant energy and measure the drift of its total energy.
 
     Raises:
-        DynamicsError: the run broke off, or its energies are not finite.
-        LammpsError: it cannot begin.
+        DynamicsError: the run failed, or its energies are not finite.
+        LammpsError: it cannot start.
     """
     script = inputs.nve(folder, atoms, model, _elements(atoms), config, seed)
     start(script, n_ranks=1, title=f"NVE of {config.molecule}", progress=progress)
@@ -149,8 +149,8 @@ def run_water(
     """Run a box of water at constant temperature and measure its structure.
 
     Raises:
-        DynamicsError: the run broke off, or its energies are not finite.
-        LammpsError: it cannot begin.
+        DynamicsError: the run failed, or its energies are not finite.
+        LammpsError: it cannot start.
     """
     script = inputs.water(folder, atoms, model, _elements(atoms), config, seed)
     start(script, n_ranks, title=f"water on {n_ranks} MPI ranks", progress=progress)
@@ -179,12 +179,12 @@ def run_water(
 
 
 def _elements(atoms: Atoms) -> list[str]:
-    """Symbols in the order of their first atoms; this becomes the order of the LAMMPS types."""
+    """Return symbols in order of first occurrence, which is the order of the LAMMPS types."""
     return list(dict.fromkeys(atoms.symbols))
 
 
 def _require_finite(thermo: Table, run: inputs.Run) -> None:
-    """Refuse what LAMMPS may run to its end without a word.
+    """Check for values that are not finite, which LAMMPS may not report.
 
     Raises:
         DynamicsError: a temperature or an energy is not finite.
@@ -197,7 +197,7 @@ def _require_finite(thermo: Table, run: inputs.Run) -> None:
 
 
 def _time_reached(log: Path) -> float:
-    """The last time in a log, ps; 0 where the run broke off before the dynamics."""
+    """Return the last time in a log, ps; 0 if the run failed before the dynamics."""
     try:
         table = read_thermo(log)[-1]
     except LammpsError:

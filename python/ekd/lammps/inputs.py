@@ -1,8 +1,7 @@
-"""LAMMPS runs as folders: a data file, and a script that a user can read, change and start by hand.
+"""Folders of LAMMPS runs: a data file, and a script that users can read, change and run by hand.
 
-The scripts in ``scripts/`` are plain LAMMPS. What differs between runs is set by ``variable``
-lines that are written at the head of each copy, so that ``lmp -in nve.in`` in the folder of a run
-repeats it.
+The scripts in ``scripts/`` are plain LAMMPS. The settings of a run are ``variable`` commands at the
+beginning of its copy, so that ``lmp -in nve.in`` in the folder of a run repeats it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from ekd.config import NVEConfig, WaterConfig
 
 N_SAMPLES = 1000
-"""Lines of thermodynamic output that a run aims at."""
+"""Approximate number of lines of thermodynamic output per run."""
 
 RDF_CUTOFF = 6.0
 """Range of g(r) (Å): the first two shells of water."""
 
-_SKIN = 1.0  # of the neighbour lists in scripts/ (Å)
+_SKIN = 1.0  # skin of the neighbor lists in scripts/ (Å)
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,12 @@ def nve(
     """Write a gas-phase run at constant energy.
 
     Args:
-        folder: where the run is written; made if missing.
+        folder: folder of the run, created if missing.
         atoms: an isolated molecule.
         model: the exported student.
         elements: chemical symbols, in the order of the LAMMPS atom types.
         config: temperature (K), time step and duration (ps).
-        seed: of the initial velocities.
+        seed: seed of the initial velocities.
     """
     n_steps = _n_steps(config.duration, config.timestep)
     write_data(folder / "molecule.data", atoms, elements)
@@ -76,7 +75,7 @@ def nve(
         "temperature": config.temperature,
         "timestep": config.timestep,
         "steps": n_steps,
-        "seed": seed + 1,  # LAMMPS wants a positive one
+        "seed": seed + 1,  # LAMMPS requires a positive seed
         "external_dof": external_degrees_of_freedom(atoms),
         "thermo_every": max(1, n_steps // N_SAMPLES),
         "dump_every": max(1, n_steps // 100),
@@ -97,12 +96,12 @@ def water(
     A quarter of the duration is equilibration; g(r) is averaged over the rest.
 
     Args:
-        folder: where the run is written; made if missing.
+        folder: folder of the run, created if missing.
         atoms: a periodic box of water.
         model: the exported student.
-        elements: chemical symbols, in the order of the LAMMPS atom types; O among them.
+        elements: chemical symbols, including O, in the order of the LAMMPS atom types.
         config: temperature (K), time step and duration (ps).
-        seed: of the initial velocities and of the Langevin bath.
+        seed: seed of the initial velocities and of the Langevin thermostat.
     """
     n_steps = _n_steps(config.duration, config.timestep)
     equilibration = n_steps // 4
@@ -142,21 +141,21 @@ def stability(
     free_steps: int = 0,
     bath_timestep: float | None = None,
 ) -> Run:
-    """Write a run with a Langevin thermostat, and some steps without one after it.
+    """Write a run with a Langevin thermostat, followed by steps at constant energy.
 
     Args:
-        folder: where the run is written; made if missing.
-        atoms: a structure whose cell is lower triangular.
+        folder: folder of the run, created if missing.
+        atoms: a structure with a lower triangular cell.
         model: the exported student.
-        temperature: of the thermostat, K.
-        seed: of velocities and thermostat.
-        timestep: ps.
-        friction: 1/ps.
-        check_every: steps between two frames in ``trajectory.dump`` and lines in the log.
-        bath_steps: with the thermostat.
-        hottest: K; LAMMPS stops when the temperature is higher.
-        free_steps: at constant energy, afterwards.
-        bath_timestep: ps, as long as there is a thermostat; None: the same.
+        temperature: temperature of the thermostat, K.
+        seed: seed of velocities and thermostat.
+        timestep: time step, ps.
+        friction: friction of the thermostat, 1/ps.
+        check_every: steps between frames in ``trajectory.dump`` and lines in the log.
+        bath_steps: number of steps with the thermostat.
+        hottest: temperature above which LAMMPS stops, K.
+        free_steps: number of steps at constant energy.
+        bath_timestep: time step with the thermostat, ps; None: ``timestep``.
     """
     elements = list(dict.fromkeys(atoms.symbols))
     write_data(folder / "start.data", atoms, elements)
@@ -181,9 +180,9 @@ def stability(
 def single_point(
     folder: Path, name: str, atoms: Atoms, model: Path, elements: Sequence[str]
 ) -> Run:
-    """Write the evaluation of one structure, with every digit of energy, forces and pressure.
+    """Write the evaluation of one structure, with all digits of energy, forces and pressure.
 
-    The forces go to ``<name>.forces`` beside the script ``<name>.in``.
+    The forces are written to ``<name>.forces`` next to the script ``<name>.in``.
     """
     write_data(folder / f"{name}.data", atoms, elements)
     variables = {
@@ -198,19 +197,19 @@ def single_point(
 
 
 def write_data(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
-    """Write a LAMMPS data file in ``atom_style atomic``, every coordinate exact to the last bit.
+    """Write a LAMMPS data file in ``atom_style atomic``, with exact coordinates.
 
-    Directions without periodic boundary get a box that holds the structure with 20 Å to spare.
+    In nonperiodic directions, the box extends 20 Å beyond the structure.
 
     Args:
-        path: the file.
-        atoms: the structure. Its cell must be lower triangular where it is periodic, as LAMMPS
-            demands; :func:`lower_triangular` turns any other one.
+        path: file to write.
+        atoms: the structure. If it is periodic, its cell must be lower triangular, as required by
+            LAMMPS; :func:`lower_triangular` rotates other structures.
         elements: chemical symbols, in the order of the LAMMPS atom types.
 
     Raises:
-        StructureError: no atoms, an element that ``elements`` lacks, or a cell that LAMMPS cannot
-            hold.
+        StructureError: no atoms, an element that is not in ``elements``, or a cell that LAMMPS does
+            not support.
     """
     if len(atoms) == 0:
         raise StructureError(
@@ -220,7 +219,7 @@ def write_data(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
     absent = sorted({symbol(number) for number in atoms.numbers if number not in types})
     if absent:
         raise StructureError(
-            f"the structure has {', '.join(absent)}, the model knows {', '.join(elements)}; "
+            f"the structure has {', '.join(absent)}, the model supports {', '.join(elements)}; "
             "choose a structure of these elements, or train on data with the others",
             code="EKD-STRUCTURE-003",
         )
@@ -249,7 +248,7 @@ def write_data(path: Path, atoms: Atoms, elements: Sequence[str]) -> None:
 
 
 def lower_triangular(atoms: Atoms) -> Atoms:
-    """Return the same structure, turned so that its cell is lower triangular."""
+    """Return the structure, rotated so that its cell is lower triangular."""
     cell, rotation = atoms.cell.standard_form()
     turned = atoms.copy()
     turned.set_cell(cell)
@@ -269,7 +268,7 @@ def _box(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, tuple[float, float, floa
     cell = np.asarray(atoms.cell)
     if atoms.pbc.any() and np.abs(np.triu(cell, k=1)).max() > 1e-12 * np.abs(cell).max():
         raise StructureError(
-            "LAMMPS needs a lower triangular cell (a along x, b in the xy plane); turn the "
+            "LAMMPS needs a lower triangular cell (a along x, b in the xy plane); rotate the "
             "structure with ekd.lammps.inputs.lower_triangular",
             code="EKD-STRUCTURE-014",
         )
@@ -309,7 +308,7 @@ def _relative(path: Path, folder: Path) -> str:
     relative = os.path.relpath(path.resolve(), folder.resolve())
     if any(character in relative for character in " \"'$"):
         raise LammpsError(
-            f"LAMMPS cannot take the path '{relative}': it has a space, a quote or a dollar sign; "
+            f"LAMMPS cannot use the path '{relative}': it has a space, a quote or a dollar sign; "
             "choose another folder",
             code="EKD-LAMMPS-008",
         )

@@ -1,4 +1,4 @@
-"""Reading what LAMMPS writes: thermodynamic tables, its error message, dumps, averages."""
+"""Reading of LAMMPS output: thermodynamic tables, error messages, dumps, averages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Table = dict[str, NDArray[np.float64]]
 def read_thermo(path: Path) -> list[Table]:
     """Read the thermodynamic output of a log, one table for each ``run`` and ``minimize``.
 
-    The table of a run that broke off is as long as LAMMPS got.
+    The table of a failed run ends where LAMMPS stopped.
 
     Raises:
-        LammpsError: the log is missing or holds no table.
+        LammpsError: the log is missing or contains no table.
     """
     tables: list[Table] = []
     names: list[str] | None = None
@@ -44,14 +44,14 @@ def read_thermo(path: Path) -> list[Table]:
     finish()
     if not tables:
         raise LammpsError(
-            f"'{path}' holds no thermodynamic output; look there for what went wrong",
+            f"'{path}' contains no thermodynamic output; see this file for errors",
             code="EKD-LAMMPS-009",
         )
     return tables
 
 
 def last_step(path: Path) -> int | None:
-    """Return the last step in the tail of a growing log, None before the first one."""
+    """Return the last step in a growing log; None before the first one."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
@@ -59,7 +59,7 @@ def last_step(path: Path) -> int | None:
             tail = file.read().decode(errors="replace")
     except FileNotFoundError:
         return None
-    # The last line may still be under way: only complete ones count.
+    # The last line may be incomplete: use only complete ones.
     for line in reversed(tail.split("\n")[:-1]):
         words = line.split()
         if len(words) > 1 and words[0].isdigit() and all(map(_is_number, words)):
@@ -71,7 +71,7 @@ def read_speed(path: Path) -> float:
     """Return the speed of the last run in a log, atoms times steps per second.
 
     Raises:
-        LammpsError: the log is missing or no run came to its end.
+        LammpsError: the log is missing or contains no finished run.
     """
     for line in reversed(_read(path).splitlines()):
         if line.startswith("Loop time of"):  # Loop time of T on P procs for S steps with N atoms
@@ -79,12 +79,12 @@ def read_speed(path: Path) -> float:
             seconds, n_steps, n_atoms = (float(words[k]) for k in (3, 8, 11))
             return n_steps * n_atoms / seconds if seconds > 0 else 0.0
     raise LammpsError(
-        f"'{path}' holds no finished run; look there for what went wrong", code="EKD-LAMMPS-009"
+        f"'{path}' contains no finished run; see this file for errors", code="EKD-LAMMPS-009"
     )
 
 
 def error_message(text: str) -> str | None:
-    """Return the last error that LAMMPS reports in a log or on the screen, on one line."""
+    """Return the last error of LAMMPS in a log or screen output, on one line."""
     for line in reversed(text.splitlines()):
         if line.startswith("ERROR"):
             return line.strip()
@@ -92,10 +92,10 @@ def error_message(text: str) -> str | None:
 
 
 def read_dump_frame(path: Path) -> Table:
-    """Read the last frame of a ``dump custom``; its columns that are numbers.
+    """Read the numerical columns of the last frame of a ``dump custom``.
 
     Raises:
-        LammpsError: the file is missing or holds no complete frame.
+        LammpsError: the file is missing or contains no complete frame.
     """
     lines = _read(path).splitlines()
     for start in reversed([i for i, line in enumerate(lines) if line.startswith("ITEM: ATOMS")]):
@@ -110,15 +110,15 @@ def read_dump_frame(path: Path) -> Table:
                 if all(_is_number(row[k]) for row in rows)
             }
     raise LammpsError(
-        f"'{path}' holds no complete frame; the run has ended too early", code="EKD-LAMMPS-009"
+        f"'{path}' contains no complete frame; the run ended too early", code="EKD-LAMMPS-009"
     )
 
 
 def read_dump_frames(path: Path) -> Iterator[tuple[int, Table]]:
-    """Yield all complete frames of a ``dump custom`` whose columns are numbers.
+    """Yield all complete frames of a ``dump custom`` with numerical columns.
 
     Yields:
-        time step, and columns by name.
+        Time step, and columns by name.
 
     Raises:
         LammpsError: the file is missing.
@@ -140,19 +140,19 @@ def read_dump_frames(path: Path) -> Iterator[tuple[int, Table]]:
                 names = line.split()[2:]
                 rows = [next(file, "").split() for _ in range(n_atoms)]
                 if any(len(row) != len(names) for row in rows):
-                    return  # the run ended while it wrote
+                    return  # the run ended during the write
                 columns = np.array(rows, dtype=float).T
                 yield step, dict(zip(names, columns, strict=True))
 
 
 def read_rdf(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read the last block that ``fix ave/time ... mode vector`` wrote of a ``compute rdf``.
+    """Read the last block of a ``compute rdf`` written by ``fix ave/time ... mode vector``.
 
     Returns:
         r [n_bins] Å, g [n_bins].
 
     Raises:
-        LammpsError: the file is missing or holds no complete block.
+        LammpsError: the file is missing or contains no complete block.
     """
     blocks: list[list[list[float]]] = []
     remaining = 0
@@ -168,7 +168,7 @@ def read_rdf(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             remaining -= 1
     if not blocks or remaining:
         raise LammpsError(
-            f"'{path}' holds no complete g(r); the run has ended too early", code="EKD-LAMMPS-009"
+            f"'{path}' contains no complete g(r); the run ended too early", code="EKD-LAMMPS-009"
         )
     _, r, g, *_ = np.array(blocks[-1]).T
     return r, g

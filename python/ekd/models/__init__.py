@@ -1,7 +1,7 @@
-"""Network architectures. Importing them registers ``torch.ops.ekd``, which they call.
+"""Network architectures. Importing them registers ``torch.ops.ekd``, which they use.
 
 Raises:
-    BuildError: ekd was not built, or for another torch.
+    BuildError: ekd was not built, or was built for another torch.
 """
 
 from ekd import _native

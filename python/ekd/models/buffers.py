@@ -9,8 +9,8 @@ import torch
 class Float64Buffers(torch.nn.Module):
     """A module whose own buffers stay float64 when it is cast.
 
-    ``module.float()`` reaches every buffer, but total energies are thousands of eV: float32
-    would leave them errors of the size that a model is judged by.
+    ``module.float()`` casts all buffers, but total energies are thousands of eV, for which float32
+    has rounding errors as large as typical model errors.
     """
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Float64Buffers":

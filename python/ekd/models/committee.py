@@ -1,4 +1,4 @@
-"""Several networks as one: the module that an exported file holds."""
+"""Several networks as one module, which is stored in exported files."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from ekd.models.hipnn import HIPNN
 
 
 class Committee(torch.nn.Module):
-    """Networks of one architecture, cutoff and set of elements; their mean is the prediction.
+    """Networks with the same architecture, cutoff and elements; the prediction is their mean.
 
-    Engines evaluate the ``members`` stage by stage, each on its own; see :class:`HIPNN`.
+    MD engines evaluate each of the ``members`` separately, stage by stage; see :class:`HIPNN`.
 
     Args:
-        members: at least one.
+        members: networks, at least one.
     """
 
     cutoff: float
@@ -35,9 +35,9 @@ class Committee(torch.nn.Module):
     def forward(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> torch.Tensor:
-        """Mean over the members of the atomic energies, float64 [n_local] eV.
+        """Return the mean atomic energies of the members, float64 [n_local] eV.
 
-        Arguments as of :meth:`HIPNN.forward`.
+        Arguments as for :meth:`HIPNN.forward`.
         """
         total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         for member in self.members:
@@ -48,9 +48,9 @@ class Committee(torch.nn.Module):
     def forward_with_uncertainty(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As :meth:`forward`, and the mean over the members of their uncertainty.
+        """Return the result of :meth:`forward`, and the mean uncertainty of the members.
 
-        That is float64 [n_local] eV/Å; empty, [0], where not all members have one.
+        The latter is float64 [n_local] eV/Å; empty, [0], if a member has no uncertainty.
         """
         total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         uncertainty = torch.zeros(

@@ -14,20 +14,20 @@ from ekd.models.zbl import ZBL
 class HIPNN(Float64Buffers):
     """Energy of an atom as a sum over levels, ``E_i = E0(species) + sum_k (w_k z_i^k + b_k)``.
 
-    Level 0 holds the reference energies (and the repulsion, when asked for); level k is read from
-    the features after k interactions. Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715
-    (2018).
+    Level 0 consists of the reference energies (and optionally the ZBL repulsion); level k is a
+    linear function of the features after k interactions. Lubbers, Smith and Barros, J. Chem. Phys.
+    148, 241715 (2018).
 
-    The evaluation is staged, so that an engine can exchange features of ghost atoms between
-    interactions: :meth:`embed`, then :meth:`interact` for k = 0, 1, ... All of it compiles with
-    TorchScript. Parameters are float32 or float64; energies are summed in float64, and reference
-    energies stay float64 whatever the model is cast to.
+    The evaluation is split into stages, so that an MD engine can exchange features of ghost atoms
+    between interactions: :meth:`embed`, then :meth:`interact` for k = 0, 1, ... All of it compiles
+    with TorchScript. Parameters are float32 or float64; energies are summed in float64, and
+    reference energies stay float64 if the model is cast.
 
     Args:
         config: architecture.
         elements: atomic numbers, in the order of the species.
-        reference_energies: of those elements, eV.
-        n_hidden: width of the hidden layers of a head for the uncertainty of the forces, see
+        reference_energies: reference energies of the elements, eV.
+        n_hidden: width of the hidden layers of the uncertainty head, see
             :class:`ekd.models.UncertaintyHead`; None: no head.
     """
 
@@ -68,24 +68,24 @@ class HIPNN(Float64Buffers):
 
     @torch.jit.unused
     def set_uncertainty_head(self, head: UncertaintyHead | None) -> None:
-        """Give the network a head, or take it away. Energies and forces do not change."""
+        """Set or remove the uncertainty head. Energies and forces do not change."""
         self.uncertainty_head = head
         self.has_uncertainty = head is not None
 
     def forward(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> torch.Tensor:
-        """Atomic energies where every feature is local.
+        """Compute atomic energies, without ghost atoms.
 
         Args:
-            species: index into ``elements``, int64 [n].
-            pairs: full list of directed pairs, centre and neighbour, int64 [2, n_pairs].
-            pair_vectors: from centre to neighbour, [n_pairs, 3] Å.
-            n_local: n.
+            species: indices into ``elements``, int64 [n].
+            pairs: full list of directed pairs, centers and neighbors, int64 [2, n_pairs].
+            pair_vectors: vectors from center to neighbor, [n_pairs, 3] Å.
+            n_local: number of atoms n.
 
         Returns:
-            float64 [n_local] eV. The force on the centre of a pair is ``+dE/dpair_vector``, on
-            its neighbour the negative of it.
+            Atomic energies, float64 [n_local] eV. The force on the center of a pair is
+            ``+dE/dpair_vector``, and that on the neighbor is the negative of it.
         """
         total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         for level in self.forward_terms(species, pairs, pair_vectors, n_local):
@@ -95,13 +95,13 @@ class HIPNN(Float64Buffers):
     def forward_terms(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> list[torch.Tensor]:
-        """As :meth:`forward`, by level: ``n_interactions + 1`` tensors, float64 [n_local] eV."""
+        """Like :meth:`forward`, by level: ``n_interactions + 1`` tensors, float64 [n_local] eV."""
         return self.forward_levels(species, pairs, pair_vectors, n_local)[0]
 
     def forward_levels(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """As :meth:`forward_terms`, and the features after each interaction, [n_local, width]."""
+        """Like :meth:`forward_terms`, with features after each interaction, [n_local, width]."""
         features = self.embed(species)
         vectors = pair_vectors.to(features.dtype)
         levels = [self._level_zero(species, pairs, pair_vectors, n_local)]
@@ -116,7 +116,7 @@ class HIPNN(Float64Buffers):
     def forward_with_uncertainty(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As :meth:`forward`, and what :meth:`uncertainty` makes of the features."""
+        """Return the results of :meth:`forward` and :meth:`uncertainty`."""
         levels, features = self.forward_levels(species, pairs, pair_vectors, n_local)
         total = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         for level in levels:
@@ -125,7 +125,7 @@ class HIPNN(Float64Buffers):
 
     @torch.jit.export
     def embed(self, species: torch.Tensor) -> torch.Tensor:
-        """Features before the first interaction: one-hot species, [n, n_elements]."""
+        """Return the features before the first interaction: one-hot species, [n, n_elements]."""
         known = torch.arange(self.feature_widths[0], device=species.device)
         dtype = self.blocks[0].energy.weight.dtype  # type: ignore[union-attr]
         return (species.unsqueeze(1) == known).to(dtype)  # type: ignore[arg-type]
@@ -140,26 +140,27 @@ class HIPNN(Float64Buffers):
         pair_vectors: torch.Tensor,
         n_local: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Interaction ``k`` for the first ``n_local`` atoms.
+        """Evaluate interaction ``k`` for the first ``n_local`` atoms.
 
         Args:
-            k: 0 to ``n_interactions - 1``.
-            species: int64 [n_all], local atoms first.
-            features: before this interaction, [n_all, feature_widths[k]].
-            pairs: int64 [2, n_pairs]; centres (row 0) are local, neighbours may be ghosts.
-            pair_vectors: [n_pairs, 3] Å.
+            k: index of the interaction, 0 to ``n_interactions - 1``.
+            species: species, local atoms first, int64 [n_all].
+            features: features before this interaction, [n_all, feature_widths[k]].
+            pairs: centers (row 0), which are local, and neighbors, which may be ghosts, int64
+                [2, n_pairs].
+            pair_vectors: vectors from center to neighbor, [n_pairs, 3] Å.
             n_local: number of local atoms.
 
         Returns:
-            Features after it, [n_local, feature_widths[k + 1]], and what it adds to the atomic
-            energies, float64 [n_local] eV. Level 0 is part of ``k = 0``: the sum over k is the
-            atomic energy.
+            Features after the interaction, [n_local, feature_widths[k + 1]], and its contribution
+            to the atomic energies, float64 [n_local] eV. ``k = 0`` includes level 0, so the sum
+            over k is the atomic energy.
         """
         vectors = pair_vectors.to(features.dtype)
         energies = torch.zeros([n_local], dtype=torch.float64, device=species.device)
         if k == 0:
             energies = self._level_zero(species, pairs, pair_vectors, n_local)
-        # TorchScript unrolls this loop; a module list has no run-time index there.
+        # TorchScript unrolls this loop; it does not support indexing a module list at run time.
         for index, block in enumerate(self.blocks):
             if index == k:
                 features, level = block(features, pairs, vectors, n_local)
@@ -168,28 +169,28 @@ class HIPNN(Float64Buffers):
 
     @torch.jit.export
     def uncertainty(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """The error that is expected of a force component, as the head was trained to tell it.
+        """Predict the expected error of a force component with the uncertainty head.
 
-        No gradient flows back into the features.
+        No gradient is propagated to the features.
 
         Args:
-            features: of some atoms after each interaction, [n, feature_widths[k + 1]] each.
+            features: features of some atoms after each interaction, [n, feature_widths[k + 1]].
 
         Returns:
-            float64 [n] eV/Å, positive; of a network without a head empty, [0].
+            Expected error, float64 [n] eV/Å, positive; empty, [0], without a head.
         """
         if self.uncertainty_head is not None:
             return self.uncertainty_head([part.detach() for part in features])
         return torch.empty([0], dtype=torch.float64, device=features[0].device)
 
     def use_native_ops(self, native: bool) -> None:
-        """Choose between ``torch.ops.ekd`` (the default) and the plain torch operations.
+        """Choose between ``torch.ops.ekd`` (the default) and plain torch operations.
 
-        The plain ones are slower; a model exported with them loads without ekd's libraries.
+        The plain ones are slower, but a model exported with them loads without ekd's libraries.
         """
         for module in self.modules():
             if isinstance(module, Interaction):
-                module.native = native  # type: ignore[misc]  # final only once it is scripted
+                module.native = native  # type: ignore[misc]  # final only after scripting
 
     def _level_zero(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int

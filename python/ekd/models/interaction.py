@@ -1,4 +1,4 @@
-"""One interaction of HIP-NN-TS with the atom layers that follow it.
+"""Interaction block of HIP-NN-TS: an interaction and the following atom layers.
 
 Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018); tensor sensitivities: Chigaev et
 al., J. Chem. Phys. 158, 184108 (2023). The functional form is that of the hippynn package.
@@ -14,11 +14,11 @@ from ekd.models.sensitivities import Sensitivities
 
 
 class Interaction(torch.nn.Module):
-    """Pre-activation of an atom from its neighbours.
+    """Pre-activation of an atom from its neighbors.
 
     ``a_i = V m0_i + t1 |V m1_i| + t2 |V m2_i| + W z_i + b`` with the messages
-    ``m^c_i = sum_j s(r_ij) T_c(r_ij) z_j`` of every tensor component c. The same V serves every
-    rank. A norm is ``sqrt(sum of squares + cusp)``: smooth where the tensor vanishes.
+    ``m^c_i = sum_j s(r_ij) T_c(r_ij) z_j`` of each tensor component c. V is the same for all ranks.
+    Norms are ``sqrt(sum of squares + cusp)``, which is smooth where the tensor vanishes.
 
     Args:
         config: architecture.
@@ -42,8 +42,8 @@ class Interaction(torch.nn.Module):
         self.neighbors = torch.nn.Linear(config.n_sensitivities * width_in, width, bias=False)
         self.center = torch.nn.Linear(width_in, width)
         self.tensor_scales = torch.nn.Parameter(torch.empty(config.l_max, width))
-        # A pair excites a few neighbouring sensitivities, and an atom has from a handful of pairs
-        # in a molecule to a hundred in a liquid: with this V, pre-activations begin below ten.
+        # A pair activates a few neighboring sensitivities, and an atom has from a few pairs in a
+        # molecule to a hundred in a liquid: with this V, initial pre-activations are below ten.
         torch.nn.init.normal_(self.neighbors.weight, std=0.2 * width_in**-0.5)
         torch.nn.init.normal_(self.tensor_scales)
         torch.nn.init.xavier_normal_(self.center.weight)
@@ -56,13 +56,13 @@ class Interaction(torch.nn.Module):
         pair_vectors: torch.Tensor,
         n_local: int,
     ) -> torch.Tensor:
-        """Evaluate the centres ``0 .. n_local - 1``.
+        """Evaluate the centers ``0 .. n_local - 1``.
 
         Args:
-            features: of centres and neighbours, [n_all, width_in].
-            pairs: int64 [2, n_pairs], centres in row 0.
-            pair_vectors: [n_pairs, 3] Å.
-            n_local: number of centres.
+            features: features of centers and neighbors, [n_all, width_in].
+            pairs: centers (row 0) and neighbors, int64 [2, n_pairs].
+            pair_vectors: vectors from center to neighbor, [n_pairs, 3] Å.
+            n_local: number of centers.
 
         Returns:
             Pre-activations, [n_local, n_features].
@@ -74,7 +74,7 @@ class Interaction(torch.nn.Module):
         else:
             weights = reference_ops.pair_weights(pair_vectors, mu, sigma, self.cutoff, self.l_max)
             messages = reference_ops.padded_message(weights, features, pairs, n_local)
-        # One product serves all components: V acts on (sensitivity, feature) of each.
+        # One product for all components: V acts on (sensitivity, feature) of each.
         rows = n_local * self.n_components
         mixed = self.neighbors(messages.reshape(rows, self.neighbors.in_features))
         mixed = mixed.reshape(n_local, self.n_components, self.neighbors.out_features)
@@ -85,9 +85,9 @@ class Interaction(torch.nn.Module):
 
 
 class AtomLayer(torch.nn.Module):
-    """Weights of a residual layer of one atom: ``z + L2 softplus(L1 z)``.
+    """Weights of a residual atom layer: ``z + L2 softplus(L1 z)``.
 
-    One operation takes all layers at once; a call says what it needs to know of this one.
+    A single operation evaluates all layers at once; calling this module returns its weights.
     """
 
     def __init__(self, width: int):
@@ -97,12 +97,12 @@ class AtomLayer(torch.nn.Module):
         torch.nn.init.xavier_normal_(self.inner.weight)
 
     def forward(self) -> list[torch.Tensor]:
-        """Matrices and biases, as :func:`ekd.models.reference_ops.atom_layers` takes them."""
+        """Return matrices and biases, for :func:`ekd.models.reference_ops.atom_layers`."""
         return [self.inner.weight, self.inner.bias, self.outer.weight, self.outer.bias]
 
 
 class InteractionBlock(torch.nn.Module):
-    """Interaction (residual too), atom layers, and the energy read from the result.
+    """Interaction (also residual), atom layers, and energy readout.
 
     Args:
         config: architecture.
@@ -131,10 +131,10 @@ class InteractionBlock(torch.nn.Module):
         pair_vectors: torch.Tensor,
         n_local: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Arguments as for :class:`Interaction`.
+        """Evaluate the block; arguments as for :class:`Interaction`.
 
         Returns:
-            New features [n_local, n_features], and this level's atomic energies in float64,
+            New features [n_local, n_features], and the atomic energies of this level, float64
             [n_local] eV.
         """
         inner = self.interaction(features, pairs, pair_vectors, n_local)

@@ -1,15 +1,15 @@
-"""Pure-torch twins of the native operations ``torch.ops.ekd.*``.
+"""Reference implementations of the native operations ``torch.ops.ekd.*`` in plain torch.
 
 Three of them are the partial derivatives of one trilinear form over directed pairs p = (i, j),
 
     L = sum_p sum_kf  G[i, k, f]  w[p, k]  z[j, f],
 
-with respect to G, w and z. The family is closed: every derivative of a member, of any order, is
-again a member. The others are what surrounds them in a network; their native forms have derivatives
-of first and second order, as training on forces needs.
+with respect to G, w and z. The family is closed: derivatives of any order are again members. The
+others are the remaining operations of a network; their native forms have first and second
+derivatives, as required for training on forces.
 
-The twins are short and slow: they store pairs x K x F numbers. They are the reference that the
-native kernels are tested against.
+The reference implementations are short and slow: they store pairs x K x F numbers. The native
+kernels are tested against them.
 """
 
 import math
@@ -21,20 +21,20 @@ from torch.nn.functional import linear, softplus
 def pair_weights(
     pair_vectors: torch.Tensor, mu: torch.Tensor, sigma: torch.Tensor, cutoff: float, l_max: int
 ) -> torch.Tensor:
-    """What pairs tell their centres: radial sensitivities times the tensors of the direction.
+    """Compute the weights of pairs: radial sensitivities times tensors of the direction.
 
     ``s_v(r) = exp(-(1/r - 1/mu_v)^2 sigma_v^2 / 2) cos^2(pi r / 2R)`` for r < R: Lubbers, Smith
-    and Barros, J. Chem. Phys. 148, 241715 (2018). The tensors: see :func:`direction_tensors`.
+    and Barros, J. Chem. Phys. 148, 241715 (2018). For the tensors see :func:`direction_tensors`.
 
     Args:
-        pair_vectors: from centre to neighbour, [n_pairs, 3] Å.
+        pair_vectors: vectors from center to neighbor, [n_pairs, 3] Å.
         mu: distances of the sensitivities, [n_sensitivities] Å.
-        sigma: their widths in 1/r, [n_sensitivities] Å.
-        cutoff: R (Å).
+        sigma: inverse widths of the sensitivities in 1/r, [n_sensitivities] Å.
+        cutoff: cutoff radius R, Å.
         l_max: highest rank of the tensors, 0 to 2.
 
     Returns:
-        [n_pairs, components * n_sensitivities], sensitivities last.
+        Weights, [n_pairs, components * n_sensitivities], sensitivities last.
     """
     distances = pair_vectors.square().sum(1).sqrt().unsqueeze(1)
     exponent = ((distances.reciprocal() - mu.reciprocal()) * sigma).square()
@@ -45,17 +45,17 @@ def pair_weights(
 
 
 def direction_tensors(directions: torch.Tensor, l_max: int) -> torch.Tensor:
-    """Irreducible tensors of unit vectors, rank after rank.
+    """Compute irreducible tensors of unit vectors, ordered by rank.
 
     Rank 0 is 1; rank 1 is x, y, z; rank 2 is the traceless symmetric product, of which the five
-    components xx, xy, xz, yy, yz are kept (zz = -xx - yy).
+    components xx, xy, xz, yy, yz are stored (zz = -xx - yy).
 
     Args:
         directions: unit vectors, [n_pairs, 3].
         l_max: highest rank, 0 to 2.
 
     Returns:
-        [n_pairs, (l_max + 1)^2].
+        Tensor components, [n_pairs, (l_max + 1)^2].
     """
     parts = [torch.ones_like(directions[:, :1])]
     if l_max >= 1:
@@ -70,24 +70,24 @@ def direction_tensors(directions: torch.Tensor, l_max: int) -> torch.Tensor:
 def invariants(
     mixed: torch.Tensor, scales: torch.Tensor, base: torch.Tensor, cusp: float
 ) -> torch.Tensor:
-    """Pre-activations: ``base + m_0 + sum_l scales_l sqrt(|m_l|^2 + cusp)``.
+    """Compute pre-activations: ``base + m_0 + sum_l scales_l sqrt(|m_l|^2 + cusp)``.
 
     The root is smooth where a tensor vanishes. Chigaev et al., J. Chem. Phys. 158, 184108 (2023).
 
     Args:
-        mixed: tensors m that the atoms have received, [n_atoms, components, n_features].
+        mixed: tensors m of the atoms, [n_atoms, components, n_features].
         scales: weights of the norms, [l_max, n_features].
-        base: [n_atoms, n_features].
-        cusp: added under the root.
+        base: values to add, [n_atoms, n_features].
+        cusp: constant added under the root.
 
     Returns:
-        [n_atoms, n_features].
+        Pre-activations, [n_atoms, n_features].
     """
     result = base + mixed[:, 0]
     if mixed.size(1) >= 4:
         result = result + scales[0] * (mixed[:, 1:4].square().sum(1) + cusp).sqrt()
     if mixed.size(1) >= 9:
-        # Square of the full 3 x 3 tensor, with zz = -xx - yy put in.
+        # Square of the full 3 x 3 tensor, with zz = -xx - yy.
         rank2 = mixed[:, 4:9]
         square = 2 * (rank2.square().sum(1) + rank2[:, 0] * rank2[:, 3])
         result = result + scales[1] * (square + cusp).sqrt()
@@ -97,19 +97,19 @@ def invariants(
 def atom_layers(
     inner: torch.Tensor, base: torch.Tensor, weights: list[torch.Tensor]
 ) -> torch.Tensor:
-    """Residual layers of the atoms by themselves.
+    """Evaluate residual atom layers.
 
     ``x = base + B_0 softplus(inner) + b_0``, and then ``x = x + B_k softplus(A_k x + c_k) + b_k``
-    for every further layer.
+    for each further layer.
 
     Args:
         inner: pre-activations of the first layer, [n_atoms, n_features].
-        base: what it is added to, [n_atoms, n_features].
-        weights: B_0, b_0, A_1, c_1, B_1, b_1, A_2, ...; matrices [n_features, n_features] and
-            biases [n_features] in turn.
+        base: values that the first layer is added to, [n_atoms, n_features].
+        weights: B_0, b_0, A_1, c_1, B_1, b_1, A_2, ...; matrices [n_features, n_features]
+            alternating with biases [n_features].
 
     Returns:
-        [n_atoms, n_features].
+        Features, [n_atoms, n_features].
     """
     x = base + linear(softplus(inner), weights[0], weights[1])
     for k in range(2, len(weights), 4):
@@ -119,13 +119,13 @@ def atom_layers(
 
 
 def message(w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int) -> torch.Tensor:
-    """Sum the messages of the neighbours: ``m[i, k, f] = sum_(p of i) w[p, k] z[j(p), f]``.
+    """Sum the messages of the neighbors: ``m[i, k, f] = sum_(p of i) w[p, k] z[j(p), f]``.
 
     Args:
         w: weights of the pairs, [n_pairs, K].
-        z: features of the neighbours, [n_neighbors, F].
-        pairs: centre i (row 0) and neighbour j (row 1), int64 [2, n_pairs].
-        n_centers: number of centres; ``pairs[0] < n_centers``.
+        z: features of the neighbors, [n_neighbors, F].
+        pairs: center i (row 0) and neighbor j (row 1), int64 [2, n_pairs].
+        n_centers: number of centers; ``pairs[0] < n_centers``.
 
     Returns:
         Messages, [n_centers, K, F].
@@ -142,11 +142,11 @@ def message_weight(g: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor) -> tor
 
     Args:
         g: gradient of the messages, [n_centers, K, F].
-        z: features of the neighbours, [n_neighbors, F].
-        pairs: int64 [2, n_pairs].
+        z: features of the neighbors, [n_neighbors, F].
+        pairs: centers and neighbors, int64 [2, n_pairs].
 
     Returns:
-        [n_pairs, K].
+        Gradient of the weights, [n_pairs, K].
     """
     neighbors = z.index_select(0, pairs[1]).unsqueeze(2)
     return torch.bmm(g.index_select(0, pairs[0]), neighbors).squeeze(2)
@@ -160,11 +160,11 @@ def message_feature(
     Args:
         g: gradient of the messages, [n_centers, K, F].
         w: weights of the pairs, [n_pairs, K].
-        pairs: int64 [2, n_pairs].
-        n_neighbors: number of neighbours; ``pairs[1] < n_neighbors``.
+        pairs: centers and neighbors, int64 [2, n_pairs].
+        n_neighbors: number of neighbors; ``pairs[1] < n_neighbors``.
 
     Returns:
-        [n_neighbors, F].
+        Gradient of the features, [n_neighbors, F].
     """
     products = torch.bmm(w.unsqueeze(1), g.index_select(0, pairs[0])).squeeze(1)
     zeros = torch.zeros([n_neighbors, g.size(2)], dtype=products.dtype, device=products.device)
@@ -174,11 +174,11 @@ def message_feature(
 def padded_message(
     w: torch.Tensor, z: torch.Tensor, pairs: torch.Tensor, n_centers: int
 ) -> torch.Tensor:
-    """As :func:`message`, for pairs sorted by centre: one matrix product per centre.
+    """Like :func:`message`, for pairs sorted by center: one matrix product per center.
 
-    Every centre gets as many slots as the one with most neighbours, empty ones filled with zeros:
-    a batch of products, fast on a GPU, that stores slots x (K + F) numbers. What a portable export
-    contains.
+    All centers get as many slots as the one with the most neighbors, padded with zeros. This is a
+    batched product, fast on a GPU, which stores slots x (K + F) numbers. It is used in portable
+    exports.
     """
     centers = pairs[0]
     counts = torch.zeros([n_centers], dtype=torch.int64, device=w.device)

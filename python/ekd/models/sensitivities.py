@@ -1,4 +1,4 @@
-"""Radial sensitivities: which distances a pair speaks of."""
+"""Radial sensitivity functions."""
 
 import torch
 
@@ -7,13 +7,13 @@ class Sensitivities(torch.nn.Module):
     """The parameters of the radial functions of :func:`ekd.models.reference_ops.pair_weights`.
 
     Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). ``mu`` and ``sigma`` are
-    learned; at first 1/mu is evenly spaced between 1/soft_max and 1/soft_min, and sigma is
+    trainable; initially 1/mu is evenly spaced between 1/soft_max and 1/soft_min, and sigma is
     2 n soft_min.
 
     Args:
         n_sensitivities: number of functions.
-        soft_min: smallest mu (Å).
-        soft_max: largest mu (Å).
+        soft_min: smallest initial mu, Å.
+        soft_max: largest initial mu, Å.
     """
 
     def __init__(self, n_sensitivities: int, soft_min: float, soft_max: float):

@@ -1,4 +1,4 @@
-"""The error that is expected of the force on an atom, read from its features."""
+"""Prediction of the expected error of the force on an atom from its features."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from torch.nn.functional import softplus
 class UncertaintyHead(torch.nn.Module):
     """Expected error of a force component: ``softplus(w . y + c) > 0``.
 
-    ``y = softplus(B softplus(A z + a) + b)``, and z are the features after all interactions, side
-    by side. The head reads them and nothing else: what it says costs next to nothing beside the
-    interactions, and needs no derivative. Features that are made for energies tell an error only
-    in a roundabout way; with one hidden layer less, or none, atoms are ranked clearly worse.
+    ``y = softplus(B softplus(A z + a) + b)``, where z are the joined features after all
+    interactions. The cost is negligible compared with the interactions, and no derivatives are
+    needed. Features trained for energies are only indirectly related to errors: with one hidden
+    layer less, or none, atoms are ranked clearly worse.
 
     Args:
-        widths: of the features after each interaction.
+        widths: widths of the features after each interaction.
         n_hidden: width of the hidden layers.
     """
 
@@ -26,13 +26,13 @@ class UncertaintyHead(torch.nn.Module):
         self.readout = torch.nn.Linear(n_hidden, 1)
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
-        """Read the features.
+        """Predict the expected error.
 
         Args:
-            features: after each interaction, [n, width] each.
+            features: features after each interaction, [n, width].
 
         Returns:
-            float64 [n] eV/Å, positive.
+            Expected error, float64 [n] eV/Å, positive.
         """
         hidden = softplus(self.first(torch.cat(features, dim=1)))
         hidden = softplus(self.second(hidden))

@@ -1,4 +1,4 @@
-"""Screened nuclear repulsion: a wall at short distance, where no data ever was."""
+"""Screened nuclear repulsion (ZBL) at short distances, where there are no data."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,17 @@ _POWER = 0.23
 
 
 class ZBL(Float64Buffers):
-    """``V(r) = e^2 Z_i Z_j / (4 pi eps_0 r) phi(r / a) u(r / r_s)``, half of it to each atom.
+    """``V(r) = e^2 Z_i Z_j / (4 pi eps_0 r) phi(r / a) u(r / r_s)``, half of it for each atom.
 
-    ``a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23)``. The envelope ``u(x) = 1 - 28 x^6 + 48 x^7 - 21 x^8``
-    (Gasteiger, Groß and Günnemann, arXiv:2003.03123, with p = 6) takes value, slope and curvature
-    to zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008))
-    or the cutoff, whichever is shorter. A chemical bond near its equilibrium length is therefore
-    left to the network.
+    ``a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23)``. With the envelope ``u(x) = 1 - 28 x^6 + 48 x^7 - 21
+    x^8`` (Gasteiger, Groß and Günnemann, arXiv:2003.03123, with p = 6), value, slope and curvature
+    are zero at ``r_s``, the sum of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008))
+    or the cutoff, whichever is shorter. Chemical bonds near their equilibrium lengths are therefore
+    hardly affected.
 
     Args:
         elements: atomic numbers, in the order of the species.
-        cutoff: of the pair list (Å).
+        cutoff: cutoff radius of the pair list, Å.
     """
 
     strength: torch.Tensor
@@ -43,7 +43,7 @@ class ZBL(Float64Buffers):
         charges = torch.tensor(elements, dtype=torch.float64)
         radii = torch.tensor([covalent_radii[z] for z in elements], dtype=torch.float64)
         powers = charges**_POWER
-        # One row per ordered pair of species; never saved, they follow from the elements.
+        # One row per ordered pair of species; not saved, because they follow from the elements.
         tables = {
             "strength": COULOMB * charges[:, None] * charges[None, :],
             "inverse_length": (powers[:, None] + powers[None, :]) / _LENGTH,
@@ -57,16 +57,16 @@ class ZBL(Float64Buffers):
     def forward(
         self, species: torch.Tensor, pairs: torch.Tensor, pair_vectors: torch.Tensor, n_local: int
     ) -> torch.Tensor:
-        """Energies of the centres.
+        """Compute the energies of the centers.
 
         Args:
-            species: int64 [n_all].
-            pairs: full list, int64 [2, n_pairs].
-            pair_vectors: [n_pairs, 3] Å.
-            n_local: number of centres.
+            species: species of the atoms, int64 [n_all].
+            pairs: full list of pairs, int64 [2, n_pairs].
+            pair_vectors: vectors from center to neighbor, [n_pairs, 3] Å.
+            n_local: number of centers.
 
         Returns:
-            float64 [n_local] eV.
+            Energies, float64 [n_local] eV.
         """
         kind = species.index_select(0, pairs[0]) * self.range.size(0)
         kind = kind + species.index_select(0, pairs[1])

@@ -1,9 +1,9 @@
 """Batches of configurations, cut from arrays that are gathered for many batches at a time.
 
-A step on a few dozen small molecules takes milliseconds, so nothing may be done per
-configuration in Python. Neighbour lists are kept where those of all configurations are small;
-otherwise they are made for a gather at a time, so that memory does not grow with the dataset. The
-batches are the same, to the last bit.
+A step on a few dozen small molecules takes milliseconds, so there must be no Python loops over
+configurations. Neighbor lists are kept in memory if those of the whole dataset are small; otherwise
+they are made for each gather, so that memory does not grow with the dataset. The batches are
+bitwise the same.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list, neighbor_list
 from ekd.training.sampling import cut_by_count
 
-_BATCHES_PER_GATHER = 64  # makes the cost of a gather per batch vanish
-_PAIRS_PER_GATHER = 500_000  # bounds its memory
-_KEPT_BYTES = 2**28  # of the neighbour lists of a whole dataset, in each process that trains
+_BATCHES_PER_GATHER = 64  # makes the cost of a gather per batch negligible
+_PAIRS_PER_GATHER = 500_000  # limits its memory
+_KEPT_BYTES = 2**28  # maximum size of kept neighbor lists, per training process
 _NUMPY: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float32: np.float32,
     torch.float64: np.float64,
 }
-_SAMPLE = 1000  # configurations whose pairs are counted to foresee those of all
+_SAMPLE = 1000  # configurations whose pairs are counted to estimate the total
 
 
 @dataclass(frozen=True, eq=False)
 class LossWeights:
-    """How much each energy and each force counts in the loss.
+    """Loss weights of each energy and each force.
 
     Attributes:
-        energies: float64 [n_configs]; zero where a configuration has no energy to learn.
-        forces: float64 [n_atoms].
+        energies: weights of energies, float64 [n_configs]; zero for configurations without energy.
+        forces: weights of forces, float64 [n_atoms].
     """
 
     energies: NDArray[np.float64]
@@ -49,17 +49,17 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some configurations as one graph without edges between them.
+    """Several configurations as one graph, without edges between configurations.
 
     Attributes:
-        species: int64 [n_atoms].
-        pairs: int64 [2, n_pairs], indices into the atoms of the batch.
-        pair_vectors: [n_pairs, 3] Å.
-        config_index: int64 [n_atoms], configuration of the batch that an atom belongs to.
-        energies: float64 [n_configs] eV.
-        forces: [n_atoms, 3] eV/Å, or None without labels.
-        energy_weights: float64 [n_configs], or None: all one.
-        force_weights: [n_atoms, 1], or None: all one.
+        species: species of the atoms, int64 [n_atoms].
+        pairs: indices into the atoms of the batch, int64 [2, n_pairs].
+        pair_vectors: vectors from centers to neighbors, [n_pairs, 3] Å.
+        config_index: index in the batch of each atom's configuration, int64 [n_atoms].
+        energies: energies, float64 [n_configs] eV.
+        forces: forces, [n_atoms, 3] eV/Å, or None without labels.
+        energy_weights: weights of energies, float64 [n_configs]; None: all one.
+        force_weights: weights of forces, [n_atoms, 1]; None: all one.
     """
 
     species: torch.Tensor
@@ -73,16 +73,16 @@ class Batch:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of the batch."""
+        """Number of atoms of the batch."""
         return len(self.species)
 
     @property
     def n_configs(self) -> int:
-        """Configurations of the batch."""
+        """Number of configurations of the batch."""
         return len(self.energies)
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device; itself if it is there."""
+        """Copy the batch to a device; returns itself if it is already there."""
         if self.species.device == device:
             return self
         values: dict[str, Any] = {
@@ -92,19 +92,19 @@ class Batch:
 
 
 class BatchSource:
-    """A dataset with its neighbour list, ready to be cut into batches.
+    """A dataset with its neighbor lists, ready to be cut into batches.
 
     Args:
         data: structures and energies.
         elements: atomic numbers in the order of the model's species.
-        cutoff: Å.
-        dtype: of pair vectors and forces.
-        forces: labels to train on, [n_atoms, 3] eV/Å.
-        weights: of energies and forces; None: all one.
+        cutoff: cutoff radius, Å.
+        dtype: type of pair vectors and forces.
+        forces: force labels, [n_atoms, 3] eV/Å.
+        weights: loss weights of energies and forces; None: all one.
 
     Raises:
-        StructureError: an element that the model does not know, or a structure that no neighbour
-            list can be made for; of a large dataset found only when its turn comes.
+        StructureError: the model does not support an element, or the neighbor list of a structure
+            cannot be made; for large datasets, the latter may be found only during training.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class BatchSource:
         unknown = sorted(set(data.elements) - set(elements))
         if unknown:
             raise StructureError(
-                f"the data hold {', '.join(map(symbol, unknown))}, but the model knows only "
+                f"the data contain {', '.join(map(symbol, unknown))}, but the model supports only "
                 f"{', '.join(map(symbol, elements))}; train a model on data with all elements",
                 code="EKD-STRUCTURE-003",
             )
@@ -136,7 +136,7 @@ class BatchSource:
         self._lists: _Lists | _KeptLists = lists
         sample = np.unique(np.linspace(0, self.n_configs - 1, _SAMPLE).astype(np.int64))
         self.pairs_per_config = lists.take(sample).pairs.shape[1] / len(sample)
-        """Mean number of directed pairs; of a large dataset the mean over a sample."""
+        """Mean number of directed pairs per configuration; for large datasets from a sample."""
         if self.pairs_per_config * self.n_configs * lists.bytes_per_pair <= _KEPT_BYTES:
             self._lists = _KeptLists(lists, self.n_configs)
             self.pairs_per_config = self._lists.n_pairs / self.n_configs
@@ -147,21 +147,21 @@ class BatchSource:
 
     @property
     def has_reference_energies(self) -> bool:
-        """Whether the data bring their own, which training does not change."""
+        """Whether the data have reference energies, which training then does not change."""
         return self._data.reference_energies is not None
 
     def compositions(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Atoms of each element of the model in each configuration, [n, n_elements]."""
+        """Number of atoms of each element in each configuration, [n, n_elements]."""
         counts = np.zeros((len(configs), self._n_elements), dtype=np.int64)
         counts[:, self._species_of[list(self._data.elements)]] = self._data.composition[configs]
         return counts
 
     def atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of the atoms of configurations in the arrays of the data, [n_atoms]."""
+        """Rows of the configurations' atoms in the arrays of the data, [n_atoms]."""
         return _rows(self._data.offsets, configs)[0]
 
     def n_atoms(self, configs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Atoms of each configuration, [len(configs)]."""
+        """Number of atoms of each configuration, [len(configs)]."""
         offsets = self._data.offsets
         counts: NDArray[np.int64] = offsets[configs + 1] - offsets[configs]
         return counts
@@ -169,17 +169,17 @@ class BatchSource:
     def closest_pairs(
         self, configs: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """How many pairs of two elements there are within the cutoff, and how close they come.
+        """Count the pairs of elements within the cutoff, and find their shortest distances.
 
         Args:
-            configs: each counts once, however often it is named.
+            configs: configurations; repeated ones are counted once.
 
         Returns:
-            number of pairs and shortest distance (Å; infinity: no pair), both
+            Number of pairs and shortest distance (Å; infinity: no pair), both
             [n_elements, n_elements] and symmetric.
         """
         n = self._n_elements
-        counts = np.zeros(n * n, dtype=np.int64)  # of directed pairs
+        counts = np.zeros(n * n, dtype=np.int64)  # number of directed pairs
         squares = np.full(n * n, np.inf)
         configs = np.unique(configs)
         step = max(1, int(_PAIRS_PER_GATHER / max(self.pairs_per_config, 1.0)))
@@ -194,7 +194,7 @@ class BatchSource:
             counts += np.bincount(rows, minlength=n * n)
             vectors = lists.pair_vectors.astype(np.float64)
             np.minimum.at(squares, rows, np.einsum("pd,pd->p", vectors, vectors))
-        # Of two different elements, a row has either direction of a pair.
+        # For two different elements, each row has one direction of a pair; else it has both.
         twice = np.where(np.eye(n, dtype=bool), 2, 1)
         return counts.reshape(n, n) // twice, np.sqrt(squares.reshape(n, n))
 
@@ -205,12 +205,12 @@ class BatchSource:
         return self._forces[self.atoms(configs)].astype(self._numpy_dtype)
 
     def batches(self, configs: NDArray[np.int64], cut: int | NDArray[np.int64]) -> Iterator[Batch]:
-        """Cut configurations, in the order given, into batches.
+        """Cut configurations, in the given order, into batches.
 
         Args:
-            configs: of all batches.
-            cut: size of a batch, of which the last may be smaller; or the bounds of the batches in
-                ``configs``, [n_batches + 1] from 0 to n. Batches may then be empty.
+            configs: configurations of all batches.
+            cut: batch size, where the last batch may be smaller; or the bounds of the batches in
+                ``configs``, [n_batches + 1] from 0 to n, where batches may be empty.
         """
         bounds = cut_by_count(len(configs), cut) if isinstance(cut, int) else cut
         n_batches = len(bounds) - 1
@@ -262,12 +262,12 @@ class BatchSource:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Neighbours of some configurations: atoms are counted from the start of their configuration.
+    """Pairs of some configurations, with atom indices relative to the configuration.
 
     Attributes:
-        pairs: [2, n_pairs] of any integer type.
-        pair_vectors: [n_pairs, 3] Å.
-        offsets: int64 [n_configs + 1].
+        pairs: centers and neighbors, [2, n_pairs], any integer type.
+        pair_vectors: vectors from centers to neighbors, [n_pairs, 3] Å.
+        offsets: offsets of the configurations in the pairs, int64 [n_configs + 1].
     """
 
     pairs: NDArray[np.integer[Any]]
@@ -276,7 +276,7 @@ class _Pairs:
 
 
 class _Lists:
-    """Neighbour lists, made when they are asked for."""
+    """Neighbor lists that are made on demand."""
 
     def __init__(self, data: Dataset, cutoff: float, dtype: type[np.floating[Any]]) -> None:
         self._data = data
@@ -285,7 +285,7 @@ class _Lists:
         self.bytes_per_pair = 2 * 4 + 3 * np.dtype(dtype).itemsize
 
     def take(self, configs: NDArray[np.int64]) -> _Pairs:
-        if len(configs) == 0:  # of a process that has nothing to do in these batches
+        if len(configs) == 0:  # this process has no configurations in these batches
             return _Pairs(
                 np.empty((2, 0), np.int32), np.empty((0, 3), self._dtype), np.zeros(1, np.int64)
             )
@@ -305,7 +305,7 @@ class _Lists:
         )
 
     def _located(self, configs: NDArray[np.int64]) -> StructureError | None:
-        """What is wrong with the first of some configurations that something is wrong with."""
+        """Find the first invalid configuration, and return its error."""
         data = self._data
         for config in configs:
             rows = slice(int(data.offsets[config]), int(data.offsets[config + 1]))
@@ -319,7 +319,7 @@ class _Lists:
 
 
 class _KeptLists:
-    """The lists of a whole dataset, made once."""
+    """Neighbor lists of a whole dataset, made once and kept in memory."""
 
     def __init__(self, lists: _Lists, n_configs: int) -> None:
         step = 10_000
@@ -341,7 +341,7 @@ class _KeptLists:
 def _rows(
     offsets: NDArray[np.int64], chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the chosen segments of a ragged array, and the offsets of the segments in them."""
+    """Return the rows of chosen segments of a ragged array, and the offsets of the segments."""
     counts = offsets[chosen + 1] - offsets[chosen]
     new_offsets = np.concatenate([[0], np.cumsum(counts)])
     rows = np.arange(new_offsets[-1]) + np.repeat(offsets[chosen] - new_offsets[:-1], counts)

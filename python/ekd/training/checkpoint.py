@@ -1,16 +1,16 @@
-"""Checkpoints: one file, either complete or absent, that says what it belongs to.
+"""Checkpoints: one file per training, written atomically, with its settings and provenance.
 
 A checkpoint is a dictionary of plain types and tensors, so that reading one executes no code
 (:mod:`.torch_archive`):
 ``format`` (integer), ``model_config``, ``training_config``, ``uncertainty_config`` (None: no head),
-``provenance``, ``elements``, ``history`` (one record per finished epoch), ``uncertainty`` (what the
-training of the head came to, or None), ``model`` (state of the averaged weights) and
-``state`` (what the next step needs; None when the training is finished): ``step_count, weights,
-average, rule`` of the optimizer, ``best`` (state of the best averaged weights, if those are to be
-kept) and ``epoch`` (how far the epoch at hand has come; None at its start).
+``provenance``, ``elements``, ``history`` (one record per finished epoch), ``uncertainty`` (results
+of the training of the head, or None), ``model`` (state dict with the averaged weights) and
+``state`` (data needed by the next step; None when the training is finished): ``step_count, weights,
+average, rule`` of the optimizer, ``best`` (state dict with the best averaged weights, if these are
+to be kept) and ``epoch`` (progress within the current epoch; None at its start).
 
-A change of any of this raises the format by one and adds a function to ``_MIGRATIONS`` that turns
-the contents of the format before into those of the new one.
+Any change of this increases the format by one and adds a function to ``_MIGRATIONS`` that converts
+the contents of the previous format to the new one.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ekd.training import torch_archive
 FORMAT = 5
 
 _SETTINGS = ("model_config", "training_config", "uncertainty_config", "provenance")
-# Where the data lie may change between two sessions; what they are may not. What on-policy rounds
-# came to is put down when they are over, and the distances follow from the data.
+# The path of the data may change between two sessions, but not their contents. Results of on-policy
+# rounds are added at their end, and the distances follow from the data.
 _MAY_DIFFER = {
     "provenance.closest_pairs",
     "provenance.data.path",
@@ -45,18 +45,19 @@ _MAY_DIFFER = {
 
 
 def save(path: str | os.PathLike[str], contents: dict[str, Any]) -> None:
-    """Write a checkpoint; the old file stays in place until the new one is complete."""
-    buffer = io.BytesIO()  # torch does not say why a write of its own has failed
+    """Write a checkpoint; the old file is kept until the new one is complete."""
+    buffer = io.BytesIO()  # if torch writes a file itself, its errors do not give the reason
     torch.save({"format": FORMAT, **contents}, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint of this or of an older format; what is returned has this format.
+    """Read a checkpoint of this or an older format, and convert it to this format.
 
     Raises:
-        CheckpointError: the file is missing, is no checkpoint, is damaged, or has a newer format.
+        CheckpointError: the file is missing, is not a checkpoint, is damaged, or has a newer
+            format.
     """
     try:
         contents: dict[str, Any] = torch_archive.load(path)
@@ -74,8 +75,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     except torch_archive.DamagedError as error:
         if is_exported(path):
             raise CheckpointError(
-                f"'{path}' is an exported model, which holds no checkpoint; name the output folder "
-                "of the run that wrote it, or open it with ekd.ExportedModel",
+                f"'{path}' is an exported model, not a checkpoint; name the output folder of the "
+                "run that wrote it, or open it with ekd.ExportedModel",
                 code="EKD-CHECKPOINT-002",
             ) from None
         raise CheckpointError(
@@ -122,7 +123,7 @@ _SECTIONS: dict[str, type[Section]] = {
 
 
 def _check(contents: dict[str, Any]) -> None:
-    """Refuse contents that are not those of a checkpoint, with any exception that tells why."""
+    """Check the contents of a checkpoint; raise any exception that explains the problem."""
     if contents.keys() != _TYPES.keys():
         names = ", ".join(sorted(map(str, contents.keys() ^ _TYPES.keys())))
         raise ValueError(f"too many or too few: {names}")
@@ -147,7 +148,7 @@ def _check(contents: dict[str, Any]) -> None:
 
 
 def _check_weights(weights: dict[str, Any], config: HIPNNConfig, n_elements: int) -> None:
-    """That the weights are numbers, and as many as the settings say: before anything is made."""
+    """Check that the weights are numbers with the shapes given by the settings."""
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise TypeError("'model' holds something else than tensors by name")
@@ -195,7 +196,7 @@ def _words(error: Exception) -> str:
 
 
 def _from_1(contents: dict[str, Any]) -> dict[str, Any]:
-    """Settings that were fixed before; a validation loss; checkpoints within an epoch."""
+    """Add settings that were fixed, the validation loss, and checkpoints within an epoch."""
     training = contents["training_config"]
     if training is not None:
         training = training | {
@@ -230,12 +231,12 @@ def _from_1(contents: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_2(contents: dict[str, Any]) -> dict[str, Any]:
-    """No head for the uncertainty of the forces."""
+    """Add the uncertainty head, which did not exist."""
     return contents | {"format": 3, "uncertainty_config": None, "uncertainty": None}
 
 
 def _from_3(contents: dict[str, Any]) -> dict[str, Any]:
-    """Adam was the only optimizer."""
+    """Add the optimizer, which was always Adam."""
     training, state = contents["training_config"], contents["state"]
     if state is not None:
         state = {name: value for name, value in state.items() if name != "adam"} | {
@@ -249,7 +250,7 @@ def _from_3(contents: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_4(contents: dict[str, Any]) -> dict[str, Any]:
-    """A head could tell the spread of the teachers alone."""
+    """Add the target of the uncertainty head, which was always the spread of the teachers."""
     head = contents["uncertainty_config"]
     return contents | {
         "format": 5,
@@ -266,7 +267,7 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def check_same(stored: dict[str, Any], current: dict[str, Any], path: object) -> None:
-    """Compare the settings and the data of a checkpoint with those of the run at hand.
+    """Compare the settings and data of a checkpoint with those of the current run.
 
     Raises:
         CheckpointError: they differ; the message lists every difference.

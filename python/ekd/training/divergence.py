@@ -1,4 +1,4 @@
-"""When a training counts as diverged: its result is no better than weights that nobody trained."""
+"""Detect diverged trainings, whose result is much worse than an untrained network."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ekd.errors import TrainingError
 from ekd.training.steps import Record
 
 HOPELESS = 1e6
-"""Validation loss over that of the untrained network, from which no training recovers."""
+"""Validation loss relative to the untrained network from which no training recovers."""
 
 USELESS = 100.0
-"""The same at the end. The first steps of a training may go further than that, and come back."""
+"""The same limit at the end of a training; it can be exceeded temporarily in the first steps."""
 
 
 def check_epoch(record: Record, untrained: float, training: TrainingConfig) -> None:
     """Stop a training that cannot recover.
 
     Args:
-        record: of an epoch that is finished.
+        record: record of a finished epoch.
         untrained: validation loss of the network with its initial weights.
-        training: the settings that the message names.
+        training: settings, for the message.
 
     Raises:
-        TrainingError: a loss is not finite, or the validation loss is beyond :data:`HOPELESS`.
+        TrainingError: a loss is not finite, or the validation loss exceeds :data:`HOPELESS`.
     """
     epoch = record["epoch"]
     for name, words in (("loss", "the loss"), ("validation_loss", "the validation loss")):
@@ -43,12 +43,12 @@ def check_result(record: Record, untrained: float, training: TrainingConfig) -> 
     """Refuse weights that are far worse than untrained ones.
 
     Args:
-        record: of the epoch whose weights are kept; other arguments as for :func:`check_epoch`.
-        untrained: likewise.
-        training: likewise.
+        record: record of the epoch whose weights are kept.
+        untrained: as for :func:`check_epoch`.
+        training: as for :func:`check_epoch`.
 
     Raises:
-        TrainingError: the validation loss is beyond :data:`USELESS`.
+        TrainingError: the validation loss exceeds :data:`USELESS`.
     """
     if record["validation_loss"] > USELESS * untrained:
         raise TrainingError(
@@ -67,7 +67,7 @@ def _advice(training: TrainingConfig) -> str:
     if training.optimizer == LEAST_SQUARES:
         return (
             "check the energies of the data with 'ekd prepare', train on more configurations, or "
-            "take optimizer = 'soap'"
+            "use optimizer = 'soap'"
         )
     return (
         f"lower learning_rate ({training.learning_rate}) or gradient_clip "

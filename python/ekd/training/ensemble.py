@@ -1,4 +1,4 @@
-"""Ensembles: members that are trained side by side, one by one, or each by several processes."""
+"""Ensembles, with members trained in parallel, one by one, or each by several processes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from ekd.training.trained import TrainedModel
 
 @dataclass(frozen=True)
 class EnsemblePredictions:
-    """Mean and spread of an ensemble.
+    """Mean and spread of the predictions of an ensemble.
 
     Attributes:
-        energies: mean, float64 [n_configs] eV.
-        forces: mean, float64 [n_atoms, 3] eV/Å.
+        energies: mean energies, float64 [n_configs] eV.
+        forces: mean forces, float64 [n_atoms, 3] eV/Å.
         energies_std: population standard deviation over members, [n_configs] eV.
-        forces_std: ``sqrt(mean over members of |F - mean F|^2 / 3)``, [n_atoms] eV/Å: the
-            population standard deviation of a force component.
-        members: what each member predicts.
-        uncertainty: mean over the members, [n_atoms] eV/Å, if all have one; or None.
+        forces_std: population standard deviation of a force component,
+            ``sqrt(mean over members of |F - mean F|^2 / 3)``, [n_atoms] eV/Å.
+        members: predictions of each member.
+        uncertainty: mean uncertainty of the members, [n_atoms] eV/Å; None if a member has none.
     """
 
     energies: NDArray[np.float64]
@@ -52,7 +52,7 @@ class EnsemblePredictions:
 
     @classmethod
     def of(cls, members: list[Predictions]) -> EnsemblePredictions:
-        """Mean and spread of some predictions for the same data."""
+        """Compute mean and spread of several predictions for the same data."""
         energies = np.stack([member.energies for member in members])
         forces = np.stack([member.forces for member in members])
         return cls(
@@ -66,7 +66,7 @@ class EnsemblePredictions:
 
 
 def mean_uncertainty(members: Sequence[Predictions]) -> NDArray[np.float64] | None:
-    """Mean over members of their uncertainty, [n_atoms] eV/Å; None where not all have one."""
+    """Return the mean uncertainty of the members, [n_atoms] eV/Å; None if a member has none."""
     found = [member.uncertainty for member in members]
     if not found or any(one is None for one in found):
         return None
@@ -76,7 +76,7 @@ def mean_uncertainty(members: Sequence[Predictions]) -> NDArray[np.float64] | No
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Some trained models. Mostly they have one cutoff and one set of elements, but need not."""
+    """Several trained models, which may differ in cutoff and elements."""
 
     members: list[TrainedModel]
 
@@ -84,7 +84,7 @@ class Ensemble:
         return len(self.members)
 
     def predict(self, data: Dataset) -> EnsemblePredictions:
-        """Mean and spread on a dataset, evaluated in float64.
+        """Predict mean and spread for a dataset, in float64.
 
         Raises:
             StructureError: the data hold an element that the models were not trained on.
@@ -99,13 +99,13 @@ class Ensemble:
         description: str = "",
         portable: bool = False,
     ) -> None:
-        """Write all members to one deployable file, a committee.
+        """Export all members to one file, a committee.
 
-        ASE and LAMMPS run the mean of the members, and give their spread. See
-        :func:`ekd.export.export_model`.
+        In ASE and LAMMPS, a committee predicts the mean of its members, and provides their spread.
+        See :func:`ekd.export.export_model`.
 
         Raises:
-            ConfigError: no members, or they differ in architecture or elements.
+            ConfigError: there are no members, or they differ in architecture or elements.
             EKDError: the file cannot be written.
         """
         from ekd.export import export_model
@@ -115,9 +115,9 @@ class Ensemble:
             for key, value in config.items():
                 if value != configs[0][key]:
                     raise ConfigError(
-                        f"members of a committee need one architecture, but member {k} has "
+                        f"members of a committee need the same architecture, but member {k} has "
                         f"{key} = {value} and member 0 has {configs[0][key]}; train them with the "
-                        "same [model], or export them to files of their own",
+                        "same [model], or export them to separate files",
                         code="EKD-CONFIG-024",
                     )
         export_model(
@@ -132,10 +132,10 @@ class Ensemble:
 
 
 def evaluate_models(models: list[HIPNN], data: Dataset) -> list[Predictions]:
-    """What float64 networks predict; those of one cutoff and order of elements share neighbours.
+    """Evaluate float64 networks; those with the same cutoff and elements share neighbor lists.
 
     Raises:
-        StructureError: the data hold an element that a network does not know.
+        StructureError: the data contain an element that a network does not support.
     """
     sources: dict[tuple[float, tuple[int, ...]], BatchSource] = {}
     predictions = []
@@ -165,38 +165,41 @@ def train_ensemble(
     resume: bool = False,
     progress: bool = True,
 ) -> Ensemble:
-    """Train an ensemble in processes of one thread each, see :func:`train_members`.
+    """Train an ensemble in single-threaded processes, see :func:`train_members`.
 
-    Reference energies are those of the data, where they have some (isolated atoms, or the argument
-    of :func:`ekd.load_dataset`); otherwise they are fitted to the training part, once for all
-    members. What is doubtful about them is shown, and kept in the provenance of the members.
+    Reference energies are taken from the data if available (isolated atoms, or the argument of
+    :func:`ekd.load_dataset`); otherwise they are fitted to the training part, once for all members.
+    Warnings about them are shown, and stored in the provenance of the members.
 
     Args:
-        data: energies; forces are not looked at.
+        data: data with energies; forces are ignored.
         model: architecture; None: the defaults.
         n_members: number of networks.
-        seed: of the first member; the others count on from it.
+        seed: seed of the first member; the others use consecutive seeds.
         training: schedule and loss; None: the defaults.
-        validation_fraction: share of the configurations that is held out.
+        validation_fraction: fraction of the configurations held out for validation.
         split_by: ``configuration`` or ``formula``, see :func:`ekd.data.split`.
         split_seed: seed of the split.
-        splits: whether members learn from the same configurations: ``shared``, ``k-fold`` or
+        splits: how the training part is divided among the members: ``shared``, ``k-fold`` or
             ``bootstrap``, see :func:`ekd.training.plan_members`.
-        n_folds: of ``k-fold``; None: one per member.
-        overrides: what the first members have of their own: seed, settings of the model and of the
-            training.
-        starts: pretrained networks, see :func:`ekd.pretrain`; members take them in turn. None:
-            random weights. With pretrained networks a learning rate of 1e-3 and 60 epochs do best.
-        directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
-        n_workers: processes; None: one per core, at most one per member.
-        resume: continue from the checkpoints in the directory. Otherwise start anew.
+        n_folds: number of folds for ``k-fold``; None: one per member.
+        overrides: settings of individual members, starting with the first: seed, settings of the
+            model and of the training.
+        starts: pretrained networks, see :func:`ekd.pretrain`; members start from them in turn.
+            None: random weights. With pretrained networks, use a learning rate of 1e-3 and 60
+            epochs.
+        directory: folder for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None: keep
+            no files.
+        n_workers: number of processes, at most one per member; None: ``EKD_WORKERS`` if set, else
+            one per core.
+        resume: continue from the checkpoints in the directory. Otherwise start over.
         progress: show progress on standard error.
 
     Raises:
         CheckpointError: a checkpoint to resume from is damaged or belongs to another run.
-        ConfigError: fewer than one member or worker, or impossible settings of a member.
+        ConfigError: fewer than one member or worker, or invalid settings of a member.
         DataError: too few data for the split.
-        StructureError: a broken structure.
+        StructureError: an invalid structure.
         TrainingError: a training diverged, or a process was lost.
     """
     with member_directory(directory) as folder:
@@ -233,7 +236,7 @@ def plan_ensemble(
     overrides: Sequence[MemberConfig] = (),
     starts: Ensemble | None = None,
 ) -> Job:
-    """What :func:`train_ensemble` does, without doing it; arguments and errors are its."""
+    """Plan the job of :func:`train_ensemble`, with the same arguments and errors."""
     train_indices, validation_indices = split(data, validation_fraction, split_by, split_seed)
     energies, doubts = reference_energies(data, train_indices)
     return Job(
@@ -261,7 +264,7 @@ def plan_ensemble(
 
 @contextlib.contextmanager
 def member_directory(directory: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """The directory, or one that is removed afterwards if there is none."""
+    """Yield the directory, or a temporary one if it is None."""
     if directory is not None:
         yield Path(directory)
         return
@@ -277,21 +280,23 @@ def train_members(
     group: Group = ALONE,
     only: Sequence[int] | None = None,
 ) -> Ensemble:
-    """Train the members of a job in processes of one thread each.
+    """Train the members of a job in single-threaded processes.
 
-    If a process is lost or a training fails, the others are stopped; whatever had been reached is
-    in the checkpoints. The same holds for Ctrl-C. One worker is this process.
+    If a process is lost or a training fails, or after Ctrl-C, the others are stopped; their
+    progress is saved in the checkpoints. With one worker, training runs in this process.
 
     Args:
         job: the members.
-        n_workers: processes; None: one per core, at most one per member.
-        resume: continue from the checkpoints in the directory of the job. Otherwise start anew.
+        n_workers: number of processes, at most one per member; None: ``EKD_WORKERS`` if set, else
+            one per core.
+        resume: continue from the checkpoints in the directory of the job. Otherwise start over.
         progress: show progress on standard error.
-        group: processes that share each training, member after member; there are no workers then.
+        group: processes that share the training of each member, one member at a time; there are
+            then no workers.
         only: members to train; None: all.
 
     Returns:
-        The members that were asked for.
+        The requested members.
 
     Raises:
         EKDError: as for :func:`train_ensemble`.
@@ -314,8 +319,8 @@ def train_members(
             bars.finish(job.name(k))
         if waiting:
             _run_workers(job, waiting, resume, min(n_workers, len(waiting)), bars)
-        # Every member is finished now: this reads the checkpoints, and checks that those of an
-        # earlier session belong to this run.
+        # All members are finished: read the checkpoints, and check that those of an earlier
+        # session belong to this run.
         return Ensemble([job.train_member(k, resume=True) for k in members])
 
 
@@ -333,7 +338,7 @@ def _train_here(
 
 
 def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
-    """Read the members that :func:`train_members` left in a directory.
+    """Read the members written to a directory by :func:`train_members`.
 
     Raises:
         CheckpointError: there are none, or one is damaged or not finished.
@@ -352,7 +357,7 @@ def load_ensemble(directory: str | os.PathLike[str]) -> Ensemble:
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the checkpoint of a member is there, and says that its training is at its end."""
+    """Whether a member has a checkpoint of a finished training."""
     path = directory / "checkpoint.pt"
     return path.exists() and checkpoint.load(path)["state"] is None
 

@@ -10,7 +10,7 @@ from ekd.training.steps import Record
 
 
 def write_history(path: Path, history: list[Record]) -> None:
-    """Write ``history.csv``, a line for each epoch."""
+    """Write ``history.csv``, with one line per epoch."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[-1]))
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""An ensemble that is to be trained, and how one member of it is."""
+"""Training jobs: an ensemble to train, and the training of each member."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from ekd.training.uncertainty import SpreadLesson
 
 @dataclass(frozen=True)
 class Job:
-    """An ensemble that is to be trained.
+    """An ensemble to train.
 
     Attributes:
-        members: what differs between the networks.
-        directory: member k writes into ``member-k`` there.
-        labels: forces to train on, [n_atoms, 3] eV/Å; None: energies alone.
-        weights: of energies and forces in the loss; None: all one.
-        spread: what a head for the uncertainty of the forces learns from; None: no head.
-        provenance: what to add to that of each member.
-        title: what a member is, in words: "teacher" or "student".
-        tensorboard: write logs for TensorBoard too.
+        data: structures and energies.
+        members: plans of the members.
+        reference_energies: reference energies by atomic number, eV.
+        directory: output folder; member k writes to its folder ``member-k``.
+        labels: forces to train on, [n_atoms, 3] eV/Å; None: only energies.
+        weights: loss weights of energies and forces; None: all one.
+        spread: training data of the uncertainty head; None: no head.
+        provenance: entries to add to the provenance of each member.
+        title: name of a member in messages: "teacher" or "student".
+        tensorboard: also write logs for TensorBoard.
     """
 
     data: Dataset
@@ -53,7 +55,7 @@ class Job:
         vars(self).update(mapped.attach(state))
 
     def name(self, member: int) -> str:
-        """What a member is called in messages."""
+        """Name of a member in messages."""
         return f"{self.title} {member}"
 
     def member_directory(self, member: int) -> Path:
@@ -70,9 +72,9 @@ class Job:
         """Train a member, or load it if it is finished and ``resume`` is set.
 
         Args:
-            member: from zero.
+            member: index of the member, from zero.
             resume: continue from its checkpoint.
-            report: called with the record of every epoch, and now and then within one; see
+            report: callback for the record of each epoch, and for the progress within epochs; see
                 :func:`ekd.training.loop.train`.
             group: processes that share the training.
         """

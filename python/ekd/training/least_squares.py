@@ -1,4 +1,4 @@
-"""An epoch of least squares: slopes of all energies, one step, new reference energies."""
+"""One epoch of least squares: derivatives of all energies, one step, new reference energies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ekd.training.slopes import energy_slopes
 from ekd.training.steps import Record, Report
 
 REPORT_SECONDS = 0.5
-"""Between reports within an epoch."""
+"""Time between reports within an epoch."""
 
-_PAIRS_PER_SLOPES = 5000  # of a batch of least squares, which keeps more of a pair than others do
+_PAIRS_PER_SLOPES = 5000  # per batch; least squares needs more memory per pair
 
 
 def solve_epoch(
@@ -30,19 +30,19 @@ def solve_epoch(
     epoch: int,
     report_batch: Report | None,
 ) -> Record:
-    """An epoch of least squares: one step for all configurations.
+    """Run one epoch of least squares: one step for all configurations.
 
     Args:
-        networks: that which is trained, and the average of its weights; both get new reference
-            energies.
-        optimizer: of the weights of both.
+        networks: the trained network, and the one with the averaged weights; both get new
+            reference energies.
+        optimizer: optimizer of the weights of both networks.
         source: structures and energies.
-        train_indices: configurations to learn from.
-        epoch: number, from one.
-        report_batch: called now and then, see :func:`ekd.training.loop.train`.
+        train_indices: configurations to train on.
+        epoch: number of the epoch, from one.
+        report_batch: progress callback, see :func:`ekd.training.loop.train`.
 
     Returns:
-        the record of the epoch, without errors on held-out configurations.
+        The record of the epoch, without validation errors.
     """
     network, _ = networks
     start = reported = time.monotonic()
@@ -59,7 +59,7 @@ def solve_epoch(
             report_batch(record | {"configs_per_second": done / (now - start)})
     expected = torch.from_numpy(source.energies(train_indices)).to(weights.device)
     compositions = source.compositions(train_indices)
-    if source.has_reference_energies:  # those stay as they are
+    if source.has_reference_energies:  # they are not changed
         compositions = np.zeros_like(compositions)
     counts = torch.from_numpy(compositions).to(weights)
 

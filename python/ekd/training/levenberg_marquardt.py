@@ -1,19 +1,19 @@
-"""Levenberg-Marquardt: least squares of the energies, with the slope of every single one.
+"""Levenberg-Marquardt: nonlinear least squares of the energies, with the full Jacobian.
 
-A few hundred energies of a molecule speak of stiff and of soft motions at once. Methods that go
-down one gradient after the other fit them by the weights that move easily; here every step solves
-the linearised problem of all configurations together,
+A few hundred energies of a molecule depend on both stiff and soft motions. First-order methods
+mostly change the weights with large gradients. Here each step solves the linearized problem of all
+configurations together,
 
     min over d of  |r - J d|^2 + damping |d|^2,      J[c, k] = dE_c / dw_k,   r = E_reference - E,
 
-whose solution ``d = J^T (J J^T + damping)^-1 r`` takes a system as large as the number of
-configurations, not of weights. Levenberg, Q. Appl. Math. 2, 164 (1944); Marquardt, J. Soc. Indust.
-Appl. Math. 11, 431 (1963). The damping follows how well the linear model foretold the gain, as in
-Nocedal and Wright, Numerical Optimization (2006), chapters 4.1 and 10.3.
+with the solution ``d = J^T (J J^T + damping)^-1 r``, whose linear system has the size of the number
+of configurations, not of weights. Levenberg, Q. Appl. Math. 2, 164 (1944); Marquardt, J. Soc.
+Indust. Appl. Math. 11, 431 (1963). The damping is adapted to the ratio of actual to predicted gain,
+as in Nocedal and Wright, Numerical Optimization (2006), chapters 4.1 and 10.3.
 
-Reference energies enter linearly and are solved for exactly, so that compositions, which differ by
-far more than conformers, take no part in the damping: variable projection, Golub and Pereyra, SIAM
-J. Numer. Anal. 10, 413 (1973).
+Reference energies enter linearly and are solved for exactly, so the damping does not act on
+differences between compositions, which are much larger than those between conformers: variable
+projection, Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ import torch
 from ekd.models import HIPNN
 
 _FIRST = 1e-3  # damping of the first step, times the sum of the eigenvalues of J J^T
-_GOOD, _POOR, _WORST = 0.75, 0.25, 1e-3  # gain over what was foretold
+_GOOD, _POOR, _WORST = 0.75, 0.25, 1e-3  # ratio of actual to predicted gain
 _FALL, _RISE = 0.2, 4.0
-_LEAST = 1e-13  # damping over the sum of the eigenvalues, below which it is lost in rounding
-_TRIES = 12  # dampings of a step before it is given up
-_OF_SENSITIVITIES = 0.2  # how far they go for others' unit: everything else bends with them
-_ROWS = 256  # of a block of J J^T
-_NEGLIGIBLE = 1e-8  # singular value of the compositions, over the largest
+_LEAST = 1e-13  # damping relative to the sum of the eigenvalues, below which it is lost in rounding
+_TRIES = 12  # dampings to try in a step before giving up
+_OF_SENSITIVITIES = 0.2  # step scale relative to other weights: they affect everything else
+_ROWS = 256  # rows per block of J J^T
+_NEGLIGIBLE = 1e-8  # singular value of the compositions relative to the largest
 
 
 class LevenbergMarquardt:
-    """Steps on one flat vector; like :class:`ekd.training.optimizer.Optimizer` it can be resumed.
+    """Optimizer of one flat vector; can be resumed like :class:`ekd.training.optimizer.Optimizer`.
 
     Args:
-        weights: vector that is changed in place, float64.
-        average: is kept equal to the weights.
-        scales: unit of each weight in the damping, of the shape of the weights.
+        weights: weights, float64 vector, changed in place.
+        average: vector that is kept equal to the weights.
+        scales: scale of each weight in the damping, with the shape of the weights.
     """
 
     def __init__(self, weights: torch.Tensor, average: torch.Tensor, scales: torch.Tensor) -> None:
@@ -58,15 +58,16 @@ class LevenbergMarquardt:
         residuals_now: Callable[[], torch.Tensor],
         compositions: torch.Tensor,
     ) -> None:
-        """Take one step that lowers the sum of squares, or none if there is no such step.
+        """Take one step that lowers the sum of squares, or none if no such step is found.
 
-        Squares are of what reference energies cannot make up for.
+        The sum is over residuals that cannot be removed by changes of the reference energies.
 
         Args:
-            jacobian: of the energies by the weights, [n_configs, n_weights] eV; it is used up.
-            residuals: what is missing in the energies, [n_configs] eV.
-            residuals_now: evaluates the same for the weights at the time of its call.
-            compositions: atoms of each element, [n_configs, n_elements].
+            jacobian: derivatives of the energies with respect to the weights, [n_configs,
+                n_weights] eV; it is overwritten.
+            residuals: residuals of the energies, [n_configs] eV.
+            residuals_now: computes the residuals for the current weights.
+            compositions: number of atoms of each element, [n_configs, n_elements].
         """
         self.step_count += 1
         vectors, values, _ = torch.linalg.svd(compositions, full_matrices=False)
@@ -87,18 +88,18 @@ class LevenbergMarquardt:
             damped = gram.clone()
             damped.diagonal().add_(self.damping)
             factor, failed = torch.linalg.cholesky_ex(damped)
-            if failed:  # rounding has made it singular
+            if failed:  # singular due to rounding
                 self.damping *= _RISE
                 continue
             dual = torch.cholesky_solve(residuals[:, None], factor)[:, 0]
             self.weights.copy_(start + self.scales * (jacobian.T @ dual))
             after = beyond(residuals_now())
-            # The linear model leaves r - J d, which is damping times the dual solution.
+            # The residual of the linear model, r - J d, is damping times the dual solution.
             foretold = before - self.damping**2 * float(dual.square().sum())
             gain = (before - float(after.square().sum())) / max(foretold, 1e-300)
             if gain > _GOOD:
                 self.damping *= _FALL
-            elif not gain > _POOR:  # nor where it is not a number
+            elif not gain > _POOR:  # also if it is NaN
                 self.damping *= _RISE
             if gain > _WORST:
                 self.average.copy_(self.weights)
@@ -106,7 +107,7 @@ class LevenbergMarquardt:
         self.weights.copy_(start)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to continue bitwise."""
+        """Return the state for :meth:`restore`, to continue bitwise identically."""
         return {
             "step_count": self.step_count,
             "weights": self.weights.clone(),
@@ -123,7 +124,7 @@ class LevenbergMarquardt:
 
 
 def _products(rows: torch.Tensor) -> torch.Tensor:
-    """``rows @ rows.T``, for many rows in little more than half the time: it is symmetric."""
+    """Compute ``rows @ rows.T`` using its symmetry, in little more than half the time."""
     found = rows.new_empty(len(rows), len(rows))
     for begin in range(0, len(rows), _ROWS):
         end = min(begin + _ROWS, len(rows))
@@ -133,7 +134,7 @@ def _products(rows: torch.Tensor) -> torch.Tensor:
 
 
 def step_scales(network: HIPNN) -> torch.Tensor:
-    """The unit of each weight, [n_weights], in the order of the parameters."""
+    """Return the step scale of each weight, [n_weights], in the order of the parameters."""
     units = [
         torch.full_like(part.detach(), _OF_SENSITIVITIES if "sensitivities" in name else 1.0)
         for name, part in network.named_parameters()

@@ -31,7 +31,7 @@ from ekd.training.trained import TrainedModel
 from ekd.training.training_run import TrainingRun
 from ekd.training.uncertainty import SpreadLesson
 
-_MOST_CONFIGS = 10_000  # of least squares: the time of a step is quadratic in them, then cubic
+_MOST_CONFIGS = 10_000  # for least squares: the time of a step is quadratic, then cubic in them
 
 
 def train(
@@ -55,47 +55,47 @@ def train(
     group: Group = ALONE,
     tensorboard: bool = False,
 ) -> TrainedModel:
-    """Train one network to the end of its schedule, on one thread of each process.
+    """Train one network to the end of its schedule, with one thread per process.
 
-    The weights kept are the exponential average at the last step. With a falling rate the end is
-    the best point but for noise, and picking an epoch by its validation error would mostly pick
-    noise, and make that error a biased one; ``keep = "best"`` does so for those who want it.
+    The result is the exponential moving average of the weights at the last step. With a decreasing
+    learning rate, the last epoch is the best except for noise; selecting an epoch by its validation
+    error would mostly select noise and bias that error. ``keep = "best"`` does this on request.
 
     Args:
         data: structures and energies.
         model: architecture.
         training: schedule and loss.
-        train_indices: configurations to train on; one that is named twice counts twice.
-        validation_indices: configurations to watch, never trained on.
-        reference_energies: eV by atomic number; its keys are the elements of the model. Least
-            squares solve for better ones, unless they are those of ``data.reference_energies``.
-        seed: of the initial weights and of the order of batches.
+        train_indices: configurations to train on; repeated ones are used repeatedly.
+        validation_indices: configurations for validation only.
+        reference_energies: reference energies by atomic number, eV; the keys are the elements of
+            the model. Least squares optimizes them, except those of ``data.reference_energies``.
+        seed: seed of the initial weights and of the order of batches.
         labels: forces to train on, [n_atoms, 3] eV/Å for all of ``data``; None: energies only.
-        weights: of energies and forces in the loss, for all of ``data``; None: all one.
-        spread: what a head for the uncertainty of the forces learns from, after the network is
-            finished, see :mod:`ekd.training.uncertainty`; None: no head.
-        start: a finished network of the same architecture, whose weights the training starts from;
-            None: random weights. Reference energies are those of the arguments all the same.
-        directory: for ``checkpoint.pt``, written after every epoch and within long ones, and
+        weights: loss weights of energies and forces, for all of ``data``; None: all one.
+        spread: training data of the uncertainty head, which is trained after the network, see
+            :mod:`ekd.training.uncertainty`; None: no head.
+        start: a finished network with the same architecture, whose weights the training starts
+            from; None: random weights. Its reference energies are not used.
+        directory: folder for ``checkpoint.pt``, written after each epoch and during long ones, and
             ``history.csv``.
-        resume: continue from the checkpoint, where there is one; the result is bitwise that of
-            a training without a break. Otherwise start anew.
-        report: called with the record of every finished epoch.
-        report_batch: called now and then within an epoch, with ``epoch, batch, n_batches,
+        resume: continue from the checkpoint, if any; the result is bitwise identical to that of an
+            uninterrupted training. Otherwise start over.
+        report: callback for the record of each finished epoch.
+        report_batch: callback for the progress within an epoch, with ``epoch, batch, n_batches,
             configs_per_second``.
         provenance: further entries for the provenance of the model.
-        group: processes that share the training; each calls this with the same arguments, and gets
+        group: processes that share the training; each calls this with the same arguments and gets
             the same result. Only rank 0 writes and reports.
-        tensorboard: write logs for TensorBoard into ``directory`` too.
+        tensorboard: also write logs for TensorBoard to ``directory``.
 
     Raises:
-        CheckpointError: the checkpoint to resume from is damaged, or of other settings or data.
-        ConfigError: TensorBoard is not installed; or ``start`` has another architecture; or
-            Levenberg-Marquardt is to learn from forces, from more configurations than it can, or
-            in several processes.
-        DataError: labels that do not fit the data, or an empty part of the split.
-        EKDError: another process is training into the directory, or it cannot be written to.
-        StructureError: an element without a reference energy, or a broken structure.
+        CheckpointError: the checkpoint to resume from is damaged, or belongs to other settings or
+            data.
+        ConfigError: TensorBoard is not installed, ``start`` has another architecture, or
+            Levenberg-Marquardt is used with forces, too many configurations or several processes.
+        DataError: the labels do not match the data, or a part of the split is empty.
+        EKDError: another process is training in the directory, or it cannot be written to.
+        StructureError: an element has no reference energy, or a structure is invalid.
         TrainingError: the training diverged, see :mod:`ekd.training.divergence`, or there is no
             GPU to train on.
     """
@@ -150,7 +150,7 @@ def _contents(
     start: TrainedModel | None,
     provenance: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What a checkpoint says about the training; arguments and errors as for :func:`train`."""
+    """Settings and provenance for the checkpoint; arguments and errors as for :func:`train`."""
     if start is not None:
         check_start(start, model, elements)
     return {
@@ -184,7 +184,7 @@ def _begin(
 ) -> dict[str, Any] | None:
     """Lock the folder and read the checkpoint to resume from, if there is one.
 
-    A finished training is not locked: nothing is written.
+    For a finished training there is no lock, because nothing is written.
     """
     stored = None
     if group.rank == 0:
@@ -198,7 +198,7 @@ def _begin(
 
 
 def _stored(path: Path, contents: dict[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint of this training, if there is one.
+    """Read the checkpoint of this training, if there is one.
 
     Raises:
         CheckpointError: it is damaged, or belongs to another training.
@@ -237,10 +237,10 @@ def _check(
 def _closest_pairs(
     source: BatchSource, elements: Sequence[int], configs: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Of each pair of elements, what an exported file tells of the training data.
+    """Return the number of pairs and the shortest distance of each pair of elements.
 
-    Distances are rounded down, so that no structure of the data is closer than they say: pair
-    vectors may be in single precision.
+    Exported files contain these values. Distances are rounded down, so that no training structure
+    has a shorter one: pair vectors may be in single precision.
     """
     counts, distances = source.closest_pairs(configs)
     found = []
@@ -261,19 +261,19 @@ def _check_least_squares(n_configs: int, labels: NDArray[np.float64] | None, gro
     found = f"optimizer = '{LEAST_SQUARES}'"
     if labels is not None:
         raise ConfigError(
-            f"{found} learns from energies alone; take 'soap' where there are forces",
+            f"{found} supports only energies, not forces; use 'soap'",
             code="EKD-CONFIG-036",
         )
     if n_configs > _MOST_CONFIGS:
         raise ConfigError(
             f"{found} solves for all {n_configs} configurations of the training part at once, and "
-            f"{_MOST_CONFIGS} are the most; take 'soap', which is good at many",
+            f"supports at most {_MOST_CONFIGS}; use 'soap'",
             code="EKD-CONFIG-037",
         )
     if group.n_ranks > 1:
         raise ConfigError(
             f"{found} trains in one process, found {group.n_ranks}; start it without torchrun, "
-            "members side by side with n_workers, or take 'soap'",
+            "train members in parallel with n_workers, or use 'soap'",
             code="EKD-CONFIG-038",
         )
 

@@ -1,7 +1,7 @@
 """The loss of HIP-NN: root mean square plus mean absolute error, and hierarchicality.
 
-A batch may be spread over several processes. Neither a root mean square nor a mean is a sum over
-them, so each term is written in sums over its elements; those are what processes add up.
+A batch may be distributed over several processes. Root mean squares and means are not additive, so
+each term is expressed by sums over its elements, which the processes add up.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import NamedTuple
 
 import torch
 
-_TINY = 1e-12  # under the root: no infinite slope where every error is zero
+_TINY = 1e-12  # under the root: keeps the slope finite if all errors are zero
 
 Reduce = Callable[[torch.Tensor], torch.Tensor]
-"""Adds a tensor up over all processes."""
+"""Sums a tensor over all processes."""
 
 
 class ErrorTerm(NamedTuple):
-    """A term of the loss, over all processes, and what this process contributes to its gradient.
+    """A term of the loss over all processes, and this process's contribution to its gradient.
 
     Attributes:
-        value: scalar.
-        slope: its derivative by each error of this process, of their shape.
-        sums: float64 [3]: of the weights, and of the weighted squares and absolute values.
+        value: value of the term, scalar.
+        slope: derivative of the value with respect to each error of this process.
+        sums: sums of the weights, weighted squares and weighted absolute values, float64 [3].
     """
 
     value: torch.Tensor
@@ -35,17 +35,17 @@ class ErrorTerm(NamedTuple):
 def rmse_plus_mae(
     error: torch.Tensor, weights: torch.Tensor | None = None, reduce: Reduce | None = None
 ) -> ErrorTerm:
-    """Sum of the root mean square and the mean absolute value of all elements, with its slope.
+    """Compute the sum of root mean square and mean absolute value of all elements, and its slope.
 
-    Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the
-    error of a configuration in eV, forces as the error of a component in eV/Å. The slope is written
-    out: that costs half of what autograd takes for it, and training steps are short.
+    Lubbers, Smith and Barros, J. Chem. Phys. 148, 241715 (2018). Energies enter as the error of a
+    configuration in eV, forces as the error of a component in eV/Å. The slope is explicit, which
+    takes half the time of autograd.
 
     Args:
-        error: of this process; any shape, without a gradient.
-        weights: of the elements in both means, of a shape that broadcasts; None: all one. Where
-            all are zero, so is the result.
-        reduce: adds up over processes; None: there is one.
+        error: errors of this process, any shape, without a gradient.
+        weights: weights of the elements in both means, broadcastable; None: all one. If all are
+            zero, so is the result.
+        reduce: sums over processes; None: there is only one.
     """
     if weights is None:
         total = torch.tensor(float(error.numel()), dtype=torch.float64, device=error.device)
@@ -66,17 +66,17 @@ def rmse_plus_mae(
 
 
 def hierarchicality(levels: list[torch.Tensor], n_configs: int) -> torch.Tensor:
-    """How much of the energy comes from late levels: ``sum_n E_n^2 / (E_n^2 + E_(n-1)^2)``.
+    """Compute the hierarchicality, ``sum_n E_n^2 / (E_n^2 + E_(n-1)^2)``.
 
-    Small where every level is a small correction to the one before it. As in hippynn, the terms
-    of the atoms are summed over a configuration and averaged over configurations.
+    It is small if each level is a small correction to the previous one. As in hippynn, atomic terms
+    are summed over a configuration and averaged over configurations.
 
     Args:
-        levels: atomic energies by level, [n_atoms] eV each, the reference energies first.
-        n_configs: number of configurations, over all processes.
+        levels: atomic energies of each level, [n_atoms] eV, starting with the reference energies.
+        n_configs: number of configurations in all processes.
 
     Returns:
-        A scalar: the part of this process.
+        The contribution of this process, scalar.
     """
     squares = [level.square() for level in levels]
     terms = [later / (later + earlier + _TINY) for earlier, later in itertools.pairwise(squares)]

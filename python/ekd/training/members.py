@@ -1,4 +1,4 @@
-"""What the members of an ensemble have in common, and what each has of its own."""
+"""Plans of the members of an ensemble: seeds, settings, splits and starts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from ekd.training.trained import TrainedModel
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One network that is to be trained.
+    """Plan of one network to train.
 
     Attributes:
-        seed: of its weights and the order of its batches.
+        seed: seed of the initial weights and of the order of batches.
         model: architecture.
         training: schedule and loss.
         train_indices: configurations to train on.
-        validation_indices: configurations to watch.
+        validation_indices: configurations for validation only.
         start: a finished network whose weights it starts from; None: random weights.
-        reference_energies: eV by atomic number, of its own; None: those of the ensemble.
+        reference_energies: own reference energies by atomic number, eV; None: those of the
+            ensemble.
     """
 
     seed: int
@@ -54,33 +55,35 @@ def plan_members(
     split_seed: int = 0,
     starts: Sequence[TrainedModel] = (),
 ) -> list[Member]:
-    """Decide how members differ.
+    """Plan the members of an ensemble.
 
-    The validation part is unseen by all of them whatever the way of splitting, so that the ensemble
-    can be measured on it.
+    No member is trained on the validation part, with any kind of split, so the ensemble can be
+    tested on it.
 
     Args:
-        data: of all members.
+        data: data of all members.
         n_members: number of networks.
-        model: architecture, where a member has none of its own.
-        training: settings, likewise.
+        model: common architecture.
+        training: common settings of the training.
         train_indices: the training part.
         validation_indices: the validation part.
-        seed: of the first member; the others count on from it.
-        overrides: what the first members have of their own.
-        splits: ``shared``: every member learns from the training part. ``k-fold``: member k leaves
-            out fold k of it, and is validated on that. ``bootstrap``: every member draws as many
+        seed: seed of the first member; the others use consecutive seeds.
+        overrides: settings of individual members, starting with the first.
+        splits: ``shared``: all members use the training part. ``k-fold``: member k holds out fold k
+            of it, and is validated on this fold. ``bootstrap``: each member draws as many
             configurations from it as there are, with replacement.
-        n_folds: of ``k-fold``; None: one per member. Members beyond begin with the first again.
-        split_by: ``configuration`` or ``formula``: whether folds share formulas.
+        n_folds: number of folds for ``k-fold``; None: one per member. If there are fewer folds than
+            members, they are used cyclically.
+        split_by: ``configuration`` or ``formula``; with ``formula``, folds have no formulas in
+            common.
         split_seed: seed of the folds and draws.
-        starts: finished networks that members start from, each taking the next; none: random
-            weights. Reference energies are fitted anew for each, see
+        starts: finished networks that members start from in turn; empty: random weights. Reference
+            energies are fitted for each, see
             :func:`ekd.training.start.reference_energies_after`.
 
     Raises:
-        ConfigError: fewer than one member, more overrides than members, settings that are
-            impossible, or an unknown way of splitting.
+        ConfigError: fewer than one member, more overrides than members, invalid settings, or an
+            unknown kind of split.
         DataError: too few configurations or formulas for the folds.
     """
     if n_members < 1:

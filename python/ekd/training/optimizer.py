@@ -1,8 +1,7 @@
-"""Steps on one flat vector, and the running average of the weights.
+"""Optimizer steps on one flat vector, and the moving average of the weights.
 
-A network here has some thirty small parameters. With one vector that they are all views of,
-clipping, stepping and averaging are a few operations, and the state of a training is a few
-vectors that a checkpoint stores.
+A network here has about thirty small parameters. If all are views of one vector, clipping, steps
+and averaging take only a few operations, and checkpoints store only a few vectors.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from torch.optim.adam import adam
 
 from ekd.training.soap import Soap
 
-_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, as in the paper
-_TINY = 1e-6  # under the norm of a gradient, which may vanish
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # for Adam, as in the paper
+_TINY = 1e-6  # added to the norm of a gradient, which may vanish
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
-    """Move all parameters of a module into one vector, of which they become views."""
+    """Move all parameters of a module into one vector, and make them views of it."""
     parameters = list(module.parameters())
     flat = torch.cat([parameter.detach().flatten() for parameter in parameters])
     start = 0
@@ -35,13 +34,13 @@ class Adam:
     """Adam: Kingma and Ba, arXiv:1412.6980.
 
     Args:
-        weights: vector that is changed in place.
+        weights: weights, a vector that is changed in place.
     """
 
     def __init__(self, weights: torch.Tensor) -> None:
         self.weights = weights
         zeros = torch.zeros_like(weights)
-        # By the names that torch.optim.Adam has for them in its own state.
+        # With the names of the state of torch.optim.Adam.
         self._state = {
             "step": torch.zeros((), dtype=torch.float32, device=weights.device),
             "exp_avg": zeros,
@@ -50,8 +49,7 @@ class Adam:
 
     def step(self, gradient: torch.Tensor, learning_rate: float) -> None:
         """Take one step along a gradient, a vector like the weights."""
-        # The function, not the class: what the class adds for many kinds of parameters takes as
-        # long as the step itself.
+        # Use the function, because the overhead of the class is as long as the step itself.
         adam(
             [self.weights],
             [gradient],
@@ -71,11 +69,11 @@ class Adam:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """All that a step changes but the weights, to be overwritten in place."""
+        """All tensors that a step changes, except the weights; they may be overwritten in place."""
         return [self._state["exp_avg"], self._state["exp_avg_sq"]]
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to continue bitwise."""
+        """Return the state for :meth:`restore`, to continue bitwise identically."""
         return {name: tensor.clone() for name, tensor in self._state.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -85,15 +83,15 @@ class Adam:
 
 
 class Optimizer:
-    """SOAP or Adam, with clipping and an average of the weights.
+    """SOAP or Adam, with gradient clipping and a moving average of the weights.
 
     Args:
-        weights: vector that is changed in place.
-        average: vector of the averaged weights, changed in place.
-        decay: of the average per step. While the average is young it is the plain mean.
-        clip: largest norm of a gradient.
-        rule: how a gradient becomes a step.
-        shapes: of the parameters in ``weights``, in their order, which SOAP needs to know.
+        weights: weights, a vector that is changed in place.
+        average: averaged weights, a vector that is changed in place.
+        decay: decay of the average per step. In the first steps, the average is the plain mean.
+        clip: maximum norm of a gradient.
+        rule: update rule.
+        shapes: shapes of the parameters in ``weights``, in order; required for SOAP.
     """
 
     def __init__(
@@ -121,11 +119,11 @@ class Optimizer:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """All that a step changes, to be overwritten in place."""
+        """All tensors that a step changes; they may be overwritten in place."""
         return [self.weights, self.average, *self._rule.tensors]
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to continue bitwise."""
+        """Return the state for :meth:`restore`, to continue bitwise identically."""
         return {
             "step_count": self.step_count,
             "weights": self.weights.clone(),

@@ -1,4 +1,4 @@
-"""One training in several processes, started by ``torchrun``: who they are and what they share."""
+"""Training in several processes, started by ``torchrun``: ranks and communication."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch.distributed as dist
 
 from ekd.errors import TrainingError
 
-_STEPS_PER_LOOK = 8  # at signals: asking all processes costs as much as a small sum over them
+_STEPS_PER_LOOK = 8  # steps between checks for signals, which cost as much as a small reduction
 
 
 class Group:
-    """The processes of a training. This class: the process is alone.
+    """The processes of a training. This class is for a single process.
 
     Attributes:
-        rank: of this process, from zero. Rank 0 writes files and shows progress.
+        rank: rank of this process, from zero. Rank 0 writes files and shows progress.
         n_ranks: number of processes.
-        local_rank: of this process among those on its machine.
+        local_rank: rank of this process on its machine.
     """
 
     rank = 0
@@ -30,18 +30,18 @@ class Group:
 
     @property
     def reduce(self) -> None:
-        """What adds a tensor up over the processes, in place; None: there is one process."""
+        """Function that sums a tensor over the processes, in place; None for one process."""
         return
 
     def first_signal(self, number: int, step: int) -> int:
-        """What all processes agree on of a signal that some of them have received.
+        """Agree on a signal that some processes have received.
 
         Args:
-            number: of the signal that this process has received; 0: none.
-            step: number of the step, the same for all.
+            number: number of the signal that this process has received; 0: none.
+            step: number of the step, the same for all processes.
 
         Returns:
-            the number of a signal; 0: nobody has received one, or it is not this step's turn.
+            The number of a signal; 0 if there is none, or signals are not checked in this step.
         """
         return number
 
@@ -49,7 +49,7 @@ class Group:
         """Wait for all processes."""
 
     def from_first(self, value: Any) -> Any:
-        """An object of rank 0, for all."""
+        """Broadcast an object of rank 0."""
         return value
 
     def synchronize(self, tensor: torch.Tensor) -> None:
@@ -67,7 +67,7 @@ class DistributedGroup(Group):
 
     @property
     def reduce(self) -> Any:
-        """What adds a tensor up over the processes, in place."""
+        """Function that sums a tensor over the processes, in place."""
         return self._sum
 
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ class DistributedGroup(Group):
         return tensor
 
     def first_signal(self, number: int, step: int) -> int:
-        """What all processes agree on of a signal that some of them have received."""
+        """Agree on a signal that some processes have received."""
         if step % _STEPS_PER_LOOK:
             return 0
         found = torch.tensor([number], device=self._device)
@@ -90,7 +90,7 @@ class DistributedGroup(Group):
             dist.barrier()
 
     def from_first(self, value: Any) -> Any:
-        """An object of rank 0, for all."""
+        """Broadcast an object of rank 0."""
         values = [value]
         with _others():
             dist.broadcast_object_list(values, src=0)
@@ -104,19 +104,19 @@ class DistributedGroup(Group):
 
 @contextlib.contextmanager
 def _others() -> Iterator[None]:
-    """Say in words what torch says of a process that has ended.
+    """Explain the errors of torch when another process has ended.
 
     Raises:
-        TrainingError: another process of the training does not answer.
+        TrainingError: another process of the training does not respond.
     """
     try:
         yield
-    except RuntimeError as error:  # of which DistBackendError is one
+    except RuntimeError as error:  # including DistBackendError
         first = str(error).strip().splitlines()[0]
         raise TrainingError(
-            f"another process of this training has ended, or does not answer ({first}); the reason "
-            "is in the output of that process. The checkpoints are intact: start the same command "
-            "again with resume=True",
+            f"another process of this training has ended, or does not respond ({first}); the "
+            "reason is in the output of that process. The checkpoints are intact: start the same "
+            "command again with resume=True",
             code="EKD-TRAINING-004",
         ) from None
 
@@ -125,16 +125,16 @@ ALONE = Group()
 
 
 def is_launched() -> bool:
-    """Whether ``torchrun`` started this process, with others."""
+    """Whether ``torchrun`` started this process and others."""
     return dist.is_torchelastic_launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextlib.contextmanager
 def launched_group(device: str) -> Iterator[Group]:
-    """The processes that ``torchrun`` started; this one alone if it did not.
+    """Yield the group of processes started by ``torchrun``, or of this process alone.
 
     Args:
-        device: ``cpu`` (they talk by gloo) or ``cuda`` (by NCCL, one GPU each).
+        device: ``cpu`` (communication by gloo) or ``cuda`` (by NCCL, one GPU per process).
 
     Raises:
         TrainingError: more processes than GPUs.

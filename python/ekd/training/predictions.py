@@ -18,13 +18,13 @@ _PAIRS_PER_BATCH = 50_000  # some tens of MB, and enough work to hide the cost o
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about a dataset.
+    """Predictions of a model for a dataset.
 
     Attributes:
-        energies: float64 [n_configs] eV.
-        forces: float64 [n_atoms, 3] eV/Å.
-        uncertainty: of a network with a head for it, the error that is expected of a force
-            component, float64 [n_atoms] eV/Å; or None.
+        energies: energies, float64 [n_configs] eV.
+        forces: forces, float64 [n_atoms, 3] eV/Å.
+        uncertainty: expected error of a force component, float64 [n_atoms] eV/Å; None for a network
+            without an uncertainty head.
     """
 
     energies: NDArray[np.float64]
@@ -36,40 +36,40 @@ def configuration_energies(levels: list[torch.Tensor], batch: Batch) -> torch.Te
     """Sum atomic energies over levels and atoms.
 
     Args:
-        levels: float64 [n_atoms] eV each.
+        levels: atomic energies of each level, float64 [n_atoms] eV.
         batch: the configurations.
 
     Returns:
-        float64 [n_configs] eV.
+        Energies, float64 [n_configs] eV.
     """
     zeros = torch.zeros(batch.n_configs, dtype=torch.float64, device=batch.species.device)
     return zeros.index_add(0, batch.config_index, functools.reduce(torch.add, levels))
 
 
 def forces_from_gradient(gradient: torch.Tensor, pairs: torch.Tensor, n_atoms: int) -> torch.Tensor:
-    """Forces from dE/dpair_vectors: plus the gradient on the centre, minus it on the neighbour.
+    """Compute forces from dE/dpair_vectors: plus on the center, minus on the neighbor.
 
     Args:
-        gradient: [n_pairs, 3] eV/Å.
-        pairs: int64 [2, n_pairs].
+        gradient: dE/dpair_vectors, [n_pairs, 3] eV/Å.
+        pairs: centers and neighbors, int64 [2, n_pairs].
         n_atoms: number of atoms.
 
     Returns:
-        [n_atoms, 3] eV/Å.
+        Forces, [n_atoms, 3] eV/Å.
     """
     zeros = gradient.new_zeros(n_atoms, 3)
     return zeros.index_add(0, pairs.flatten(), torch.cat([gradient, -gradient]))
 
 
 def pair_differences(per_atom: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-    """Value of the centre minus that of the neighbour: the adjoint of forces_from_gradient.
+    """Return the value of the center minus that of the neighbor (adjoint of forces_from_gradient).
 
     Args:
-        per_atom: [n_atoms, 3].
-        pairs: int64 [2, n_pairs].
+        per_atom: values of the atoms, [n_atoms, 3].
+        pairs: centers and neighbors, int64 [2, n_pairs].
 
     Returns:
-        [n_pairs, 3].
+        Differences, [n_pairs, 3].
     """
     return per_atom.index_select(0, pairs[0]) - per_atom.index_select(0, pairs[1])
 
@@ -77,7 +77,7 @@ def pair_differences(per_atom: torch.Tensor, pairs: torch.Tensor) -> torch.Tenso
 def evaluate(
     model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
 ) -> Predictions:
-    """Evaluate configurations, in the order given; all by default."""
+    """Evaluate configurations in the given order; by default all."""
     energies, forces, uncertainty = [], [], []
     for batch in large_batches(model, source, configs):
         pair_vectors = batch.pair_vectors.detach().requires_grad_()
@@ -99,7 +99,7 @@ def evaluate(
 def evaluate_energies(
     model: HIPNN, source: BatchSource, configs: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """As :func:`evaluate`, without the cost of forces: float64 [n_configs] eV."""
+    """Evaluate only energies, without the cost of forces, float64 [n_configs] eV."""
     energies = []
     for batch in large_batches(model, source, configs):
         levels = model.forward_terms(batch.species, batch.pairs, batch.pair_vectors, batch.n_atoms)
@@ -113,7 +113,7 @@ def large_batches(
     configs: NDArray[np.int64] | None,
     n_pairs: int = _PAIRS_PER_BATCH,
 ) -> Iterator[Batch]:
-    """Batches of about so many pairs, on the device of the model."""
+    """Yield batches of about ``n_pairs`` pairs, on the device of the model."""
     batch_size = max(1, int(n_pairs / max(source.pairs_per_config, 1)))
     chosen = np.arange(source.n_configs) if configs is None else configs
     for batch in source.batches(chosen, batch_size):

@@ -1,4 +1,4 @@
-"""Bases: networks trained on cheap energies and forces, from which others start."""
+"""Bases: networks trained on cheap energies and forces, as a start for other networks."""
 
 from __future__ import annotations
 
@@ -32,26 +32,29 @@ def pretrain(
 ) -> Ensemble:
     """Train networks on energies and forces, as a start for teachers and students.
 
-    The data may be of any level of theory, and as cheap as GFN2-xTB: see :func:`ekd.build_pool`.
-    What is learned from them is corrected by the training that starts from the result,
-    ``ekd.train_ensemble(..., starts=bases)`` or ``ekd.distill(..., start=bases.members[0])``, with
-    reference energies of its own. It is the transfer learning of Smith et al., Nat. Commun. 10,
-    2903 (2019).
+    The data can have any level of theory, including cheap ones such as GFN2-xTB: see
+    :func:`ekd.build_pool`. Errors of that level are corrected in the training that starts from the
+    result, ``ekd.train_ensemble(..., starts=bases)`` or ``ekd.distill(...,
+    start=bases.members[0])``, which determines its own reference energies. This is the transfer
+    learning of Smith et al., Nat. Commun. 10, 2903 (2019).
 
     Args:
-        data: energies and forces; best of many geometries, also such as the expensive data lack.
-        model: architecture, which must be that of teachers and student; None: the defaults.
-        n_bases: number of networks, which differ only in their seed. Teachers that start from
-            one base agree more than they are right: give each teacher its own.
-        seed: of the first; the others count on from it.
+        data: data with energies and forces, preferably with many geometries, including kinds that
+            are missing in the expensive data.
+        model: architecture, which must be the same for teachers and student; None: the defaults.
+        n_bases: number of networks, which differ only in their seeds. Teachers that start
+            from the same base disagree less than their errors: use one base per teacher.
+        seed: seed of the first network; the others use consecutive seeds.
         training: schedule and loss; None: the defaults for a base.
-        validation_fraction: share of the configurations that is held out.
+        validation_fraction: fraction of the configurations held out for validation.
         split_seed: seed of the split.
-        starts: bases that have learned a cheaper method, whose weights these start from, each
-            taking the next; None: random weights.
-        directory: for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None keeps nothing.
-        n_workers: processes; None: one per core, at most one per base.
-        resume: continue from the checkpoints in the directory. Otherwise start anew.
+        starts: bases trained on a cheaper method, whose weights these networks start from in turn;
+            None: random weights.
+        directory: folder for ``member-k/checkpoint.pt`` and ``member-k/history.csv``; None: keep
+            no files.
+        n_workers: number of processes, at most one per base; None: ``EKD_WORKERS`` if set, else
+            one per core.
+        resume: continue from the checkpoints in the directory. Otherwise start over.
         progress: show progress on standard error.
 
     Raises:
@@ -89,16 +92,16 @@ def plan_bases(
     starts: Sequence[TrainedModel] = (),
     title: str = "base",
 ) -> Job:
-    """What :func:`pretrain` does, without doing it; arguments and errors are its.
+    """Plan the job of :func:`pretrain`, with the same arguments and errors.
 
-    The title is what a base is called in messages.
+    The title is the name of a base in messages.
     """
     if n_bases < 1:
         raise ConfigError(f"n_bases is {n_bases}; at least 1 is needed", code="EKD-CONFIG-011")
     if data.forces is None:
         raise DataError(
             f"'{data.provenance.path}' has no forces to pretrain on; name their key (forces = "
-            "'...'), take a data set that has forces, or a pool made by 'ekd pool'",
+            "'...'), or use a data set with forces or a pool made by 'ekd pool'",
             code="EKD-DATA-060",
         )
     train_indices, validation_indices = split(

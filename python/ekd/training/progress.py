@@ -1,4 +1,4 @@
-"""Progress of one or several trainings: live bars on a terminal, few plain lines elsewhere."""
+"""Progress of one or several trainings: live bars on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LINES = 5  # plain lines per training
 
 
 class TrainingProgress:
-    """A context in which finished epochs are shown.
+    """Context manager that shows the progress of trainings.
 
     Args:
         enabled: False shows nothing.
-        console: where to write; standard error by default.
+        console: output console; default: standard error.
     """
 
     def __init__(self, enabled: bool = True, console: Console | None = None) -> None:
@@ -53,30 +53,30 @@ class TrainingProgress:
         self._bars.stop()
 
     def add(self, name: str, n_epochs: int) -> None:
-        """Announce a training, which may start later."""
+        """Add a training, which may start later."""
         self._n_epochs[name] = n_epochs
         self._tasks[name] = self._bars.add_task(
             name, total=n_epochs, start=False, epoch=0, status="waiting"
         )
 
     def warn(self, provenance: Mapping[str, Any] | None) -> None:
-        """Show what is doubtful about the reference energies of the trainings, if anything is."""
+        """Show warnings about the reference energies, if any."""
         if self._enabled:
             for text in (provenance or {}).get("reference_warnings", ()):
                 self._console.print(f"[bold yellow]look:[/] {escape(text)}", soft_wrap=True)
 
     def start(self, name: str) -> None:
-        """A training begins, or goes on from its checkpoint."""
+        """Show that a training starts, or continues from its checkpoint."""
         self._bars.start_task(self._tasks[name])
         self._bars.update(self._tasks[name], status="")
 
     def update(self, name: str, record: Mapping[str, Any]) -> None:
-        """An epoch is finished, or has come further.
+        """Show a finished epoch, or progress within an epoch.
 
         Args:
-            name: of the training.
-            record: entry in the history of a finished epoch; of one at hand ``epoch, batch,
-                n_batches, configs_per_second``.
+            name: name of the training.
+            record: history record of a finished epoch, or ``epoch, batch, n_batches,
+                configs_per_second`` within an epoch.
         """
         task, epoch, n_epochs = self._tasks[name], record["epoch"], self._n_epochs[name]
         if "batch" in record:
@@ -99,7 +99,7 @@ class TrainingProgress:
             )
 
     def finish(self, name: str) -> None:
-        """A training has reached its end, perhaps in an earlier session, perhaps early."""
+        """Show that a training is finished, possibly early or in a previous session."""
         task = self._tasks[name]
         if self._bars.tasks[task].completed == 0:
             self._bars.update(task, epoch=self._n_epochs[name])
@@ -107,7 +107,7 @@ class TrainingProgress:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Loss, validation error and speed of an epoch in a few words."""
+    """Summarize loss, validation error and speed of an epoch."""
     text = f"loss {record['loss']:.3f}, validation {1e3 * record['validation_energy_rmse']:.1f} meV"
     force = record["validation_force_rmse"]
     if force is not None:

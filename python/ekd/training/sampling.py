@@ -1,7 +1,7 @@
-"""Which configurations make up the batches of an epoch, and which process takes which of them.
+"""Sampling of the batches of an epoch, and their distribution over processes.
 
-All of it follows from the seed and the number of the epoch, so that a training can go on in the
-middle of one.
+Both are determined by the seed and the number of the epoch, so that training can be resumed within
+an epoch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Batches:
     """Consecutive batches.
 
     Attributes:
-        configs: of all batches in their order, int64 [n].
-        bounds: of the batches in ``configs``, int64 [n_batches + 1], from 0 to n.
+        configs: configurations of all batches, in order, int64 [n].
+        bounds: bounds of the batches in ``configs``, from 0 to n, int64 [n_batches + 1].
     """
 
     configs: NDArray[np.int64]
@@ -31,11 +31,11 @@ class Batches:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Configurations of every batch."""
+        """Number of configurations of each batch."""
         return np.diff(self.bounds)
 
     def after(self, n_batches: int) -> Batches:
-        """Without the first batches."""
+        """Return the batches without the first ``n_batches``."""
         first = self.bounds[n_batches]
         return Batches(self.configs[first:], self.bounds[n_batches:] - first)
 
@@ -51,10 +51,10 @@ def epoch_batches(
 
     Args:
         indices: configurations to train on.
-        n_atoms: of every configuration of the data.
-        training: says how large a batch is, by configurations or by atoms.
-        seed: of the training.
-        epoch: counted from zero.
+        n_atoms: number of atoms of each configuration of the data.
+        training: settings with the batch size, in configurations or atoms.
+        seed: seed of the training.
+        epoch: number of the epoch, from zero.
     """
     configs = np.random.default_rng([seed, epoch]).permutation(indices)
     if training.batch_atoms is None:
@@ -63,14 +63,14 @@ def epoch_batches(
 
 
 def cut_by_count(n_configs: int, batch_size: int) -> NDArray[np.int64]:
-    """Bounds of batches of ``batch_size`` configurations; the last may be smaller."""
+    """Return bounds of batches of ``batch_size`` configurations; the last may be smaller."""
     return np.append(np.arange(0, n_configs, batch_size), n_configs)
 
 
 def cut_by_atoms(n_atoms: NDArray[np.int64], batch_atoms: int) -> NDArray[np.int64]:
-    """Bounds of batches that are as long as they can be without exceeding a number of atoms.
+    """Return bounds of the largest possible batches with at most ``batch_atoms`` atoms.
 
-    A configuration that exceeds it alone is a batch of its own.
+    A single configuration with more atoms is a batch of its own.
     """
     ends = np.cumsum(n_atoms)
     bounds = [0]
@@ -83,17 +83,17 @@ def cut_by_atoms(n_atoms: NDArray[np.int64], batch_atoms: int) -> NDArray[np.int
 
 
 def share(batches: Batches, n_atoms: NDArray[np.int64], rank: int, n_ranks: int) -> Batches:
-    """The part of every batch that one of several processes takes, about equal in atoms.
+    """Return the part of each batch for one of several processes, with similar numbers of atoms.
 
     Args:
-        batches: of all processes.
-        n_atoms: of every configuration of the data.
-        rank: of the process, from zero.
+        batches: batches of all processes.
+        n_atoms: number of atoms of each configuration of the data.
+        rank: rank of the process, from zero.
         n_ranks: number of processes.
 
     Returns:
-        As many batches; some may be empty. The parts of all processes, in the order of their ranks,
-        are the whole.
+        The same number of batches; some may be empty. The parts of all processes, joined in the
+        order of their ranks, are the original batches.
     """
     if n_ranks == 1:
         return batches

@@ -1,6 +1,6 @@
-"""Learning rates, and when to stop: functions of the step and of the history.
+"""Learning rate schedules and early stopping, as functions of the step and the history.
 
-None has a state of its own, so that a resumed training goes on exactly where it stopped.
+They have no state, so that a resumed training continues exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ekd.config import TrainingConfig
 
 _WARM_UP = 0.2
 _FIRST, _LAST = 1 / 25, 1e-3
-_THRESHOLD = 1e-4  # relative: smaller gains are noise, and a plateau
+_THRESHOLD = 1e-4  # relative; smaller gains count as a plateau
 
 History = Sequence[Mapping[str, Any]]
 
@@ -21,12 +21,12 @@ History = Sequence[Mapping[str, Any]]
 def learning_rates(
     training: TrainingConfig, n_steps: int, history: History
 ) -> Callable[[int], float]:
-    """Learning rate as a function of the step, 0 to ``n_steps - 1``, for the steps of an epoch.
+    """Return the learning rate as a function of the step, 0 to ``n_steps - 1``, for one epoch.
 
     Args:
-        training: schedule and peak.
-        n_steps: steps of the whole training.
-        history: of the epochs before.
+        training: schedule and peak learning rate.
+        n_steps: number of steps of the whole training.
+        history: history of the previous epochs.
     """
     peak = training.learning_rate
     if training.schedule == "one-cycle":
@@ -41,12 +41,12 @@ def learning_rates(
 def one_cycle(step: int, n_steps: int, peak: float) -> float:
     """Cosine from peak/25 to the peak, then cosine to peak/1000.
 
-    Smith and Topin, arXiv:1708.07120. The rise takes the first fifth.
+    Smith and Topin, arXiv:1708.07120. The increase takes the first fifth of the steps.
 
     Args:
-        step: 0 to n_steps - 1.
-        n_steps: steps of the whole training.
-        peak: highest rate.
+        step: number of the step, 0 to n_steps - 1.
+        n_steps: number of steps of the whole training.
+        peak: peak learning rate.
     """
     top = _WARM_UP * (n_steps - 1)
     if step < top:
@@ -57,18 +57,18 @@ def one_cycle(step: int, n_steps: int, peak: float) -> float:
 
 
 def cosine(step: int, n_steps: int, peak: float) -> float:
-    """Cosine from the peak to peak/1000, without a rise; arguments as for :func:`one_cycle`."""
+    """Cosine from the peak to peak/1000; arguments as for :func:`one_cycle`."""
     return peak * _between(1.0, _LAST, step / max(n_steps - 1, 1))
 
 
 def plateau(history: History, peak: float, factor: float, patience: int) -> float:
-    """The peak, times ``factor`` whenever the validation loss has not fallen for long enough.
+    """Multiply the rate by ``factor`` whenever the validation loss has stopped decreasing.
 
     Args:
-        history: of the finished epochs, with ``validation_loss``.
-        peak: first rate.
-        factor: of every reduction.
-        patience: epochs without a gain that are put up with; the next one reduces the rate.
+        history: history of the finished epochs, with ``validation_loss``.
+        peak: initial learning rate.
+        factor: factor of each reduction.
+        patience: number of epochs without improvement to wait; the next one reduces the rate.
     """
     rate, best, waited = peak, math.inf, 0
     for record in history:
@@ -83,13 +83,13 @@ def plateau(history: History, peak: float, factor: float, patience: int) -> floa
 
 
 def best_epoch(history: History) -> int:
-    """The epoch, counted from one, with the smallest validation loss; the first of equal ones."""
+    """Return the first epoch with the lowest validation loss, counted from one."""
     losses = [record["validation_loss"] for record in history]
     return losses.index(min(losses)) + 1
 
 
 def is_over(training: TrainingConfig, history: History) -> bool:
-    """Whether no epoch is left, or too many have passed since the best one."""
+    """Whether all epochs are finished, or too many have passed since the best one."""
     if len(history) >= training.epochs:
         return True
     patience = training.early_stopping

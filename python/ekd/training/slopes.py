@@ -1,14 +1,14 @@
-"""Slopes of the energy of every configuration by every weight, for a batch at once.
+"""Derivatives of the energy of each configuration with respect to each weight, for a batch at once.
 
-Differentiating backward gives the sum of a batch, or else takes one configuration at a time, and
-then its many small operations cost more than their arithmetic. But a linear map ``y = W x`` has
+A backward pass gives the derivative of the sum over a batch. One pass per configuration would be
+dominated by the overhead of many small operations. However, for a linear map ``y = W x``
 
     dE_c / dW = sum over the atoms a of c of  (dE_c / dy_a) x_a^T,
 
-and an atom is of one configuration alone: one pass backward for the sum of all energies gives every
-``dE / dy_a``, and the products with the inputs, which are kept on the way forward, are summed
-configuration by configuration (Goodfellow, arXiv:1510.01799). Weights that are no matrix have a
-copy for every row that they act on, whose slopes are summed likewise.
+and each atom belongs to only one configuration. One backward pass for the sum of all energies
+therefore gives all ``dE / dy_a``, and their products with the inputs, kept in the forward pass, are
+summed per configuration (Goodfellow, arXiv:1510.01799). For weights other than matrices, each row
+gets a copy of the weight, whose derivatives are summed in the same way.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ekd.training.batches import Batch
 
 
 def energy_slopes(network: HIPNN, batch: Batch) -> torch.Tensor:
-    """Derivatives of the energies of a batch by all parameters of a network.
+    """Compute derivatives of the energies of a batch with respect to all network parameters.
 
     Args:
-        network: without a head for the uncertainty, which the energy does not depend on.
-        batch: of any number of configurations.
+        network: network without an uncertainty head.
+        batch: batch with any number of configurations.
 
     Returns:
-        [n_configs, n_weights] eV, weights in the order of ``network.parameters()``.
+        Derivatives, [n_configs, n_weights] eV, in the order of ``network.parameters()``.
     """
     rows = _Rows.of(batch)
     passed = _Pass(batch, rows)
@@ -45,13 +45,14 @@ def energy_slopes(network: HIPNN, batch: Batch) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Which configuration a row belongs to, and which of its rows it is.
+    """Assignment of rows to configurations, and their places in a padded array.
 
     Attributes:
-        config: int64 [n_rows].
-        place: int64 [n_rows], in an array of as many rows for every configuration.
-        n_configs: configurations.
-        n_places: rows of each in that array.
+        config: configuration of each row, int64 [n_rows].
+        place: place of each row in an array with ``n_places`` rows per configuration, int64
+            [n_rows].
+        n_configs: number of configurations.
+        n_places: number of rows per configuration in that array.
     """
 
     config: torch.Tensor
@@ -61,7 +62,7 @@ class _Rows:
 
     @classmethod
     def of(cls, batch: Batch) -> _Rows:
-        """One row per atom."""
+        """Make it with one row per atom."""
         config = batch.config_index
         counts = torch.bincount(config, minlength=batch.n_configs)
         first = counts.cumsum(0) - counts
@@ -70,7 +71,7 @@ class _Rows:
         return cls(config, config * most + within, batch.n_configs, most)
 
     def times(self, n: int) -> _Rows:
-        """With ``n`` rows in the place of each, one after the other."""
+        """Replace each row by ``n`` consecutive rows."""
         parts = torch.arange(n, device=self.place.device)
         place = (n * self.place[:, None] + parts).flatten()
         return _Rows(self.config.repeat_interleave(n), place, self.n_configs, n * self.n_places)
@@ -90,21 +91,21 @@ class _Rows:
 
 
 class _Pass:
-    """A network on its way forward, which keeps what slopes are made of.
+    """Forward pass of a network that keeps the data needed for the derivatives.
 
-    It does what :meth:`ekd.models.HIPNN.forward` does, with plain operations where weights of a
-    native one would be out of reach.
+    It is equivalent to :meth:`ekd.models.HIPNN.forward`, but uses plain operations where native
+    ones do not expose the weights.
     """
 
     def __init__(self, batch: Batch, rows: _Rows) -> None:
         self.batch = batch
         self.rows = rows
-        # Tensors to differentiate by, and what becomes of their gradients.
+        # Tensors to differentiate with respect to, and the data to convert their gradients.
         self._outputs: list[tuple[torch.Tensor, torch.nn.Linear, torch.Tensor, _Rows]] = []
         self._copies: list[tuple[torch.Tensor, torch.nn.Parameter, _Rows]] = []
 
     def linear(self, layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
-        """Apply a linear map to rows of atoms, as many of each atom as there are."""
+        """Apply a linear map to rows of atoms, with any number of rows per atom."""
         found: torch.Tensor = layer(inputs)
         n_rows = len(inputs) // self.batch.n_atoms
         rows = self.rows if n_rows == 1 else self.rows.times(n_rows)
@@ -112,14 +113,14 @@ class _Pass:
         return found
 
     def copies(self, parameter: torch.nn.Parameter, rows: _Rows) -> torch.Tensor:
-        """One copy of a parameter for every row, [n_rows, ...]."""
+        """Return one copy of a parameter for each row, [n_rows, ...]."""
         shape = (len(rows.config), *parameter.shape)
         found = parameter.detach().expand(shape).clone().requires_grad_()
         self._copies.append((found, parameter, rows))
         return found
 
     def block(self, block: InteractionBlock, features: torch.Tensor) -> torch.Tensor:
-        """Features after an interaction and its atom layers, [n_atoms, n_features]."""
+        """Compute features after an interaction and its atom layers, [n_atoms, n_features]."""
         inner = self._interaction(block.interaction, features)
         skip = block.skip
         base = self.linear(skip, features) if isinstance(skip, torch.nn.Linear) else features
@@ -134,7 +135,7 @@ class _Pass:
     def _interaction(self, interaction: Interaction, features: torch.Tensor) -> torch.Tensor:
         batch, n_atoms = self.batch, self.batch.n_atoms
         of_pairs = self.rows.config[batch.pairs[0]]
-        pairs = _Rows(of_pairs, of_pairs, self.rows.n_configs, 0)  # no place: only summed
+        pairs = _Rows(of_pairs, of_pairs, self.rows.n_configs, 0)  # places unused: only summed
         weights = reference_ops.pair_weights(
             batch.pair_vectors.to(features.dtype),
             self.copies(interaction.sensitivities.mu, pairs),
@@ -151,7 +152,7 @@ class _Pass:
         return reference_ops.invariants(mixed, scales, own, interaction.cusp)
 
     def slopes(self, total: torch.Tensor) -> dict[torch.Tensor, torch.Tensor]:
-        """Of the sum of all energies: by parameter, [n_configs, *shape]."""
+        """Return the derivatives of the energies by parameter, [n_configs, *shape]."""
         kept = [output[0] for output in self._outputs] + [copy[0] for copy in self._copies]
         # With l_max = 0 there are no tensors to scale.
         gradients = torch.autograd.grad(total, kept, materialize_grads=True)

@@ -1,8 +1,8 @@
-"""SOAP: Adam in the axes in which the gradients of a matrix vary.
+"""SOAP: Adam in the eigenbasis of the gradient covariance of each weight matrix.
 
-Energies of configurations constrain many directions in the space of a weight matrix very unevenly.
-Adam sees single weights; in the eigenvectors of the gradients' second moments the directions come
-apart, and each gets a step of its own size. Vyas et al., arXiv:2409.11321.
+Energies of configurations constrain the directions in the space of a weight matrix very unevenly.
+Adam scales each weight separately. In the eigenbasis of the second moments of the gradients, each
+of these directions gets its own step size. Vyas et al., arXiv:2409.11321.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 import torch
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.95, 1e-8
-_PERIOD = 10  # steps between two updates of the axes, as in the paper
-_DAMPING = 1e-6  # of a moment, times its mean: directions without gradients keep their axes
-_LARGEST = 256  # edge of a matrix beyond which that side keeps its own axes: QR is cubic
+_PERIOD = 10  # steps between updates of the eigenbasis, as in the paper
+_DAMPING = 1e-6  # relative to the mean of a moment: directions without gradients keep their axes
+_LARGEST = 256  # largest dimension that is rotated, because QR is cubic
 
 
 class _Matrices:
-    """All weight matrices of one shape, and the axes of their rows and columns.
+    """All weight matrices of one shape, and the eigenbases (axes) of their rows and columns.
 
     Args:
-        index: where they are in the vector of all weights, int64 [n, rows, columns].
-        like: for type and device.
+        index: indices of the matrices in the vector of all weights, int64 [n, rows, columns].
+        like: tensor with the type and device to use.
     """
 
     def __init__(self, index: torch.Tensor, like: torch.Tensor) -> None:
@@ -41,7 +41,7 @@ class _Matrices:
         ]
 
     def observe(self, vector: torch.Tensor, is_first: bool) -> None:
-        """Take the gradient of a step into the second moments of rows and columns."""
+        """Update the second moments of rows and columns with the gradient of a step."""
         gradient = vector[self.index]
         weight = 1.0 if is_first else 1 - _BETA2
         for side, moment in enumerate(self.moments):
@@ -50,9 +50,9 @@ class _Matrices:
                 moment.lerp_(product, weight)
 
     def turn(self) -> None:
-        """Bring the axes up to date: a step of power iteration, which keeps their order.
+        """Update the axes by a step of power iteration, which keeps their order.
 
-        Without damping, rounding would choose the axes of an empty subspace.
+        Without damping, the axes of an empty subspace would be determined by rounding.
         """
         for moment, axes in zip(self.moments, self.axes, strict=True):
             if moment is not None and axes is not None:
@@ -60,7 +60,7 @@ class _Matrices:
                 axes.copy_(torch.linalg.qr(moment @ axes + _DAMPING * mean * axes)[0])
 
     def into_axes(self, vector: torch.Tensor, result: torch.Tensor) -> None:
-        """Write the matrices of a vector in the axes of the gradients into another."""
+        """Rotate the matrices of a vector into the eigenbasis, and write them to ``result``."""
         rows, columns = self.axes
         matrices = vector[self.index]
         if rows is not None:
@@ -70,7 +70,7 @@ class _Matrices:
         result[self.index] = matrices
 
     def out_of_axes(self, vector: torch.Tensor) -> None:
-        """The way back, in place."""
+        """Rotate the matrices back, in place."""
         rows, columns = self.axes
         matrices = vector[self.index]
         if rows is not None:
@@ -81,24 +81,24 @@ class _Matrices:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What changes."""
+        """All tensors that a step changes."""
         return [part for part in (*self.moments, *self.axes) if part is not None]
 
 
 class Soap:
-    """The rule by which :class:`~ekd.training.optimizer.Optimizer` changes the weights.
+    """SOAP update rule for :class:`~ekd.training.optimizer.Optimizer`.
 
     Args:
-        weights: vector that is changed in place.
-        shapes: of the parameters that it is made of, in their order. What is no matrix, or a single
-            row, is left to Adam.
+        weights: weights, a vector that is changed in place.
+        shapes: shapes of the parameters in the vector, in order. For parameters that are not
+            matrices or have a single row or column, the rule is Adam.
     """
 
     def __init__(self, weights: torch.Tensor, shapes: Sequence[torch.Size]) -> None:
         self.weights = weights
         self.n_steps = 0
         self._mean = torch.zeros_like(weights)
-        self._square = torch.zeros_like(weights)  # in the axes
+        self._square = torch.zeros_like(weights)  # in the eigenbasis
         places: dict[torch.Size, list[torch.Tensor]] = {}
         start = 0
         for shape in shapes:
@@ -130,12 +130,12 @@ class Soap:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """All that a step changes but the weights, to be overwritten in place."""
+        """All tensors that a step changes, except the weights; they may be overwritten in place."""
         parts = [self._mean, self._square]
         return parts + [tensor for group in self._groups for tensor in group.tensors]
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to continue bitwise."""
+        """Return the state for :meth:`restore`, to continue bitwise identically."""
         return {"step": self.n_steps, "tensors": [part.clone() for part in self.tensors]}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that start from a finished network instead of random weights."""
+"""Start of a training from a finished network instead of random weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BY_ELEMENT = (
     "blocks.0.interaction.center.weight",
     "blocks.0.skip.weight",
 )
-"""Matrices whose columns belong to elements; of the first, to sensitivities and elements."""
+"""Matrices whose columns belong to elements; for the first, to sensitivities and elements."""
 
 
 def check_start(start: TrainedModel, model: HIPNNConfig, elements: list[int]) -> None:
-    """Make sure that a network can start from another one.
+    """Check that a network can start from another one.
 
     Args:
-        start: the other network.
-        model: architecture of the network.
-        elements: its atomic numbers.
+        start: network to start from.
+        model: architecture of the new network.
+        elements: atomic numbers of the new network.
 
     Raises:
         ConfigError: the architectures differ.
@@ -49,20 +49,20 @@ def check_start(start: TrainedModel, model: HIPNNConfig, elements: list[int]) ->
     missing = sorted(set(elements) - set(start.model.elements))
     if missing:
         raise StructureError(
-            f"the network to start from knows {', '.join(map(symbol, start.model.elements))}, and "
-            f"the data hold {', '.join(map(symbol, missing))} too; pretrain on geometries with all "
-            "elements of the data",
+            f"the network to start from supports {', '.join(map(symbol, start.model.elements))}, "
+            f"but the data also contain {', '.join(map(symbol, missing))}; pretrain on geometries "
+            "with all elements of the data",
             code="EKD-DATA-061",
         )
 
 
 @torch.no_grad()
 def load_start(network: HIPNN, start: TrainedModel) -> None:
-    """Give a network the weights of another one; reference energies stay as they are.
+    """Copy the weights of another network, except for the reference energies.
 
     Args:
-        network: changed in place. Its elements may be some of those of ``start``.
-        start: passed :func:`check_start`. A head for the uncertainty is not taken over.
+        network: network that is changed in place. Its elements are a subset of those of ``start``.
+        start: network that has passed :func:`check_start`. An uncertainty head is not copied.
     """
     own, other = network.state_dict(), start.model.state_dict()
     columns = [start.model.elements.index(z) for z in network.elements]
@@ -78,11 +78,11 @@ def load_start(network: HIPNN, start: TrainedModel) -> None:
 def reference_energies_after(
     start: TrainedModel, data: Dataset, indices: NDArray[np.int64]
 ) -> dict[int, float]:
-    """Reference energies with which a finished network fits the energies of other data best.
+    """Fit reference energies with which a finished network best predicts the energies of new data.
 
-    Two levels of theory differ by thousands of eV, most of which is a sum over the atoms. That sum
-    is fitted to what the network leaves, in addition to the reference energies of the data, where
-    they have some.
+    Two levels of theory can differ by thousands of eV, most of which is a sum over the atoms. This
+    sum is fitted to the residuals of the network, in addition to the reference energies of the
+    data, if any.
 
     Args:
         start: the network.
@@ -90,8 +90,8 @@ def reference_energies_after(
         indices: configurations to fit to.
 
     Returns:
-        Atomic number -> energy (eV), in rising order, of the elements that occur in the
-        configurations; of all of the data, where those have reference energies.
+        Reference energies (eV) by atomic number, in ascending order: of the elements in these
+        configurations or, if the data have reference energies, of all elements of the data.
 
     Raises:
         StructureError: the network lacks an element.
@@ -101,7 +101,7 @@ def reference_energies_after(
     source = BatchSource(data, network.elements, network.cutoff, torch.float64)
     composition = source.compositions(indices)
     given = data.reference_energies or {}
-    # Those of the other level of theory give way to those of the data.
+    # Replace the reference energies of the other level of theory by those of the data.
     offset = np.array([given.get(z, 0.0) for z in network.elements])
     offset -= network.reference_energies.numpy()
     left = source.energies(indices) - evaluate_energies(network, source, indices)

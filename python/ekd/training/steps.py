@@ -29,11 +29,11 @@ Report = Callable[[Record], None]
 
 @dataclass(frozen=True)
 class Step:
-    """What a batch says, over all processes.
+    """Results of a batch, over all processes.
 
     Attributes:
-        loss: scalar.
-        gradient: of the loss by the parameters, as one vector.
+        loss: loss, scalar.
+        gradient: gradient of the loss with respect to the parameters, as one vector.
         energy: error term of the energies.
         force: error term of the force components; None without labels.
     """
@@ -54,18 +54,18 @@ def evaluate_step(
 ) -> Step:
     """Evaluate the loss of a batch and its gradient.
 
-    Autograd sees the network alone; what the loss makes of its results has known slopes. With
-    several processes each holds a part of the batch. The slopes belong to the loss of the whole,
-    because the sums in them are added up first; the gradients of the parts then add up to that of
-    the whole, exactly.
+    Autograd is used only for the network; the derivatives of the loss with respect to its outputs
+    are explicit. With several processes, each has a part of the batch. The sums in the loss are
+    first reduced over processes, so the explicit derivatives are those of the whole batch, and the
+    gradients of the parts add up exactly to the total gradient.
 
     Args:
-        network: with parameters in ``parameters``.
-        parameters: in the order of the gradient.
-        batch: the part of this process; perhaps empty.
-        training: the weights of the terms.
-        n_configs: configurations of the whole batch.
-        reduce: adds up over processes; None: there is one.
+        network: the network.
+        parameters: its parameters, in the order of the gradient.
+        batch: the part of this process, which may be empty.
+        training: settings with the weights of the terms.
+        n_configs: number of configurations of the whole batch.
+        reduce: sums over processes; None: there is only one.
     """
     with_forces = batch.forces is not None and training.force_weight > 0
     empty = batch.n_configs == 0
@@ -80,7 +80,7 @@ def evaluate_step(
     force = None
     if with_forces:
         assert batch.forces is not None
-        by_pair = pair_vectors  # of no pairs, if it is empty
+        by_pair = pair_vectors  # an empty batch has no pairs
         if not empty:
             (by_pair,) = torch.autograd.grad(
                 energies, pair_vectors, torch.ones_like(energies), create_graph=True
@@ -104,7 +104,7 @@ def evaluate_step(
     if reduce is not None:
         gradient = reduce(gradient)
     if training.l2_weight > 0:
-        # Of matrices, as in hippynn: biases and sensitivities are free.
+        # Only matrices are regularized, as in hippynn, not biases and sensitivities.
         matrices = torch.cat(
             [(part.detach() * (part.dim() > 1)).reshape(-1) for part in parameters]
         )
@@ -115,11 +115,11 @@ def evaluate_step(
 
 @dataclass
 class Tally:
-    """Losses and errors of the steps of an epoch; they are added up step by step, in order.
+    """Losses and errors of the steps of an epoch, summed in the order of the steps.
 
     Attributes:
-        n_steps: steps so far.
-        sums: of the losses, then three of :attr:`ErrorTerm.sums` of energies, three of forces.
+        n_steps: number of steps so far.
+        sums: sum of the losses, then sums of :attr:`ErrorTerm.sums` of energies and of forces.
     """
 
     n_steps: int
@@ -128,18 +128,18 @@ class Tally:
 
     @classmethod
     def empty(cls) -> Tally:
-        """Before the first step."""
+        """Make a tally without steps."""
         return cls(0, [0.0] * 7)
 
     def add(self, step: Step) -> None:
-        """Count a step."""
+        """Add a step."""
         parts = [step.loss.double().reshape(1), step.energy.sums]
         if step.force is not None:
             parts.append(step.force.sums)
         self._waiting.append(torch.cat(parts))
 
     def settle(self) -> None:
-        """Bring the attributes up to date. When that is done changes nothing in the sums."""
+        """Update the attributes. The sums do not depend on when this is called."""
         if not self._waiting:
             return
         for row in torch.stack(self._waiting).tolist():
@@ -148,7 +148,7 @@ class Tally:
         self._waiting.clear()
 
     def record(self) -> Record:
-        """Mean loss, and the errors over all steps."""
+        """Return the mean loss, and the errors over all steps."""
         self.settle()
         return {
             "loss": self.sums[0] / self.n_steps,
@@ -164,14 +164,14 @@ def validate(
     training: TrainingConfig,
     reduce: Reduce | None = None,
 ) -> Record:
-    """Errors on configurations that are not trained on, and the loss that they make.
+    """Compute the errors and the loss on the validation part.
 
     Args:
-        network: the averaged weights.
-        source: of the batches.
-        configs: the part of this process; perhaps empty.
-        training: the weights of the terms.
-        reduce: adds up over processes; None: there is one.
+        network: network with the averaged weights.
+        source: source of the batches.
+        configs: configurations of this process, possibly none.
+        training: settings with the weights of the terms.
+        reduce: sums over processes; None: there is only one.
     """
     expected_forces, force_error = source.forces(configs), None
     if len(configs) == 0:

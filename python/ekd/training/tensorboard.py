@@ -1,4 +1,4 @@
-"""Logs for TensorBoard, an optional package: one event file per training and session."""
+"""Logs for TensorBoard, an optional package; one event file per training and session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TAGS = {
     "learning_rate": "learning_rate",
     "configs_per_second": "configs_per_second",
 }
-"""Names of plots by names in the history: training and validation share a plot."""
+"""Names of plots by names in the history; training and validation are in the same plot."""
 
 
 def require_tensorboard() -> Any:
@@ -36,19 +36,18 @@ def require_tensorboard() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"tensorboard = true, but the package does not load ({error}); install it with "
-            "'pip install tensorboard', or leave this setting out (history.csv has the same "
-            "numbers)",
+            "'pip install tensorboard', or remove this setting (history.csv has the same numbers)",
             code="EKD-CONFIG-041",
         ) from None
     return SummaryWriter
 
 
 class TensorBoardLog:
-    """Event files of a training, in the folder ``tensorboard`` beside its checkpoint.
+    """Event files of a training, in the folder ``tensorboard`` next to its checkpoint.
 
     Args:
-        directory: of the checkpoint.
-        n_done: finished epochs; what an earlier session has logged beyond them is hidden.
+        directory: folder of the checkpoint.
+        n_done: number of finished epochs; later epochs logged by a previous session are hidden.
     """
 
     def __init__(self, directory: Path, n_done: int) -> None:
@@ -63,5 +62,5 @@ class TensorBoardLog:
         self._writer.flush()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         self._writer.close()

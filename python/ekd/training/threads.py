@@ -1,4 +1,4 @@
-"""Threads of torch."""
+"""Number of threads of torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: small batches gain nothing from more, and results stay bitwise."""
+    """Run torch on one thread: more do not speed up small batches, and results stay bitwise."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,8 +1,8 @@
-"""Files of ``torch.save``, checked before torch reads them.
+"""Reading of ``torch.save`` files, which are checked before torch reads them.
 
-``torch.load(weights_only=True)`` runs no code of a file, but it believes the rest. It compares
-no checksum, so a flipped bit is another weight, and it takes the size of a tensor from the pickle,
-however long the record that holds the numbers is.
+``torch.load(weights_only=True)`` runs no code from a file, but it does not check its contents. It
+ignores checksums, so a flipped bit changes a weight, and it takes the size of a tensor from the
+pickle without comparing it with the size of the record.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ _STORAGES = {
         "Bool": 1,
     }.items()
 }
-"""Bytes of a number, by the name that a pickle has for a tensor's memory."""
+"""Bytes per number, by the name of the storage class in the pickle."""
 
 _DEEPEST = 64
 _MOST_VALUES = 10_000_000
 
 
 class DamagedError(Exception):
-    """A file is not what ``torch.save`` writes of plain types and tensors; says why."""
+    """A file is not a valid ``torch.save`` file of plain types and tensors."""
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read a file of plain types and tensors, on the CPU, without running code of it.
+    """Read a file of plain types and tensors to the CPU, without running code from it.
 
-    What is read are the bytes that were checked, whatever happens to the file meanwhile.
+    The file is read once, so the checked bytes are used even if the file changes.
 
     Raises:
         OSError: there is no such file, or it cannot be opened.
-        DamagedError: it is another kind of file, truncated or damaged, or it holds something else.
+        DamagedError: it is another kind of file, truncated or damaged, or it has other contents.
     """
     with Path(path).open("rb"):
         pass
@@ -69,22 +69,22 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise DamagedError(_reason(error)) from None
     except DamagedError:
         raise
-    except Exception as error:  # a pickle may fail in any way that Python knows
+    except Exception as error:  # a damaged pickle can raise any exception
         raise DamagedError(type(error).__name__) from None
     _count(contents, 0, {}, set())
     return contents
 
 
 def _reason(error: ModelFileError) -> str:
-    """What the reader of exported models found, without its words about them."""
+    """Extract the problem from an error of the reader of exported models."""
     _, found, rest = str(error).partition("is truncated or damaged: ")
     return rest.partition(";")[0] if found else "it is no archive"
 
 
 def _check_pickle(content: bytes, sizes: dict[str, int]) -> None:
-    """Read a pickle with stand-ins for tensors, which only look at what they are made of."""
+    """Read a pickle with placeholders for tensors, which check their sizes."""
     for code, argument, _ in pickletools.genops(content):
-        # The memo is an array, which grows to the largest number.
+        # The memo is an array that grows to the largest index.
         if "PUT" in code.name and isinstance(argument, int) and argument > len(content):
             raise DamagedError(f"number {argument} of its memo is out of range")
     _Sizes(io.BytesIO(content), sizes).load()
@@ -113,7 +113,7 @@ class _Sizes(pickle.Unpickler):
 
 
 def _check_tensor(numel: int, offset: int, size: Any, stride: Any, *_: Any) -> None:
-    """That a tensor lies in its memory, and does not repeat it."""
+    """Check that a tensor lies within its storage, and does not repeat elements."""
     whole = all(type(n) is int and n >= 0 for n in (offset, *size, *stride))
     end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     empty = 0 in size
@@ -122,7 +122,7 @@ def _check_tensor(numel: int, offset: int, size: Any, stride: Any, *_: Any) -> N
 
 
 def _count(value: Any, depth: int, known: dict[int, int], above: set[int]) -> int:
-    """How many values there are, counted as often as they can be reached."""
+    """Count the values, repeatedly if they are referenced repeatedly."""
     if depth > _DEEPEST:
         raise DamagedError(f"it is nested more than {_DEEPEST} deep")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A trained network with everything that was decided on the way to it."""
+"""A trained network with its settings, history and provenance."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class TrainedModel:
     """A network that has been trained to the end of its schedule.
 
     Attributes:
-        model: in the precision of the training.
+        model: the network, in the precision of the training.
         model_config: architecture.
-        training_config: how it was trained; None: not by ekd.
+        training_config: settings of the training; None if not trained by ekd.
         provenance: data, split, seed, and for a student its teachers; plain JSON types.
         history: one record per epoch: ``epoch, loss, energy_rmse, energy_mae, force_rmse,
-            force_mae`` (eV, eV/Å; forces against the labels, None without), ``learning_rate``, the
-            four errors once more with the prefix ``validation_``, ``validation_loss, seconds,
-            configs_per_second``. Training errors are over the steps of the epoch, weighted as in
-            the loss; validation errors are those of the averaged weights.
-        uncertainty_config: of the head for the uncertainty of the forces; None: there is none.
-        uncertainty_record: what its training came to, see
-            :func:`ekd.training.uncertainty.fit_uncertainty`; or None.
+            force_mae`` (eV, eV/Å; forces compared with the labels, None without labels),
+            ``learning_rate``, the same four errors with the prefix ``validation_``,
+            ``validation_loss, seconds, configs_per_second``. Training errors are over the steps of
+            the epoch, weighted as in the loss; validation errors are those of the averaged weights.
+        uncertainty_config: settings of the uncertainty head; None: there is no head.
+        uncertainty_record: results of its training, see
+            :func:`ekd.training.uncertainty.fit_uncertainty`; None without a head.
     """
 
     model: HIPNN
@@ -51,7 +51,7 @@ class TrainedModel:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over architecture, elements, and all weights in float64."""
+        """SHA-256 of architecture, elements, and all weights in float64."""
         digest = hashlib.sha256(self.model_config.model_dump_json().encode())
         digest.update(json.dumps(self.model.elements).encode())
         for name, tensor in self.model.state_dict().items():
@@ -60,7 +60,7 @@ class TrainedModel:
         return digest.hexdigest()
 
     def predict(self, data: Dataset) -> Predictions:
-        """Energies and forces of every configuration, evaluated in float64.
+        """Predict energies and forces of all configurations, in float64.
 
         Raises:
             StructureError: the data hold an element that the model was not trained on.
@@ -69,7 +69,7 @@ class TrainedModel:
         return evaluate(model, BatchSource(data, model.elements, model.cutoff, torch.float64))
 
     def in_float64(self) -> HIPNN:
-        """A copy of the network in float64."""
+        """Return a copy of the network in float64."""
         return copy.deepcopy(self.model).double()
 
     def export(
@@ -79,7 +79,7 @@ class TrainedModel:
         description: str = "",
         portable: bool = False,
     ) -> None:
-        """Write the deployable file; see :func:`ekd.export.export_model`."""
+        """Export the model for LAMMPS and ASE; see :func:`ekd.export.export_model`."""
         from ekd.export import export_model
 
         export_model(
@@ -93,7 +93,7 @@ class TrainedModel:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint that :meth:`load` reads."""
+        """Write a checkpoint for :meth:`load`."""
         checkpoint.save(
             path,
             {
@@ -129,7 +129,7 @@ class TrainedModel:
             return cls.from_checkpoint(contents)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
-                f"'{path}' is damaged: its weights are not those of its network "
+                f"'{path}' is damaged: its weights do not match its network "
                 f"({' '.join(str(error).split())}); delete it and train again",
                 code="EKD-CHECKPOINT-006",
             ) from None
@@ -150,10 +150,10 @@ class TrainedModel:
 
 
 def network_of(contents: Mapping[str, Any]) -> HIPNN:
-    """The network of a checkpoint, with a head if its weights are there."""
+    """Return the network of a checkpoint, with an uncertainty head if it has its weights."""
     weights = contents["model"]
     hidden = weights.get("uncertainty_head.first.bias")
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
+    with torch.random.fork_rng(devices=[]):  # random initial weights are drawn, then replaced
         network = HIPNN(
             HIPNNConfig(**contents["model_config"]),
             contents["elements"],

@@ -1,4 +1,4 @@
-"""A training on its way: network, optimizer, history, and the checkpoint of all that."""
+"""A training in progress: network, optimizer, history, and their checkpoint."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from ekd.training.tensorboard import TensorBoardLog
 from ekd.training.trained import TrainedModel, network_of
 from ekd.training.uncertainty import SpreadLesson, fit_uncertainty
 
-_FAR_FROM_CONSTANT = 10.0  # losses of the uncertainty: as if it were wrong by a factor of exp(10)
+_FAR_FROM_CONSTANT = 10.0  # loss of the uncertainty; corresponds to a wrong factor of exp(10)
 
 
 class TrainingRun:
-    """A training on its way: network, optimizer, history, and the checkpoint of all that."""
+    """A training in progress: network, optimizer, history, and their checkpoint."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class TrainingRun:
         self.log: TensorBoardLog | None = None
         self.history: list[Record] = []
         self.best: dict[str, torch.Tensor] | None = None
-        self.head: dict[str, torch.Tensor] = {}  # of the uncertainty, once it is trained
-        self.begun: dict[str, Any] | None = None  # of an epoch that was broken off
+        self.head: dict[str, torch.Tensor] = {}  # uncertainty head, after its training
+        self.begun: dict[str, Any] | None = None  # progress of an interrupted epoch
         self.dtype: torch.dtype = getattr(torch, training.dtype)
         self.device = _device(training.device, group)
         self.reference_energies = reference_energies
@@ -104,7 +104,7 @@ class TrainingRun:
         validation_indices: NDArray[np.int64],
         n_atoms: NDArray[np.int64],
     ) -> None:
-        """Train the network to the end. Without a head for the uncertainty all is complete then."""
+        """Train the network to the end. Without an uncertainty head, the training is complete."""
         is_all = self.contents["uncertainty_config"] is None
         rank, n_ranks = self.group.rank, self.group.n_ranks
         watched = validation_indices[rank::n_ranks]
@@ -114,8 +114,8 @@ class TrainingRun:
 
         untrained = errors(self._new_network(self.reference_energies))["validation_loss"]
         while not is_over(self.training, self.history):
-            # An interruption waits for a checkpoint. A step of least squares has no middle to go on
-            # from, and may take minutes: it is left at once.
+            # Interruptions are deferred until a checkpoint is written, except in least squares,
+            # whose steps may take minutes and cannot be resumed in the middle.
             solved = None
             if isinstance(self.optimizer, LevenbergMarquardt):
                 networks, epoch = (self.network, self.averaged), len(self.history) + 1
@@ -136,7 +136,7 @@ class TrainingRun:
                     divergence.check_result(self.history[kept - 1], untrained, self.training)
                 if self.training.keep == "best" and best_epoch(self.history) == len(self.history):
                     self.best = _on_cpu(self.averaged.state_dict())
-                if self.log is not None:  # before the checkpoint: an epoch done again is hidden
+                if self.log is not None:  # before the checkpoint: a repeated epoch is hidden
                     self.log.add(record)
                 self._save(finished=is_all and is_over(self.training, self.history))
                 if self.report is not None and rank == 0:
@@ -145,9 +145,9 @@ class TrainingRun:
     def fit_uncertainty(
         self, source: BatchSource, lesson: SpreadLesson, validation_indices: NDArray[np.int64]
     ) -> None:
-        """Give the weights that are kept a head; every process does the same, for itself.
+        """Train the uncertainty head of the final network, which completes the training.
 
-        That completes the training.
+        All processes do the same work.
         """
         network = network_of(self.contents | {"model": self._kept()}).to(self.device)
         record = fit_uncertainty(network, source, lesson, validation_indices, self.seed)
@@ -180,10 +180,10 @@ class TrainingRun:
         n_atoms: NDArray[np.int64],
         signalled: Callable[[], int],
     ) -> Record:
-        """An epoch of steps, or part of one.
+        """Run an epoch, or the rest of an interrupted one.
 
         Raises:
-            Interrupted: ``signalled`` has told the number of a signal; a checkpoint is written.
+            Interrupted: ``signalled`` returned the number of a signal; a checkpoint is written.
         """
         training, group, epoch = self.training, self.group, len(self.history)
         optimizer = self.optimizer
@@ -195,8 +195,8 @@ class TrainingRun:
         first, self.begun = tally.n_steps, None
         sizes = whole.sizes
         part = share(whole.after(first), n_atoms, group.rank, group.n_ranks)
-        # With batches by atoms their number differs a little between epochs: each epoch is then as
-        # long on the schedule as any other.
+        # With batch_atoms, the number of batches varies slightly between epochs; the schedule
+        # assumes that all epochs are as long as this one.
         rate_of, rate = learning_rates(training, training.epochs * len(whole), self.history), 0.0
         start = reported = saved = time.monotonic()
         for k, batch in enumerate(source.batches(part.configs, part.bounds), start=first):
@@ -231,7 +231,7 @@ class TrainingRun:
                 self._save(tally=tally, seconds=before + now - start)
             if number:
                 raise interruption.Interrupted(number)
-        if group.n_ranks > 1:  # they are the same on all; this keeps them so on any machine
+        if group.n_ranks > 1:  # they should be equal on all ranks; this ensures it
             for tensor in optimizer.tensors:
                 group.synchronize(tensor)
         seconds = before + time.monotonic() - start
@@ -240,7 +240,7 @@ class TrainingRun:
     def _save(
         self, finished: bool = False, tally: Tally | None = None, seconds: float = 0.0
     ) -> None:
-        """Bring the contents of the checkpoint up to date, and write it if there is a place."""
+        """Update the contents of the checkpoint, and write it if there is a path."""
         if self.path is None and not finished:
             return
         if self.group.rank != 0 and not finished:

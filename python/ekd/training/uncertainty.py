@@ -1,10 +1,9 @@
-"""Train a head for the uncertainty of the forces on a network that is finished.
+"""Training of an uncertainty head for the forces on a finished network.
 
-The head reads features that it does not change, so it is trained after the network and not beside
-it. Energies, forces and their training are then, bit by bit, what they are without a head; it
-learns from the features that it will read, not from those of a network on its way there; and it
-costs a second or two, because features are computed once. It also knows how far the finished
-network is from its teachers.
+The head uses the features of the network but does not change them, so it is trained after the
+network. Energies, forces and their training are therefore bitwise the same as without a head, the
+head is trained on the final features, and its training takes only a second or two, because the
+features are computed once. The distance of the finished network from its teachers is also known.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from ekd.training.batches import BatchSource
 from ekd.training.optimizer import Optimizer, flatten
 from ekd.training.predictions import forces_from_gradient, large_batches
 
-_MOST_ATOMS = 500_000  # a few thousand weights learn no more from more atoms
+_MOST_ATOMS = 500_000  # more atoms do not improve a head with a few thousand weights
 _BATCH = 512  # atoms
 _LEARNING_RATE = 1e-2
-_LEAST_SHARE = 0.01  # of the mean target: below it, targets count as this
+_LEAST_SHARE = 0.01  # lower bound of the targets, relative to their mean
 _EMA_DECAY = 0.99
 _CLIP = 10.0
 
@@ -38,14 +37,14 @@ _Numbers = TypeVar("_Numbers", NDArray[np.float64], torch.Tensor)
 
 @dataclass(frozen=True, eq=False)
 class SpreadLesson:
-    """What a head learns from.
+    """Training data of an uncertainty head.
 
     Attributes:
         config: settings.
-        spread: ``forces_std`` of the teachers, [n_atoms] eV/Å for all of the data.
-        n_teachers: how many there are.
-        configs: configurations to learn from. More than the network learns forces from, perhaps:
-            it is where teachers disagree that there is something to learn here.
+        spread: ``forces_std`` of the teachers for all of the data, [n_atoms] eV/Å.
+        n_teachers: number of teachers.
+        configs: configurations to train on. They may include configurations whose forces are not
+            used to train the network because the teachers disagree.
     """
 
     config: UncertaintyConfig
@@ -61,39 +60,41 @@ class SpreadLesson:
 
 
 def expected_error(spread: _Numbers, n_teachers: int, distance: _Numbers) -> _Numbers:
-    """What the error of a force component must be expected to be, if teachers err on their own.
+    """Compute the expected error of a force component, if errors of teachers are independent.
 
-    Let the truth be as far from the teachers as they are from each other. The mean square error of
-    the mean of M teachers is then ``(M + 1) / (M - 1)`` times their population variance: a factor
-    of ``M / (M - 1)`` for the mean being theirs, and of ``1 + 1 / M`` for its own scatter. The
-    student is not that mean; its distance from it is added as an independent error.
+    Assume that the truth differs from the teachers as much as they differ from each other. The mean
+    square error of the mean of M teachers is then ``(M + 1) / (M - 1)`` times their population
+    variance: a factor of ``M / (M - 1)`` corrects for the use of their own mean, and ``1 + 1 / M``
+    accounts for the variance of the mean. The distance of the student from this mean is added as an
+    independent error.
 
     Args:
-        spread: of the teachers' forces, population standard deviation of a component, eV/Å.
-        n_teachers: M, at least two.
-        distance: of the student's force from the teachers' mean, root mean square of a component.
+        spread: population standard deviation of the teachers' force components, eV/Å.
+        n_teachers: number of teachers M, at least two.
+        distance: root mean square distance per component of the student's force from the teachers'
+            mean, eV/Å.
 
     Returns:
-        eV/Å, of the shape of ``spread``.
+        Expected error, with the shape of ``spread``, eV/Å.
     """
     inflation = (n_teachers + 1) / (n_teachers - 1)
     return (inflation * spread**2 + distance**2) ** 0.5
 
 
 def likelihood_loss(predicted: torch.Tensor, target: torch.Tensor, least: float) -> torch.Tensor:
-    """Mean of ``log sigma + s / sigma``, the negative log likelihood of an exponential law.
+    """Compute the mean of ``log sigma + s / sigma``, a negative log likelihood.
 
-    Its minimum is at ``sigma = <s>``: over atoms that look alike the mean is right, and an error of
-    so many per cent weighs the same for small and large targets. The mean square error of log sigma
-    ranks atoms as well, but its minimum is the geometric mean, which is too small a scale. The
-    likelihood of a normal law, ``log sigma + s^2 / (2 sigma^2)``, has the mean square right, and a
-    few atoms on which teachers disagree wildly can carry it away.
+    This is the likelihood of an exponential distribution. For similar atoms its minimum is at
+    ``sigma = <s>``, and equal relative errors have the same weight for small and large targets. The
+    mean square error of log sigma ranks atoms equally well, but its minimum is the geometric mean,
+    which is too small. The likelihood of a normal distribution, ``log sigma + s^2 / (2 sigma^2)``,
+    reproduces the mean square, but is sensitive to a few atoms with very large disagreement.
 
     Args:
-        predicted: sigma, [n] eV/Å.
-        target: s, what is to be told, [n] eV/Å.
-        least: eV/Å, in place of smaller ones; keeps sigma from zero where teachers cannot
-            differ, e.g. at a lone atom.
+        predicted: predicted sigma, [n] eV/Å.
+        target: target s, [n] eV/Å.
+        least: lower bound of the target, eV/Å; keeps sigma above zero where teachers cannot
+            differ, e.g. for an isolated atom.
     """
     return (predicted.log() + target.clamp(min=least) / predicted).mean()
 
@@ -105,20 +106,20 @@ def fit_uncertainty(
     validation: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Any]:
-    """Give a network a head, and train it.
+    """Add a head to a network, and train it.
 
     Args:
-        network: finished; its other weights stay as they are.
-        source: of structures.
-        lesson: what to learn from.
-        validation: configurations to measure on.
-        seed: of the initial weights and of the batches.
+        network: finished network, whose other weights do not change.
+        source: source of structures.
+        lesson: training data.
+        validation: configurations for validation.
+        seed: seed of the initial weights and of the batches.
 
     Returns:
-        a record: ``n_steps, loss`` (at the end, over all), ``constant_loss`` (that of the mean
-        target for all atoms, which the training begins with), ``rmse, mae`` (of what is to be told,
-        eV/Å), ``spearman`` (rank correlation with it; None where one of the two is constant),
-        the last three with the prefix ``validation_`` too, and ``seconds``.
+        A record: ``n_steps, loss`` (final, over all atoms), ``constant_loss`` (loss of the mean
+        target for all atoms, at which the training starts), ``rmse, mae`` (relative to the targets,
+        eV/Å), ``spearman`` (rank correlation with the targets; None if either is constant), the
+        last three also with the prefix ``validation_``, and ``seconds``.
     """
     start = time.perf_counter()
     random = np.random.default_rng(seed)
@@ -133,10 +134,10 @@ def fit_uncertainty(
     head = network.uncertainty_head
     assert head is not None
     head.to(features)
-    with torch.no_grad():  # begin with the right scale for all
+    with torch.no_grad():  # start with the mean target for all atoms
         head.readout.weight.mul_(0.1)
         head.readout.bias.fill_(float(np.log(np.expm1(float(target.double().mean())))))
-    # Features of unit variance are easier to learn from; the weights are changed back in the end.
+    # Train on features of unit variance, and afterwards convert the weights to original features.
     scale, offset = features.std(0).clamp(min=1e-6), features.mean(0)
     _train(head, (features - offset) / scale, target, least, lesson.config.n_steps, random)
     with torch.no_grad():
@@ -162,7 +163,7 @@ def _train(
     n_steps: int,
     random: np.random.Generator,
 ) -> None:
-    """Adam with a falling rate; the average of the weights is kept."""
+    """Train with Adam and a decreasing learning rate; keep the average of the weights."""
     parameters = list(head.parameters())
     weights = flatten(head)
     optimizer = Optimizer(weights, weights.clone(), _EMA_DECAY, _CLIP)
@@ -179,7 +180,7 @@ def _train(
 def _some(
     configs: NDArray[np.int64], source: BatchSource, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Configurations, drawn at random if they have more atoms than are of use."""
+    """Return the configurations, or a random subset if they have too many atoms."""
     n_atoms = source.n_atoms(configs)
     if n_atoms.sum() <= _MOST_ATOMS:
         return configs
@@ -191,7 +192,7 @@ def _some(
 def _features(
     network: HIPNN, source: BatchSource, configs: NDArray[np.int64], lesson: SpreadLesson
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features after all interactions, side by side, and what is to be told of the same atoms."""
+    """Return the joined features after all interactions, and the targets of the same atoms."""
     rows, distances = [], []
     for batch in large_batches(network, source, configs):
         with_forces = lesson.config.target == "error" and batch.forces is not None
@@ -207,7 +208,7 @@ def _features(
             (gradient,) = torch.autograd.grad(energy, vectors)
             forces = forces_from_gradient(gradient, batch.pairs, batch.n_atoms)
             distance = (forces - batch.forces).square().mean(1).sqrt()
-            if batch.force_weights is not None:  # forces that do not count are no measure
+            if batch.force_weights is not None:  # ignore forces that are not trained on
                 distance = distance * (batch.force_weights.squeeze(1) > 0)
             distances.append(distance)
     found = torch.cat(rows)

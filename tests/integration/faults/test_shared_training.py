@@ -104,7 +104,7 @@ def test_one_of_two_ends(folder: Path) -> None:
     output = processes[0].communicate(timeout=60)[0]
     processes[1].communicate()
     assert processes[0].returncode == 1, output
-    assert "another process of this training has ended, or does not answer" in output
+    assert "another process of this training has ended, or does not respond" in output
     assert "start the same command again with --resume [EKD-TRAINING-004]" in output
     assert "Traceback" not in output
     assert len(torch.load(checkpoint, weights_only=True)["history"]) > n_epochs

@@ -202,7 +202,7 @@ def test_prepare_interrupted(
     monkeypatch.setattr("ekd.preparation.prepare_dataset", interrupt)
     result = runner.invoke(app, ["prepare", str(test_file), "-o", "x.h5"])
     assert result.exit_code == 130
-    assert "interrupted; the same command goes on from here" in result.output
+    assert "interrupted; run the same command to continue" in result.output
 
 
 def test_inspect_and_check(runner: CliRunner, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_committee_of_several_runs(runner: CliRunner, small_dataset: Dataset) ->
     head.model.set_uncertainty_head(UncertaintyHead(head.model.feature_widths[1:], 4))
     head.save("headed.pt")
     mixed = runner.invoke(app, ["committee", "run-0", "headed.pt", "--output", "mixed.pt"])
-    assert "note: 1 of them have learned their uncertainty" in mixed.output
+    assert "note: only 1 of them have an uncertainty output" in mixed.output
     Ensemble([head]).export("alone.pt")
     assert "uncertainty" in runner.invoke(app, ["check", "alone.pt"]).output
     assert "uncertainty" not in checked.output

@@ -134,4 +134,4 @@ def test_interruption(
     ase.io.write("w.xyz", water(0))
     result = runner.invoke(app, [verb, "run", *(["w.xyz"] if verb == "stability" else [])])
     assert result.exit_code == 130
-    assert "interrupted; the same command goes on from here" in result.output
+    assert "interrupted; run the same command to continue" in result.output

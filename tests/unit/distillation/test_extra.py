@@ -162,7 +162,7 @@ def test_snapshots_of_networks(small_dataset: Dataset, tmp_path: Path) -> None:
     again = md(data, **settings, directory=tmp_path, resume=True)
     assert again.fingerprint == alone.fingerprint
     assert md(data, **(settings | {"seed": 6})).fingerprint != alone.fingerprint
-    with pytest.raises(DataError, match="made with something else:\n  seed: 5 there, 6 now"):
+    with pytest.raises(DataError, match="other settings or data:\n  seed: 5 there, 6 now"):
         md(data, **(settings | {"seed": 6}), directory=tmp_path, resume=True)
 
 

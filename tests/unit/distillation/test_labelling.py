@@ -277,7 +277,7 @@ def test_resuming_something_else(
     settings["data"] = small_dataset.subset(settings["data"])
     if "extra" in changes:
         settings["extra"] = small_dataset.subset(changes["extra"])
-    with pytest.raises(DataError, match=f"made with something else:\n  {difference}"):
+    with pytest.raises(DataError, match=f"made with other settings or data:\n  {difference}"):
         run(path=path, resume=True, **settings)
     run(path=path, **settings)  # anew
 
@@ -309,7 +309,7 @@ def test_number_of_chunks_and_workers(small_dataset: Dataset) -> None:
 
 def test_what_is_no_teacher(small_dataset: Dataset) -> None:
     with pytest.raises(
-        TeacherError, match=r"a str is no teacher; .*ekd\.ASETeacher\('module:Class"
+        TeacherError, match=r"a str is not a teacher; .*ekd\.ASETeacher\('module:Class"
     ):
         run(["calculators:Springs"], small_dataset)
     with pytest.raises(TeacherError, match="there is no teacher"):
@@ -322,12 +322,12 @@ def test_what_is_no_teacher(small_dataset: Dataset) -> None:
         (
             teacher(0, elements=[1, 8]),
             StructureError,
-            "the data hold C, N, but teacher 1 knows only H",
+            "the data contain C, N, but teacher 1 supports only H",
         ),
         (
             ASETeacher("calculators:Springs", elements=["H", "O"]),
             StructureError,
-            "the data hold C, N, but calculators:Springs knows only H, O",
+            "the data contain C, N, but calculators:Springs supports only H, O",
         ),
         (
             ASETeacher("calculators:Springs", {"knows": "H C O"}),

@@ -354,7 +354,7 @@ def test_round_without_frames(
     record = found.provenance["on_policy"][-1]
     said = capsys.readouterr().err
     assert record["n_trained_on"] == 0
-    assert "the student stays as it is" in said
+    assert "the student is unchanged" in said
     if reason == "dynamics":
         assert record["n_cut_by_spread"] == 6
         assert "cut where teachers disagree 6" in said

@@ -282,7 +282,7 @@ def test_students_are_found_where_a_run_leaves_them(
     with pytest.raises(CheckpointError, match=r"no student in .*name the output folder of"):
         load_students(tmp_path)
     single.export(tmp_path / "student.pt")
-    with pytest.raises(CheckpointError, match=r"student\.pt' is an exported model, which holds"):
+    with pytest.raises(CheckpointError, match=r"student\.pt' is an exported model, not a"):
         load_students(tmp_path / "student.pt")
 
 

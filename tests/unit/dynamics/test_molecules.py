@@ -160,7 +160,7 @@ def test_a_lost_copy_leaves_the_others(tmp_path: Path, value: float, kind: str) 
 
 
 def test_a_start_that_cannot_be_evaluated_is_an_error() -> None:
-    with pytest.raises(StructureError, match="H2O cannot be evaluated where its runs are to start"):
+    with pytest.raises(StructureError, match="H2O cannot be evaluated at the start of its runs"):
         Flock(WATER, Never(), [0], 300.0)
 
 

@@ -58,5 +58,5 @@ def test_mixed_ensemble(tmp_path: Path) -> None:
 
 
 def test_several_models_are_no_calculator() -> None:
-    with pytest.raises(ConfigError, match="that is several models"):
+    with pytest.raises(ConfigError, match="these are several models"):
         ekd.as_calculator([teacher(0), ASETeacher("calculators:Springs")])  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def test_coordinate_that_is_not_understood(dimer: Dataset, coordinate: str) -> N
 
 
 def test_coordinate_that_does_not_fit(dimer: Dataset) -> None:
-    with pytest.raises(ConfigError, match="structure has 4 atoms; atoms count from 0"):
+    with pytest.raises(ConfigError, match="structure has 4 atoms; atoms are numbered from 0"):
         coordinates(dimer, config("distance 0 4"))
     with pytest.raises(DataError, match=r"has no key 'phi'.*place"):
         coordinates(dimer, config("phi"))

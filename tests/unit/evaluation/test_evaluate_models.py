@@ -84,7 +84,7 @@ def test_files(truth: Dataset, tmp_path: Path, result: ekd.evaluation.Evaluation
     for words in ("committee, one", "springs", "Retention gain", truth.provenance.level_of_theory):
         assert words in report
     best = min(result.select(quantity="force"), key=lambda row: row.errors.rmse).model
-    assert f'<div class="note">{best}, the smallest; next ' in report
+    assert f'<div class="note">{best} (smallest); next: ' in report
     assert report.count('<table class="sortable">') >= 3
     assert "aria-sort" in report
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -141,7 +141,7 @@ def test_a_level_that_is_not_that_of_the_labels_is_said(truth: Dataset) -> None:
     student = replace(student, provenance={"data": {"level_of_theory": "DFT"}})
     result = ekd.evaluate({"student": student}, truth, progress=False)
     (note,) = result.notes
-    assert "student learned 'DFT'; the labels of ccsdt_chno_test are 'CCSD(T)" in note
+    assert "student was trained on 'DFT'; the labels of ccsdt_chno_test are 'CCSD(T)" in note
     assert {row.quantity for row in result.rows} == {"relative_energy", "force"}
     same = ekd.evaluate({"student": student}, truth, same_level=True, progress=False)
     assert not same.notes
@@ -280,7 +280,7 @@ def test_parity_has_a_panel_for_each_model(result: ekd.evaluation.Evaluation) ->
     [
         (["absent"], ModelFileError, "model 'absent' not found; give the folder of a run"),
         (["folder"], CheckpointError, "no model in 'folder'"),
-        ([3.0], ConfigError, "a float is no model"),
+        ([3.0], ConfigError, "a float is not a model"),
         ([], ConfigError, "no model to evaluate"),
         ([SPRINGS, SPRINGS], ConfigError, "several models are called 'springs'"),
         (["calculators:Sprung"], TeacherError, "no class or function 'Sprung'"),
@@ -302,7 +302,7 @@ def test_what_is_no_model(
 
 
 def test_unknown_element(truth: Dataset) -> None:
-    with pytest.raises(StructureError, match="knows only H, O"):
+    with pytest.raises(StructureError, match="supports only H, O"):
         ekd.evaluate(teacher(0, elements=[1, 8]), truth, progress=False)
 
 
@@ -338,7 +338,7 @@ def test_configuration_that_is_wrong(text: str, words: str, tmp_path: Path) -> N
 def test_arguments_of_a_calculator_are_plain() -> None:
     assert parse_model("a:B(x=[1, 2], y='z')").arguments == {"x": [1, 2], "y": "z"}
     for text in ("a:B(1)", "a:B(x=open('f'))", "a:B(x=)"):
-        with pytest.raises(ConfigError, match="write plain values by name"):
+        with pytest.raises(ConfigError, match="write named plain values"):
             parse_model(text)
 
 

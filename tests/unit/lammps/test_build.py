@@ -72,7 +72,7 @@ def test_lammps_without_kokkos(tmp_path: Path) -> None:
 
 
 def test_no_such_program(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"there is no program '.*nothing'; load the module"):
+    with pytest.raises(BuildError, match=r"program '.*nothing' not found; load the module"):
         build.inspect(tmp_path / "nothing")
 
 
@@ -80,21 +80,21 @@ def test_no_such_program(tmp_path: Path) -> None:
     ("text", "status"), [("libmpi.so: cannot open shared object file", 127), ("hello", 0)]
 )
 def test_a_program_that_is_not_lammps(tmp_path: Path, text: str, status: int) -> None:
-    with pytest.raises(BuildError, match=f"{text}; set what it needs to run"):
+    with pytest.raises(BuildError, match=f"{text}; set up its environment"):
         build.inspect(fake(tmp_path, text, status))
 
 
 def test_no_headers(tmp_path: Path) -> None:
     found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
     assert found.directory is None
-    with pytest.raises(BuildError, match=r"the headers of .* are not beside it.*--source"):
+    with pytest.raises(BuildError, match=r"the headers of .* are not installed with it.*--source"):
         build.build(found, tmp_path / "out")
 
 
 def test_no_cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match="there is no cmake"):
+    with pytest.raises(BuildError, match="cmake was not found"):
         build.build(found, tmp_path / "out", source=tmp_path)
 
 
@@ -183,5 +183,5 @@ def test_ranks_that_do_not_know_each_other(tmp_path: Path) -> None:
     program = Program(installed.lmp, (str(mpirun),), installed.plugin_directory)
     model = Path(build.__file__).parent / "smoke_test.pt"
     water = Atoms("OH2", [[1.0, 1.0, 1.12], [1.0, 1.76, 0.52], [1.0, 0.24, 0.52]])
-    with pytest.raises(LammpsError, match=r"was to run on 2 MPI rank\(s\) and has not"):
+    with pytest.raises(LammpsError, match=r"did not run on 2 MPI rank\(s\)"):
         compare_with_ase(tmp_path, "trial", water, model, ["O", "H"], (2,), program=program)

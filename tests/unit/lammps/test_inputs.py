@@ -46,7 +46,7 @@ def test_any_cell_can_be_turned_into_one_that_lammps_takes(tmp_path: Path) -> No
 
 
 def test_element_without_a_type_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StructureError, match="the structure has C, the model knows O, H"):
+    with pytest.raises(StructureError, match="the structure has C, the model supports O, H"):
         inputs.write_data(tmp_path / "data", build_molecule("CH3OH"), ["O", "H"])
 
 

@@ -37,5 +37,5 @@ def test_shear_keeps_volume_and_fractions() -> None:
 
 
 def test_unknown_molecule_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'water' is not a molecule that ase.build.molecule"):
+    with pytest.raises(ConfigError, match=r"'water' is not a molecule in ase.build.molecule"):
         molecule("water")

@@ -171,7 +171,7 @@ def test_report_says_when_the_water_is_none(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "draw", lambda *_: {})
-    warning = "This student is not suitable for liquid"
+    warning = "not suitable for liquid water"
     assert warning not in results.report(results.dynamics)
     results.dynamics["water"]["mean_temperature"] = 345.0
     assert warning in results.report(results.dynamics)
@@ -185,7 +185,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     results.dynamics.update(water=None, failures={"water": failure})
     html = results.report(results.dynamics)
     assert "The box of water failed in LAMMPS at 0.125 of 2 ps (ERROR: Lost atoms" in html
-    assert "Runs whose structure" not in html
+    assert "Runs are omitted" not in html
     assert html.count("data:image/png;base64,") == 7
     content = json.loads((results.folder / "summary.json").read_text())
     assert content["water"] is None
@@ -197,7 +197,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     assert "[x]" in shown
     assert max(map(len, shown.splitlines())) < 120
     results.dynamics.update(nve=None)
-    assert "Runs whose structure" in results.report(results.dynamics)
+    assert "Runs are omitted" in results.report(results.dynamics)
 
 
 def test_report_without_lammps(results: Results) -> None:

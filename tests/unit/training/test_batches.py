@@ -82,7 +82,7 @@ def test_labels_of_configurations(small_dataset: Dataset) -> None:
 
 
 def test_unknown_element(small_dataset: Dataset) -> None:
-    with pytest.raises(StructureError, match="the data hold C, N, but the model knows only H, O"):
+    with pytest.raises(StructureError, match="data contain C, N, but the model supports only H, O"):
         BatchSource(small_dataset, [1, 8], CUTOFF, torch.float32)
 
 

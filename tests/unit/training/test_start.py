@@ -120,7 +120,7 @@ def test_architectures_must_agree(small_dataset: Dataset, base: TrainedModel) ->
 
 def test_elements_of_the_data_must_be_known(small_dataset: Dataset, base: TrainedModel) -> None:
     lacking = dataclasses.replace(base, model=HIPNN(MODEL, [1], [0.0]))
-    with pytest.raises(StructureError, match="the network to start from knows H, and the data"):
+    with pytest.raises(StructureError, match="the network to start from supports H, but the data"):
         run(small_dataset, start=lacking)
 
 
