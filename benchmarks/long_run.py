@@ -26,14 +26,14 @@ from rich.console import Console
 
 from common import machine
 from ekd.errors import LammpsError
-from ekd.evaluation import style
-from ekd.evaluation.stability import energy_drift
+from ekd.evaluation.trajectories import energy_drift
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel
 from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import Table, last_step, read_speed, read_thermo
 from ekd.lammps.run import start
 from ekd.lammps.structures import water_box
+from ekd.reporting import style
 from pair_style_runs import add_water_options, command, parse, table
 
 DENSITY = 0.997  # g/cm³

@@ -25,14 +25,14 @@ from rich.console import Console
 
 from common import machine
 from ekd.errors import LammpsError
-from ekd.evaluation import style
-from ekd.evaluation.stability import Drift, energy_drift, intact_waters
+from ekd.evaluation.trajectories import Drift, energy_drift, intact_waters
 from ekd.files import atomic_write
 from ekd.inference import ExportedModel
 from ekd.lammps.inputs import Run, write_data
 from ekd.lammps.logs import read_dump_frame, read_thermo
 from ekd.lammps.run import start
 from ekd.lammps.structures import water_box
+from ekd.reporting import style
 from pair_style_runs import add_water_options, command, parse, table
 
 BAR = 1e-5

@@ -28,8 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import warm_up
 from common import machine
 from domain_work import Work, count_work
-from ekd.evaluation import style
 from ekd.files import atomic_write
+from ekd.reporting import style
 from pair_style_runs import (
     SKIN,
     Network,

@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from ekd.config import Config, load_config
-from ekd.evaluation import plots, style
+from ekd.pipeline import run_plots
 from ekd.pipeline.record import Existing
 from ekd.pipeline.runner import Pipeline
+from ekd.reporting import style
 
 STAGES = ("train", "label", "distill")
 
@@ -116,7 +117,7 @@ def warm_up() -> None:
     """Do the initialization that every attempt would otherwise repeat."""
     torch.optim.Adam([torch.zeros(1)])
     history = {name: np.ones(1) for name in ("epoch", "energy_rmse", "validation_energy_rmse")}
-    figure = plots.training_curves([{**history, "force_rmse": np.array([np.nan])}], "warm-up")
+    figure = run_plots.training_curves([{**history, "force_rmse": np.array([np.nan])}], "warm-up")
     style.save(figure, Path("warm-up.png"))
 
 

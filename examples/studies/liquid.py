@@ -12,8 +12,8 @@ import ekd
 from ekd.config import WaterConfig
 from ekd.errors import LammpsError
 from ekd.files import atomic_write
-from ekd.lammps.dynamics import run_water
 from ekd.lammps.structures import water_box
+from ekd.lammps.student_runs import run_water
 from piece_settings import TEACHERS
 from pieces import Row, Workshop
 from study import Liquid

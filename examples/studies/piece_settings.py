@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ekd
-from ekd.pipeline.pretraining import learns_from_pool
+from ekd.pipeline.bases import learns_from_pool
 from study import Study, Variant, resolve
 
 TEACHERS = "teachers"

@@ -19,8 +19,8 @@ from ekd.distillation.extra import without_energies
 from ekd.distillation.label_file import TeacherRecord
 from ekd.errors import DataError
 from ekd.files import atomic_write, sha256
-from ekd.pipeline.inputs import load_labelled
-from ekd.pipeline.pretraining import learns_from_pool, steps
+from ekd.pipeline.bases import learns_from_pool, steps
+from ekd.pipeline.labelled_data import load_labelled
 from ekd.pool.recipe import DATA
 from piece_settings import TEACHERS, PieceSettings
 from study import Study, Variant

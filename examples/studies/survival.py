@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ekd
-from ekd.dynamics.molecules import Outcome
+from ekd.dynamics.replicas import Outcome
 from ekd.dynamics.survival import Survival as Curve
 from ekd.dynamics.survival import survival as curve_of
 from piece_settings import TEACHERS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ekd.evaluation.style import ENSEMBLE, STUDENT, TEACHER, save, styled_axes
 from ekd.files import atomic_write
+from ekd.reporting.style import ENSEMBLE, STUDENT, TEACHER, save, styled_axes
 from piece_settings import TEACHERS
 from pieces import Row
 from study import Study

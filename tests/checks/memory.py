@@ -34,11 +34,19 @@ LAMMPS_TESTS = "tests/integration/lammps"
 SELECTED = {
     "pair": [
         f"{LAMMPS_TESTS}/test_{name}.py"
-        for name in ("against_ase", "committee", "errors", "heat_flux", "life_cycle", "uncertainty")
+        for name in (
+            "against_ase",
+            "committee",
+            "errors",
+            "heat_flux",
+            "life_cycle",
+            "restarts",
+            "uncertainty",
+        )
     ],
     # Each run takes about forty times as long.
     "valgrind": [
-        f"{LAMMPS_TESTS}/test_life_cycle.py::test_restart_file_brings_the_model_back",
+        f"{LAMMPS_TESTS}/test_restarts.py::test_restart_file_brings_the_model_back",
         f"{LAMMPS_TESTS}/test_life_cycle.py::test_two_instances_add_up",
         f"{LAMMPS_TESTS}/test_committee.py::test_restart_keeps_the_keyword",
         f"{LAMMPS_TESTS}/test_uncertainty.py::test_committee_has_both",

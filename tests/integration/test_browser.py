@@ -15,8 +15,8 @@ import pytest
 
 import ekd
 from ekd.data import Dataset
-from ekd.evaluation import style
-from ekd.evaluation.report import Report, write_report
+from ekd.pipeline.run_report import Report, write_report
+from ekd.reporting import style
 from untrained import ensemble, teacher
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")

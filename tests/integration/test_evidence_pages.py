@@ -133,7 +133,7 @@ def test_sentences_follow_the_numbers() -> None:
 
 @pytest.mark.usefixtures("benchmarks")
 def test_fluctuation_is_what_the_line_leaves() -> None:
-    from ekd.evaluation.stability import energy_drift
+    from ekd.evaluation.trajectories import energy_drift
     from nve_drift import Series
 
     time = np.linspace(0, 5, 501)

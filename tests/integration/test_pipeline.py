@@ -18,7 +18,7 @@ from ekd.config import Config, load_config
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.files import sha256
 from ekd.inference import read_metadata
-from ekd.pipeline import summary
+from ekd.pipeline import run_summary
 from ekd.pipeline.content import Verdict
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.record import Existing
@@ -189,8 +189,8 @@ def test_number_of_workers_is_no_other_setting(config: Config) -> None:
 def test_report_leaves_out_runs_of_other_settings(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "draw", lambda *_: {})  # takes its time
-    monkeypatch.setattr(summary, "write", lambda *_, **__: None)
+    monkeypatch.setattr(run_summary, "draw", lambda *_: {})  # takes its time
+    monkeypatch.setattr(run_summary, "write", lambda *_, **__: None)
     nve = config.lammps.nve.model_copy(update={"duration": 0.02})
     for wanted, with_lammps in ((config, True), (change(config, lammps={"nve": nve}), False)):
         pipeline = Pipeline(wanted, Existing.RESUME, progress=False)

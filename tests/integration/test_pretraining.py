@@ -23,7 +23,7 @@ from ekd.errors import CheckpointError, ConfigError, DataError, EKDError
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.record import Existing, Record
 from ekd.pipeline.runner import Pipeline
-from ekd.pool import Pool, picture
+from ekd.pool import Pool, pool_plot
 from ekd.training import TrainedModel, load_ensemble
 
 MODELS = ("pool", "pretrain", "train", "label", "distill")
@@ -114,7 +114,7 @@ def finished(
     folder = tmp_path_factory.mktemp("pretraining")
     fill(folder, tiny_training_file, test_file, WITHOUT + POOL + TWO_BASES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))
+        patch.setattr(pool_plot, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))
         for n in range(1, len(MODELS) + 1):
             pipeline(folder).run(MODELS[:n])
     return folder
@@ -242,7 +242,7 @@ def test_records_from_before_there_were_pools(
     assert change_times(folder) == before
     with pytest.raises(EKDError, match=r"'label' needs the results of 'pool'.*run 'ekd pool'"):
         with_pool.run(["label"])
-    monkeypatch.setattr(picture, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))
+    monkeypatch.setattr(pool_plot, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))
     with_pool.run(["pool", "label"])
     assert change_times(folder).items() > before.items()
     labels = Labels.load(folder / "run" / "labels.h5")

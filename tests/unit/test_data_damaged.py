@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ekd.data import load_dataset, prepared
-from ekd.data.hdf5 import SEAL
+from ekd.data.hdf5_checks import SEAL
 from ekd.errors import DataError
 
 REFERENCE = {1: -13.6, 8: -2041.8}

@@ -10,7 +10,7 @@ import pytest
 
 from ekd.data import Dataset, doubts
 from ekd.data.readers import Request
-from ekd.data.readers.labels import check_request, written
+from ekd.data.readers.annotations import check_request, written
 from ekd.data.readers.observed import Observed, Precision
 from ekd.errors import DataError
 from ekd.preparation import forces_check

@@ -20,7 +20,7 @@ from ekd.data.frames import read_frames
 from ekd.data.readers import Request, open_source
 from ekd.distillation.extra import read_structures
 from ekd.dynamics import runs
-from ekd.dynamics.settings import StructureConfig
+from ekd.dynamics.stability_settings import StructureConfig
 from ekd.errors import DataError
 from ekd.evaluation import CurveConfig
 from ekd.evaluation.curves import coordinates

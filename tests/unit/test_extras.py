@@ -83,7 +83,7 @@ def test_a_student_needs_none_of_them(tmp_path: Path) -> None:
     path = random_model(tmp_path / "student.pt")
     assert "PASS" in verb("check", str(path)).stdout
     assert "cutoff" in verb("inspect", str(path)).stdout
-    done = run("import ekd.lammps.build, ekd.lammps.comparison, ekd.lammps.registration")
+    done = run("import ekd.lammps.build_plugin, ekd.lammps.comparison, ekd.lammps.registration")
     assert done.returncode == 0, done.stderr
     done = run(
         "from ase import Atoms; from ekd import EKDCalculator\n"

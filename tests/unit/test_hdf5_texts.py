@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ekd.data import Dataset
-from ekd.data.hdf5 import fixed_text, plain_text
+from ekd.data.hdf5_checks import fixed_text, plain_text
 from ekd.distillation import label, perturb
 from streaming import streamed
 from untrained import ensemble

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import itertools
 import os
-import pickle
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,7 +18,6 @@ import pytest
 import torch
 import vesin
 
-import ekd
 from ekd import _native
 from ekd.errors import StructureError
 from ekd.neighbor_list import (
@@ -31,6 +27,7 @@ from ekd.neighbor_list import (
     batched_neighbor_list,
     neighbor_list,
 )
+from neighbor_checks import as_counter, assert_consistent, assert_equal, liquid
 from tolerances import tolerance
 
 
@@ -40,25 +37,6 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     cell = np.diag(rng.uniform(2, 14, 3)) + rng.normal(scale=1.5, size=(3, 3))
     positions = rng.uniform(-1, 2, (rng.integers(1, 60), 3)) @ cell
     return positions, cell, rng.integers(0, 2, 3).astype(bool), rng.uniform(2, 7)
-
-
-def as_counter(pairs: np.ndarray, shifts: np.ndarray) -> Counter[tuple[int, ...]]:
-    return Counter(map(tuple, np.column_stack([pairs.T, shifts]).tolist()))
-
-
-def assert_consistent(found: NeighborList, positions: np.ndarray, cell: np.ndarray) -> None:
-    """Vectors match the pairs and shifts; centers ascend."""
-    vectors = positions[found.pairs[1]] - positions[found.pairs[0]] + found.cell_shifts @ cell
-    np.testing.assert_allclose(found.pair_vectors, vectors, **tolerance("symmetry").bounds)
-    assert (np.diff(found.pairs[0]) >= 0).all()
-    n_neighbors = np.bincount(found.pairs[0], minlength=len(positions))
-    np.testing.assert_array_equal(np.diff(found.center_offsets), n_neighbors)
-
-
-def assert_equal(a: NeighborList, b: NeighborList) -> None:
-    """All arrays are bitwise equal."""
-    for field in fields(NeighborList):
-        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
 
 
 def brute_force(
@@ -82,14 +60,6 @@ def brute_force(
 
 def rotation(seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
-
-
-def liquid(n: int, spacing: float = 2.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """n³ atoms, disordered, in a cube; and the cell."""
-    rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*3 * [np.arange(n)]), axis=-1).reshape(-1, 3)
-    positions = spacing * (grid + rng.uniform(-0.3, 0.3, grid.shape))
-    return rng.permutation(positions), n * spacing * np.eye(3)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -351,117 +321,6 @@ def test_vectors_of_tensors_are_differentiable(batched: bool) -> None:
     assert torch.autograd.gradcheck(vectors, (positions, cells))
 
 
-def moving() -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """A liquid on a random walk, in a cell that sometimes changes; and the step."""
-    rng = np.random.default_rng(0)
-    positions, cell = liquid(6)
-    for step in range(40):
-        strained = step % 13 == 12
-        if strained:
-            strain = np.eye(3) + rng.normal(scale=0.01, size=(3, 3))
-            positions, cell = positions @ strain, cell @ strain
-        else:
-            positions = positions + rng.normal(scale=0.04, size=positions.shape)
-        yield positions, cell, strained
-
-
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_verlet_list_is_the_fresh_list(n_threads: int) -> None:
-    verlet = VerletList(4.0, skin=0.6, n_threads=n_threads)
-    n_strained = 0
-    for positions, cell, strained in moving():
-        before = verlet.n_rebuilds
-        found = verlet.update(positions, cell, True)
-        fresh = neighbor_list(positions, 4.0, cell, True)
-        assert as_counter(found.pairs, found.cell_shifts) == as_counter(
-            fresh.pairs, fresh.cell_shifts
-        )
-        assert_consistent(found, positions, cell)
-        np.testing.assert_array_equal(found.center_offsets, fresh.center_offsets)
-        n_strained += strained
-        assert verlet.n_rebuilds == before + 1 or not strained
-    assert verlet.n_updates == 40
-    assert n_strained + 1 < verlet.n_rebuilds < 20
-
-
-def test_verlet_list_rebuilds_when_it_must() -> None:
-    positions, cell = liquid(6)
-    verlet = VerletList(4.0, skin=0.6)
-    verlet.update(positions, cell, True)
-    positions[17, 1] += 0.299
-    verlet.update(positions, cell, True)
-    assert verlet.n_rebuilds == 1
-    positions[17, 1] += 0.002  # more than half of the skin from where it was
-    verlet.update(positions, cell, True)
-    assert verlet.n_rebuilds == 2
-    positions[3] += cell[0]  # wrapped by an engine
-    verlet.update(positions, cell, True)
-    assert verlet.n_rebuilds == 3
-    verlet.update(positions, cell, [True, True, False])
-    verlet.update(positions)
-    verlet.update(positions[1:])
-    assert verlet.n_rebuilds == 6
-    verlet.update(positions[1:])
-    assert verlet.n_rebuilds == 6
-
-
-def test_verlet_list_without_skin_is_the_fresh_list_in_its_order() -> None:
-    verlet = VerletList(4.0, skin=0.0)
-    positions, cell = liquid(5)
-    for _ in range(3):
-        assert_equal(
-            verlet.update(positions, cell, True), neighbor_list(positions, 4.0, cell, True)
-        )
-    assert verlet.n_rebuilds == 3
-
-
-def test_verlet_list_recovers_from_errors() -> None:
-    positions, cell = liquid(6)
-    verlet = ekd.VerletList(4.0)
-    verlet.update(positions, cell, True)
-    broken = positions.copy()
-    broken[5] = np.nan
-    with pytest.raises(StructureError, match="atom 5 is not finite"):
-        verlet.update(broken, cell, True)
-    broken[5] = positions[6]
-    with pytest.raises(StructureError, match="on top of each other"):
-        verlet.update(broken, cell, True)
-    found = verlet.update(positions, cell, True)
-    assert_consistent(found, positions, cell)
-    # Within the skin, where the list is not rebuilt.
-    close = [[0.0, 0.0, 0.0], [0.2, 0.0, 0.0]]
-    verlet.update(close)
-    close[1][0] = 1e-4
-    with pytest.raises(StructureError, match=r"atoms 0 and 1 are 0.0001 Å apart"):
-        verlet.update(close)
-
-
-def test_verlet_list_keeps_the_memory_of_one_list() -> None:
-    """Memory of freed lists is reused; returned lists do not change."""
-    positions, cell = liquid(20)
-    verlet = VerletList(6.0, skin=0.3)
-    kept = verlet.update(positions, cell, True)
-    expected = kept.pair_vectors.copy()
-    addresses = set()
-    for step in range(4):
-        found = verlet.update(positions + 0.01 * step, cell, True)
-        addresses.add(found.pair_vectors.ctypes.data)
-        del found
-    assert len(addresses) == 1
-    assert kept.pair_vectors.ctypes.data not in addresses
-    del verlet
-    gc.collect()
-    np.testing.assert_array_equal(kept.pair_vectors, expected)
-
-
-def test_verlet_list_can_be_copied_and_pickled() -> None:
-    verlet = VerletList(4.0, skin=0.7, n_threads=2)
-    verlet.update(*liquid(4), True)
-    for other in (copy.deepcopy(verlet), pickle.loads(pickle.dumps(verlet))):
-        assert (other.cutoff, other.skin, other.n_threads) == (4.0, 0.7, 2)
-        assert other.n_updates == other.n_rebuilds == 0
-
-
 OVERLAP = [[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [5.0, 0.0, 1e-5]]
 
 
@@ -510,17 +369,3 @@ def test_refuses_naming_the_structure_of_a_batch() -> None:
         batched_neighbor_list(positions, [0, 1], 3.0)
     with pytest.raises(StructureError, match="offset 1 comes after a larger one"):
         batched_neighbor_list(positions, [0, 90, 1, 4], 3.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"cutoff": np.nan}, "cutoff is nan"),
-        ({"cutoff": 3.0, "skin": -0.1}, "skin is -0.1"),
-        ({"cutoff": 3.0, "skin": np.inf}, "skin is inf"),
-        ({"cutoff": 3.0, "n_threads": -2}, "n_threads is -2"),
-    ],
-)
-def test_verlet_list_refuses(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(StructureError, match=message):
-        VerletList(**arguments)  # type: ignore[arg-type]

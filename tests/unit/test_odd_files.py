@@ -5,18 +5,34 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ekd.data import load_dataset
 from ekd.errors import DataError, DataWarning
-from odd_files import OddFile, Refused, ase_formats, extended_xyz, hdf5, npz
+from odd_files import (
+    OddFile,
+    Refused,
+    ase_formats,
+    extended_xyz,
+    extended_xyz_values,
+    hdf5,
+    hdf5_storage,
+    npz,
+)
 
-FORMATS = {"xyz": extended_xyz, "hdf5": hdf5, "npz": npz, "ase": ase_formats}
+FORMATS = {
+    "xyz": [extended_xyz, extended_xyz_values],
+    "hdf5": [hdf5, hdf5_storage],
+    "npz": [npz],
+    "ase": [ase_formats],
+}
 ALL = [
     pytest.param(odd, id=f"{format}: {odd.name}")
-    for format, module in FORMATS.items()
+    for format, modules in FORMATS.items()
+    for module in modules
     for odd in module.ODD_FILES
 ]
 
@@ -55,8 +71,8 @@ def test_odd_file(odd: OddFile, tmp_path: Path) -> None:
         np.testing.assert_allclose(data.cells[0], expected.cell, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("module", FORMATS.values(), ids=FORMATS)
-def test_every_odd_file_has_a_name_of_its_own(module: object) -> None:
-    names = [odd.name for odd in module.ODD_FILES]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("modules", FORMATS.values(), ids=FORMATS)
+def test_every_odd_file_has_a_name_of_its_own(modules: list[Any]) -> None:
+    names = [odd.name for module in modules for odd in module.ODD_FILES]
     assert len(set(names)) == len(names)
     assert len(names) >= 30

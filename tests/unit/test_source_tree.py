@@ -16,6 +16,7 @@ MODULES = sorted(PYTHON.rglob("*.py"))
 LIMITED = [
     *MODULES,
     *(path for folder in ("cpp", "lammps_plugin") for path in (ROOT / folder).rglob("*.[ch]*")),
+    *(path for name in ("tests", "benchmarks", "examples") for path in (ROOT / name).rglob("*.py")),
 ]
 """Files of limited length."""
 

@@ -14,7 +14,7 @@ namespace ekd {
 template <class T>
 class UncertaintyHead {
  public:
-  // weights: weights of the network; the head is defined in python/ekd/models/uncertainty.py.
+  // weights: weights of the network; the head is defined in python/ekd/models/uncertainty_head.py.
   // widths: numbers of features after each interaction.
   UncertaintyHead(const Weights& weights, const std::vector<std::int64_t>& widths,
                   const HipnnKernels<T>& kernels)

@@ -27,7 +27,7 @@ from ekd.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from ekd.evaluation.settings import EvaluationConfig, SetConfig
+    from ekd.evaluation.evaluation_settings import EvaluationConfig, SetConfig
 
 _HELP = """
 Compare models with true energies and forces, and with each other.
@@ -172,7 +172,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare models with data."""
-    from ekd.evaluation.settings import is_evaluation, load_evaluation_config
+    from ekd.evaluation.evaluation_settings import is_evaluation, load_evaluation_config
 
     if len(models) == 1 and models[0].endswith(".toml"):
         path = Path(models[0])
@@ -229,7 +229,7 @@ def is_data(path: Path) -> bool:
 
 def _config(models: list[str], sets: list[SetConfig]) -> EvaluationConfig:
     from ekd.errors import ConfigError
-    from ekd.evaluation.settings import EvaluationConfig
+    from ekd.evaluation.evaluation_settings import EvaluationConfig
     from ekd.evaluation.sources import parse_model, test_data_of
 
     if not models:
@@ -261,7 +261,7 @@ def _sets(
     where: dict[str, list[str]],
     states: Literal["neutral", "all"] | None,
 ) -> list[SetConfig]:
-    from ekd.evaluation.settings import SetConfig
+    from ekd.evaluation.evaluation_settings import SetConfig
 
     def each(option: str, values: list[str] | None) -> list[str | None]:
         if not values or len(values) == 1:

@@ -16,7 +16,7 @@ def execute(
     config: Config, what: Existing, quiet: bool, names: Sequence[str], member: int | None = None
 ) -> None:
     """Run some stages, or the training of one teacher, and show the results."""
-    from ekd.pipeline import summary
+    from ekd.pipeline import run_summary
     from ekd.pipeline.runner import Pipeline
     from ekd.training.parallel import launched_group
 
@@ -33,8 +33,8 @@ def execute(
             return
     console = Console()
     if result:
-        console.print(summary.table(result))
-        if (far := summary.far_table(result)) is not None:
+        console.print(run_summary.table(result))
+        if (far := run_summary.far_table(result)) is not None:
             console.print(far)
         console.print(f"report: {config.output / 'report.html'}", soft_wrap=True, highlight=False)
     else:

@@ -77,7 +77,7 @@ def build(
         ekd lammps build -D MPI_CXX_COMPILER=mpicxx --mpirun "srun --mpi=pmix"
     """
     from ekd.compilation import compiling
-    from ekd.lammps import build as builder
+    from ekd.lammps import build_plugin as builder
 
     console = Console(highlight=False, soft_wrap=True)
     started = time.monotonic()

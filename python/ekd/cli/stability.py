@@ -154,7 +154,11 @@ def stability(
 def _config(
     what: list[str], molecules: list[str], frames: str, given: dict[str, Any]
 ) -> StabilityConfig:
-    from ekd.dynamics.settings import StabilityConfig, StructureConfig, load_stability_config
+    from ekd.dynamics.stability_settings import (
+        StabilityConfig,
+        StructureConfig,
+        load_stability_config,
+    )
     from ekd.errors import ConfigError
     from ekd.evaluation.sources import parse_model
 

@@ -14,7 +14,7 @@ from ekd.data import doubts, prepared
 from ekd.data.dataset import Dataset, Provenance
 from ekd.data.isolated_atoms import only_isolated_atoms, take_out
 from ekd.data.readers import Block, Request, join, open_source
-from ekd.data.readers.prepared import PreparedSource
+from ekd.data.readers.prepared_files import PreparedSource
 from ekd.data.readers.source import flat_cells, incomplete, no_energies, nothing_selected
 from ekd.elements import atomic_number
 from ekd.errors import DataError, DataWarning

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ekd.data.dataset import FINGERPRINTED, Dataset, Provenance
-from ekd.data.hdf5 import (
+from ekd.data.hdf5_checks import (
     WRITTEN_AS,
     check_seal,
     fixed_text,

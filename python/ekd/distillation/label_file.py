@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ekd.config import WallConfig
 from ekd.data import Dataset, Provenance
-from ekd.data.hdf5 import (
+from ekd.data.hdf5_checks import (
     WRITTEN_AS,
     check_seal,
     fixed_text,

@@ -31,7 +31,7 @@ from ekd.distillation.wall import wall_of_spread
 from ekd.errors import ConfigError
 from ekd.files import atomic_write
 from ekd.locks import locked_file
-from ekd.training.threads import one_thread
+from ekd.training.torch_threads import one_thread
 
 CHUNK_SIZE = 500
 

@@ -23,7 +23,7 @@ from ekd.distillation.parts import Arrays, Parts
 from ekd.errors import ConfigError
 from ekd.locks import locked_file
 from ekd.neighbor_list import batched_neighbor_list
-from ekd.training.threads import one_thread
+from ekd.training.torch_threads import one_thread
 
 CLOSEST = 0.4
 """Å; if atoms come closer, the potential is wrong."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ekd import workers
-from ekd.distillation.progress import Counter
+from ekd.distillation.count_progress import Counter
 from ekd.errors import DataError, TeacherError
 from ekd.files import atomic_write
 

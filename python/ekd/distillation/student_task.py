@@ -14,7 +14,7 @@ from ekd.data.combine import concatenate
 from ekd.data.mapped import row_blocks
 from ekd.data.reference_energies import provenance_of, reference_energies
 from ekd.distillation.labels import Labels
-from ekd.distillation.weights import trust
+from ekd.distillation.sample_weights import trust
 from ekd.errors import DataError
 from ekd.training import TrainedModel
 from ekd.training.batches import LossWeights

@@ -1,9 +1,14 @@
 """Stability tests by molecular dynamics: survival of runs, and energy conservation."""
 
 from ekd.dynamics.measure_stability import stability
-from ekd.dynamics.results import Stability
-from ekd.dynamics.settings import DriftConfig, FailureConfig, StabilityConfig, StructureConfig
 from ekd.dynamics.stability_files import terminal_tables, write_stability
+from ekd.dynamics.stability_results import Stability
+from ekd.dynamics.stability_settings import (
+    DriftConfig,
+    FailureConfig,
+    StabilityConfig,
+    StructureConfig,
+)
 from ekd.dynamics.survival import Survival, survival
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from ekd.dynamics.failures import Watch
-from ekd.dynamics.molecules import DriftOutcome, Outcome, drift_of
-from ekd.dynamics.settings import StabilityConfig
+from ekd.dynamics.replicas import DriftOutcome, Outcome, drift_of
+from ekd.dynamics.stability_settings import StabilityConfig
 from ekd.errors import LammpsError
 from ekd.lammps import inputs
 from ekd.lammps.logs import Table, read_dump_frames, read_thermo
@@ -26,7 +26,7 @@ def run_survival(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[Outcome]:
-    """Run survival tests in LAMMPS; like :func:`ekd.dynamics.molecules.run_survival` in ASE.
+    """Run survival tests in LAMMPS; like :func:`ekd.dynamics.replicas.run_survival` in ASE.
 
     Raises:
         LammpsError: LAMMPS is missing, or stops before the first step.
@@ -71,7 +71,7 @@ def run_drift(
     config: StabilityConfig,
     report: Callable[[float], None],
 ) -> list[DriftOutcome]:
-    """Run drift tests in LAMMPS; like :func:`ekd.dynamics.molecules.run_drift` in ASE."""
+    """Run drift tests in LAMMPS; like :func:`ekd.dynamics.replicas.run_drift` in ASE."""
     atoms = inputs.lower_triangular(atoms)
     drift = config.drift
     watch = Watch(atoms, config.failure, drift.temperature)

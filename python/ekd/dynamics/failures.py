@@ -9,7 +9,7 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 from scipy import stats
 
-from ekd.dynamics.settings import FailureConfig
+from ekd.dynamics.stability_settings import FailureConfig
 from ekd.errors import StructureError
 from ekd.neighbor_list import neighbor_list
 

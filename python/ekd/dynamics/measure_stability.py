@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from ase import Atoms
 
-from ekd.dynamics.molecules import DriftOutcome, Outcome
-from ekd.dynamics.results import ALL, DriftRow, Stability, SurvivalRow
+from ekd.dynamics.replicas import DriftOutcome, Outcome
 from ekd.dynamics.runs import complete, plan, read_structures
-from ekd.dynamics.settings import StabilityConfig, StructureConfig
 from ekd.dynamics.stability_files import write_stability
+from ekd.dynamics.stability_results import ALL, DriftRow, Stability, SurvivalRow
+from ekd.dynamics.stability_settings import StabilityConfig, StructureConfig
 from ekd.dynamics.survival import survival
 from ekd.errors import ConfigError, TeacherError
-from ekd.evaluation.settings import ModelConfig
+from ekd.evaluation.evaluation_settings import ModelConfig
 from ekd.evaluation.sources import ModelLike, open_models
 from ekd.locks import locked_folder
 

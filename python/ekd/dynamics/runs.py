@@ -15,19 +15,19 @@ from ase import Atoms
 
 from ekd import workers
 from ekd.data.frames import read_frames
-from ekd.distillation.progress import Counter
-from ekd.dynamics import boxes, molecules
+from ekd.distillation.count_progress import Counter
+from ekd.dynamics import boxes, replicas
 from ekd.dynamics.failures import Watch
 from ekd.dynamics.forces import CalculatorCopies, Copies, FileCopies
-from ekd.dynamics.molecules import DriftOutcome, Outcome
 from ekd.dynamics.relaxation import relaxed
-from ekd.dynamics.settings import StabilityConfig, StructureConfig
+from ekd.dynamics.replicas import DriftOutcome, Outcome
+from ekd.dynamics.stability_settings import StabilityConfig, StructureConfig
 from ekd.errors import ConfigError, DataError, TeacherError
 from ekd.evaluation.calculators import as_file, make_calculator
 from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
 from ekd.files import atomic_write
 from ekd.lammps.structures import molecule
-from ekd.training.threads import one_thread
+from ekd.training.torch_threads import one_thread
 
 _SEEDS_TOGETHER = 16
 
@@ -161,9 +161,7 @@ class Runs:
                 found = run(place, start, path, task.value, task.seeds, self.config, progress)
             else:
                 copies = self._copies(model, start)
-                run_here = (
-                    molecules.run_survival if task.kind == "survival" else molecules.run_drift
-                )
+                run_here = replicas.run_survival if task.kind == "survival" else replicas.run_drift
                 found = run_here(start, copies, task.value, task.seeds, self.config, progress)
         content = {
             "outcomes": [asdict(outcome) for outcome in found],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ekd.dynamics.results import ALL, Stability, SurvivalRow
+from ekd.dynamics.stability_results import ALL, Stability, SurvivalRow
 
 
 def stability_cards(result: Stability) -> list[dict[str, str]]:

@@ -14,15 +14,15 @@ from matplotlib.ticker import NullLocator
 from rich.table import Table
 
 from ekd.dynamics.failures import KINDS
-from ekd.dynamics.results import ALL, Stability, SurvivalRow
-from ekd.dynamics.settings import StabilityConfig
 from ekd.dynamics.stability_cards import stability_cards
+from ekd.dynamics.stability_results import ALL, Stability, SurvivalRow
+from ekd.dynamics.stability_settings import StabilityConfig
 from ekd.evaluation.evaluation_files import software
-from ekd.evaluation.report import embedded, fill
-from ekd.evaluation.style import colors_of, plain_log, save_all, styled_axes
 from ekd.evaluation.tables import latex_table, tex, write_csv
 from ekd.files import atomic_write
 from ekd.locks import locked_folder
+from ekd.reporting.html import embedded, fill
+from ekd.reporting.style import colors_of, plain_log, save_all, styled_axes
 
 
 def write_stability(result: Stability, folder: str | os.PathLike[str]) -> None:
@@ -336,6 +336,7 @@ def _report(result: Stability, figures: list[dict[str, Any]]) -> str:
             }
         )
     return fill(
+        "ekd.dynamics",
         "stability.html.j2",
         result=result,
         cards=stability_cards(result),

@@ -3,11 +3,11 @@
 from ekd.evaluation.calculators import MeanCalculator, as_calculator
 from ekd.evaluation.evaluate_models import evaluate
 from ekd.evaluation.evaluation_files import write_evaluation
+from ekd.evaluation.evaluation_results import Evaluation
+from ekd.evaluation.evaluation_settings import CurveConfig, ModelConfig, SetConfig
 from ekd.evaluation.metrics import Metrics, compare, improvement, mean
-from ekd.evaluation.results import Evaluation
-from ekd.evaluation.settings import CurveConfig, ModelConfig, SetConfig
-from ekd.evaluation.stability import Drift, energy_drift
 from ekd.evaluation.tables import terminal_tables
+from ekd.evaluation.trajectories import Drift, energy_drift
 
 __all__ = [
     "CurveConfig",

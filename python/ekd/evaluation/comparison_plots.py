@@ -14,10 +14,10 @@ from ekd.data import Dataset
 from ekd.evaluation.accuracy import above_minimum
 from ekd.evaluation.calibration import spread_and_error
 from ekd.evaluation.curves import Curve
+from ekd.evaluation.evaluation_results import CalibrationRow, Evaluation
 from ekd.evaluation.models import ModelPredictions
-from ekd.evaluation.results import CalibrationRow, Evaluation
-from ekd.evaluation.style import INK, colors_of, plain_log, styled_axes
 from ekd.evaluation.tables import Units, element_cells
+from ekd.reporting.style import INK, colors_of, plain_log, styled_axes
 from ekd.units import KCAL_PER_MOL
 
 Array = NDArray[np.float64]

@@ -14,8 +14,8 @@ from ekd.data import Dataset
 from ekd.data.frames import read_frames
 from ekd.data.readers.hdf5_walk import molecule_groups, opened
 from ekd.errors import ConfigError, DataError
+from ekd.evaluation.evaluation_settings import CurveConfig
 from ekd.evaluation.models import ModelPredictions
-from ekd.evaluation.settings import CurveConfig
 
 Array = NDArray[np.float64]
 

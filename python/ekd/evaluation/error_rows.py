@@ -13,8 +13,8 @@ from ekd.data import Dataset
 from ekd.data.combine import concatenate
 from ekd.evaluation.accuracy import Errors, Slice, conformers, measure, slices
 from ekd.evaluation.calibration import calibrate, spread_and_error
+from ekd.evaluation.evaluation_results import CalibrationRow, Row
 from ekd.evaluation.models import EvaluatedModel, ModelPredictions, TeacherModel
-from ekd.evaluation.results import CalibrationRow, Row
 
 COMBINED = "all sets"
 """Name of the rows for all datasets at one level of theory."""

@@ -15,11 +15,11 @@ from ekd.errors import ConfigError
 from ekd.evaluation.curves import compare_curves
 from ekd.evaluation.error_rows import by_level, calibration_rows, error_rows, members_title
 from ekd.evaluation.evaluation_files import write_evaluation
+from ekd.evaluation.evaluation_results import DatasetInfo, Evaluation, ModelInfo
+from ekd.evaluation.evaluation_settings import CurveConfig
 from ekd.evaluation.models import EvaluatedModel
-from ekd.evaluation.predictions import predict_everything
-from ekd.evaluation.results import DatasetInfo, Evaluation, ModelInfo
-from ekd.evaluation.settings import CurveConfig
 from ekd.evaluation.sources import DataLike, ModelLike, open_data, open_models
+from ekd.evaluation.stored_predictions import predict_everything
 from ekd.locks import locked_folder
 
 

@@ -15,9 +15,7 @@ from typing import Any
 
 from ekd.elements import symbol
 from ekd.evaluation import comparison_plots
-from ekd.evaluation.report import embedded, fill
-from ekd.evaluation.results import Evaluation, Row
-from ekd.evaluation.style import save_all
+from ekd.evaluation.evaluation_results import Evaluation, Row
 from ekd.evaluation.tables import (
     Units,
     calibration_record,
@@ -28,6 +26,8 @@ from ekd.evaluation.tables import (
 )
 from ekd.files import atomic_write
 from ekd.locks import locked_folder
+from ekd.reporting.html import embedded, fill
+from ekd.reporting.style import save_all
 
 _WORST = 15  # number of groups in the report
 
@@ -135,6 +135,7 @@ def _report(result: Evaluation, figures: Sequence[Mapping[str, Any]]) -> str:
     used = columns(result)
     levels = {row.dataset: row.level_of_theory for row in result.rows}
     return fill(
+        "ekd.evaluation",
         "evaluation.html.j2",
         result=result,
         units=units,

@@ -18,8 +18,8 @@ from ekd.data import Dataset, load_dataset
 from ekd.distillation.student import load_students
 from ekd.distillation.teachers import ASETeacher, MemberTeacher, as_teachers, from_config
 from ekd.errors import CheckpointError, ConfigError, DataError, DataWarning, ModelFileError
+from ekd.evaluation.evaluation_settings import ModelConfig, SetConfig
 from ekd.evaluation.models import EvaluatedModel, FileModel, TeacherModel
-from ekd.evaluation.settings import ModelConfig, SetConfig
 from ekd.inference import ExportedModel
 from ekd.inference.metadata import is_exported
 from ekd.preparation.forces_check import of_dataset

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ekd.evaluation.results import Evaluation, Row
+from ekd.evaluation.evaluation_results import Evaluation, Row
 from ekd.files import atomic_write
 from ekd.units import KCAL_PER_MOL
 

@@ -19,7 +19,7 @@ from ekd.elements import symbol
 from ekd.errors import ConfigError, ModelFileError
 from ekd.export import archive
 from ekd.export.eager import evaluate
-from ekd.export.self_test import TOLERANCE, self_test_frame
+from ekd.export.self_test_frame import TOLERANCE, self_test_frame
 from ekd.export.weights import weight_records
 from ekd.files import atomic_write
 from ekd.inference import (

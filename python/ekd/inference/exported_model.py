@@ -18,7 +18,7 @@ from ekd.errors import EKDError, ModelFileError, StructureError
 from ekd.inference.metadata import ModelMetadata
 from ekd.inference.results import BatchResults, ClosePair, Results
 from ekd.inference.species_table import SpeciesTable
-from ekd.inference.structures import StructureLike, as_arrays
+from ekd.inference.structure_batch import StructureLike, as_arrays
 from ekd.neighbor_list import NeighborList, Structures, VerletList, as_array
 from ekd.threads import default_threads
 

@@ -7,7 +7,7 @@ Raises:
 from ekd import _native
 from ekd.models.committee import Committee
 from ekd.models.hipnn import HIPNN
-from ekd.models.uncertainty import UncertaintyHead
+from ekd.models.uncertainty_head import UncertaintyHead
 
 _native.load_ops()
 

@@ -7,7 +7,7 @@ import torch
 from ekd.config import HIPNNConfig
 from ekd.models.buffers import Float64Buffers
 from ekd.models.interaction import Interaction, InteractionBlock
-from ekd.models.uncertainty import UncertaintyHead
+from ekd.models.uncertainty_head import UncertaintyHead
 from ekd.models.zbl import ZBL
 
 

@@ -7,7 +7,7 @@ from ekd.elements import symbol
 from ekd.errors import DataError
 from ekd.lammps.run import installed_program
 from ekd.lammps.structures import molecule
-from ekd.pipeline import pretraining
+from ekd.pipeline import bases
 from ekd.pipeline.workspace import Workspace
 from ekd.training.tensorboard import require_tensorboard
 
@@ -32,9 +32,9 @@ def check_bases(work: Workspace) -> None:
     """Check that bases can be trained and used as starting points.
 
     Raises:
-        EKDError: as :func:`ekd.pipeline.pretraining.check`.
+        EKDError: as :func:`ekd.pipeline.bases.check`.
     """
-    pretraining.check(work.config, work.data, work.base_data)
+    bases.check(work.config, work.data, work.base_data)
 
 
 def check_tensorboard(work: Workspace) -> None:

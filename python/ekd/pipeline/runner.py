@@ -67,7 +67,8 @@ class Pipeline:
 
         Returns:
             the result of the last stage; for ``report``, the summary, see
-            :func:`ekd.pipeline.summary.summarize`. None: it was kept, or all results are in files.
+            :func:`ekd.pipeline.run_summary.summarize`. None: it was kept, or all results are in
+            files.
 
         Raises:
             EKDError: results already exist, earlier stages are missing, or a stage fails.

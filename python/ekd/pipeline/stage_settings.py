@@ -9,7 +9,7 @@ from typing import Any
 
 from ekd.config import Config, DataConfig
 from ekd.elements import symbol
-from ekd.pipeline import pretraining, teachers
+from ekd.pipeline import bases, teacher_identity
 from ekd.pipeline.workspace import Workspace
 
 
@@ -34,10 +34,10 @@ def identified_sections(work: Workspace, names: Set[str]) -> dict[str, Any]:
         values.get(name, {}).pop("n_workers", None)
         for key in ("device", "checkpoint_minutes"):
             values.get(name, {}).get("training", {}).pop(key, None)
-    identities = pretraining.identify(config, work.base_data)
+    identities = bases.identify(config, work.base_data)
     values |= {name: found for name, found in identities.items() if name in values}
     if "labels" in values:
-        values["labels"] |= teachers.identify(config.labels)
+        values["labels"] |= teacher_identity.identify(config.labels)
     test_sets = work.test_sets() if "test" in values else {}
     for name, data in test_sets.items():
         values[name].update(path=None, fingerprint=data.fingerprint)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ekd.data import Dataset
 from ekd.distillation import Labels
-from ekd.evaluation import plots, style
 from ekd.files import atomic_write, remove_leftovers
+from ekd.pipeline import run_plots
+from ekd.reporting import style
 from ekd.training import TrainedModel
 from ekd.training.predictions import Predictions
 from ekd.training.schedules import best_epoch
@@ -34,7 +35,7 @@ def draw_curves(
 ) -> None:
     """Write ``learning_curves.png`` into the folder of the models."""
     name = title if len(models) == 1 else f"{len(models)} {title}s"
-    curves = plots.training_curves([_columns(model.history) for model in models], name, color)
+    curves = run_plots.training_curves([_columns(model.history) for model in models], name, color)
     style.save(curves, folder / "learning_curves.png")
 
 
@@ -66,14 +67,14 @@ def conclude(
     truth = data.subset(shown)
     predictions = [model.predict(truth) for model in models]
     energies = {name: [predicted.energies for predicted in predictions]}
-    figure = plots.energy_parity(truth.energies, truth.groups, energies)
+    figure = run_plots.energy_parity(truth.energies, truth.groups, energies)
     style.save(figure, folder / "energy_parity.png")
     if labels is not None:
         rows = np.concatenate(
             [np.arange(data.offsets[config], data.offsets[config + 1]) for config in shown]
         )
         forces = {name: [predicted.forces for predicted in predictions]}
-        figure = plots.force_parity(labels.forces[rows], forces)
+        figure = run_plots.force_parity(labels.forces[rows], forces)
         style.save(figure, folder / "force_parity.png")
         _draw_uncertainty(folder, models, predictions, labels, rows)
     with atomic_write(folder / "summary.json") as temporary:
@@ -102,7 +103,7 @@ def _draw_uncertainty(
         targets.append(target)
         learned.append(predicted.uncertainty)
     if learned:
-        figure = plots.learned_uncertainty(targets, learned, name)
+        figure = run_plots.learned_uncertainty(targets, learned, name)
         style.save(figure, folder / "uncertainty.png")
 
 

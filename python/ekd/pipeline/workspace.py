@@ -14,8 +14,8 @@ from ekd.config import Config
 from ekd.data import Dataset, load_dataset, split
 from ekd.distillation import ASETeacher, MemberTeacher, load_students
 from ekd.distillation.teachers import as_teachers, from_config
-from ekd.pipeline import pretraining
-from ekd.pipeline.inputs import load_labelled
+from ekd.pipeline import bases
+from ekd.pipeline.labelled_data import load_labelled
 from ekd.pipeline.record import Record
 from ekd.training import Ensemble, load_ensemble, plan_ensemble
 from ekd.training.job import Job
@@ -125,7 +125,7 @@ class Workspace:
     @cached_property
     def bases(self) -> Ensemble | None:
         """The bases that teachers start from, read from the output folder; None: random weights."""
-        return pretraining.load_bases(self.config, self.folder)
+        return bases.load_bases(self.config, self.folder)
 
     @cached_property
     def teacher_job(self) -> Job:

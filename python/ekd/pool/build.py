@@ -24,13 +24,13 @@ from ekd.errors import ConfigError, DataError, StructureError, TeacherError
 from ekd.files import atomic_write, remove_leftovers
 from ekd.locks import locked_file
 from ekd.pool import molecules as sources
-from ekd.pool import picture
-from ekd.pool.dynamics import snapshots
-from ekd.pool.labels import calculate, evaluate, explain
+from ekd.pool import pool_plot
+from ekd.pool.calculation import calculate, evaluate, explain
+from ekd.pool.pool_summary import Summary, summarise
 from ekd.pool.recipe import DATA, KINDS, MD, MOLECULE, Recipe, Run, copies, plan_geometries
 from ekd.pool.selection import largest_forces, near_duplicates
-from ekd.pool.summary import Summary, summarise
-from ekd.training.threads import one_thread
+from ekd.pool.snapshots import snapshots
+from ekd.training.torch_threads import one_thread
 
 _TRIED = 10
 """Number of geometries on which the calculator is tried before any work is done."""
@@ -386,7 +386,7 @@ def _assemble(job: _Job, plan: dict[str, Any], path: Path) -> Summary:
     strain = _strain(made, failed, parents, len(recipe.molecules))[kept]
     remove_leftovers(path)
     with atomic_write(path.with_suffix(".png")) as temporary:
-        picture.draw(picture.Content(pool, contacts[kept], strain), summary, temporary)
+        pool_plot.draw(pool_plot.Content(pool, contacts[kept], strain), summary, temporary)
     with atomic_write(path.with_suffix(".json")) as temporary:
         content = {"fingerprint": summary.fingerprint, **summary.to_json()}
         text = json.dumps(content, indent=1, ensure_ascii=False)

@@ -18,16 +18,16 @@ from rich.progress import (
 from ekd.data import prepared
 from ekd.data.isolated_atoms import merge, only_isolated_atoms
 from ekd.data.readers import Request, Source
-from ekd.data.readers.prepared import PreparedSource
+from ekd.data.readers.prepared_files import PreparedSource
 from ekd.data.readers.source import no_energies, nothing_selected
 from ekd.errors import ConfigError, DataError, EKDError
 from ekd.files import require_state, sha256, sync
-from ekd.preparation import picture
+from ekd.preparation import data_plot
 from ekd.preparation.analysis import Analysis, analyse
+from ekd.preparation.data_summary import Summary
 from ekd.preparation.description import describe, doubts_about, types_of
 from ekd.preparation.kept_arrays import KeptArrays
 from ekd.preparation.staging import Staging
-from ekd.preparation.summary import Summary
 
 _COINCIDENT = 1e-3  # Å; the neighbor list refuses closer pairs
 
@@ -259,7 +259,7 @@ class PreparationJob:
             not_read=dict(sum((s.unused for s in staging.seen), Counter())),
         )  # fmt: skip
         image, result = self.work_folder / "picture.png", self.work_folder / "prepared.h5"
-        picture.draw(analysis, self.options.min_distance, self.output.name, image)
+        data_plot.draw(analysis, self.options.min_distance, self.output.name, image)
         task = self.bars.add_task(f"writing {self.output.name}", total=columns.n_bytes)
         prepared.write(
             result,

@@ -21,8 +21,8 @@ from ekd.data.readers import Request, open_source
 from ekd.data.readers.hdf5_walk import SUFFIXES
 from ekd.errors import ConfigError, DataError
 from ekd.files import cannot_write, state_of
+from ekd.preparation.data_summary import Summary
 from ekd.preparation.preparation_job import Options, PreparationJob
-from ekd.preparation.summary import Summary
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

@@ -26,7 +26,7 @@ from ekd.training.parallel import ALONE, Group
 from ekd.training.start import check_start
 from ekd.training.steps import Report
 from ekd.training.tensorboard import TensorBoardLog
-from ekd.training.threads import one_thread
+from ekd.training.torch_threads import one_thread
 from ekd.training.trained import TrainedModel
 from ekd.training.training_run import TrainingRun
 from ekd.training.uncertainty import SpreadLesson

@@ -20,7 +20,7 @@ from ekd.data.splits import folds, split
 from ekd.evaluation.calibration import calibrate
 from ekd.evaluation.curves import compare_curves, coordinates
 from ekd.evaluation.metrics import compare
-from ekd.evaluation.predictions import ModelPredictions
+from ekd.evaluation.stored_predictions import ModelPredictions
 from ekd.preparation.staging import Staging
 from error_triggers import expect, frames, groups, refused, waters
 from systems import water

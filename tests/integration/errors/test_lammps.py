@@ -24,7 +24,16 @@ from ase.build import molecule
 import ekd
 from ekd import _native, compilation
 from ekd.errors import find_code
-from ekd.lammps import build, comparison, dynamics, inputs, logs, plugin, registration, run
+from ekd.lammps import (
+    build_plugin,
+    comparison,
+    inputs,
+    logs,
+    plugin,
+    registration,
+    run,
+    student_runs,
+)
 from error_triggers import expect, refused
 from models import random_committee, random_model, rewritten, without_weights
 
@@ -297,7 +306,7 @@ def test_what_runs_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_logs(tmp_path: Path) -> None:
     table = {"Temp": np.array([300.0, 310.0]), "TotEng": np.array([-1.0, np.nan])}
     with expect("EKD-LAMMPS-007"):
-        dynamics._require_finite(table, inputs.Run(tmp_path / "nve.in", 1))
+        student_runs._require_finite(table, inputs.Run(tmp_path / "nve.in", 1))
     (tmp_path / "log").write_text("LAMMPS (22 Jul 2025)\n")
     with expect("EKD-LAMMPS-009"):
         logs.read_thermo(tmp_path / "log")
@@ -337,29 +346,29 @@ def fake(folder: Path, text: str) -> Path:
 def test_builds_for_lammps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused("EKD-BUILD-011", "lammps", "build", "--lmp", tmp_path / "nothing")
     refused("EKD-BUILD-012", "lammps", "build", "--lmp", fake(tmp_path, "hello"))
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
-    built = build.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
+    built = build_plugin.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
     with expect("EKD-BUILD-015"):
         _ = built.program
     with expect("EKD-BUILD-016"):
-        build.build(found, tmp_path / "out")
+        build_plugin.build(found, tmp_path / "out")
     with expect("EKD-BUILD-010"):
         (tmp_path / "file").write_text("")
-        build.build(found, tmp_path / "file" / "out", source=tmp_path)
+        build_plugin.build(found, tmp_path / "file" / "out", source=tmp_path)
     if shutil.which("cmake"):
         with expect("EKD-BUILD-009"):
-            build.build(found, tmp_path / "out", source=tmp_path)
+            build_plugin.build(found, tmp_path / "out", source=tmp_path)
     with monkeypatch.context() as patch, expect("EKD-BUILD-008"):
         patch.setenv("PATH", str(tmp_path))
-        build.build(found, tmp_path / "out", source=tmp_path)
-    plugins = build.inspect(fake(tmp_path, HELP.format(plugin=" PLUGIN")))
-    built = build.Built(plugins, tmp_path / "lib" / "ekdplugin.so", None)
+        build_plugin.build(found, tmp_path / "out", source=tmp_path)
+    plugins = build_plugin.inspect(fake(tmp_path, HELP.format(plugin=" PLUGIN")))
+    built = build_plugin.Built(plugins, tmp_path / "lib" / "ekdplugin.so", None)
     with expect("EKD-BUILD-013"):
-        build.try_out(built, (1, 2), "no-mpirun")
+        build_plugin.try_out(built, (1, 2), "no-mpirun")
     with monkeypatch.context() as patch, expect("EKD-BUILD-014"):
         differs = SimpleNamespace(energy=1.0, force=1.0)
         patch.setattr(comparison, "compare_with_ase", lambda *_, **__: [differs])
-        build.try_out(built, (1,), "")
+        build_plugin.try_out(built, (1,), "")
 
 
 def test_registration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from ekd.data import Dataset
 from ekd.distillation import Labels
 from ekd.distillation.labelling import records_of
 from ekd.distillation.parts import Parts
+from ekd.distillation.sample_weights import trust
 from ekd.distillation.teachers import as_teachers
-from ekd.distillation.weights import trust
 from ekd.training.parallel import launched_group
 from error_triggers import expect, refused, waters
 from untrained import MODEL, ensemble, teacher

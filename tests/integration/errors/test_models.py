@@ -16,7 +16,7 @@ from ase.build import bulk, molecule
 
 import ekd
 from c_interface import PREFIX, Failed, Options, Program, Results
-from ekd.dynamics.molecules import Flock
+from ekd.dynamics.replicas import Flock
 from ekd.export import upgrade_model
 from ekd.inference import SelfTestReport, read_metadata
 from ekd.lammps import inputs

@@ -272,5 +272,5 @@ def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ekd.label(springs, data, chunk_size=2, n_workers=2, progress=False)
     with monkeypatch.context() as patch, expect("EKD-RUN-009"):
         # As if somebody had removed the file before it was read.
-        patch.setattr("ekd.evaluation.predictions.Evaluations.load", lambda self, task: None)
+        patch.setattr("ekd.evaluation.stored_predictions.Evaluations.load", lambda self, task: None)
         ekd.evaluate(teacher(0), data, n_workers=1, progress=False)

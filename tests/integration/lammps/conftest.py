@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from lammps_runs import LammpsRun, RunLammps
+import systems
+from lammps_runs import LammpsRun, RunLammps, write_data
 from models import random_model
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -121,3 +122,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for dtype in ("float64", "float32"):
             random_model(folder / f"{n}-{dtype}.pt", dtype, n_interactions=n, l_max=n - 1)
     return folder
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """A data file of 64 water molecules, in a box that has room for several domains."""
+    path = tmp_path / "box.data"
+    write_data(path, systems.water_box().repeat(2))
+    return path

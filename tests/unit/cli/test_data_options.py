@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ekd.cli import app
 from ekd.data import load_dataset
-from ekd.evaluation.settings import load_evaluation_config
+from ekd.evaluation.evaluation_settings import load_evaluation_config
 from untrained import teacher
 
 N = 20

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ekd.cli import app
 from ekd.config import load_config
 from ekd.data import load_dataset
-from ekd.evaluation.settings import load_evaluation_config
+from ekd.evaluation.evaluation_settings import load_evaluation_config
 from ekd.pipeline.runner import Pipeline
 from untrained import teacher
 

@@ -11,7 +11,7 @@ import pytest
 
 from ekd.config import HIPNNConfig
 from ekd.data import Dataset
-from ekd.data.hdf5 import SEAL
+from ekd.data.hdf5_checks import SEAL
 from ekd.distillation import Labels, distill, label, perturb
 from ekd.distillation.label_file import UNITS
 from ekd.errors import DataError

@@ -12,7 +12,7 @@ from ekd.config import SpreadConfig
 from ekd.data import Dataset
 from ekd.data.combine import concatenate
 from ekd.distillation import Labels, label, perturb
-from ekd.distillation.weights import configuration_spread, trust
+from ekd.distillation.sample_weights import configuration_spread, trust
 from ekd.errors import DataError
 from ekd.training.losses import rmse_plus_mae
 from untrained import ensemble

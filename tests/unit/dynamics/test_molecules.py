@@ -12,8 +12,8 @@ from ase.build import molecule
 from calculators import Springs
 from ekd.dynamics import StabilityConfig, StructureConfig
 from ekd.dynamics.forces import CalculatorCopies, CopiesCalculator, FileCopies
-from ekd.dynamics.molecules import Flock, run_drift, run_survival
 from ekd.dynamics.relaxation import relaxed
+from ekd.dynamics.replicas import Flock, run_drift, run_survival
 from ekd.errors import StructureError
 from ekd.evaluation import ModelConfig
 from ekd.inference import ExportedModel

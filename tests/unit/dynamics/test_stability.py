@@ -20,9 +20,9 @@ from ekd.dynamics import (
     survival,
     terminal_tables,
 )
-from ekd.dynamics.results import ALL, SurvivalRow
-from ekd.dynamics.settings import load_stability_config
 from ekd.dynamics.stability_files import ratio_text
+from ekd.dynamics.stability_results import ALL, SurvivalRow
+from ekd.dynamics.stability_settings import load_stability_config
 from ekd.errors import ConfigError, DataError, StructureError
 from ekd.evaluation import ModelConfig
 from systems import water

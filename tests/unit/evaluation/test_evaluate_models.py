@@ -19,10 +19,10 @@ from ekd.data import Dataset
 from ekd.distillation import ASETeacher
 from ekd.errors import CheckpointError, ConfigError, ModelFileError, StructureError, TeacherError
 from ekd.evaluation import CurveConfig, ModelConfig, SetConfig, compare, terminal_tables
-from ekd.evaluation import predictions as stored
+from ekd.evaluation import stored_predictions as stored
 from ekd.evaluation.comparison_plots import parity
+from ekd.evaluation.evaluation_settings import load_evaluation_config
 from ekd.evaluation.models import FileModel, TeacherModel
-from ekd.evaluation.settings import load_evaluation_config
 from ekd.evaluation.sources import open_data, open_models, parse_model
 from ekd.units import HARTREE
 from models import random_committee, random_model
@@ -391,7 +391,7 @@ def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> Non
 
 def test_files_in_the_docs_are_valid(tmp_path: Path) -> None:
     from ekd.config import validate_config
-    from ekd.dynamics.settings import load_stability_config
+    from ekd.dynamics.stability_settings import load_stability_config
 
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
     far, evaluation, stability = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)

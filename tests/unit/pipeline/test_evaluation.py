@@ -19,7 +19,7 @@ from ekd.data import Dataset, load_dataset
 from ekd.errors import DataError, EKDError
 from ekd.evaluation import compare
 from ekd.evaluation.accuracy import conformers, relative_errors
-from ekd.pipeline import summary
+from ekd.pipeline import run_summary
 from ekd.pipeline.evaluation import told_errors
 from ekd.pipeline.record import Existing
 from ekd.pipeline.runner import Pipeline
@@ -76,8 +76,8 @@ def metrics(config: Config) -> dict[str, Any]:
 
 def shown(content: dict[str, Any]) -> str:
     console = Console(width=110, record=True, file=io.StringIO())
-    console.print(summary.table(content))
-    if (table := summary.far_table(content)) is not None:
+    console.print(run_summary.table(content))
+    if (table := run_summary.far_table(content)) is not None:
         console.print(table)
     return console.export_text()
 
@@ -159,7 +159,7 @@ def test_single_teacher_tells_no_error(test_dataset: Dataset) -> None:
 
 
 def test_both_sets_are_shown(config: Config) -> None:
-    """In summary.json, in the terminal, in the report and as plots."""
+    """In run_summary.json, in the terminal, in the report and as plots."""
     content = json.loads((config.output / "summary.json").read_text())
     assert content["far"]["student"] == metrics(config)["far"]["student"]
     for one in (content, content["far"]):

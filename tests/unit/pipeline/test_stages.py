@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ekd.config import Config
-from ekd.pipeline import pretraining
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.stages import ALL
 from ekd.pipeline.stages.pretrain_bases import ONE_BASE, PRETRAIN
@@ -50,6 +49,6 @@ def test_one_base_for_several_teachers_is_noted(
         **dict.fromkeys(("data", "base_data", "progress", "group")),
     )
     bases = SimpleNamespace(members=[object()] * n_bases)
-    monkeypatch.setattr(pretraining, "train_bases", lambda *_: bases)
+    monkeypatch.setattr(bases, "train_bases", lambda *_: bases)
     PRETRAIN.run(work)
     assert printed == [ONE_BASE] * is_noted

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ekd.config import PoolConfig
-from ekd.pool import picture
+from ekd.pool import pool_plot
 
 
 @pytest.fixture
@@ -42,4 +42,6 @@ def with_picture() -> None:
 def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip drawing, which takes longer than everything else."""
     if "with_picture" not in request.fixturenames:
-        monkeypatch.setattr(picture, "draw", lambda *arguments: arguments[-1].write_bytes(b"none"))
+        monkeypatch.setattr(
+            pool_plot, "draw", lambda *arguments: arguments[-1].write_bytes(b"none")
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ekd.preparation import picture
+from ekd.preparation import data_plot
 
 
 @pytest.fixture
@@ -21,4 +21,4 @@ def _not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         def draw(analysis: object, min_distance: float, title: str, path: Path) -> None:
             path.write_bytes(b"no picture")
 
-        monkeypatch.setattr(picture, "draw", draw)
+        monkeypatch.setattr(data_plot, "draw", draw)

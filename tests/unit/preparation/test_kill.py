@@ -15,12 +15,12 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 from ekd.data import prepared
 from ekd.data.readers import source
-from ekd.preparation import picture, prepare_dataset, staging
+from ekd.preparation import data_plot, prepare_dataset, staging
 
 raw, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 staging.SECONDS_PER_COMMIT = 0.0
 source.ATOMS_PER_BLOCK = 400
-picture.draw = lambda *arguments: arguments[-1].write_bytes(b"no picture")  # it takes a second
+data_plot.draw = lambda *arguments: arguments[-1].write_bytes(b"no picture")  # it takes a second
 rng = random.Random(seed)
 fsync = os.fsync
 

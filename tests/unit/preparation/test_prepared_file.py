@@ -15,7 +15,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ekd.data import Dataset, load_dataset, prepared
-from ekd.data.hdf5 import SEAL
+from ekd.data.hdf5_checks import SEAL
 from ekd.errors import DataError
 from ekd.preparation import prepare_dataset
 from systems import methanol, triclinic_crystal, water, water_box

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ekd.data.frames import is_database, read_frames, stated_units
 from ekd.data.isolated_atoms import is_isolated_atom
-from ekd.data.readers.labels import choose, is_wanted
+from ekd.data.readers.annotations import choose, is_wanted
 from ekd.data.readers.observed import Observed, Precision
 from ekd.data.readers.source import (
     Block,

@@ -15,12 +15,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.data.hdf5 import require_possible_size
+from ekd.data.hdf5_checks import require_possible_size
+from ekd.data.readers.annotations import choose, is_wanted
 from ekd.data.readers.cells import read_cells
 from ekd.data.readers.hdf5_layout import GroupLayout, Layout, array_of
 from ekd.data.readers.hdf5_storage import check_stored, missing_value
 from ekd.data.readers.hdf5_walk import molecule_groups, opened, place_of
-from ekd.data.readers.labels import choose, is_wanted
 from ekd.data.readers.numbers import PADDING, read_numbers
 from ekd.data.readers.observed import Observed, Precision
 from ekd.data.readers.padding import check_padding

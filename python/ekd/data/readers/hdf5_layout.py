@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ekd.data.hdf5 import require_possible_size
+from ekd.data.hdf5_checks import require_possible_size
+from ekd.data.readers.annotations import is_wanted
 from ekd.data.readers.hdf5_walk import identity_of, place_of
 from ekd.data.readers.keys import find, find_cell, is_periodic_name
-from ekd.data.readers.labels import is_wanted
 from ekd.data.readers.source import (
     Request,
 )

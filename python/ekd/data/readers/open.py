@@ -7,10 +7,10 @@ from pathlib import Path
 from ekd.data.prepared import is_prepared
 from ekd.data.readers import hdf5_walk, sgdml
 from ekd.data.readers.ani_release import AniReleaseSource
+from ekd.data.readers.annotations import check_request
 from ekd.data.readers.ase_formats import ASESource
 from ekd.data.readers.keys import check_keys
-from ekd.data.readers.labels import check_request
-from ekd.data.readers.prepared import PreparedSource
+from ekd.data.readers.prepared_files import PreparedSource
 from ekd.data.readers.pyanitools import PyanitoolsSource
 from ekd.data.readers.sgdml import SGDMLSource
 from ekd.data.readers.signatures import check_signature

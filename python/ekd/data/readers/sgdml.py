@@ -17,9 +17,9 @@ import numpy as np
 from ase.formula import Formula
 from numpy.typing import NDArray
 
+from ekd.data.readers.annotations import choose, is_wanted
 from ekd.data.readers.cells import read_cells
 from ekd.data.readers.keys import find, find_cell
-from ekd.data.readers.labels import choose, is_wanted
 from ekd.data.readers.numbers import PADDING, read_numbers
 from ekd.data.readers.observed import Observed, Precision
 from ekd.data.readers.padding import check_padding

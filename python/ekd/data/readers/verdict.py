@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ekd.data.readers.labels import check_seen
+from ekd.data.readers.annotations import check_seen
 from ekd.data.readers.observed import Observed
 from ekd.data.readers.source import Request
 

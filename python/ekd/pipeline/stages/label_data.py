@@ -13,7 +13,7 @@ from ekd.data.combine import concatenate
 from ekd.distillation import Labels, label, perturb, read_structures, sample_md
 from ekd.distillation.extra import without_energies
 from ekd.errors import DataError
-from ekd.pipeline import pretraining
+from ekd.pipeline import bases
 from ekd.pipeline.checks import check_teachers
 from ekd.pipeline.stage import Check, Stage
 from ekd.pipeline.stages.make_pool import POOL
@@ -66,7 +66,7 @@ def _extra(work: Workspace, snapshots: Path) -> Dataset | None:
     """Return extra configurations; those made here use only the training part of the data."""
     section, seed = work.config.labels, work.config.seed
     extra = [read_structures(path) for path in section.structures]
-    pool = pretraining.pool_for_labels(work.config, work.folder)
+    pool = bases.pool_for_labels(work.config, work.folder)
     if pool is not None:
         extra.append(without_energies(pool))
     if section.perturbed.n_copies:

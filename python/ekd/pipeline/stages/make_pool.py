@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from ekd.pipeline import pretraining
+from ekd.pipeline import bases
 from ekd.pipeline.stage import Stage
 from ekd.pipeline.workspace import Workspace
 from ekd.pool import build_pool
@@ -18,7 +18,7 @@ class MakePool(Stage):
     name = "pool"
     section = "pool"
     sections = ("seed", "data", "pool")
-    leaves = (pretraining.POOL,)
+    leaves = (bases.POOL,)
     shows = ("pool.json", "pool.png")
     unfinished = ("pool.h5.parts", "pool.png", "pool.json")
 
@@ -31,7 +31,7 @@ class MakePool(Stage):
         pool = build_pool(
             work.data.subset(work.trained_on),
             work.config.pool,
-            path=work.folder / pretraining.POOL,
+            path=work.folder / bases.POOL,
             cutoff=work.config.model.cutoff,
             seed=work.config.seed,
             resume=True,

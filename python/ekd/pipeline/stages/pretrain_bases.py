@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ekd.config import Config
-from ekd.pipeline import pretraining, trainings
+from ekd.pipeline import bases, trainings
 from ekd.pipeline.checks import check_bases, check_tensorboard
 from ekd.pipeline.stage import Check, Stage
 from ekd.pipeline.stages.make_pool import POOL
@@ -23,12 +23,12 @@ class PretrainBases(Stage):
     needs = (POOL,)
     section = "pretraining"
     sections = ("seed", "data", "model", "pretraining")
-    leaves = (pretraining.BASES,)
+    leaves = (bases.BASES,)
     shares_training = True
 
     def needed(self, config: Config) -> tuple[Stage, ...]:
         """Return the pool, if bases are trained on it."""
-        return self.needs if pretraining.learns_from_pool(config) else ()
+        return self.needs if bases.learns_from_pool(config) else ()
 
     def checks(self, work: Workspace) -> list[Check]:
         """Check bases and TensorBoard."""
@@ -36,15 +36,15 @@ class PretrainBases(Stage):
 
     def run(self, work: Workspace) -> None:
         """Train the bases and draw their learning curves."""
-        bases = pretraining.train_bases(
+        trained = bases.train_bases(
             work.config, work.folder, work.data, work.base_data, work.progress, work.group
         )
-        if len(bases.members) == 1 and work.config.teachers.n_members > 1:
+        if len(trained.members) == 1 and work.config.teachers.n_members > 1:
             work.console.print(ONE_BASE, markup=False, soft_wrap=True, highlight=False)
-        folder = work.folder / pretraining.BASES
-        if work.writes and bases.members[0].history:
-            trainings.draw_curves(folder, bases.members, "base")
-        first = folder / pretraining.FIRST_STEP
+        folder = work.folder / bases.BASES
+        if work.writes and trained.members[0].history:
+            trainings.draw_curves(folder, trained.members, "base")
+        first = folder / bases.FIRST_STEP
         if work.writes and first.is_dir():
             trainings.draw_curves(first, load_ensemble(first).members, "pool base")
 

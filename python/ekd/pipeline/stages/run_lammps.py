@@ -6,8 +6,8 @@ from rich.markup import escape
 
 from ekd.elements import symbol
 from ekd.files import write_json
-from ekd.lammps import dynamics
-from ekd.pipeline import summary
+from ekd.lammps import student_runs
+from ekd.pipeline import run_summary
 from ekd.pipeline.checks import check_lammps
 from ekd.pipeline.stage import Check, Stage
 from ekd.pipeline.stages.export_student import EXPORT
@@ -28,7 +28,7 @@ class RunLammps(Stage):
 
     def run(self, work: Workspace) -> None:
         """Run all simulations and report those that failed."""
-        result = dynamics.run(
+        result = student_runs.run(
             work.folder / "lammps",
             model=work.folder / "student.pt",
             known={symbol(number) for number in work.data.elements},
@@ -37,7 +37,7 @@ class RunLammps(Stage):
             progress=work.progress,
         )
         write_json(work.folder / "lammps" / "results.json", result)
-        for sentence in summary.broken_off(result):
+        for sentence in run_summary.broken_off(result):
             work.console.print(f"[yellow]look:[/] {escape(sentence)}", soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from ekd.config import LEAST_SQUARES, Config
 from ekd.errors import ConfigError, EKDError
-from ekd.pipeline import pretraining, trainings
+from ekd.pipeline import bases, trainings
 from ekd.pipeline.checks import check_bases, check_tensorboard
 from ekd.pipeline.stage import Check, PartedStage, Stage
 from ekd.pipeline.stages.make_pool import POOL
@@ -31,7 +31,7 @@ class TrainTeachers(PartedStage):
 
     def needed(self, config: Config) -> tuple[Stage, ...]:
         """Return the bases, and the pool if bases are trained on it."""
-        return self.needs if pretraining.learns_from_pool(config) else (PRETRAIN,)
+        return self.needs if bases.learns_from_pool(config) else (PRETRAIN,)
 
     def checks(self, work: Workspace) -> list[Check]:
         """Check bases and TensorBoard."""

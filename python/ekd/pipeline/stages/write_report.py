@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ekd.pipeline import summary
+from ekd.pipeline import run_summary
 from ekd.pipeline.stage import Stage
 from ekd.pipeline.stage_settings import default_settings
 from ekd.pipeline.stages.export_student import EXPORT
@@ -28,7 +28,7 @@ class WriteReport(Stage):
         """Write report, plots and summary.
 
         Returns:
-            the summary, see :func:`ekd.pipeline.summary.summarize`.
+            the summary, see :func:`ekd.pipeline.run_summary.summarize`.
         """
         start = time.perf_counter()
         record = work.record
@@ -37,7 +37,7 @@ class WriteReport(Stage):
             LAMMPS.name, LAMMPS.settings(work), default_settings()
         )
         dynamics = _read_json(work.folder / "lammps" / "results.json") if with_lammps else None
-        figures = summary.draw(
+        figures = run_summary.draw(
             work.folder, evaluation, dynamics, work.truth, work.far, work.config.vector_plots
         )
         others = (*self.needs, EXPORT, LAMMPS)
@@ -47,8 +47,8 @@ class WriteReport(Stage):
             if record.is_complete(stage.name)
         }
         seconds[self.name] = time.perf_counter() - start
-        result = summary.summarize(evaluation, dynamics, seconds)
-        summary.write(
+        result = run_summary.summarize(evaluation, dynamics, seconds)
+        run_summary.write(
             work.folder,
             result,
             figures,

@@ -9,7 +9,7 @@ import pytest
 
 from ekd.config import LammpsConfig, NVEConfig, WaterConfig
 from ekd.errors import DynamicsError, LammpsError
-from ekd.lammps import dynamics
+from ekd.lammps import student_runs
 from models import random_model
 
 # Atoms cross several cells in a step.
@@ -23,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, model: Path, water: WaterConfig) -> dict[str, object]:
     config = LammpsConfig(mpi_ranks=1, nve=NVEConfig(duration=0.01), water=water)
-    return dynamics.run(folder, model, {"H", "C", "N", "O"}, config, seed=0, progress=False)
+    return student_runs.run(folder, model, {"H", "C", "N", "O"}, config, seed=0, progress=False)
 
 
 def test_box_that_blows_up_is_reported(tmp_path: Path, model: Path) -> None:
@@ -51,6 +51,6 @@ def test_run_that_cannot_begin_is_an_error(tmp_path: Path, model: Path) -> None:
 def test_energies_that_are_not_finite(tmp_path: Path) -> None:
     """LAMMPS may continue with them to the end of the run."""
     table = {"Temp": np.array([300.0, 310.0]), "TotEng": np.array([-1.0, np.nan])}
-    script = dynamics.inputs.Run(tmp_path / "nve.in", 1)
+    script = student_runs.inputs.Run(tmp_path / "nve.in", 1)
     with pytest.raises(DynamicsError, match=r"'TotEng' is not finite\nsee '.*nve\.log'"):
-        dynamics._require_finite(table, script)
+        student_runs._require_finite(table, script)

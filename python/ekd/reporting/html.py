@@ -1,61 +1,28 @@
-"""The report of a run: one self-contained HTML file."""
+"""Reports as single HTML files: templates, embedded images, and how numbers are shown."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from ekd.files import atomic_write
 
-TARGETS = {"force_rmse": 0.20, "energy_rmse": 0.10}
-"""Targets of the relative improvement of the student over the mean of the single teachers."""
+def fill(package: str, template: str, **values: Any) -> str:
+    """Return a template, filled in with values.
 
-
-@dataclass(frozen=True)
-class Report:
-    """Contents of the report."""
-
-    title: str
-    summary: Mapping[str, Any]
-    """As written to ``summary.json``."""
-    truth: str
-    """Description of the reference data."""
-    figures: Mapping[str, Path]
-    """PNG files by name; the template ignores unknown and missing ones."""
-    dynamics: Mapping[str, Any] | None
-    """Results of :func:`ekd.lammps.dynamics.run`; None if not run."""
-    provenance: Mapping[str, str]
-    config: str
-    """The resolved configuration as TOML."""
-    far: str | None = None
-    """Description of the far test set; None if there is none."""
-    near_and_far: Sequence[Any] = ()
-    """Lines with ``label``, ``near``, ``far``, ``strong`` and ``last``."""
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Write the report, including images and style."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(render(report), encoding="utf-8")
-
-
-def render(report: Report) -> str:
-    """Return the report as HTML."""
-    images = {name: embedded(path) for name, path in report.figures.items()}
-    return fill("report.html.j2", report=report, images=images, targets=TARGETS)
-
-
-def fill(template: str, **values: Any) -> str:
-    """Return a template of this package, filled in with values."""
+    Args:
+        package: package that contains the template. It may include templates of ``ekd.reporting``.
+        template: name of the file.
+        values: variables of the template.
+    """
 
     def source(name: str) -> str:
-        return resources.files("ekd.evaluation").joinpath(name).read_text("utf-8")
+        own = resources.files(package).joinpath(name)
+        shared = resources.files("ekd.reporting").joinpath(name)
+        return (own if own.is_file() else shared).read_text("utf-8")
 
     # StrictUndefined: a missing value is a bug, and must not become an empty string.
     environment = Environment(

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ekd.dynamics.failures import Watch, temperature_of
 from ekd.dynamics.forces import Copies, CopiesCalculator
-from ekd.dynamics.settings import DriftConfig, StabilityConfig
+from ekd.dynamics.stability_settings import DriftConfig, StabilityConfig
 from ekd.errors import StructureError
-from ekd.evaluation.stability import energy_drift
+from ekd.evaluation.trajectories import energy_drift
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ekd.config import FilePath, Section, located, read_toml
 from ekd.errors import ConfigError
-from ekd.evaluation.settings import ModelConfig, locate_model
+from ekd.evaluation.evaluation_settings import ModelConfig, locate_model
 
 
 class StructureConfig(Section):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ekd.data import Dataset
 from ekd.evaluation import compare
-from ekd.pipeline import summary
+from ekd.pipeline import run_summary
 
 SECONDS = {"train": 100.0, "label": 1.5, "distill": 65.0, "evaluate": 1.0, "export": 3.0}
 
@@ -37,9 +37,9 @@ class Results:
 
     def report(self, dynamics: dict[str, Any] | None) -> str:
         """Run the last stage; return the report."""
-        figures = summary.draw(self.folder, self.evaluation, dynamics, self.truth)
-        content = summary.summarize(self.evaluation, dynamics, SECONDS)
-        summary.write(
+        figures = run_summary.draw(self.folder, self.evaluation, dynamics, self.truth)
+        content = run_summary.summarize(self.evaluation, dynamics, SECONDS)
+        run_summary.write(
             self.folder, content, figures, dynamics, self.truth, self.truth, held_out="test set"
         )
         return (self.folder / "report.html").read_text(encoding="utf-8")
@@ -141,7 +141,7 @@ def results(tmp_path: Path, test_dataset: Dataset) -> Results:
 
 
 def test_summary_has_the_promised_keys(results: Results) -> None:
-    content = summary.summarize(results.evaluation, results.dynamics, SECONDS)
+    content = run_summary.summarize(results.evaluation, results.dynamics, SECONDS)
     content = json.loads(json.dumps(content))
     for who in ("teachers", "ensemble", "student"):
         assert set(content[who]) == {"energy_rmse", "energy_mae", "force_rmse", "force_mae"}
@@ -170,7 +170,7 @@ def test_report_has_all_parts_and_needs_nothing_else(results: Results) -> None:
 def test_report_says_when_the_water_is_none(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "draw", lambda *_: {})
+    monkeypatch.setattr(run_summary, "draw", lambda *_: {})
     warning = "not suitable for liquid water"
     assert warning not in results.report(results.dynamics)
     results.dynamics["water"]["mean_temperature"] = 345.0
@@ -191,7 +191,7 @@ def test_run_that_broke_off_is_reported(results: Results) -> None:
     assert content["water"] is None
     assert "train it longer or on more data" in content["broken_off"][0]
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(summary.table(content))
+    console.print(run_summary.table(content))
     shown = console.export_text()
     assert "the box of water failed in LAMMPS" in shown
     assert "[x]" in shown
@@ -227,7 +227,7 @@ def test_teacher_at_another_level_of_theory(results: Results) -> None:
     html = results.report(None)
     assert "<td>calculator</td><td>–</td>" in html
     assert html.count("data:image/png;base64,") == 5
-    content = summary.summarize(results.evaluation, None, SECONDS)
+    content = run_summary.summarize(results.evaluation, None, SECONDS)
     energies = [entry["energy_rmse"] for entry in results.evaluation["teachers"][:2]]
     assert content["mean_teacher"]["energy_rmse"] == pytest.approx(np.mean(energies))
 
@@ -243,17 +243,17 @@ def test_no_teacher_at_the_level_of_the_data(results: Results) -> None:
     html = results.report(None)
     assert html.count("data:image/png;base64,") == 5
     assert "not comparable with the mean teacher" in html
-    content = summary.summarize(results.evaluation, None, SECONDS)
+    content = run_summary.summarize(results.evaluation, None, SECONDS)
     assert content["mean_teacher"]["energy_rmse"] is None
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(summary.table(content))
+    console.print(run_summary.table(content))
     assert "calculator" in console.export_text()
 
 
 def test_table_for_the_terminal(results: Results) -> None:
-    content = summary.summarize(results.evaluation, results.dynamics, SECONDS)
+    content = run_summary.summarize(results.evaluation, results.dynamics, SECONDS)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(summary.table(content))
+    console.print(run_summary.table(content))
     text = console.export_text()
     assert f"{1e3 * content['student']['force_rmse']:.1f}" in text
     assert "-2.30e-08" in text

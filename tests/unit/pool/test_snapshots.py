@@ -7,7 +7,7 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator
 
 from ekd.config import PoolConfig
-from ekd.pool.dynamics import snapshots
+from ekd.pool.snapshots import snapshots
 from pool_calculators import PairSprings
 
 

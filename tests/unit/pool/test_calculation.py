@@ -4,7 +4,7 @@ import numpy as np
 from ase.build import molecule
 
 from ekd.data.combine import concatenate
-from ekd.pool.labels import calculate, explain
+from ekd.pool.calculation import calculate, explain
 from ekd.pool.recipe import copies
 from pool_calculators import PairSprings, Uncertain
 

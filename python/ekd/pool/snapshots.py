@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ekd.config import PoolConfig
 from ekd.distillation.langevin import Langevin
-from ekd.pool.labels import explain
+from ekd.pool.calculation import explain
 
 FRICTION = 10.0
 """1/ps."""

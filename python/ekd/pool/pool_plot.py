@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ekd.data import Dataset
 from ekd.errors import StructureError
 from ekd.neighbor_list import batched_neighbor_list
+from ekd.pool.pool_summary import Summary
 from ekd.pool.selection import largest_forces
-from ekd.pool.summary import Summary
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,

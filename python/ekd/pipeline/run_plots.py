@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ekd.evaluation.metrics import Metrics, mean
-from ekd.evaluation.style import ENSEMBLE, INK, STUDENT, TARGET, TEACHER, plain_log, styled_axes
+from ekd.reporting.style import ENSEMBLE, INK, STUDENT, TARGET, TEACHER, plain_log, styled_axes
 
 Array = NDArray[np.float64]
 

@@ -20,12 +20,14 @@ from rich.table import Table
 
 from ekd.config import RESOLVED
 from ekd.data import Dataset
-from ekd.evaluation import Metrics, improvement, mean, plots
+from ekd.evaluation import Metrics, improvement, mean
 from ekd.evaluation.metrics import NAMES
-from ekd.evaluation.report import Report, formula, write_report
-from ekd.evaluation.style import save_all
 from ekd.files import atomic_write, sha256
+from ekd.pipeline import run_plots
 from ekd.pipeline.evaluation import FAR, NEAR
+from ekd.pipeline.run_report import Report, write_report
+from ekd.reporting.html import formula
+from ekd.reporting.style import save_all
 
 _WIDEST = 50  # characters of the first column; longer text is wrapped
 _RUNS = {"nve": "molecule at constant energy", "water": "box of water"}
@@ -179,21 +181,21 @@ def draw(
     if far is not None:
         of_far = _compared(folder / "evaluation" / FAR, evaluation["far"], far)
         figures |= {f"far_{name}": figure for name, figure in of_far.items()}
-    figures["learning_curves"] = plots.learning_curves(
+    figures["learning_curves"] = run_plots.learning_curves(
         [read_history(path) for path in histories if path.exists()],
         _student_histories(folder / "student", evaluation["n_students"]),
     )
     if nve := dynamics["nve"]:
         time = np.array(nve["time"])
-        figures["nve_energy"] = plots.nve_energy(
+        figures["nve_energy"] = run_plots.nve_energy(
             time, np.array(nve["total_energy"]), nve["n_atoms"], nve["drift_per_atom_per_ps"]
         )
-        figures["nve_temperature"] = plots.temperature(
+        figures["nve_temperature"] = run_plots.temperature(
             time, np.array(nve["temperature"]), None, f"Temperature, {formula(nve['molecule'])}"
         )
     if water := dynamics["water"]:
-        figures["rdf"] = plots.radial_distribution(np.array(water["r"]), np.array(water["g"]))
-        figures["water_temperature"] = plots.temperature(
+        figures["rdf"] = run_plots.radial_distribution(np.array(water["r"]), np.array(water["g"]))
+        figures["water_temperature"] = run_plots.temperature(
             np.array(water["time"]),
             np.array(water["temperature"]),
             water["target_temperature"],
@@ -223,20 +225,20 @@ def _compared(path: Path, evaluation: Mapping[str, Any], truth: Dataset) -> dict
         }
 
     figures = {
-        "accuracy": plots.accuracy(
+        "accuracy": run_plots.accuracy(
             [Metrics(**entry) for entry in evaluation["teachers"]],
             Metrics(**evaluation["ensemble"]),
             Metrics(**evaluation["student"]),
         ),
-        "energy_parity": plots.energy_parity(
+        "energy_parity": run_plots.energy_parity(
             truth.energies, truth.groups, panel_values("energies")
         ),
     }
     if truth.forces is not None:
-        figures["force_parity"] = plots.force_parity(truth.forces, panel_values("forces"))
+        figures["force_parity"] = run_plots.force_parity(truth.forces, panel_values("forces"))
         if n_teachers > 1:
             error = predictions["ensemble_forces"] - truth.forces
-            figures["force_spread"] = plots.force_spread(
+            figures["force_spread"] = run_plots.force_spread(
                 np.sqrt(np.mean(error**2, axis=1)), predictions["ensemble_forces_std"]
             )
     return figures

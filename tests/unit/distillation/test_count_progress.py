@@ -7,13 +7,13 @@ import io
 import pytest
 from rich.console import Console
 
-from ekd.distillation import progress
-from ekd.distillation.progress import Counter
+from ekd.distillation import count_progress
+from ekd.distillation.count_progress import Counter
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(count_progress.time, "monotonic", lambda: float(next(clock)))
     text = io.StringIO()
     with Counter("labels", 1000, there=500, console=Console(file=text, width=200)) as counter:
         for _ in range(100):

@@ -16,7 +16,7 @@ from ase import Atoms
 
 from ekd.config import LammpsConfig, NVEConfig, WaterConfig
 from ekd.errors import DynamicsError, LammpsError
-from ekd.evaluation.stability import energy_drift, intact_waters
+from ekd.evaluation.trajectories import energy_drift, intact_waters
 from ekd.lammps import inputs
 from ekd.lammps.comparison import compare_with_ase
 from ekd.lammps.logs import Table, read_dump_frame, read_rdf, read_speed, read_thermo

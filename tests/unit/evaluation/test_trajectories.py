@@ -7,7 +7,7 @@ import pytest
 from ase.build import molecule
 
 from ekd.evaluation import energy_drift
-from ekd.evaluation.stability import intact_waters
+from ekd.evaluation.trajectories import intact_waters
 
 
 def test_drift_is_the_slope_per_atom() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ekd.evaluation.style import save_all, styled_axes
+from ekd.reporting.style import save_all, styled_axes
 
 
 def cloud(n: int) -> Figure:

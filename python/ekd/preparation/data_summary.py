@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ekd.data.readers.labels import listed
+from ekd.data.readers.annotations import listed
 from ekd.preparation.forces_check import Work, doubt
 
 

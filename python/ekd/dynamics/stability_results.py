@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from ekd.dynamics.molecules import Outcome
-from ekd.dynamics.settings import StabilityConfig
+from ekd.dynamics.replicas import Outcome
+from ekd.dynamics.stability_settings import StabilityConfig
 from ekd.dynamics.survival import Survival
 
 ALL = "all structures"

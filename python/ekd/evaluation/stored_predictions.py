@@ -19,12 +19,12 @@ import numpy as np
 
 from ekd import workers
 from ekd.data import Dataset
+from ekd.distillation.count_progress import Counter
 from ekd.distillation.parts import digest
-from ekd.distillation.progress import Counter
 from ekd.errors import TeacherError
 from ekd.evaluation.models import EvaluatedModel, ModelPredictions
 from ekd.files import atomic_write
-from ekd.training.threads import one_thread
+from ekd.training.torch_threads import one_thread
 
 _WORTH_A_PROCESS = 4  # minimum number of tasks, because starting a process takes seconds
 

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from ekd import compilation
 from ekd.errors import BuildError, LammpsError
-from ekd.lammps import build
+from ekd.lammps import build_plugin
 from ekd.lammps.comparison import compare_with_ase
 from ekd.lammps.run import Program, installed_program
 
@@ -56,7 +56,7 @@ def test_what_lammps_says_of_itself(tmp_path: Path, has_plugins: bool) -> None:
     headers = tmp_path / "include" / "lammps"
     headers.mkdir(parents=True)
     (headers / "pair.h").touch()
-    found = build.inspect(program)
+    found = build_plugin.inspect(program)
     assert found.version == "4 Jul 2026"
     assert found.sizes == "bigbig"
     assert found.mpi.startswith("Open MPI v6.0.0rc2")
@@ -68,12 +68,12 @@ def test_what_lammps_says_of_itself(tmp_path: Path, has_plugins: bool) -> None:
 
 def test_lammps_without_kokkos(tmp_path: Path) -> None:
     text = "\n".join(line for line in HELP.splitlines() if "KOKKOS" not in line)
-    assert build.inspect(fake(tmp_path, text.format(plugin=""))).kokkos == ""
+    assert build_plugin.inspect(fake(tmp_path, text.format(plugin=""))).kokkos == ""
 
 
 def test_no_such_program(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"program '.*nothing' not found; load the module"):
-        build.inspect(tmp_path / "nothing")
+        build_plugin.inspect(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
@@ -81,29 +81,29 @@ def test_no_such_program(tmp_path: Path) -> None:
 )
 def test_a_program_that_is_not_lammps(tmp_path: Path, text: str, status: int) -> None:
     with pytest.raises(BuildError, match=f"{text}; set up its environment"):
-        build.inspect(fake(tmp_path, text, status))
+        build_plugin.inspect(fake(tmp_path, text, status))
 
 
 def test_no_headers(tmp_path: Path) -> None:
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
     assert found.directory is None
     with pytest.raises(BuildError, match=r"the headers of .* are not installed with it.*--source"):
-        build.build(found, tmp_path / "out")
+        build_plugin.build(found, tmp_path / "out")
 
 
 def test_no_cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BuildError, match="cmake was not found"):
-        build.build(found, tmp_path / "out", source=tmp_path)
+        build_plugin.build(found, tmp_path / "out", source=tmp_path)
 
 
 def test_what_cmake_says_is_passed_on(tmp_path: Path) -> None:
     if shutil.which("cmake") is None:
         pytest.skip("cmake is not installed")
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
     with pytest.raises(BuildError, match=r"which has no src/version\.h; name the folder") as caught:
-        build.build(found, tmp_path / "out", source=tmp_path)
+        build_plugin.build(found, tmp_path / "out", source=tmp_path)
     log = tmp_path / "out" / "configure.log"
     assert str(log) in str(caught.value)
     assert "LAMMPS_SOURCE_DIR" in log.read_text()
@@ -114,14 +114,14 @@ def test_headers_and_program_of_two_versions(tmp_path: Path) -> None:
         pytest.skip("cmake is not installed")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "version.h").write_text('#define LAMMPS_VERSION "22 Jul 2025"\n')
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
     with pytest.raises(BuildError, match=r"is version 20260704, but .* is version 20250722"):
-        build.build(found, tmp_path / "out", source=tmp_path)
+        build_plugin.build(found, tmp_path / "out", source=tmp_path)
 
 
 def test_no_plugin_and_no_library(tmp_path: Path) -> None:
-    found = build.inspect(fake(tmp_path, HELP.format(plugin="")))
-    built = build.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin="")))
+    built = build_plugin.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
     with pytest.raises(BuildError, match=r"has no package PLUGIN.*EKD_LAMMPS_LIBRARY"):
         _ = built.program
 
@@ -129,8 +129,8 @@ def test_no_plugin_and_no_library(tmp_path: Path) -> None:
 def test_lines_for_a_job(tmp_path: Path) -> None:
     plugin, launcher = tmp_path / "lib" / "ekdplugin.so", tmp_path / "bin" / "lmp-ekd"
     for text, expected in ((" PLUGIN", f"LAMMPS_PLUGIN_PATH={plugin.parent}"), ("", str(launcher))):
-        found = build.inspect(fake(tmp_path, HELP.format(plugin=text)))
-        assert expected in build.job_lines(build.Built(found, plugin, launcher))
+        found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin=text)))
+        assert expected in build_plugin.job_lines(build_plugin.Built(found, plugin, launcher))
 
 
 def test_sources_are_there() -> None:
@@ -144,21 +144,21 @@ def test_a_relative_program_is_found_from_other_folders_too(
 ) -> None:
     fake(tmp_path, HELP.format(plugin=""))
     monkeypatch.chdir(tmp_path)
-    assert build.inspect("./lmp").program == tmp_path / "lmp"
+    assert build_plugin.inspect("./lmp").program == tmp_path / "lmp"
 
 
 def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
     program = fake(tmp_path, "")
     program.write_bytes(b"\0\1\2")
     with pytest.raises(BuildError, match=r"cannot be run .*; name lmp with --lmp"):
-        build.inspect(program)
+        build_plugin.inspect(program)
 
 
 def test_no_mpirun(tmp_path: Path) -> None:
-    found = build.inspect(fake(tmp_path, HELP.format(plugin=" PLUGIN")))
-    built = build.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
+    found = build_plugin.inspect(fake(tmp_path, HELP.format(plugin=" PLUGIN")))
+    built = build_plugin.Built(found, tmp_path / "lib" / "ekdplugin.so", None)
     with pytest.raises(BuildError, match="there is no program 'no-mpirun' to start several ranks"):
-        build.try_out(built, (1, 2), "no-mpirun")
+        build_plugin.try_out(built, (1, 2), "no-mpirun")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_ranks_that_do_not_know_each_other(tmp_path: Path) -> None:
     mpirun.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
     mpirun.chmod(0o755)
     program = Program(installed.lmp, (str(mpirun),), installed.plugin_directory)
-    model = Path(build.__file__).parent / "smoke_test.pt"
+    model = Path(build_plugin.__file__).parent / "smoke_test.pt"
     water = Atoms("OH2", [[1.0, 1.0, 1.12], [1.0, 1.76, 0.52], [1.0, 0.24, 0.52]])
     with pytest.raises(LammpsError, match=r"did not run on 2 MPI rank\(s\)"):
         compare_with_ase(tmp_path, "trial", water, model, ["O", "H"], (2,), program=program)
