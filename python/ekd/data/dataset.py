@@ -47,7 +47,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Structures with energies, and forces where they are known.
+    """Structures with energies and optional forces.
 
     The atoms of configuration ``c`` are rows ``offsets[c]`` to ``offsets[c + 1]`` of the per-atom
     arrays. These arrays may be mapped from a file instead of being in memory, which changes only
