@@ -399,7 +399,7 @@ def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_pa
 
 
 def test_reproduction_refuses_folders_and_stages(untouched: Path, tmp_path: Path) -> None:
-    with pytest.raises(EKDError, match=r"no '.*manifest.json'; name the output .*EKD-RUN-016"):
+    with pytest.raises(EKDError, match=r"no '.*manifest.json'; give the output .*EKD-RUN-016"):
         Reproduction(tmp_path)
     with pytest.raises(EKDError, match="there is no stage 'taste'; expected some of pool, "):
         Reproduction(untouched, ["taste"])
