@@ -117,7 +117,7 @@ class Dataset:
                 )
                 raise DataError(
                     f"there are reference energies of {known}, and none of {', '.join(missing)}, "
-                    f"which '{self.provenance.path}' holds too; give reference_energies of all "
+                    f"which '{self.provenance.path}' also contains; give reference_energies of all "
                     "elements (eV), or add the isolated atoms that are missing",
                     code="EKD-DATA-006",
                 )
