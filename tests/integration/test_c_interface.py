@@ -1,4 +1,4 @@
-"""libekd: a foreign project builds against the installed package, and every error has its code."""
+"""libekd: another project builds against the installed package, and errors have their codes."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Path:
-    """One interaction, all that a file can have."""
+    """One interaction, with all optional parts of a file."""
     return random_model(folder / "local.pt", n_interactions=1, n_hidden=4, zbl=True)
 
 
 @pytest.fixture(scope="module")
 def several(folder: Path) -> Path:
-    """Two interactions, nothing else."""
+    """Two interactions, without optional parts."""
     return random_model(folder / "several.pt", n_interactions=2)
 
 
@@ -139,7 +139,7 @@ def test_another_version_is_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", ["cc -std=c99", "c++ -std=c++11"])
 def test_header_is_plain(tmp_path: Path, compiler: str) -> None:
-    """Any compiler takes it, without a warning."""
+    """All compilers accept it without warnings."""
     source = tmp_path / ("a.c" if "c99" in compiler else "a.cpp")
     source.write_text('#include "ekd.h"\nint main(void) { return ekd_version() == 0; }\n')
     found = subprocess.run(
@@ -264,7 +264,7 @@ def test_a_skin_changes_nothing(several: Path, crystal: tuple[np.ndarray, np.nda
 
 
 def rows_of(positions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets, neighbours and pair vectors of a periodic structure."""
+    """Offsets, neighbors and pair vectors of a periodic structure."""
     pairs = neighbor_list(positions, reach, CELL, pbc=True)
     offsets = np.searchsorted(pairs.pairs[0], np.arange(len(positions) + 1))
     return offsets, pairs.pairs[1], pairs.pair_vectors
@@ -298,7 +298,7 @@ def test_rows_without_ghosts(
 def test_rows_with_ghosts(
     local: Path, crystal: tuple[np.ndarray, np.ndarray], n_processes: int
 ) -> None:
-    """As an engine: images are atoms of their own, and the atoms are shared among processes."""
+    """As in an engine: images are separate atoms, and atoms are distributed over processes."""
     numbers, positions = crystal
     n = len(numbers)
     pairs = neighbor_list(positions, 4.5, CELL, pbc=True)
@@ -379,7 +379,7 @@ def test_a_forked_child_computes(several: Path) -> None:
 
 
 def test_a_library_that_was_closed_leaves_its_threads_alone(several: Path) -> None:
-    """It stays loaded: threads that wait for work would otherwise wake up in nothing."""
+    """It stays loaded, because waiting threads would otherwise wake up in unmapped code."""
     code = (
         "import sys, _ctypes; sys.path.insert(0, sys.argv[2])\n"
         "import numpy as np; from c_interface import Program; import time\n"
@@ -602,7 +602,7 @@ def test_sizes_of_structs(several: Path) -> None:
         assert (error.code, "sizeof(ekd_results)" in error.message) == (c_interface.ARGUMENT, True)
 
     class Newer(ctypes.Structure):
-        """Of a program that was compiled with a header of the future."""
+        """Struct of a program that was compiled with a newer header."""
 
         _fields_ = (("known", Options), ("new", ctypes.c_int64))
 

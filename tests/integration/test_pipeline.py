@@ -1,4 +1,4 @@
-"""The whole pipeline on a few configurations, then what its verbs do with the results."""
+"""The whole pipeline on a few configurations, then its commands applied to the results."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def config(
 
 @pytest.fixture(scope="module")
 def untouched(config: Config) -> Path:
-    """A copy of the output folder of the run; tests change the other one."""
+    """A copy of the output folder of the run, which is not changed by other tests."""
     return config.output.parent / "untouched"
 
 
@@ -317,7 +317,7 @@ def test_everything_is_reproduced_bitwise(
 def test_one_stage_is_reproduced_from_results_of_others(
     untouched: Path, runner: CliRunner, tmp_path: Path
 ) -> None:
-    """The results of the stage itself may be gone: their checksums are enough."""
+    """Results of the stage itself may be missing: their checksums are sufficient."""
     folder = tmp_path / "run"
     shutil.copytree(untouched, folder)
     (folder / "student.pt").unlink()
