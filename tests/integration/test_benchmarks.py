@@ -1,4 +1,4 @@
-"""The benchmarks run to their tables; their times are nobody's business here."""
+"""The benchmarks run and write their tables; times are not checked."""
 
 from __future__ import annotations
 

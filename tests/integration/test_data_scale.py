@@ -1,4 +1,4 @@
-"""The scripts of scale run to their end; their times are nobody's business here."""
+"""The scaling scripts run to their end; times are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts that write pages of the docs, at sizes too small to mean anything."""
+"""The scripts that write pages of the docs, at sizes too small for meaningful results."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_energy_page_needs_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_liquid_that_falls_apart(tmp_path: Path) -> None:
-    """Steps of 50 fs stand in for a model that does not know the liquid."""
+    """Steps of 50 fs replace a model that is unsuitable for the liquid."""
     model = random_model(tmp_path / "trial.pt")
     small = ["--molecules", 27, "--timestep", 0.05, "--equilibration", 5, "--ranks", 1]
     done = run("nve_drift.py", "--model", model, *small)

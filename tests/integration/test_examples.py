@@ -1,4 +1,4 @@
-"""The examples do what they say."""
+"""The examples work as documented."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_torchani_configuration(examples: Path) -> None:
-    """TorchANI itself is no part of the tests."""
+    """TorchANI itself is not tested."""
     config = load_config(examples / "torchani" / "ani1ccx.toml")
     assert [section.arguments["member"] for section in config.labels.teachers] == [*range(8)]
     for section in config.labels.teachers:
@@ -56,7 +56,7 @@ def test_torchani_configuration(examples: Path) -> None:
 
 
 def test_ani1ccx_configuration(examples: Path, small_dataset: Dataset) -> None:
-    """Every teacher learns from 80 %, and watches 10 % of its own."""
+    """Every teacher is trained on 80 % of the data, with its own validation set of 10 %."""
     config = load_config(examples / "ani1ccx.toml")
     section = config.teachers
     training, validation = split(small_dataset, config.data.validation_fraction)
@@ -77,7 +77,7 @@ def test_ani1ccx_configuration(examples: Path, small_dataset: Dataset) -> None:
 
 
 def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -> None:
-    """What make_data.py writes is read back, but for the order of atoms."""
+    """The output of make_data.py is read back, except for the order of atoms."""
     make_data = load(examples / "torchani" / "make_data.py")
     springs = ekd.ASETeacher("calculators:Springs", use_energies=True)
     labels = ekd.label(springs, small_dataset, progress=False)
@@ -156,7 +156,7 @@ def test_uncertainty_in_lammps(
     halts: bool,
     n_frames: int,
 ) -> None:
-    """What is written can be labelled: elements, cells and boundaries are there."""
+    """The written structures can be labeled: they have elements, cells and boundaries."""
     random_model(tmp_path / "trial.pt", n_hidden=4, zbl=True)
     variables = {"doubtful": doubtful, "unusable": unusable}
     thermo = run_example(examples, tmp_path, "in.uncertainty", **variables)

@@ -44,7 +44,7 @@ def test_readers_in_cpp(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", ["return 'same'", "raise KeyError('x')", "import os; os.abort()"])
 def test_findings_are_told_and_kept(tmp_path: Path, read: str) -> None:
-    """A reader that takes everything, one that fails and one that ends the process."""
+    """A reader that accepts everything, one that fails and one that ends the process."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(FUZZ)!r})\n"

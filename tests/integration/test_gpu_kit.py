@@ -1,4 +1,4 @@
-"""`make gpu` on the host twin: every part that needs no GPU runs, with a few atoms."""
+"""`make gpu` with host emulation: all parts that need no GPU, with a few atoms."""
 
 from __future__ import annotations
 

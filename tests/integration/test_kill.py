@@ -1,4 +1,4 @@
-"""kill -9 at random moments: the same command continues, and ends with the same result."""
+"""kill -9 at random times: the same command continues, with the same result."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def cells(name: str) -> list[str]:
 
 
 def run(name: str, **settings: object) -> dict[str, Any]:
-    """Run a notebook in this folder; what it leaves behind."""
+    """Run a notebook in this folder; return its output."""
     space: dict[str, Any] = {"__name__": "__main__"}
     for number, source in enumerate(cells(name)):
         exec(compile(source, f"{name}, cell {number}", "exec"), space)

@@ -1,4 +1,4 @@
-"""On-policy rounds of the pipeline: what is left where, and that later stages find it."""
+"""On-policy rounds of the pipeline: output files, and their use in later stages."""
 
 from __future__ import annotations
 

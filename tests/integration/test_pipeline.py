@@ -1,4 +1,4 @@
-"""The whole pipeline on a few configurations, then what its verbs do with the results."""
+"""The whole pipeline on a few configurations, then its commands applied to the results."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def config(
 
 @pytest.fixture(scope="module")
 def untouched(config: Config) -> Path:
-    """A copy of the output folder of the run; tests change the other one."""
+    """A copy of the output folder of the run, which is not changed by other tests."""
     return config.output.parent / "untouched"
 
 
@@ -317,7 +317,7 @@ def test_everything_is_reproduced_bitwise(
 def test_one_stage_is_reproduced_from_results_of_others(
     untouched: Path, runner: CliRunner, tmp_path: Path
 ) -> None:
-    """The results of the stage itself may be gone: their checksums are enough."""
+    """Results of the stage itself may be missing: their checksums are sufficient."""
     folder = tmp_path / "run"
     shutil.copytree(untouched, folder)
     (folder / "student.pt").unlink()
@@ -399,7 +399,7 @@ def test_reproduction_refuses_other_results_and_settings(untouched: Path, tmp_pa
 
 
 def test_reproduction_refuses_folders_and_stages(untouched: Path, tmp_path: Path) -> None:
-    with pytest.raises(EKDError, match=r"no '.*manifest.json'; name the output .*EKD-RUN-016"):
+    with pytest.raises(EKDError, match=r"no '.*manifest.json'; give the output .*EKD-RUN-016"):
         Reproduction(tmp_path)
     with pytest.raises(EKDError, match="there is no stage 'taste'; expected some of pool, "):
         Reproduction(untouched, ["taste"])

@@ -1,4 +1,4 @@
-"""Runs with a pool and with bases: what starts from what, what is kept, and what is refused."""
+"""Runs with a pool and with bases: starting points, resuming and errors."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ TWO_BASES = BASES.replace("n_bases = 1", "n_bases = 2")
 
 
 def fill(folder: Path, training_file: Path, test_file: Path, text: str) -> Path:
-    """Put into a folder what configurations here name, and a configuration."""
+    """Write the files used in configurations, and a configuration, to a folder."""
     shutil.copy(training_file, folder / "train.h5")
     shutil.copy(test_file, folder / "cheap.h5")
     (folder / "pool_springs.py").write_text("from pool_calculators import PairSprings as Mine\n")
@@ -130,7 +130,7 @@ ANEW = ("config.resolved.toml", "manifest.json", "stages.json")
 
 
 def change_times(folder: Path) -> dict[Path, int]:
-    """When results were written; settings and record are written anew by every command."""
+    """Times of result files; settings and record are rewritten by every command."""
     results = set((folder / "run").rglob("*.*"))
     results -= {folder / "run" / name for name in ANEW}
     return {path: path.stat().st_mtime_ns for path in results}
@@ -153,7 +153,7 @@ def test_each_starts_from_a_base(finished: Path) -> None:
 
 
 def test_the_pool_is_labelled(finished: Path) -> None:
-    """But for what is in the data, which is labelled there."""
+    """Except configurations in the data, which are labeled there."""
     pool = Pool.load(finished / "run" / "pool.h5").data
     labels = Labels.load(finished / "run" / "labels.h5")
     assert labels.extra is not None
@@ -190,7 +190,7 @@ def test_other_bases_need_no_other_pool(copied: Path) -> None:
 
 
 def test_a_teacher_alone_needs_bases(copied: Path) -> None:
-    """As a job of an array."""
+    """Run as a job of a job array."""
     shutil.rmtree(copied / "run" / "teachers" / "member-1")
     pipeline(copied).run_part("train", 1)
     bases = load_ensemble(copied / "run" / "bases").members
@@ -216,7 +216,7 @@ def test_stages_without_their_section(folder: Path, stage: str, section: str) ->
 def test_records_from_before_there_were_pools(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They know none of the sections, and what those have as defaults is what was done."""
+    """They lack the sections, whose defaults describe the old behavior."""
     now = pipeline(folder)
     now.run(["train"])
     record = json.loads((folder / "run" / "stages.json").read_text())
@@ -288,7 +288,7 @@ def test_data_sets_that_cannot_be_pretrained_on(folder: Path, section: str, mess
 
 
 def test_pool_that_lacks_an_element(folder: Path) -> None:
-    """Found when there is a pool, and before anything learns from it."""
+    """Found once there is a pool, before any training on it."""
     text = WITHOUT + POOL.replace("n_from_data = 5", "n_from_data = 0") + BASES
     text = re.sub(r"molecules = .*", 'molecules = ["H2O"]', text)
     with pytest.raises(DataError, match=r"the training set has C, N, which the pool lacks"):
@@ -369,7 +369,7 @@ def test_pool_that_lacks_an_element_of_the_data_set(folder: Path) -> None:
 
 
 def test_kill_leaves_no_trace(folder: Path) -> None:
-    """Whenever it is killed, the same command continues, and ends with the same bases."""
+    """After a kill at any time, the same command continues, with the same resulting bases."""
     each_step = "epochs = 6\ncheckpoint_minutes = 1e-9"
     (folder / "config.toml").write_text(
         WITHOUT + BASES.replace("epochs = 2", each_step) + DATA.replace("cheap", "few")

@@ -1,4 +1,4 @@
-"""The runner of examples/studies, at sizes too small to mean anything."""
+"""The runner of examples/studies, at sizes too small for meaningful results."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_given_energies_go_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"H": -13.6}, r"reference energies of H, and none of O, which '.*a\.xyz' holds too"),
+        ({"H": -13.6}, r"reference energies of H, and none of O, which '.*a\.xyz' also contains"),
         ({"H": -13.6, "Ox": 1.0}, "'Ox' is not a chemical symbol"),
         ({"H": float("nan"), "O": 1.0}, "expected a finite number"),
         ({}, "expected a finite number"),

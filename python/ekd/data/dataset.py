@@ -47,7 +47,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Structures with energies, and forces where they are known.
+    """Structures with energies and optional forces.
 
     The atoms of configuration ``c`` are rows ``offsets[c]`` to ``offsets[c + 1]`` of the per-atom
     arrays. These arrays may be mapped from a file instead of being in memory, which changes only
@@ -117,7 +117,7 @@ class Dataset:
                 )
                 raise DataError(
                     f"there are reference energies of {known}, and none of {', '.join(missing)}, "
-                    f"which '{self.provenance.path}' holds too; give reference_energies of all "
+                    f"which '{self.provenance.path}' also contains; give reference_energies of all "
                     "elements (eV), or add the isolated atoms that are missing",
                     code="EKD-DATA-006",
                 )

@@ -33,7 +33,7 @@ class StatedUnits:
 
 
 def is_database(format: str) -> bool:
-    """Whether a format of ASE holds rows with key-value pairs and data."""
+    """Whether an ASE format is a database with key-value pairs and data."""
     return format in _DATABASES
 
 

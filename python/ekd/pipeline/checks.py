@@ -68,7 +68,7 @@ def check_teachers(work: Workspace) -> None:
 
 
 def check_lammps(work: Workspace) -> None:
-    """Check that LAMMPS starts, and that ASE knows the molecule.
+    """Check that LAMMPS starts, and that the molecule exists in ASE.
 
     Raises:
         EKDError: either check fails.

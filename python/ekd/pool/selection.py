@@ -42,7 +42,7 @@ def near_duplicates(data: Dataset, distance: float) -> NDArray[np.bool_]:
         pairs.append(np.stack([configs[first], configs[second]], axis=1))
     if pairs:
         found = np.sort(np.concatenate(pairs), axis=1)
-        # Sorted by the later one, so the fate of the earlier one is already known.
+        # Sorted by the later one, so it is already known whether the earlier one is kept.
         for earlier, later in found[np.lexsort((found[:, 0], found[:, 1]))].tolist():
             dropped[later] |= not dropped[earlier]
     return dropped

@@ -22,13 +22,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Path:
-    """One interaction, all that a file can have."""
+    """One interaction, with all optional parts of a file."""
     return random_model(folder / "local.pt", n_interactions=1, n_hidden=4, zbl=True)
 
 
 @pytest.fixture(scope="module")
 def several(folder: Path) -> Path:
-    """Two interactions, nothing else."""
+    """Two interactions, without optional parts."""
     return random_model(folder / "several.pt", n_interactions=2)
 
 

@@ -251,7 +251,7 @@ def test_sizes_of_structs(several: Path) -> None:
         assert (error.code, "sizeof(ekd_results)" in error.message) == (c_interface.ARGUMENT, True)
 
     class Newer(ctypes.Structure):
-        """Of a program that was compiled with a header of the future."""
+        """Struct of a program that was compiled with a newer header."""
 
         _fields_ = (("known", Options), ("new", ctypes.c_int64))
 

@@ -83,7 +83,7 @@ def test_another_version_is_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", ["cc -std=c99", "c++ -std=c++11"])
 def test_header_is_plain(tmp_path: Path, compiler: str) -> None:
-    """Any compiler takes it, without a warning."""
+    """All compilers accept it without warnings."""
     source = tmp_path / ("a.c" if "c99" in compiler else "a.cpp")
     source.write_text('#include "ekd.h"\nint main(void) { return ekd_version() == 0; }\n')
     found = subprocess.run(

@@ -114,7 +114,7 @@ def test_a_skin_changes_nothing(several: Path, crystal: tuple[np.ndarray, np.nda
 
 
 def rows_of(positions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets, neighbours and pair vectors of a periodic structure."""
+    """Offsets, neighbors and pair vectors of a periodic structure."""
     pairs = neighbor_list(positions, reach, CELL, pbc=True)
     offsets = np.searchsorted(pairs.pairs[0], np.arange(len(positions) + 1))
     return offsets, pairs.pairs[1], pairs.pair_vectors
@@ -148,7 +148,7 @@ def test_rows_without_ghosts(
 def test_rows_with_ghosts(
     local: Path, crystal: tuple[np.ndarray, np.ndarray], n_processes: int
 ) -> None:
-    """As an engine: images are atoms of their own, and the atoms are shared among processes."""
+    """As in an engine: images are separate atoms, and atoms are distributed over processes."""
     numbers, positions = crystal
     n = len(numbers)
     pairs = neighbor_list(positions, 4.5, CELL, pbc=True)
@@ -229,7 +229,7 @@ def test_a_forked_child_computes(several: Path) -> None:
 
 
 def test_a_library_that_was_closed_leaves_its_threads_alone(several: Path) -> None:
-    """It stays loaded: threads that wait for work would otherwise wake up in nothing."""
+    """It stays loaded, because waiting threads would otherwise wake up in unmapped code."""
     code = (
         "import sys, _ctypes; sys.path.insert(0, sys.argv[2])\n"
         "import numpy as np; from c_interface import Program; import time\n"

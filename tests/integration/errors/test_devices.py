@@ -1,4 +1,4 @@
-"""Every error of GPUs, with a driver and a compiler that are not real."""
+"""All errors of GPUs, with a fake driver and compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every code of the catalogue is triggered by a test, but for a few that cannot be."""
+"""Every code of the catalogue is triggered by a test, except a few that cannot be."""
 
 from __future__ import annotations
 

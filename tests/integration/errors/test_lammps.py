@@ -142,7 +142,7 @@ def with_other_energy(source: Path, target: Path) -> None:
 
 
 def errors_of(folder: Path, cases: list[str], **changes: str) -> list[str]:
-    """What LAMMPS says to each list of commands."""
+    """LAMMPS output for each list of commands."""
     (folder / "cases.json").write_text(json.dumps(cases))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -36,7 +36,7 @@ class Two(Group):
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """``write(text, training=...)``: a configuration of waters, and what is given."""
+    """``write(text, training=...)``: a configuration for water data, with given sections."""
 
     def written(text: str = "") -> Path:
         if not (tmp_path / "waters.xyz").exists():

@@ -1,4 +1,4 @@
-"""A clock that goes backwards changes nothing: durations are taken by monotonic clocks alone."""
+"""A clock that goes backwards changes nothing, because only monotonic clocks are used."""
 
 from __future__ import annotations
 

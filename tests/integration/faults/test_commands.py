@@ -1,4 +1,4 @@
-"""Every command that writes: killed, on a disk that is full, told to end; then it is continued.
+"""Every command that writes: killed, on a full disk, ended by signals; then continued.
 
 Of every day are the first commands. ``EKD_FAULTS="20 8 9"`` asks for so many kills, disks and
 signals of every command, which takes a while.
@@ -38,7 +38,7 @@ ALL = [
 def outcome(
     tmp_path_factory: pytest.TempPathFactory, training_file: Path, test_file: Path
 ) -> dict[str, Any]:
-    """What came of all commands; running them takes the time."""
+    """Outcomes of all commands, which take most of the time."""
     top = tmp_path_factory.mktemp("faults")
     fill(top / "start", training_file, test_file, with_pool=bool(NUMBERS))
     return run_faults(top, *NUMBERS, timeout=7200)
@@ -46,7 +46,7 @@ def outcome(
 
 @pytest.mark.parametrize("command", ALL if NUMBERS else EVERY_DAY)
 def test_ends_and_continues(outcome: dict[str, Any], command: str) -> None:
-    """What a fault leaves is whole, and the same command comes to the same results."""
+    """After a fault, files are intact, and the same command gives the same results."""
     for fault in ("kill", "disk", "signal"):
         assert outcome[command][fault]["differ"] == [], fault
     for status, output in outcome[command]["disk"]["ends"]:
@@ -68,7 +68,7 @@ def one_error(output: str) -> None:
 
 
 def test_enough_were_hit(outcome: dict[str, Any]) -> None:
-    """If all commands came to their ends in time, the test above would show nothing."""
+    """If all commands finished before the faults, the test above would be meaningless."""
     n_kills = sum(found["kill"]["file"] + found["kill"]["timer"] for found in outcome.values())
     assert n_kills >= 2
     disks = [found["disk"] for found in outcome.values()]

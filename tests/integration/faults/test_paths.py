@@ -1,4 +1,4 @@
-"""Paths that lead nowhere, to something else, or to what is forbidden: one error each."""
+"""Missing, wrong or inaccessible paths: one error each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MPI ranks of LAMMPS of which one fails: the whole job ends, and soon."""
+"""If one MPI rank of LAMMPS fails, the whole job ends soon."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def marked(mark: str) -> list[int]:
 
 
 def wait_for_steps(folder: Path, process: subprocess.Popen[str], name: str = "log.lammps") -> None:
-    """Until a run is at its fifth step."""
+    """Wait until a run is at its fifth step."""
     deadline = time.monotonic() + 120
     log = folder / name
     while not log.exists() or "\n         5 " not in log.read_text():
@@ -106,7 +106,7 @@ def wait_for_steps(folder: Path, process: subprocess.Popen[str], name: str = "lo
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    """What a job printed that must end by itself, with a status other than zero."""
+    """Output of a job that must end by itself with a nonzero status."""
     try:
         output = process.communicate(timeout=SECONDS)[0]
     except subprocess.TimeoutExpired:
@@ -136,7 +136,7 @@ def test_atoms_on_top_of_each_other_on_one_rank(folder: Path) -> None:
 
 
 def test_a_model_that_one_rank_cannot_open(folder: Path) -> None:
-    """A file that is missing on one computer: both ranks end with the reason."""
+    """If a file is missing on one node, both ranks end with the reason."""
     (folder / "elsewhere").mkdir()
     shutil.copy(folder / "box.data", folder / "elsewhere")  # LAMMPS looks for it on every rank
     (folder / "in.test").write_text(INPUT.format(then=""))

@@ -1,4 +1,4 @@
-"""A training that two processes share: one of them is killed, or told to end."""
+"""A training shared by two processes, one of which is killed or ended by a signal."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def start(folder: Path) -> list[subprocess.Popen[str]]:
 
 
 def wait_for(path: Path, processes: list[subprocess.Popen[str]]) -> None:
-    """Until a file is there, which those processes write."""
+    """Wait until a file written by these processes exists."""
     deadline = time.monotonic() + 240
     while not path.exists():
         for process in processes:

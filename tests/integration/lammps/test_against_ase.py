@@ -1,4 +1,4 @@
-"""pair_style ekd equals the ASE calculator, whatever the ranks, the box and the units."""
+"""pair_style ekd equals the ASE calculator for all ranks, boxes and units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRUCTURES = [*PERIODIC, "methanol", "slab", "lone_atom"]
 
 
 def structure(name: str) -> Atoms:
-    """A test structure in the lower-triangular cell that LAMMPS wants."""
+    """A test structure in the lower-triangular cell that LAMMPS requires."""
     if name == "slab":
         atoms = systems.water_box()
         atoms.pbc = [True, True, False]
@@ -122,7 +122,7 @@ def test_equals_ase(
 def test_ranks_agree_along_a_trajectory(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """Atoms change owners, lists are rebuilt: 1, 2 and 4 ranks still tell the same story."""
+    """Atoms change owners and lists are rebuilt; 1, 2 and 4 ranks give the same results."""
     # 2 x 2 x 2 boxes, so that four ranks get different domains.
     boundary = write_data(tmp_path / "box.data", systems.water_box().repeat(2))
     script = f"""

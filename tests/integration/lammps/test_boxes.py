@@ -1,4 +1,4 @@
-"""Unusual boxes against the ASE calculator: two dimensions, boundaries that move, lonely ranks."""
+"""Unusual boxes against the ASE calculator: two dimensions, moving boundaries, empty ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Atoms that come closer than in the training data are warned of, counted, and listed."""
+"""Atoms closer than in the training data cause warnings, and are counted and listed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WARNING = re.compile(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``1.pt`` and ``2.pt`` with so many interactions, whose files tell distances."""
+    """``1.pt`` and ``2.pt`` with this number of interactions, and distances in their metadata."""
     path = tmp_path_factory.mktemp("model")
     for n in (1, 2):
         random_model(path / f"{n}.pt", closest=CLOSEST, n_interactions=n)
@@ -148,7 +148,7 @@ def test_counts(
 
 
 def test_nothing_to_tell(run_lammps: RunLammps, tmp_path: Path) -> None:
-    """All pairs are further apart than in the data; or the file says nothing of the data."""
+    """All pairs are further apart than in the data; or the file lacks distances of the data."""
     atoms = systems.water_box(3)
     write_data(tmp_path / "box.data", atoms)
     near = {f"{a}-{b}": 0.3 for a, b in (*_pairs("H", "O"), ("H", "H"), ("O", "O"))}
@@ -190,7 +190,7 @@ def test_pairs_that_the_data_lack(run_lammps: RunLammps, folder: Path, tmp_path:
 
 
 def test_each_run_has_its_own_table(run_lammps: RunLammps, folder: Path, tmp_path: Path) -> None:
-    """Counts begin anew; warnings do not. Trials are not counted."""
+    """Counts are reset, but warnings are not repeated. Trials are not counted."""
     atoms = systems.water_box(3)
     write_data(tmp_path / "box.data", atoms)
     body = "run 4\nrun 6 post no\nfix w all widom 1 20 1 29494 300.0 full_energy\nrun 5\n"

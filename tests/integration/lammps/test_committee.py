@@ -1,4 +1,4 @@
-"""A committee in LAMMPS: the mean moves the atoms, and the spread is an output."""
+"""A committee in LAMMPS: atoms move with the mean forces, and the spread is an output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ screen no file values.txt title ""
 
 @pytest.fixture(scope="session")
 def committee(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """A file with several students, and each of them in a file of its own."""
+    """A file with several students, and a separate file for each of them."""
     path = tmp_path_factory.mktemp("committee") / "committee.pt"
     return path, random_committee(path, N_MEMBERS, n_interactions=2, l_max=1)
 
@@ -161,7 +161,7 @@ def test_molecule_and_ranks_without_atoms(
 def test_along_a_trajectory(
     run_lammps: RunLammps, committee: tuple[Path, list[Path]], tmp_path: Path, n_ranks: int
 ) -> None:
-    """Atoms change owners and places in memory; what fix pair has at the end is theirs."""
+    """Atoms change owners and positions in memory; fix pair must follow them."""
     atoms = systems.water_box().repeat((2, 1, 1))
     boundary = write_data(tmp_path / "box.data", atoms)
     body = RECORD + "run 30 post no\nunfix log\n" + POINT

@@ -1,4 +1,4 @@
-"""What a device does that the CPU does not: bits that repeat, errors of its own."""
+"""Features of devices that the CPU lacks: reproducibility and device errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_atoms_on_top_of_each_other_are_named(
 
 
 def test_a_force_that_is_too_large(run_lammps: RunLammps, tmp_path: Path) -> None:
-    """Fixed-point numbers have an end: beyond it is an error, not a wrong force."""
+    """Fixed-point numbers are limited: exceeding them is an error, not a wrong force."""
     model = random_model(tmp_path / "zbl.pt", zbl=True)
     text = script(tmp_path, device="emulated", model=str(model))
     atoms = systems.water_box()

@@ -1,4 +1,4 @@
-"""What a user can get wrong in a LAMMPS input: one clear sentence each, never a crash."""
+"""User errors in LAMMPS inputs: one clear message each, never a crash."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 
 
 def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    """It is missed where it is needed, and only there."""
+    """The error occurs only if it is needed."""
     model = model_folder / "1-float64.pt"
     without = {"EKD_TORCH_DIR": f"{tmp_path}/none"}
     portable = without_weights(model, tmp_path / "script.pt")
@@ -173,7 +173,7 @@ def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> 
 
 
 def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    """A LAMMPS that says it is another version: a preloaded library speaks for it."""
+    """A LAMMPS that reports another version, by a preloaded library."""
     compiler = shutil.which("c++") or shutil.which("g++")
     assert compiler, "building ekd needed a C++ compiler, so there must be one"
     source = tmp_path / "other.cpp"
@@ -213,7 +213,7 @@ def test_model_by_its_sha256(run_lammps: RunLammps, model_folder: Path) -> None:
 def test_sha256_is_compared_before_anything_else(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """A file that is no model, and one that torch would run."""
+    """A file that is not a model, and one that torch would run."""
     (tmp_path / "odd.pt").write_text("no archive")
     script_alone = without_weights(model_folder / "2-float64.pt", tmp_path / "script.pt")
     for path in (tmp_path / "odd.pt", script_alone):

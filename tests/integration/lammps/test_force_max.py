@@ -1,4 +1,4 @@
-"""A run whose forces explode, or are no numbers, ends with one error that says where."""
+"""A run whose forces are too large or NaN ends with one error that gives the place."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ run 20
 
 
 def test_what_may_have_such_forces(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """Those who ask for it, who ask for more, and minimizations, which begin with them."""
+    """Larger limits, no limit, and minimizations, which may begin with such forces."""
     write_data(tmp_path / "box.data", crowded(0.15))
     for style in ("ekd force_max none", "ekd force_max 0", "ekd force_max 1e8"):
         run = run_lammps(script(model, "run 0", style=style))
@@ -128,7 +128,7 @@ def test_what_may_have_such_forces(run_lammps: RunLammps, model: Path, tmp_path:
 
 
 def test_trials_are_no_explosions(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """Fix widom inserts atoms anywhere: forces on those are large, and nobody follows them."""
+    """Fix widom inserts atoms anywhere; their forces are large, but not used."""
     write_data(tmp_path / "box.data", systems.water_box(2))
     body = "timestep 1e-6\nfix w all widom 1 {} 1 29494 300.0 full_energy\nrun 2"
     assert run_lammps(script(model, body.format(1), style="ekd force_max 50")).returncode == 0

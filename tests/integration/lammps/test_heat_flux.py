@@ -1,4 +1,4 @@
-"""The heat current of a strictly local model, against two definitions that know nothing of pairs.
+"""The heat current of a strictly local model, against two definitions without pairs.
 
 LAMMPS sums `compute heat/flux` from energies and centroid virials of atoms. Here the same current
 comes from the eager network alone.
@@ -174,7 +174,7 @@ def test_current_in_a_periodic_box(
 def test_current_under_hybrid(
     run_lammps: RunLammps, tmp_path: Path, network: HIPNN, newton: str
 ) -> None:
-    """A second style that does nothing changes nothing."""
+    """A second style without forces changes nothing."""
     found, _ = currents(run_lammps, tmp_path, "triclinic_crystal", 2, newton, OVERLAY)
     expected = virial_current(network, *frame("triclinic_crystal"))
     assert_equal(found, expected, np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""What LAMMPS users do with a pair style: keywords, hybrids, moving boxes, reruns."""
+"""Typical use of a pair style in LAMMPS: keywords, hybrids, moving boxes, reruns."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_two_instances_add_up(run_lammps: RunLammps, model_folder: Path, n_ranks
 
 @pytest.mark.usefixtures("box")
 def test_two_instances_side_by_side(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Oxygen for one model, hydrogen for another: each as if the others were not there."""
+    """Oxygen for one model, hydrogen for another: each as without the other atoms."""
     a, b = model_folder / "2-float64.pt", model_folder / "3-float64.pt"
     text = script(
         a,
@@ -145,7 +145,7 @@ def test_two_instances_side_by_side(run_lammps: RunLammps, model_folder: Path) -
 def test_types_of_another_style_do_not_count(
     run_lammps: RunLammps, model_folder: Path, n_ranks: int
 ) -> None:
-    """Oxygen for ekd, hydrogen for another style: as if the hydrogen were not there."""
+    """Oxygen for ekd, hydrogen for another style: as without hydrogen."""
     model = model_folder / "2-float64.pt"
     text = script(
         model,
@@ -182,7 +182,7 @@ def test_nofdotr_and_a_second_pair_style_command(run_lammps: RunLammps, model_fo
 
 @pytest.mark.usefixtures("box")
 def test_cleared_and_loaded_again(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Another model in between leaves no trace."""
+    """Another model in between has no effect."""
     model = model_folder / "2-float64.pt"
     again = "\nclear\n" + script(model)
     between = script(model_folder / "3-float64.pt", style="ekd ghosts wide") + again
@@ -221,7 +221,7 @@ def test_moving_boxes(run_lammps: RunLammps, model_folder: Path, fix: str) -> No
 def test_minimization_and_box_relaxation(
     run_lammps: RunLammps, model_folder: Path, relax: str
 ) -> None:
-    """Downhill, and on two ranks the same way as on one with wide ghosts."""
+    """Energy decreases, on two ranks as on one with wide ghosts."""
     body = f"""
 change_box all triclinic
 run 0 post no

@@ -1,4 +1,4 @@
-"""Memory does not grow: over many steps, with new neighbor lists, in a program of ASE."""
+"""Memory does not grow over many steps, with new neighbor lists, or in an ASE program."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ print(before, peak())
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``1.pt`` and ``2.pt`` with so many interactions; pairs of all kinds are counted."""
+    """``1.pt`` and ``2.pt`` with this number of interactions; pairs of all kinds are counted."""
     path = tmp_path_factory.mktemp("model")
     for n in (1, 2):
         model = {"n_features": 4, "n_sensitivities": 4, "l_max": n - 1, "n_interactions": n}

@@ -1,4 +1,4 @@
-"""Pairs that LAMMPS leaves out of its lists: bonded ones, and those of neigh_modify."""
+"""Pairs that LAMMPS leaves out of its lists: bonded ones, and exclusions of neigh_modify."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def energy(run_lammps: RunLammps, style: str, *, n_ranks: int = 1, **parts: str)
 def test_removed_pairs_are_refused_and_the_advice_keeps_other_energies(
     run_lammps: RunLammps, model_folder: Path, n_ranks: int
 ) -> None:
-    """Both styles at once give what each gives alone with the factors that it should have."""
+    """Both styles together give the results of each alone with its intended factors."""
     model = str(model_folder / "2-float64.pt")
     parts = {"special": "special_bonds lj/coul 0 0 0.5", "more": "", "kind": "cut", "model": model}
     refused = run_lammps((HEAD + BOTH + RUN).format(**parts), n_ranks)
@@ -106,7 +106,7 @@ def test_removed_pairs_are_refused_and_the_advice_keeps_other_energies(
 
 @pytest.mark.usefixtures("molecules")
 def test_a_kspace_style_keeps_all_pairs(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Then factors of zero are what they should be, and nothing is asked for."""
+    """Then factors of zero are correct, and there is no error."""
     model = str(model_folder / "2-float64.pt")
     parts = {"kind": "long", "special": "special_bonds lj/coul 0 0 0"}
     ewald = {**parts, "more": "kspace_style ewald 1e-6"}

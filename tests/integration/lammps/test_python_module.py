@@ -109,7 +109,7 @@ print(json.dumps(found))
 
 
 def run_program(program: str, models: list[Path], folder: Path) -> object:
-    """What the last line of a program says that has LAMMPS in it."""
+    """The last output line of a program that uses LAMMPS."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, models)],
         cwd=folder,

@@ -109,7 +109,7 @@ def test_equals_ase_less_the_free_atoms(
 def test_free_atoms_are_zero(
     run_lammps: RunLammps, models: dict[str, Path], name: str, keywords: str
 ) -> None:
-    """Exactly: no neighbor, no energy, whatever else is evaluated with it."""
+    """Exactly zero: no neighbor, no energy, independent of other atoms."""
     water = systems.water_box()
     far = Atoms("OHNC", positions=15.0 * np.eye(4, 3) + [30, 30, 30])
     atoms = Atoms(water + far, cell=[60, 60, 60], pbc=True)
@@ -144,7 +144,7 @@ def intramolecular(model: Path) -> float:
 
 @pytest.fixture(scope="module")
 def ideal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of atoms that hardly interact."""
+    """A model of atoms with very weak interactions."""
     return exported(tmp_path_factory.mktemp("ideal"), 1e-6)
 
 
@@ -267,7 +267,7 @@ def test_charge_regulation_holds_what_it_holds_of_an_ideal_gas(
 def test_excluded_atoms_are_as_good_as_deleted(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """How fix gcmc, fix charge/regulation and fix widom try a deletion or an insertion."""
+    """Trial deletions and insertions of fix gcmc, fix charge/regulation and fix widom."""
     write_data(tmp_path / "box.data", systems.water_box())
     text = f"""
 units metal
@@ -310,7 +310,7 @@ def test_widom_finds_the_excess_of_an_ideal_gas(
 def test_a_box_without_atoms(
     run_lammps: RunLammps, models: dict[str, Path], name: str, keywords: str, n_ranks: int
 ) -> None:
-    """It runs, and goes on when atoms have come."""
+    """It runs, and continues after atoms have been added."""
     text = f"""
 units metal
 atom_style atomic

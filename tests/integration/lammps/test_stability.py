@@ -1,4 +1,4 @@
-"""Periodic boxes in the test of stability: LAMMPS runs, fails, and says how."""
+"""Periodic boxes in the stability test: LAMMPS runs, and failures with their reasons."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_run_that_lammps_gives_up(model: Path) -> None:
 
 
 def test_drift_is_that_of_ase(model: Path) -> None:
-    """Other velocities, the same physics: fluctuations of one size, falling with the step."""
+    """Other velocities, same physics: fluctuations of equal size, decreasing with the step."""
     drift = {
         "timesteps": [0.5e-3, 0.25e-3],
         "duration": 0.1,

@@ -33,7 +33,7 @@ def test_reference(case: str) -> None:
 
 
 def test_other_forces_fail(tmp_path: Path) -> None:
-    """The driver finds a force that differs by 1e-8 of itself, and says where."""
+    """The driver finds a force with a relative deviation of 1e-8, and reports it."""
     changed = references.read(FOLDER / "one.yaml")
     changed.run_forces[7][1] *= 1 + 1e-8
     changed.path = tmp_path / "changed.yaml"

@@ -1,4 +1,4 @@
-"""The uncertainty of a student in LAMMPS: that of the ASE calculator, on any number of ranks."""
+"""The uncertainty of a student in LAMMPS equals the ASE calculator on any number of ranks."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_types_of_another_style_do_not_count(
 def test_along_a_trajectory(
     run_lammps: RunLammps, student: Path, tmp_path: Path, n_ranks: int
 ) -> None:
-    """Asked for or not, the atoms move the same; what is told belongs to the step."""
+    """Trajectories do not depend on requests for it; values belong to the current step."""
     boundary = prepared(tmp_path, systems.water_box().repeat((2, 1, 1)))
     move = "velocity all create 1500 4711 loop geom\nfix integrate all nve\n"
     log = (

@@ -66,7 +66,7 @@ class Observed:
                 counts[value] += 1
 
     def add(self, other: Observed) -> None:
-        """Add what was seen in another block of the same file."""
+        """Add the counts of another block of the same file."""
         for name in ("n_kept", "n_unselected", "n_other_states", "n_free_energies"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("states", "energies", "unused"):
@@ -141,7 +141,7 @@ class Precision:
         )
 
     def add(self, other: Precision) -> None:
-        """Add what was seen in another block."""
+        """Include the energies of another block."""
         if other.n:
             self.single &= other.single
         self.n += other.n

@@ -174,7 +174,7 @@ def join(blocks: Sequence[Block]) -> Block:
 
 
 def cells_of(block: Block) -> NDArray[np.float64]:
-    """Cells, zero where nothing is periodic: [n_configs, 3, 3] Å."""
+    """Cells, zero for non-periodic configurations: [n_configs, 3, 3] Å."""
     return np.zeros((len(block), 3, 3)) if block.cells is None else block.cells
 
 
@@ -201,7 +201,7 @@ def config_ranges(
 
 
 def check_numbers(path: Path, numbers: NDArray[np.int64]) -> None:
-    """Refuse what is not an atomic number.
+    """Refuse invalid atomic numbers.
 
     Raises:
         DataError: a number is outside of 1 to 118.

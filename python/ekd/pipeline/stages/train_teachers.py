@@ -122,7 +122,7 @@ def _advise(work: Workspace) -> None:
             f"{n_energies} energies are few enough for least squares: with optimizer = "
             f'"{LEAST_SQUARES}" in [teachers.training] a teacher takes seconds to minutes, and '
             "is often much better (docs/training.md, Few energies). Sections [pool] and "
-            "[pretraining] are another way, where a cheap calculator knows the elements "
+            "[pretraining] are an alternative if a cheap calculator supports the elements "
             "(docs/pretraining.md)"
         )
         work.console.print(f"[yellow]hint:[/] {escape(advice)}", soft_wrap=True)
