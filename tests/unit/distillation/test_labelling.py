@@ -403,7 +403,7 @@ def test_extra_configurations_alone(small_dataset: Dataset, tmp_path: Path) -> N
     with pytest.raises(DataError, match="made for other data"):
         Labels.load(path, small_dataset)
     other = label(ensemble(3), None, extra=second, **settings)
-    with pytest.raises(DataError, match=r"given by teacher 0 .*, and not by teacher 0 .*teacher 2"):
+    with pytest.raises(DataError, match=r"made by teacher 0 .*, and not by teacher 0 .*teacher 2"):
         labels.with_extra(other)
     with pytest.raises(ConfigError, match="there is nothing to label"):
         label(ensemble(2), None, **settings)

@@ -391,9 +391,9 @@ def test_other_mistakes(
     with pytest.raises(ConfigError, match="n_rounds is 0; at least 1 round"):
         improved(student, teachers, data, labels, on_policy=OnPolicyConfig())
     few = ROUNDS.model_copy(update={"ratio": 0.01})
-    with pytest.raises(ConfigError, match=r"ratio = 0\.01 beside 39 configurations is less than"):
+    with pytest.raises(ConfigError, match=r"ratio = 0\.01 with 39 configurations is less than"):
         improved(student, teachers, data, labels, on_policy=few)
     with pytest.raises(DataError, match="the labels were made for other data"):
         improved(student, teachers, small_dataset, labels)
-    with pytest.raises(DataError, match=r"given by teacher 0 .*, and not by teacher 0"):
+    with pytest.raises(DataError, match=r"made by teacher 0 .*, and not by teacher 0"):
         improved(student, Ensemble([teacher(5), teacher(6)]), data, labels)

@@ -115,7 +115,7 @@ def test_another_wall_is_refused(small_dataset: Dataset, extra: Dataset, tmp_pat
 
 def test_wall_needs_two_energies(small_dataset: Dataset, extra: Dataset) -> None:
     foreign = [MemberTeacher(teacher(seed), use_energies=seed == 0) for seed in range(3)]
-    with pytest.raises(ConfigError, match=r"the energies of 1 of 3 teachers count.*use_energies"):
+    with pytest.raises(ConfigError, match=r"energies of 1 of 3 teachers are used.*use_energies"):
         label(foreign, small_dataset, extra=extra, wall=WALL, n_workers=1, progress=False)
 
 
