@@ -34,8 +34,8 @@ with the energies, and whether the data determine the energies of atoms. Frames 
 `config_type=IsolatedAtom` become reference energies. Configurations with an energy are dropped only
 if you ask for it.
 
-**Different charges, spins and methods** are not mixed, if the file states them: `--where` selects
-configurations, and `--states` treats ions and open shells. Stress is not used.
+**Different charges, spins and methods** are not mixed, if the file states them: use `--where` to
+select configurations, and `--states` for ions and open shells. Stress is not used.
 
 Forces of COMP6 (version 1) are gradients by mistake of its authors: use `--gradients` to change
 their sign.
