@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_wrong_types(settings: dict[str, object], found: str, expected: str) -> 
     ("section", "key", "value"),
     [
         ("model", "l_max", 3),
+        ("model", "l_max", True),
         ("model", "n_interactions", 0),
         ("model", "cutoff", -1.0),
         ("model", "cutoff", float("nan")),
@@ -187,6 +189,16 @@ def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]
     assert config.labels.wall.strength == 5.0
     message = refusal({"pool": {}, "labels": {"wall": {"strength": 5.0}, "pool": False}})
     assert "add a section [pool]" in message
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), date(2020, 1, 1), [1.0, float("nan")], {"inner": [time(12, 0)]}]
+)
+def test_arguments_that_cannot_be_recorded(value: object) -> None:
+    """They would come back from the file of settings as something else."""
+    calculator = {"calculator": "module:Class", "arguments": {"key": value}}
+    for sections in ({"pool": {"calculator": calculator}}, {"labels": {"teachers": [calculator]}}):
+        assert "cannot be recorded in the output folder" in refusal(sections)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
-from ekd.config.section import FilePath, Section
+from ekd.config.section import Arguments, FilePath, Section
 
 
 class TeacherConfig(Section):
@@ -21,7 +20,7 @@ class TeacherConfig(Section):
         Path(),
         description="folder searched first for the module; default: the folder of this file",
     )
-    arguments: dict[str, Any] = Field({}, description="keyword arguments of the calculator")
+    arguments: Arguments = Field({}, description="keyword arguments of the calculator")
     files: dict[str, FilePath] = Field(
         {}, description="keyword arguments that are paths, relative to the folder of this file"
     )

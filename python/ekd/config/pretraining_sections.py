@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from ekd.config.data_sections import LabelledDataConfig
-from ekd.config.section import FilePath, Range, Section
+from ekd.config.section import Arguments, FilePath, Range, Section
 from ekd.config.training_sections import TrainingConfig
 
 TBLITE: Final = "tblite.ase:TBLite"
@@ -32,7 +32,7 @@ class CalculatorConfig(Section):
         Path(),
         description="folder searched first for the module; default: the folder of this file",
     )
-    arguments: dict[str, Any] = Field(
+    arguments: Arguments = Field(
         {},
         description="keyword arguments of the calculator; for tblite, the method defaults to "
         "GFN2-xTB",

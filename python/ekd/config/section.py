@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import typing
+from datetime import date, time
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +26,26 @@ FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_null)]
 
 Range = Annotated[tuple[float, float], Field(strict=False)]
 """Lower and upper bound, which TOML can only give as a list."""
+
+
+def _recordable(arguments: dict[str, Any]) -> dict[str, Any]:
+    waiting = list(arguments.items())
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, date | time) or (isinstance(value, float) and not isfinite(value)):
+            raise ValueError(
+                f"{key} = {value}: dates and numbers that are not finite cannot be recorded in the "
+                "output folder; give a text or a finite number"
+            )
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list | tuple):
+            waiting += ((key, entry) for entry in value)
+    return arguments
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_recordable)]
+"""Keyword arguments of a calculator."""
 
 
 class Section(BaseModel):

@@ -12,7 +12,7 @@ from ekd.config.section import Section
 class HIPNNConfig(Section):
     """HIP-NN with tensor sensitivities (Chigaev et al., J. Chem. Phys. 158, 184108 (2023))."""
 
-    l_max: Literal[0, 1, 2] = Field(2, description="highest tensor order of the messages")
+    l_max: int = Field(2, ge=0, le=2, description="highest tensor order of the messages")
     n_interactions: int = Field(
         1, ge=1, description="number of interaction blocks; k blocks have a range of k cutoffs"
     )
