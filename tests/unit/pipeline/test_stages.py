@@ -48,7 +48,7 @@ def test_one_base_for_several_teachers_is_noted(
         writes=False,
         **dict.fromkeys(("data", "base_data", "progress", "group")),
     )
-    bases = SimpleNamespace(members=[object()] * n_bases)
-    monkeypatch.setattr(bases, "train_bases", lambda *_: bases)
+    trained = SimpleNamespace(members=[object()] * n_bases)
+    monkeypatch.setattr(bases, "train_bases", lambda *_: trained)
     PRETRAIN.run(work)
     assert printed == [ONE_BASE] * is_noted
