@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ekd.config import Config
+from ekd.pipeline import bases
 from ekd.pipeline.order import STAGES
 from ekd.pipeline.stages import ALL
 from ekd.pipeline.stages.pretrain_bases import ONE_BASE, PRETRAIN
