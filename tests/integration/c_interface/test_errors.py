@@ -158,7 +158,10 @@ def test_what_the_model_does_not_have(local: Path, several: Path, committee: Pat
     rows = ([1, 1], [0, 1], [1], [[1.0, 0.0, 0.0]])  # the second atom is a ghost
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: Program(several).evaluate_rows(*rows), "has 2 interactions.*ghosts"),
-        (lambda: Program(several).evaluate(*WATER, wanted=("uncertainty",)), "does not predict uncertainties"),
+        (
+            lambda: Program(several).evaluate(*WATER, wanted=("uncertainty",)),
+            "not predict uncertainties",
+        ),
         (lambda: Program(local).evaluate(*WATER, wanted=("energy_std",)), "one student"),
         (lambda: Program(local).evaluate(*WATER, wanted=("forces_std",)), "one student"),
         (lambda: Program(local).evaluate_rows(*rows, wanted=("forces_std",)), "one student"),
