@@ -40,7 +40,7 @@ import ekd.evaluation
 import ekd.export
 import ekd.inference
 import ekd.pipeline.runner  # noqa: F401
-from ekd.cli import main as ekd_main
+from ekd.__main__ import main as ekd_main
 from kills import kill_at, warm_up
 
 # Values that depend on time, speed or place of a run.

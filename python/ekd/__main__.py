@@ -1,5 +1,27 @@
-"""``python -m ekd`` is the program ``ekd``."""
+"""The program ``ekd``, also as ``python -m ekd``."""
 
-from ekd.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+from ekd import interruption
+
+
+def main() -> None:
+    """Run a command.
+
+    Signals end it with a message from here on, also while modules are imported and after the
+    command.
+    """
+    try:
+        with interruption.handled():
+            with interruption.deferred():
+                from ekd.cli import app
+            app()
+    except KeyboardInterrupt as signalled:
+        print(f"error: {interruption.describe(signalled)}", file=sys.stderr)
+        sys.exit(interruption.exit_status(signalled))
+
+
+if __name__ == "__main__":
+    main()

@@ -38,6 +38,16 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
 
+def describe(signalled: KeyboardInterrupt) -> str:
+    """Describe an interruption, for the user."""
+    return str(signalled) or "interrupted"
+
+
+def exit_status(signalled: KeyboardInterrupt) -> int:
+    """Return 128 plus the signal number; 130 for Ctrl-C."""
+    return signalled.exit_status if isinstance(signalled, Interrupted) else 128 + signal.SIGINT
+
+
 _depth = 0  # nesting depth of `deferred` blocks
 _pending: int | None = None  # deferred signal
 _raised = 0  # last signal raised within the outermost block of `handled`

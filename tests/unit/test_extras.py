@@ -41,7 +41,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def verb(*words: str) -> subprocess.CompletedProcess[str]:
-    return run(f"import sys; sys.argv = {['ekd', *words]!r}; from ekd.cli import main; main()")
+    return run(f"import sys; sys.argv = {['ekd', *words]!r}; from ekd.__main__ import main; main()")
 
 
 def test_the_list_is_that_of_the_extra() -> None:

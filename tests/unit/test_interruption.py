@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -91,3 +93,43 @@ def test_threads_change_nothing() -> None:
     thread.start()
     thread.join()
     assert found == [before]
+
+
+BEFORE_AND_AFTER = {
+    "while modules are imported": """
+class Finder:
+    def find_spec(name, *where):
+        if name == "ekd.cli":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder)
+""",
+    "while the command line is parsed": """
+import typer.core
+class Context(typer.core.TyperGroup.context_class):
+    def __init__(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().__init__(*arguments, **options)
+typer.core.TyperGroup.context_class = Context
+""",
+    "after the command": """
+import ekd.cli
+def run(app=ekd.cli.app):
+    try:
+        app()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+ekd.cli.app = run
+""",
+}
+
+
+@pytest.mark.parametrize("when", BEFORE_AND_AFTER)
+def test_program_explains_a_signal_at_any_time(when: str) -> None:
+    """Also outside of the command itself."""
+    code = (
+        f"import os, signal, sys\nsys.argv = ['ekd', 'explain', 'EKD-DATA-001']\n"
+        f"{BEFORE_AND_AFTER[when]}\nfrom ekd.__main__ import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "error: interrupted by SIGTERM\n"
+    assert done.returncode == 128 + signal.SIGTERM

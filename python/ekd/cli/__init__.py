@@ -3,6 +3,6 @@
 Modules that need torch are imported inside the commands, so that ``ekd --help`` starts quickly.
 """
 
-from ekd.cli.app import app, main
+from ekd.cli.app import app
 
-__all__ = ["app", "main"]
+__all__ = ["app"]

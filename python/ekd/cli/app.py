@@ -31,7 +31,6 @@ from ekd.cli import (
 )
 from ekd.cli import lammps as lammps_verbs
 from ekd.cli import torch as torch_verbs
-from ekd.cli.options import exit_status, interrupted
 from ekd.errors import DataWarning, EKDError, find_code
 from ekd.extras import explained
 from ekd.files import cannot_write
@@ -53,6 +52,14 @@ class Program(TyperGroup):
     traceback is written to a file. 2: invalid command line (from typer).
     """
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the options before the command; ``typer`` would turn a signal into "Aborted!"."""
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt as signalled:
+            _complain(interruption.describe(signalled))
+            raise typer.Exit(interruption.exit_status(signalled)) from None
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
@@ -69,8 +76,8 @@ class Program(TyperGroup):
                 _complain(f"{error}\n{_save_traceback()}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt as signalled:
-            _complain(f"{interrupted(signalled)}; --resume continues from here")
-            raise typer.Exit(exit_status(signalled)) from None
+            _complain(f"{interruption.describe(signalled)}; --resume continues from here")
+            raise typer.Exit(interruption.exit_status(signalled)) from None
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:  # the reader of the output has closed it, as head does
@@ -173,11 +180,6 @@ lammps_verbs.register(app)
 torch_verbs.register(app)
 quickstart.register(app)
 interop.register(app)
-
-
-def main() -> None:
-    """Entry point of the program ``ekd``."""
-    app()
 
 
 def _show(show_other: Callable[..., None]) -> Callable[..., None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ekd.interruption import Interrupted
+from ekd import interruption
 
 if TYPE_CHECKING:
     from ekd.config import Config
@@ -111,18 +111,9 @@ def continues_by_itself() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as signalled:
-        Console(stderr=True).print(f"{interrupted(signalled)}; run the same command to continue")
-        raise typer.Exit(exit_status(signalled)) from None
-
-
-def interrupted(signalled: KeyboardInterrupt) -> str:
-    """Describe an interruption."""
-    return str(signalled) or "interrupted"
-
-
-def exit_status(signalled: KeyboardInterrupt) -> int:
-    """Return 128 plus the signal number; 130 for Ctrl-C."""
-    return signalled.exit_status if isinstance(signalled, Interrupted) else 130
+        text = interruption.describe(signalled)
+        Console(stderr=True).print(f"{text}; run the same command to continue")
+        raise typer.Exit(interruption.exit_status(signalled)) from None
 
 
 def existing(resume: bool, overwrite: bool) -> Existing:

@@ -90,7 +90,7 @@ def test_inspect_runs_nothing_of_the_file(student: Path, tmp_path: Path) -> None
 
     path = rewritten(student, tmp_path / "trap.pt", edit)
     program = (
-        "import sys\nfrom ekd.cli import main\nsys.argv = ['ekd', 'inspect', sys.argv[1]]\n"
+        "import sys\nfrom ekd.__main__ import main\nsys.argv = ['ekd', 'inspect', sys.argv[1]]\n"
         "try:\n    main()\nfinally:\n    print('torch' in sys.modules)\n"
     )
     found = subprocess.run(
