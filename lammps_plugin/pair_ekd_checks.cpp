@@ -327,7 +327,8 @@ void PairEKD::watch(int i, int j, double squared) {
 
 // Checks the pairs of LAMMPS's list, on a device and with wide ghosts.
 void PairEKD::watch_list() {
-  const double* const x = atom->nlocal > 0 ? atom->x[0] : nullptr;
+  if (list->inum == 0) return;
+  const double* const x = atom->x[0];
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     const std::int64_t species = species_of_type_[atom->type[i]];

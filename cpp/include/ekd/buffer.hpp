@@ -9,9 +9,9 @@
 
 namespace ekd {
 
-// Memory for large arrays. Blocks use huge pages if available, and some freed blocks are kept for
-// later requests: mapping and clearing 70 MB of new pages takes longer than filling them with a
-// neighbor list. Thread-safe.
+// Memory for large arrays. Blocks of 2 MiB and more use huge pages if available. Some freed blocks
+// of 32 KiB and more are kept for later requests: mapping and clearing 70 MB of new pages takes
+// longer than filling them with a neighbor list. Thread-safe.
 class BlockPool {
  public:
   // `limit`: largest number of bytes that are kept.
@@ -56,7 +56,7 @@ class Buffer {
     swap(other);
     return *this;
   }
-  ~Buffer() {
+  ~Buffer() {  // NOLINT(modernize-use-equals-default): its body is not empty
     if (data_ != nullptr) pool_->free(data_, capacity_);
   }
 

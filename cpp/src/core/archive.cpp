@@ -54,7 +54,7 @@ std::uint32_t crc32(std::string_view data) {
 }
 
 bool begins_with_magic(std::string_view content) {
-  return content.size() >= 4 && number<std::uint32_t>(content.data()) == kLocalHeader;
+  return content.size() >= 4 && number<std::uint32_t>(&content[0]) == kLocalHeader;
 }
 
 // Whether a name stays inside the folder that torch uses for all records.

@@ -1,5 +1,6 @@
 #include "ekd/buffer.hpp"
 
+#include <bit>
 #include <cstdlib>
 #include <new>
 
@@ -11,8 +12,12 @@ namespace ekd {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// Smaller blocks are allocated by the C library, which has its own cache.
+// Smaller blocks are left to the C library, which keeps them. Larger ones it may return to the
+// system every time, and UCX, a transport of MPI, leaks memory with every return
+// (findings/ucx_heap_trims.sh).
+constexpr std::size_t kKept = std::size_t{32} << 10;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kMostBlocks = 64;  // all of them are looked at for every request
 constexpr std::size_t kCommonLimit = std::size_t{256} << 20;
 
 }  // namespace
@@ -28,10 +33,14 @@ const std::shared_ptr<BlockPool>& BlockPool::common() {
 }
 
 void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
-  const std::size_t unit = bytes < kHugePage ? kAlignment : kHugePage;
-  capacity = (bytes + unit - 1) / unit * unit;
+  const bool is_huge = bytes >= kHugePage;
+  const std::size_t unit = is_huge ? kHugePage : kAlignment;
+  // Kept blocks have up to an eighth of spare room, so that they also fit slightly larger requests:
+  // the number of pairs changes with every step of a simulation.
+  const std::size_t step = is_huge || bytes < kKept ? unit : std::bit_floor(bytes) / 8;
+  capacity = (bytes + step - 1) / step * step;
   if (capacity == 0) return nullptr;
-  if (unit == kHugePage) {
+  if (capacity >= kKept) {
     const std::lock_guard lock(mutex_);
     auto best = blocks_.end();
     for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
@@ -50,16 +59,16 @@ void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
   if (data == nullptr) throw std::bad_alloc();
 #ifdef __linux__
   // Only a hint: if it is refused, pages are small.
-  if (unit == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);
+  if (is_huge) madvise(data, capacity, MADV_HUGEPAGE);
 #endif
   return data;
 }
 
 void BlockPool::free(void* data, std::size_t capacity) noexcept {
-  if (capacity >= kHugePage) {
+  if (capacity >= kKept) {
     const std::lock_guard lock(mutex_);
     if (capacity <= limit_) {
-      while (kept_ + capacity > limit_) drop_oldest();
+      while (kept_ + capacity > limit_ || blocks_.size() >= kMostBlocks) drop_oldest();
       try {
         blocks_.push_back({data, capacity});
         kept_ += capacity;

@@ -10,9 +10,17 @@ namespace {
 InstructionSet best() {
   auto found = InstructionSet::kPortable;
 #ifdef EKD_X86
-  // The builtin returns zero or any other number, not zero or one.
-  if (__builtin_cpu_supports("x86-64-v3") != 0) found = InstructionSet::kAvx2;
-  if (__builtin_cpu_supports("x86-64-v4") != 0) found = InstructionSet::kAvx512;
+  // The features of x86-64-v3 and -v4, since clang before 18 and g++ before 12 do not know these
+  // names. The builtin returns zero or any other number, not zero or one.
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+      __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0) {
+    found = InstructionSet::kAvx2;
+    if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+        __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+        __builtin_cpu_supports("avx512vl") != 0) {
+      found = InstructionSet::kAvx512;
+    }
+  }
 #endif
   return found;
 }

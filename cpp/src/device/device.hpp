@@ -112,7 +112,7 @@ template <class T>
 class Array {
  public:
   explicit Array(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-  ~Array() {
+  ~Array() {  // NOLINT(modernize-use-equals-default): its body is not empty
     if (data_ != nullptr) device_->release(data_);
   }
   Array(const Array&) = delete;

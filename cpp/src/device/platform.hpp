@@ -63,14 +63,19 @@ class PerThread {
 #endif
 };
 
-// Allocates the shared memory of a block. The host uses it to compute how much a kernel needs.
+// Allocates the shared memory of a block. The host uses it to compute how much a kernel needs, with
+// nullptr as the beginning.
 class Carver {
  public:
   EKD_DEVICE explicit Carver(unsigned char* begin) : begin_(begin) {}
 
   template <class T>
   EKD_DEVICE T* take(Int64 n) {
+#ifdef EKD_ON_DEVICE
     T* const memory = reinterpret_cast<T*>(begin_ + used_);
+#else
+    T* const memory = begin_ == nullptr ? nullptr : reinterpret_cast<T*>(begin_ + used_);
+#endif
     used_ += (n * static_cast<Int64>(sizeof(T)) + 15) / 16 * 16;
     return memory;
   }

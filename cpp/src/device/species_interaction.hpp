@@ -116,8 +116,7 @@ EKD_DEVICE void differentiate_messages(const Block& block, const Arguments<T>& a
 template <class T, int C>
 struct SpeciesMemory {
   T* A;         // [n, C, F]
-  T* messages;  // [n C, message_stride], or
-  T* work;      // memory of the layers, in the same place
+  T* messages;  // [n C, message_stride]; the memory of the layers is in the same place
   Int64 messages_begin;
   Int64 bytes;
 

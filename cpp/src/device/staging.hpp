@@ -22,7 +22,8 @@ class Staging {
     for (Piece& piece : pieces_) {
       try {
         wait_for(piece);
-      } catch (const std::exception&) {  // the device has failed: no copies are pending
+      } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
+        // The device has failed: no copies are pending.
       }
       if (piece.memory != nullptr) device_->release_host(piece.memory);
     }

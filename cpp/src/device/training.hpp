@@ -300,7 +300,7 @@ EKD_DEVICE void invariants(const Block& block, const InvariantsArguments<T>& a) 
   each_item(block, a.n_atoms * F, [&](Int64 item) {
     const Int64 i = item / F;
     const int f = static_cast<int>(item % F);
-    T m[9];
+    T m[9] = {};
     for (int c = 0; c < C; ++c) m[c] = a.mixed[(i * C + c) * F + f];
     T value = a.base[item] + m[0];
     if (C >= 4) value += a.scales[f] * tensor_norm(m, 1, a.cusp);

@@ -56,7 +56,8 @@ void layers_forward(const Weights<T>& w, const std::int64_t* species, const T* f
   const std::int64_t W = w.padded;
   T* const pre = scratch.inner;
   T* const z = scratch.features;
-  if (!w.of_species)
+  if (!w.of_species)  // the features exist, which the analyzer cannot know
+    // NOLINTNEXTLINE(clang-analyzer-core.NullPointerArithm)
     multiply<T>(rows, features + tile * w.width_in, w.width_in, w.center, pre, W, w.center_bias);
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* a = mixed + row * w.n_components * W;

@@ -187,7 +187,7 @@ class Scratch {
             64, (static_cast<std::size_t>(n > 0 ? n : 1) * sizeof(T) + 63) / 64 * 64))) {
     if (data_ == nullptr) std::abort();
   }
-  ~Scratch() { std::free(data_); }
+  ~Scratch() { std::free(static_cast<void*>(data_)); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   operator T*() const { return data_; }

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <type_traits>
 
@@ -16,7 +15,7 @@ namespace {
 constexpr int kMostThreads = 256;  // per block, see program.cu
 
 // Reads "16x256"; false: the text has another form, or a number is too large.
-bool read_tile(std::string_view text, Tile& tile) {
+bool read_tile(const std::string& text, Tile& tile) {
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, tile.centers);
   if (error != std::errc() || stop == end || *stop != 'x') return false;

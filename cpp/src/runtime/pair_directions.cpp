@@ -42,10 +42,11 @@ void PairDirections::sort_by_neighbors(const AtomGraph& graph) {
   std::partial_sum(columns_.begin(), columns_.end(), columns_.begin());
   std::int64_t* const by_neighbor = by_neighbor_.reserve(graph.n_pairs);
   std::int64_t* const centers = centers_.reserve(graph.n_pairs);
-  std::vector<std::int64_t> next(columns_.begin(), columns_.end() - 1);
+  std::int64_t* const next = next_.reserve(graph.n_atoms);
+  std::copy_n(columns_.begin(), graph.n_atoms, next);
   for (std::int64_t i = 0; i < graph.n_centers; ++i)
     for (std::int64_t p = graph.offsets[i]; p < graph.offsets[i + 1]; ++p) {
-      centers[p] = i;
+      centers[p] = i;  // NOLINT(clang-analyzer-security.ArrayBound): offsets end at n_pairs
       by_neighbor[next[neighbors[p]]++] = p;
     }
 }

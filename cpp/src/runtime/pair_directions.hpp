@@ -38,6 +38,7 @@ class PairDirections {
   StagePairs first_{}, later_{};
   std::int64_t n_atoms_ = 0;
   std::vector<std::int64_t> columns_;              // [n_atoms + 1], first pair of each neighbor
+  Workspace<std::int64_t> next_;                   // [n_atoms]
   Workspace<std::int64_t> by_neighbor_, centers_;  // [n_pairs]
   std::vector<std::int64_t> senders_;
 };

@@ -135,6 +135,7 @@ Evaluation ScriptNetwork::evaluate(const AtomGraph& atoms, GhostExchange& exchan
       out = kept[k].features_out.detach();
     } else {
       std::vector<torch::Tensor> parts;
+      parts.reserve(blocks.size());
       for (const Block& block : blocks)
         parts.push_back(run(k, graph, block, features[k], false).features_out);
       out = torch::cat(parts);
