@@ -31,15 +31,17 @@ EKD_INLINE void invariants_impl(const Invariants& form, const T* mixed, const T*
   for (std::int64_t i = begin; i < end; ++i) {
     const Array<const T> m{mixed + i * C * F};
     T* row = out + i * F;
-#pragma GCC ivdep
+    EKD_INDEPENDENT
     for (std::int64_t f = 0; f < F; ++f) row[f] = base[i * F + f] + m[f];
-    if (C >= 4)
-#pragma GCC ivdep
+    if (C >= 4) {
+      EKD_INDEPENDENT
       for (std::int64_t f = 0; f < F; ++f) row[f] += scales[f] * norm_1<T>(m + (F + f), F, cusp);
-    if (C >= 9)
-#pragma GCC ivdep
+    }
+    if (C >= 9) {
+      EKD_INDEPENDENT
       for (std::int64_t f = 0; f < F; ++f)
         row[f] += scales[F + f] * norm_2<T>(m + (4 * F + f), F, cusp);
+    }
   }
 }
 
@@ -57,13 +59,13 @@ EKD_INLINE void invariants_gradient_impl(const Invariants& form, const T* gradie
     const T* g = gradient + i * F;
     T* out = d_mixed + i * C * F;
     T* change = kSecond ? d_gradient + i * F : nullptr;
-#pragma GCC ivdep
+    EKD_INDEPENDENT
     for (std::int64_t f = 0; f < F; ++f) {
       out[f] = math::result(S{} + g[f]);
       if constexpr (kSecond) change[f] = math::result(S(m[f]));
     }
-    if (C >= 4)
-#pragma GCC ivdep
+    if (C >= 4) {
+      EKD_INDEPENDENT
       for (std::int64_t f = 0; f < F; ++f) {
         const S norm = norm_1<S>(m + (F + f), F, cusp);
         const S scale = scales[f];
@@ -72,8 +74,9 @@ EKD_INLINE void invariants_gradient_impl(const Invariants& form, const T* gradie
         d_scales[f] += math::result(g[f] * norm);
         if constexpr (kSecond) change[f] += math::result(scale * norm);
       }
-    if (C >= 9)
-#pragma GCC ivdep
+    }
+    if (C >= 9) {
+      EKD_INDEPENDENT
       for (std::int64_t f = 0; f < F; ++f) {
         const S norm = norm_2<S>(m + (4 * F + f), F, cusp);
         const S scale = scales[F + f];
@@ -87,12 +90,13 @@ EKD_INLINE void invariants_gradient_impl(const Invariants& form, const T* gradie
         d_scales[F + f] += math::result(g[f] * norm);
         if constexpr (kSecond) change[f] += math::result(scale * norm);
       }
+    }
   }
 }
 
 template <class T>
 EKD_INLINE void softplus_impl(std::int64_t n, const T* x, T* value, T* slope) {
-#pragma GCC ivdep
+  EKD_INDEPENDENT
   for (std::int64_t k = 0; k < n; ++k) {
     const T z = x[k];
     const T u = math::exponential(z > 0 ? -z : z);  // at most 1
@@ -107,7 +111,7 @@ EKD_INLINE void softplus_impl(std::int64_t n, const T* x, T* value, T* slope) {
 template <class T>
 EKD_INLINE void softplus_second_impl(std::int64_t n, const T* slope, const T* up, const T* t_up,
                                      const T* t_x, T* out) {
-#pragma GCC ivdep
+  EKD_INDEPENDENT
   for (std::int64_t k = 0; k < n; ++k)
     out[k] = slope[k] * (t_up[k] + up[k] * (1 - slope[k]) * t_x[k]);
 }

@@ -7,6 +7,13 @@
 // inlined, such as library functions, run on any processor.
 #define EKD_INLINE __attribute__((always_inline)) inline
 
+// Before a loop: its iterations are independent, which the compiler cannot know of its pointers.
+#ifdef __clang__
+#define EKD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define EKD_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 // EKD_VARIANTS defines `name_avx512`, `name_avx2` and `name_portable`, each of which runs
 // `implementation arguments`; the implementation must be EKD_INLINE. EKD_VARIANT(name) selects one.
 // Unlike `target_clones`, this does not depend on the loader.

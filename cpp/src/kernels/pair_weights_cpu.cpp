@@ -27,7 +27,7 @@ struct Geometry {
 template <class T>
 EKD_INLINE void describe(const T* vectors, std::int64_t n, T cutoff, Geometry<T>& out) {
   const T to_angle = T(1.57079632679489661923) / cutoff;
-#pragma GCC ivdep
+  EKD_INDEPENDENT
   for (std::int64_t k = 0; k < n; ++k) {
     const T x = vectors[3 * k], y = vectors[3 * k + 1], z = vectors[3 * k + 2];
     const T r = math::root(x * x + y * y + z * z);
@@ -155,7 +155,7 @@ EKD_INLINE void weights_impl(const PairWeights& form, const T* vectors, const T*
       T tensors[C];
       direction_tensors<C>(pair.unit, tensors);
       T* row = weights + (first + k) * C * n;
-#pragma GCC ivdep
+      EKD_INDEPENDENT
       for (std::int64_t v = 0; v < n; ++v) {
         const T s = radial(pair, inverse_mu[v], sigma[v]).s;
 #pragma GCC unroll 9
@@ -189,7 +189,7 @@ EKD_INLINE void gradient_impl(const PairWeights& form, const T* gradient, const 
       direction_slopes<C>(pair, slopes);
       const T* g = gradient + p * C * n;
       T* change = kSecond ? d_gradient + p * C * n : nullptr;
-#pragma GCC ivdep
+      EKD_INDEPENDENT
       for (std::int64_t v = 0; v < n; ++v) {
         const Radial<S> r = radial(pair, S(inverse_mu[v]), S(sigma[v]));
         S by_s = S{} + g[v];

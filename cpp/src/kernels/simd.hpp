@@ -5,12 +5,13 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #if EKD_VECTOR_BYTES > 16
 #include <immintrin.h>
 #endif
+
+#include "scratch.hpp"
 
 #define EKD_INLINE __attribute__((always_inline)) inline
 
@@ -183,17 +184,14 @@ template <class T>
 class Scratch {
  public:
   explicit Scratch(std::int64_t n)
-      : data_(static_cast<T*>(std::aligned_alloc(
-            64, (static_cast<std::size_t>(n > 0 ? n : 1) * sizeof(T) + 63) / 64 * 64))) {
-    if (data_ == nullptr) std::abort();
-  }
-  ~Scratch() { std::free(static_cast<void*>(data_)); }
+      : block_(ekd::take_scratch(static_cast<std::size_t>(n > 0 ? n : 1) * sizeof(T))) {}
+  ~Scratch() { ekd::return_scratch(block_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  operator T*() const { return data_; }
+  operator T*() const { return static_cast<T*>(block_.data); }
 
  private:
-  T* data_;
+  ekd::ScratchBlock block_;
 };
 
 // ---- matrix products ------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class Stage {
     std::vector<T> out(std::max<std::int64_t>(1, n) * w.padded, T(0));
     for (std::int64_t row = 0; row < n; ++row)
       std::copy_n(values.begin() + row * F, F, out.begin() + row * w.padded);
-    return kept_.keep(std::move(out));
+    return kept_.keep(out);
   }
 
   // Packs the weight [n_out, n_in] of torch.nn.Linear, y = x weight^T, for products with x or with
@@ -125,8 +125,8 @@ class Stage {
     reach_ = window_end_;
     for (std::int64_t bin = kWindowBins - 1; bin-- > 0;)
       reach_[bin] = std::max(reach_[bin], reach_[bin + 1]);
-    w.inverse_mu = kept_.keep(std::move(inverse));
-    w.sigma = kept_.keep(std::move(width));
+    w.inverse_mu = kept_.keep(inverse);
+    w.sigma = kept_.keep(width);
     w.window_begin = window_begin_.data();
     w.window_end = window_end_.data();
   }

@@ -1,10 +1,11 @@
 // Weights of HIP-NN-TS in the order and padding of HipnnKernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
+#include "ekd/buffer.hpp"
 #include "ekd/hipnn_kernels.hpp"
 
 namespace ekd {
@@ -14,14 +15,16 @@ inline std::int64_t padded_to(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-// Memory of packed weights.
+// Memory of packed weights, aligned to cache lines: an AVX-512 load that crosses one takes twice as
+// long.
 template <class T>
 class PackedWeights {
  public:
   explicit PackedWeights(std::int64_t panel) : panel_(panel) {}
 
-  const T* keep(std::vector<T> values) {
-    kept_.push_back(std::move(values));
+  const T* keep(const std::vector<T>& values) {
+    kept_.emplace_back(values.size());
+    std::copy(values.begin(), values.end(), kept_.back().begin());
     return kept_.back().data();
   }
 
@@ -34,12 +37,12 @@ class PackedWeights {
       for (std::int64_t r = 0; r < n_rows; ++r)
         data[c / panel_ * panel_ * n_rows + r * panel_ + c % panel_] =
             c < n_columns ? static_cast<T>(at(r, c)) : T(0);
-    return {keep(std::move(data)), n_rows, columns};
+    return {keep(data), n_rows, columns};
   }
 
  private:
   std::int64_t panel_;
-  std::vector<std::vector<T>> kept_;
+  std::vector<Buffer<T>> kept_;
 };
 
 }  // namespace ekd

@@ -30,7 +30,7 @@ class UncertaintyHead {
     const auto row = [&](const char* name, const std::vector<std::int64_t>& expected) {
       std::vector<T> values = weights.get<T>(head + name, expected);
       values.resize(columns, T(0));
-      return kept_.keep(std::move(values));
+      return kept_.keep(values);
     };
     std::int64_t start = 0;
     for (const std::int64_t width : widths) {

@@ -4,29 +4,29 @@
 #include <cstdint>
 #include <memory>
 
+#include "ekd/buffer.hpp"
+
 namespace ekd {
 
 // Never shrinks and is not cleared, because all steps of a simulation need about the same size.
+// Aligned to cache lines.
 template <class T>
 class Workspace {
  public:
   T* reserve(std::int64_t n) {
-    if (n > size_) {
+    if (n > static_cast<std::int64_t>(data_.size())) {
       release();
-      data_.reset(new T[n]);
-      size_ = n;
+      data_ = Buffer<T>(n, pool_);
     }
-    return data_.get();
+    return data_.data();
   }
-  T* data() const { return data_.get(); }
-  void release() {
-    data_.reset();
-    size_ = 0;
-  }
+  T* data() { return data_.data(); }
+  const T* data() const { return data_.data(); }
+  void release() { data_ = {}; }
 
  private:
-  std::unique_ptr<T[]> data_;
-  std::int64_t size_ = 0;
+  std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>(0);  // keeps nothing
+  Buffer<T> data_;
 };
 
 }  // namespace ekd

@@ -157,8 +157,9 @@ Tensor device_message_weight(const Tensor& gradient, const Tensor& features, con
 Tensor device_message_feature(const Tensor& gradient, const Tensor& weights, const Tensor& pairs,
                               std::int64_t n_neighbors) {
   // Stable, so that every sum keeps the order of the pairs.
-  const auto [sorted, order] = pairs[1].sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
-  const Tensor offsets = offsets_of(sorted, n_neighbors);
+  const auto sorted = pairs[1].sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const Tensor offsets = offsets_of(std::get<0>(sorted), n_neighbors);
+  const Tensor& order = std::get<1>(sorted);
   Tensor out = at::empty({n_neighbors, gradient.size(2)}, gradient.options());
   AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "ekd::message_feature", [&] {
     auto a = message_arguments<scalar_t>(gradient, weights, {}, pairs);

@@ -64,7 +64,7 @@ std::vector<ScriptNetwork::Block> ScriptNetwork::cut(const AtomGraph& graph) con
   return blocks;
 }
 
-ScriptNetwork::Graph ScriptNetwork::on_device(const AtomGraph& graph) const {
+ScriptNetwork::Graph ScriptNetwork::copy_to_device(const AtomGraph& graph) const {
   const auto view = [](const auto* values, at::IntArrayRef shape, torch::ScalarType type) {
     using T = std::remove_cv_t<std::remove_pointer_t<decltype(values)>>;
     return torch::from_blob(const_cast<T*>(values), shape, type);
@@ -117,7 +117,7 @@ ScriptNetwork::Stage ScriptNetwork::run(std::int64_t k, const Graph& graph, cons
 Evaluation ScriptNetwork::evaluate(const AtomGraph& atoms, GhostExchange& exchange) {
   const std::int64_t last = n_interactions_ - 1;
   const std::vector<Block> blocks = cut(atoms);
-  const Graph graph = on_device(atoms);
+  const Graph graph = copy_to_device(atoms);
 
   // Forward pass, up to the input features of the last interaction. With a single block, the graphs
   // are kept. With several blocks this would need the memory that blocks save, so each graph is

@@ -41,7 +41,7 @@ class ScriptNetwork : public Network {
   };
 
   std::vector<Block> cut(const AtomGraph& graph) const;
-  Graph on_device(const AtomGraph& graph) const;
+  Graph copy_to_device(const AtomGraph& graph) const;
   Stage run(std::int64_t k, const Graph& graph, const Block& block, const torch::Tensor& features,
             bool differentiable);
 
