@@ -32,7 +32,7 @@ from ekd.config.pretraining_sections import (
     PretrainingConfig,
     SecondStepConfig,
 )
-from ekd.config.section import FilePath, Range, Section
+from ekd.config.section import FilePath, Range, Section, VectorPlots, Workers
 from ekd.config.student_sections import (
     OnPolicyConfig,
     SpreadConfig,
@@ -80,9 +80,11 @@ __all__ = [
     "TestConfig",
     "TrainingConfig",
     "UncertaintyConfig",
+    "VectorPlots",
     "WallConfig",
     "WaterConfig",
     "Where",
+    "Workers",
     "config_of_run",
     "load_config",
     "located",

@@ -16,7 +16,7 @@ from ekd.config.data_sections import DataConfig, TestConfig
 from ekd.config.deployment_sections import ExportConfig, LammpsConfig
 from ekd.config.label_sections import LabelsConfig
 from ekd.config.pretraining_sections import PoolConfig, PretrainingConfig
-from ekd.config.section import FilePath, Section
+from ekd.config.section import FilePath, Section, VectorPlots
 from ekd.config.student_sections import StudentConfig
 from ekd.config.training_sections import HIPNNConfig, TeachersConfig
 from ekd.errors import ConfigError
@@ -43,9 +43,7 @@ class Config(Section):
         description="write TensorBoard logs next to each training history; requires the package "
         "tensorboard",
     )
-    vector_plots: bool = Field(
-        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
-    )
+    vector_plots: VectorPlots = False
     data: DataConfig
     test: TestConfig | None = None
     far: TestConfig | None = Field(

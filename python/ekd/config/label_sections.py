@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from ekd.config.section import Arguments, FilePath, Section
+from ekd.config.section import Arguments, FilePath, Section, Workers
 
 
 class TeacherConfig(Section):
@@ -108,12 +108,7 @@ class LabelsConfig(Section):
         ge=1,
         description="configurations per chunk; an interruption loses at most chunks in progress",
     )
-    n_workers: int | None = Field(
-        None,
-        ge=1,
-        description="worker processes; default: environment variable EKD_WORKERS, else one per "
-        "core",
-    )
+    n_workers: Workers = None
     teachers: list[TeacherConfig] = Field(
         [], description="additional teachers that are not trained here"
     )

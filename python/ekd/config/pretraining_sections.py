@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from ekd.config.data_sections import LabelledDataConfig
-from ekd.config.section import Arguments, FilePath, Range, Section
+from ekd.config.section import Arguments, FilePath, Range, Section, Workers
 from ekd.config.training_sections import TrainingConfig
 
 TBLITE: Final = "tblite.ase:TBLite"
@@ -141,12 +141,7 @@ class PoolConfig(Section):
         ge=1,
         description="geometries per chunk; an interruption loses at most chunks in progress",
     )
-    n_workers: int | None = Field(
-        None,
-        ge=1,
-        description="worker processes; default: environment variable EKD_WORKERS, else one per "
-        "core",
-    )
+    n_workers: Workers = None
 
     @model_validator(mode="after")
     def _ranges(self) -> PoolConfig:

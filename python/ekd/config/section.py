@@ -28,6 +28,23 @@ Range = Annotated[tuple[float, float], Field(strict=False)]
 """Lower and upper bound, which TOML can only give as a list."""
 
 
+Workers = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="worker processes; default: environment variable EKD_WORKERS, else one per "
+        "core",
+    ),
+]
+"""Number of worker processes."""
+
+
+VectorPlots = Annotated[
+    bool, Field(description="write the plots in `plots/` as PDF and SVG too, for papers")
+]
+"""Whether plots are also written in formats for papers."""
+
+
 def _recordable(arguments: dict[str, Any]) -> dict[str, Any]:
     waiting = list(arguments.items())
     while waiting:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from ekd.config.section import Section
+from ekd.config.section import Section, Workers
 
 
 class HIPNNConfig(Section):
@@ -170,12 +170,7 @@ class TeachersConfig(Section):
     n_members: int = Field(
         8, ge=0, description="number of teachers to train; 0: use only those listed in [labels]"
     )
-    n_workers: int | None = Field(
-        None,
-        ge=1,
-        description="worker processes; default: environment variable EKD_WORKERS, else one per "
-        "core",
-    )
+    n_workers: Workers = None
     splits: Literal["shared", "k-fold", "bootstrap"] = Field(
         "shared",
         description="'shared': all members train on the whole training part; 'k-fold': each holds "

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ekd.config import FilePath, Section, located, read_toml
+from ekd.config import FilePath, Section, VectorPlots, Workers, located, read_toml
 from ekd.errors import ConfigError
 from ekd.evaluation.evaluation_settings import ModelConfig, locate_model
 
@@ -122,15 +122,8 @@ class StabilityConfig(Section):
     engine: Literal["auto", "ase"] = Field(
         "auto", description="'auto' runs periodic boxes in LAMMPS if the model can be exported"
     )
-    n_workers: int | None = Field(
-        None,
-        ge=1,
-        description="worker processes; default: environment variable EKD_WORKERS, else one per "
-        "core",
-    )
-    vector_plots: bool = Field(
-        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
-    )
+    n_workers: Workers = None
+    vector_plots: VectorPlots = False
 
     @model_validator(mode="after")
     def _something_to_do(self) -> StabilityConfig:

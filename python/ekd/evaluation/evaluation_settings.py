@@ -8,7 +8,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ekd.config import FilePath, Section, TeacherConfig, Where, located, read_toml
+from ekd.config import (
+    FilePath,
+    Section,
+    TeacherConfig,
+    VectorPlots,
+    Where,
+    Workers,
+    located,
+    read_toml,
+)
 from ekd.errors import ConfigError
 
 
@@ -94,15 +103,8 @@ class EvaluationConfig(Section):
         description="treat differently named levels of theory of models and labels as the same, "
         "and compare their total energies",
     )
-    n_workers: int | None = Field(
-        None,
-        ge=1,
-        description="worker processes; default: environment variable EKD_WORKERS, else one per "
-        "core",
-    )
-    vector_plots: bool = Field(
-        False, description="write the plots in `plots/` as PDF and SVG too, for papers"
-    )
+    n_workers: Workers = None
+    vector_plots: VectorPlots = False
 
     @model_validator(mode="after")
     def _something_to_do(self) -> EvaluationConfig:
