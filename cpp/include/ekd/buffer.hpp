@@ -10,12 +10,16 @@
 namespace ekd {
 
 // Memory for large arrays. Blocks of 2 MiB and more use huge pages if available. Some freed blocks
-// of 32 KiB and more are kept for later requests: mapping and clearing 70 MB of new pages takes
+// are kept for later requests: mapping and clearing 70 MB of new pages takes
 // longer than filling them with a neighbor list. Thread-safe.
 class BlockPool {
  public:
-  // `limit`: largest number of bytes that are kept.
-  explicit BlockPool(std::size_t limit) : limit_(limit) {}
+  // `limit`: largest number of bytes that are kept. `smallest`: smaller blocks are left to the C
+  // library. Larger ones it may return to the system every time, if together they are at the end of
+  // its heap, and UCX, a transport of MPI, leaks memory with every return
+  // (findings/ucx_heap_trims.sh).
+  explicit BlockPool(std::size_t limit, std::size_t smallest = std::size_t{32} << 10)
+      : limit_(limit), smallest_(smallest) {}
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;
 
@@ -38,6 +42,7 @@ class BlockPool {
 
   mutable std::mutex mutex_;
   std::size_t limit_;
+  std::size_t smallest_;
   std::size_t kept_ = 0;
   std::vector<Block> blocks_;  // the oldest first
 };

@@ -12,10 +12,6 @@ namespace ekd {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// Smaller blocks are left to the C library, which keeps them. Larger ones it may return to the
-// system every time, and UCX, a transport of MPI, leaks memory with every return
-// (findings/ucx_heap_trims.sh).
-constexpr std::size_t kKept = std::size_t{32} << 10;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kMostBlocks = 64;  // all of them are looked at for every request
 constexpr std::size_t kCommonLimit = std::size_t{256} << 20;
@@ -37,10 +33,10 @@ void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
   const std::size_t unit = is_huge ? kHugePage : kAlignment;
   // Kept blocks have up to an eighth of spare room, so that they also fit slightly larger requests:
   // the number of pairs changes with every step of a simulation.
-  const std::size_t step = is_huge || bytes < kKept ? unit : std::bit_floor(bytes) / 8;
+  const std::size_t step = is_huge || bytes < smallest_ ? unit : std::bit_floor(bytes) / 8;
   capacity = (bytes + step - 1) / step * step;
   if (capacity == 0) return nullptr;
-  if (capacity >= kKept) {
+  if (capacity >= smallest_) {
     const std::lock_guard lock(mutex_);
     auto best = blocks_.end();
     for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
@@ -65,7 +61,7 @@ void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
 }
 
 void BlockPool::free(void* data, std::size_t capacity) noexcept {
-  if (capacity >= kKept) {
+  if (capacity >= smallest_) {
     const std::lock_guard lock(mutex_);
     if (capacity <= limit_) {
       while (kept_ + capacity > limit_ || blocks_.size() >= kMostBlocks) drop_oldest();

@@ -7,7 +7,8 @@ namespace {
 
 BlockPool& pool_of_thread() {
   constexpr std::size_t kLimit = std::size_t{16} << 20;
-  thread_local BlockPool pool(kLimit);
+  constexpr std::size_t kSmallest = std::size_t{1} << 10;
+  thread_local BlockPool pool(kLimit, kSmallest);
   return pool;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,43 @@ def test_calculations_of_ase(folder: Path, tmp_path: Path) -> None:
     before, after = map(int, done.stdout.split())
     assert before > 10_000  # kB
     assert after <= 1.01 * before
+
+
+STILL = """
+units metal
+atom_style atomic
+atom_modify map yes
+read_data box.data
+pair_style ekd
+pair_coeff * * {model} O H N C
+neigh_modify every 100000
+fix move all nve
+timestep 1e-9
+run {n_steps} post no
+"""
+
+
+@pytest.mark.parametrize("n_interactions", [1, 2])
+def test_steps_do_not_return_their_memory(
+    run_lammps: RunLammps, tmp_path: Path, n_interactions: int
+) -> None:
+    """For all sizes of systems, a step uses memory that it has: clearing new pages takes long."""
+    model = random_model(
+        tmp_path / "model.pt",
+        n_features=32,
+        n_sensitivities=12,
+        l_max=2 if n_interactions == 1 else 1,
+        n_interactions=n_interactions,
+    )
+
+    def page_faults(n_steps: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        run = run_lammps(STILL.format(model=model, n_steps=n_steps))
+        assert run.returncode == 0, run.screen[-3000:]
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+    write_data(tmp_path / "box.data", systems.water_box(2))
+    page_faults(1)  # also those of finding the program
+    for n_side in (3, 4, 5, 6):
+        write_data(tmp_path / "box.data", systems.water_box(n_side))
+        assert page_faults(60) - page_faults(10) < 50 * 10, f"{3 * n_side**3} atoms"
