@@ -26,18 +26,18 @@ def test_a_training_may_recover() -> None:
         check_epoch(epoch, UNTRAINED, TRAINING)
     check_result(history[-1], UNTRAINED, TRAINING)
     for epoch in history[:-1]:
-        with pytest.raises(TrainingError, match="at the end, and 2.5 before the first step"):
+        with pytest.raises(TrainingError, match=r"at the end, and 2\.5 before the first step"):
             check_result(epoch, UNTRAINED, TRAINING)
 
 
 def test_no_training_recovers_from_this() -> None:
-    with pytest.raises(TrainingError, match="the training diverged: .* in epoch 2"):
+    with pytest.raises(TrainingError, match=r"the training diverged: .* in epoch 2"):
         check_epoch(record(1.01 * HOPELESS), UNTRAINED, TRAINING)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_losses_that_are_not_finite(value: float) -> None:
-    with pytest.raises(TrainingError, match="the loss is (nan|inf) in epoch 2"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 2"):
         check_epoch(record(1.0, loss=value), UNTRAINED, TRAINING)
-    with pytest.raises(TrainingError, match="the validation loss is (nan|inf) in epoch 2"):
+    with pytest.raises(TrainingError, match=r"the validation loss is (nan|inf) in epoch 2"):
         check_epoch(record(value), UNTRAINED, TRAINING)
