@@ -1,5 +1,6 @@
 #include "ekd/buffer.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <new>
@@ -33,7 +34,8 @@ void* BlockPool::allocate(std::size_t bytes, std::size_t& capacity) {
   const std::size_t unit = is_huge ? kHugePage : kAlignment;
   // Kept blocks have up to an eighth of spare room, so that they also fit slightly larger requests:
   // the number of pairs changes with every step of a simulation.
-  const std::size_t step = is_huge || bytes < smallest_ ? unit : std::bit_floor(bytes) / 8;
+  const std::size_t step =
+      is_huge || bytes < smallest_ ? unit : std::max(unit, std::bit_floor(bytes) / 8);
   capacity = (bytes + step - 1) / step * step;
   if (capacity == 0) return nullptr;
   if (capacity >= smallest_) {
