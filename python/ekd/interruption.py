@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
 """Ctrl-C, end or preemption of a job, end of a terminal, warnings of batch systems."""
 
+_AGAIN = 0.01  # s after which a swallowed signal is sent again
 _IMPATIENT = 1.0  # s; a second Ctrl-C after this time interrupts a step
 
 
@@ -51,6 +53,7 @@ def exit_status(signalled: KeyboardInterrupt) -> int:
 _depth = 0  # nesting depth of `deferred` blocks
 _pending: int | None = None  # deferred signal
 _raised = 0  # last signal raised within the outermost block of `handled`
+_swallowed = 0  # signal that Python dropped, to be sent again
 _received = 0.0  # time of the deferred signal, by the monotonic clock
 
 
@@ -76,8 +79,22 @@ def handled(signals: Sequence[int] = SIGNALS) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    global _raised
-    _raised = 0
+    global _raised, _swallowed
+    _raised = _swallowed = 0
+    timers: list[threading.Timer] = []
+    report = sys.unraisablehook
+
+    def send_again(unraisable: sys.UnraisableHookArgs) -> None:
+        # Python prints and drops what is raised in destructors and callbacks of weak references.
+        global _swallowed
+        if not isinstance(unraisable.exc_value, Interrupted):
+            report(unraisable)
+            return
+        _swallowed = unraisable.exc_value.number
+        timers.append(threading.Timer(_AGAIN, _send_again))
+        timers[-1].start()
+
+    sys.unraisablehook = send_again
     before = {}
     for number in signals:
         found = signal.getsignal(number)
@@ -87,14 +104,28 @@ def handled(signals: Sequence[int] = SIGNALS) -> Iterator[None]:
     try:
         yield
     finally:
-        _raised = 0
+        _raised = _swallowed = 0
+        sys.unraisablehook = report
+        for timer in timers:
+            timer.cancel()
+        for timer in timers:
+            timer.join()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def _send_again() -> None:
+    if _swallowed:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, _swallowed)
+
+
 def check() -> None:
     """Raise a signal again if Python swallowed it, because a destructor was running."""
+    global _swallowed
     if _raised and _depth == 0:
+        _swallowed = 0
         raise Interrupted(_raised)
 
 

@@ -95,6 +95,33 @@ def test_threads_change_nothing() -> None:
     assert found == [before]
 
 
+def test_a_signal_in_a_callback_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    """Python drops exceptions of callbacks and destructors."""
+
+    class Thing:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = sys.unraisablehook
+    with pytest.raises(Interrupted, match="SIGTERM"), handled():  # noqa: PT012
+        Thing()
+        time.sleep(10)
+    assert sys.unraisablehook is before
+    assert capfd.readouterr().err == ""
+
+
+def test_other_errors_in_destructors_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thing:
+        def __del__(self) -> None:
+            raise ValueError("of a destructor")
+
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: shown.append(str(found.exc_value)))
+    with handled():
+        Thing()
+    assert shown == ["of a destructor"]
+
+
 BEFORE_AND_AFTER = {
     "while modules are imported": """
 class Finder:
