@@ -214,7 +214,7 @@ def plot(halves: list[Half], options: argparse.Namespace) -> Figure:
     axes = figure.subplots(4, 1, sharex=True)
     labels = (
         "temperature (K)",
-        "conserved quantity − its start (meV/atom)",
+        "conserved quantity\n− its start (meV/atom)",
         "closest contact (Å)",
         "resident memory of a rank (MiB)",
     )
