@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <exception>
 #include <random>
-#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -21,17 +20,24 @@ struct Test {
   static const Test test_##name(#name, name); \
   static void name()
 
-inline void check(bool holds, const std::string& what = "",
-                  std::source_location where = std::source_location::current()) {
+// A line of a test; std::source_location, which clang 14 cannot have with the library of g++ 12.
+struct Place {
+  const char* file;
+  int line;
+  static Place here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
+inline void check(bool holds, const std::string& what = "", Place where = Place::here()) {
   if (!holds)
-    throw std::logic_error(std::string(where.file_name()) + ":" + std::to_string(where.line()) +
+    throw std::logic_error(std::string(where.file) + ":" + std::to_string(where.line) +
                            (what.empty() ? "" : ": " + what));
 }
 
 // That act() throws an Error, whose message contains some words.
 template <class Error, class Act>
-void check_throws(const Act& act, std::string_view words = "",
-                  std::source_location where = std::source_location::current()) {
+void check_throws(const Act& act, std::string_view words = "", Place where = Place::here()) {
   try {
     act();
   } catch (const Error& error) {

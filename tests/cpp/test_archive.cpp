@@ -135,8 +135,7 @@ std::size_t read_all(const std::string& bytes) {
   return n;
 }
 
-void refuse(const std::string& bytes, std::string_view words = "",
-            std::source_location where = std::source_location::current()) {
+void refuse(const std::string& bytes, std::string_view words = "", Place where = Place::here()) {
   check_throws<ModelFileError>([&] { read_all(bytes); }, words, where);
 }
 

@@ -9,8 +9,7 @@ using ekd::JsonError;
 
 namespace {
 
-void refuse(std::string_view text, std::string_view words = "",
-            std::source_location where = std::source_location::current()) {
+void refuse(std::string_view text, std::string_view words = "", Place where = Place::here()) {
   check_throws<JsonError>([&] { Json::parse(text); }, words, where);
 }
 

@@ -13,7 +13,7 @@ Integers offsets(const Integers& centers, const Integers& neighbors, std::int64_
 }
 
 void refuse(const Integers& centers, const Integers& neighbors, std::int64_t n_atoms,
-            std::string_view words, std::source_location where = std::source_location::current()) {
+            std::string_view words, Place where = Place::here()) {
   check_throws<ekd::StructureError>([&] { offsets(centers, neighbors, n_atoms); }, words, where);
 }
 

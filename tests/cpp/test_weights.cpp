@@ -43,8 +43,7 @@ std::vector<HipnnWeights> parse(const std::string& text) {
   return ekd::parse_weights(text, numbers(), metadata, "student.pt");
 }
 
-void refuse(const std::string& text, std::string_view words,
-            std::source_location where = std::source_location::current()) {
+void refuse(const std::string& text, std::string_view words, Place where = Place::here()) {
   check_throws<ModelFileError>([&] { parse(text); }, words, where);
 }
 
@@ -66,7 +65,7 @@ const std::string kMetadata = R"({"ekd_version": "0.1.0", "torch_version": "2.13
  "uncertainty": [0.1, 0.2], "tolerance": 1e-9}})";
 
 void refuse_metadata(const std::string& old, const std::string& by, std::string_view words,
-                     std::source_location where = std::source_location::current()) {
+                     Place where = Place::here()) {
   const std::string text = replaced(kMetadata, old, by);
   check_throws<ModelFileError>([&] { ekd::parse_model_metadata("4", text, "student.pt"); }, words,
                                where);
