@@ -73,7 +73,8 @@ def _receive(number: int, frame: FrameType | None) -> None:
 def handled(signals: Sequence[int] = SIGNALS) -> Iterator[None]:
     """Raise :class:`Interrupted` for these signals within the block.
 
-    Ignored signals stay ignored, as ``nohup`` requires. In other threads than the main thread this
+    A signal whose exception Python drops, because a destructor was running, is sent again. Ignored
+    signals stay ignored, as ``nohup`` requires. In other threads than the main thread this
     does nothing, because Python handles signals only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -10,8 +10,8 @@
 namespace ekd {
 
 // Memory for large arrays. Blocks of 2 MiB and more use huge pages if available. Some freed blocks
-// are kept for later requests: mapping and clearing 70 MB of new pages takes
-// longer than filling them with a neighbor list. Thread-safe.
+// are kept for later requests: mapping and clearing 70 MB of new pages takes longer than filling
+// them with a neighbor list. Thread-safe.
 class BlockPool {
  public:
   // `limit`: largest number of bytes that are kept. `smallest`: smaller blocks are left to the C

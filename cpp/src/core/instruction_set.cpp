@@ -10,8 +10,8 @@ namespace {
 InstructionSet best() {
   auto found = InstructionSet::kPortable;
 #ifdef EKD_X86
-  // The features of x86-64-v3 and -v4, since clang before 18 and g++ before 12 do not know these
-  // names. The builtin returns zero or any other number, not zero or one.
+  // The features of x86-64-v3 and -v4, since clang 14 does not know these names. The builtin
+  // returns zero or any other number, not zero or one.
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
       __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0) {
     found = InstructionSet::kAvx2;

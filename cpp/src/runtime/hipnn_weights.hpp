@@ -15,8 +15,7 @@ inline std::int64_t padded_to(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-// Memory of packed weights, aligned to cache lines: an AVX-512 load that crosses one takes twice as
-// long.
+// Memory of packed weights, aligned to cache lines.
 template <class T>
 class PackedWeights {
  public:
