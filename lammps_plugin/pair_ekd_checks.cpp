@@ -16,6 +16,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_ekd.h"
+#include "rank_error.h"
 #include "text.h"
 #include "update.h"
 #include "utils.h"
@@ -188,10 +189,10 @@ void PairEKD::report_forces(double limit) {
   const int n_all = atom->nlocal + atom->nghost;
   for (int i = 0; i < atom->nlocal; ++i)
     if (species_of_type_[atom->type[i]] >= 0 && !has_position(i))
-      error->one(FLERR,
-                 ekd::format("pair_style ekd: the position of atom {} is not finite at step "
-                             "{}; look for what moves it: a fix, or velocities [EKD-PAIR-027]",
-                             name_of(i), update->ntimestep));
+      ekd::end_rank(lmp, FLERR,
+                    ekd::format("pair_style ekd: the position of atom {} is not finite at step "
+                                "{}; look for what moves it: a fix, or velocities [EKD-PAIR-027]",
+                                name_of(i), update->ntimestep));
   std::vector<double> own = own_forces();
   // Forces on images are added to their atom; for atoms of other ranks, only local data are used.
   if (atom->tag_enable) {
@@ -217,14 +218,14 @@ void PairEKD::report_forces(double limit) {
   }
   if (worst < 0) return;  // forces of another style
   if (std::isinf(largest))
-    error->one(
-        FLERR,
+    ekd::end_rank(
+        lmp, FLERR,
         ekd::format("pair_style ekd: the force on atom {} is not finite at step {}; {}. "
                     "Atoms have come too close or moved too far: minimize first, or use a smaller "
                     "timestep [EKD-PAIR-028]",
                     name_of(worst), update->ntimestep, closest_contact(worst)));
-  error->one(
-      FLERR,
+  ekd::end_rank(
+      lmp, FLERR,
       ekd::format("pair_style ekd: the force on atom {} is {:.4g} eV/Angstrom at step {}, above "
                   "force_max {:.6g}; {}. The simulation has blown up: minimize first, or use a "
                   "smaller timestep, or raise force_max if such forces are meant [EKD-PAIR-028]",
@@ -268,8 +269,8 @@ std::string PairEKD::closest_contact() {
 }
 
 void PairEKD::report_energy(int i) {
-  error->one(
-      FLERR,
+  ekd::end_rank(
+      lmp, FLERR,
       ekd::format("pair_style ekd: the energy of atom {} is not finite at step {}; {}. Atoms have "
                   "come too close or moved too far: minimize first, or use a smaller timestep "
                   "[EKD-PAIR-022]",

@@ -12,6 +12,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_ekd.h"
+#include "rank_error.h"
 #include "text.h"
 #include "update.h"
 
@@ -89,7 +90,8 @@ void PairEKD::gather_pairs() {
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (i < next)
-      error->one(FLERR, "pair_style ekd: the neighbor list is not in atom order [EKD-PAIR-024]");
+      ekd::end_rank(lmp, FLERR,
+                    "pair_style ekd: the neighbor list is not in atom order [EKD-PAIR-024]");
     const int type = atom->type[i];
     if (species_of_type_[type] < 0) continue;
     while (next <= i) atoms_.offsets[next++] = n;
@@ -163,8 +165,8 @@ void PairEKD::gather_pairs_of_ghosts_too() {
 }
 
 void PairEKD::report_overlap(int i, int j, double distance) {
-  error->one(
-      FLERR,
+  ekd::end_rank(
+      lmp, FLERR,
       ekd::format(
           "pair_style ekd: atoms {} and {} are {:.3g} Angstrom apart: they lie on top of each "
           "other; use delete_atoms overlap, or check the box and its boundaries [EKD-PAIR-021]",
@@ -295,8 +297,9 @@ void PairEKD::run_model(const Step& step) {
       });
       place = ekd::format("; at step {} {}", update->ntimestep, closest_contact());
     }
-    error->one(FLERR, ekd::format("pair_style ekd: the model cannot be evaluated: {}{}",
-                                  problem.what(), place));
+    ekd::end_rank(
+        lmp, FLERR,
+        ekd::format("pair_style ekd: the model cannot be evaluated: {}{}", problem.what(), place));
   }
 }
 

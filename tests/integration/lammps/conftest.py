@@ -28,8 +28,6 @@ from models import random_model
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 OTHER_LMP = shlex.split(os.environ.get("EKD_TEST_LMP", ""))
 MPIRUN = shlex.split(os.environ.get("EKD_TEST_MPIRUN", str(SCRIPTS / "mpirun")))
-ATTEMPTS = 3
-"""Number of times that a run on several ranks is started until its failure comes with a message."""
 TIMEOUT = float(os.environ.get("EKD_TEST_TIMEOUT", "300"))  # seconds; longer for slow machines
 
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
@@ -96,24 +94,19 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
         (tmp_path / "in.test").write_text(on_device(script, device))
         lmp, variables = (OTHER_LMP, {}) if OTHER_LMP else launched()
         if n_ranks > 1:
-            # With the launcher, mpirun rarely loses the last words of a rank that aborts.
-            lmp, variables = OTHER_LMP or [str(SCRIPTS / "lmp")], {}
             lmp = [*MPIRUN, "-np", str(n_ranks), *lmp]
         command = [*lmp, "-in", "in.test", "-nocite", *arguments]
-        for _ in range(ATTEMPTS if n_ranks > 1 else 1):
-            done = subprocess.run(
-                command,
-                cwd=tmp_path,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **variables, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-            if done.returncode == 0 or "ERROR" in done.stdout:
-                break
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **variables, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
         return LammpsRun(done.returncode, done.stdout, tmp_path)
 
     return run
