@@ -223,7 +223,7 @@ class Checkpoint(Kind):
 class HDF5(Kind):
     """The layouts of ANI, which have no checksums."""
 
-    name, suffix, outside = "hdf5", ".h5", ("h5py",)
+    name, suffix = "hdf5", ".h5"
     sealed = False
 
     def make(self, folder: Path) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ekd.data.hdf5_checks import require_possible_size
 from ekd.data.readers.annotations import choose, is_wanted
 from ekd.data.readers.cells import read_cells
+from ekd.data.readers.hdf5_heaps import Attributes, values_of
 from ekd.data.readers.hdf5_layout import GroupLayout, Layout, array_of
 from ekd.data.readers.hdf5_storage import check_stored, missing_value
 from ekd.data.readers.hdf5_walk import molecule_groups, opened, place_of
@@ -58,7 +59,7 @@ class GroupSource(Source):
         self._request = request
         self._layout = Layout(path, request, energy, self.numbers_key)
         with opened(path) as file:
-            level = file.attrs.get("level_of_theory", energy)
+            level = Attributes(file).get("level_of_theory", energy)
             self.level_of_theory = level.decode() if isinstance(level, bytes) else str(level)
             groups = list(molecule_groups(file, request.keys))
             for key in filter(None, (energy, request.forces)):
@@ -176,7 +177,7 @@ class GroupSource(Source):
             dataset = group[key]
             shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
             if shape in ((), (1,), (n_configs,), (n_configs, 1)):
-                columns[key] = np.broadcast_to(np.asarray(dataset).reshape(-1), n_configs)
+                columns[key] = np.broadcast_to(values_of(dataset).reshape(-1), n_configs)
         for key, value in self._layout.attributes(group).labels.items():
             columns.setdefault(key, np.broadcast_to(value, n_configs))
         return columns
@@ -201,7 +202,7 @@ class GroupSource(Source):
             if key is None:
                 return None
             if key not in group:
-                return key, np.asarray(group.attrs[key])
+                return key, np.asarray(Attributes(group)[key])
             return key, self._array(group, described.name, key)
 
         return read_cells(
@@ -216,7 +217,7 @@ class GroupSource(Source):
         """Read all values of an array of any type."""
         dataset = array_of(group, self.path, name, key)
         check_stored(dataset, self.path, f"'{key}' of {place_of(name)}")
-        return np.asarray(dataset)
+        return values_of(dataset)
 
     def _stored(self, group: h5py.Group, name: str, key: str) -> h5py.Dataset:
         """Return a numeric array after checking that all its values are stored."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ekd.data.hdf5_checks import require_possible_size
 from ekd.data.readers.annotations import is_wanted
+from ekd.data.readers.hdf5_heaps import Attributes
 from ekd.data.readers.hdf5_walk import identity_of, place_of
 from ekd.data.readers.keys import find, find_cell, is_periodic_name
 from ekd.data.readers.source import (
@@ -96,7 +97,7 @@ class Layout:
                     f"group '{name}' of '{self.path}' has no '{expected}', only {', '.join(group)}",
                     code="EKD-DATA-034",
                 )
-            members = ChainMap(group, group.attrs)
+            members = ChainMap(group, dict(Attributes(group)))
             cell, pbc = find_cell(members, self._request.keys, self.path, place_of(name))
             if cell is not None and cell in group:
                 opened_arrays[cell] = group[cell]
@@ -144,10 +145,11 @@ class Layout:
                     above.setdefault("/".join(parts[:depth]), group.name)
         for name in above.keys() - holders:
             parent = file[name or "/"]
-            for key in (*parent, *parent.attrs):
+            attributes = Attributes(parent)
+            for key in (*parent, *attributes):
                 if not is_periodic_name(key):
                     continue
-                value = parent[key] if key in parent else np.asarray(parent.attrs[key])
+                value = parent[key] if key in parent else np.asarray(attributes[key])
                 if isinstance(value, h5py.Group) or not np.asarray(value).any():
                     continue
                 raise DataError(
@@ -160,7 +162,7 @@ class Layout:
     def _stated_unit(self, arrays: Mapping[str, Any], name: str, key: str) -> str | None:
         if key not in arrays:
             return None
-        return unit_attribute(arrays[key].attrs, self.path, f"{name}/{key}".lstrip("/"))
+        return unit_attribute(Attributes(arrays[key]), self.path, f"{name}/{key}".lstrip("/"))
 
     def attributes(self, group: h5py.Group) -> GroupAttributes:
         """Attributes of a group and its parents; the closest one takes precedence."""
@@ -177,8 +179,7 @@ class Layout:
 
     def _own_attributes(self, group: h5py.Group) -> GroupAttributes | None:
         found = GroupAttributes({}, {})
-        for key in group.attrs:
-            value = group.attrs[key]
+        for key, value in Attributes(group).items():
             if is_wanted(key, self._request) and np.size(value) == 1:
                 found.labels[key] = np.reshape(value, -1)
             if (what := unit_name(key)) is None and not unread_unit(key):

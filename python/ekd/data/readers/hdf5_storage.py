@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ekd.data.readers.hdf5_heaps import Attributes
 from ekd.errors import DataError
 
 
@@ -55,7 +56,7 @@ def check_stored(dataset: h5py.Dataset, path: Path, where: str) -> None:
 def missing_value(dataset: Any) -> float | None:
     """Placeholder for missing values, from an attribute as in netCDF; None: there is none."""
     for name in ("_FillValue", "missing_value"):
-        value = dataset.attrs.get(name) if isinstance(dataset, h5py.Dataset) else None
+        value = Attributes(dataset).get(name) if isinstance(dataset, h5py.Dataset) else None
         if value is not None and np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
             return float(np.reshape(value, -1)[0])
     return None

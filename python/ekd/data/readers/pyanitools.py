@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from ekd.data.readers.hdf5_groups import GroupSource
+from ekd.data.readers.hdf5_heaps import values_of
 from ekd.data.readers.numbers import text
 from ekd.data.readers.source import Request
 
@@ -34,7 +34,7 @@ class PyanitoolsSource(GroupSource):
         smiles = group.get("smiles")
         if not isinstance(smiles, h5py.Dataset):
             return name
-        parts = [text(entry).strip() for entry in np.asarray(smiles).reshape(-1)]
+        parts = [text(entry).strip() for entry in values_of(smiles).reshape(-1)]
         if len(parts) > 1 and max(map(len, parts)) > 1:
             return name  # one text per configuration, none for the group
         return f"{name} {''.join(parts)}".strip()
