@@ -322,6 +322,14 @@ TEST(archive_of_which_another_record_is_damaged) {
   check_throws<ModelFileError>([&] { archive.check_all(); }, "checksum of the record 'data.pkl'");
 }
 
+TEST(archive_with_a_pickle_that_would_fill_the_memory) {
+  Records records = kRecords;
+  records["data.pkl"] = std::string("\x80\2N", 3) + std::string("r\xff\xff\xff\x7f.", 6);
+  const Archive archive(in_memory(make_zip(records).bytes));
+  archive.check_all();
+  check_throws<ModelFileError>([&] { archive.check_script(); }, "sizes that are larger");
+}
+
 TEST(archive_mutated) {
   Random random(2);
   for (const bool zip64 : {false, true}) {

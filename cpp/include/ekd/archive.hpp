@@ -30,10 +30,14 @@ class Archive {
   std::string_view read(const std::string& name) const;
   std::string read_text(const std::string& name) const { return std::string(read(name)); }
 
-  // Reads all records, before the archive is passed to another reader. `may_be_packed`: skip
-  // compressed records, which TorchScript writes for long code.
+  // Reads all records, before the archive is passed to another reader.
   // Throws ModelFileError: as read().
-  void check_all(bool may_be_packed = false) const;
+  void check_all() const;
+
+  // The same before an archive is loaded as TorchScript, without the compressed records that
+  // TorchScript writes for long code, and with a check of its pickles.
+  // Throws ModelFileError: as read(), or a pickle that states more than it can contain.
+  void check_script() const;
 
   const std::string& path() const { return path_; }
   // The bytes of the file.

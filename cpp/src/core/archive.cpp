@@ -11,6 +11,7 @@
 #include "ekd/error.hpp"
 #include "ekd/printable.hpp"
 #include "ekd/sha256.hpp"
+#include "pickle.hpp"
 
 namespace ekd {
 namespace {
@@ -233,9 +234,17 @@ std::string_view Archive::read(const std::string& name) const {
   return content;
 }
 
-void Archive::check_all(bool may_be_packed) const {
-  for (const auto& [name, entry] : entries_)
-    if (entry.is_stored || !may_be_packed) read(name);
+void Archive::check_all() const {
+  for (const auto& [name, entry] : entries_) read(name);
+}
+
+void Archive::check_script() const {
+  for (const auto& [name, entry] : entries_) {
+    if (!entry.is_stored) continue;
+    const std::string_view content = read(name);
+    if (name.ends_with("pkl") && !has_possible_sizes(content))
+      fail("the record '" + printable(name) + "' states sizes that are larger than the record");
+  }
 }
 
 }  // namespace ekd

@@ -305,8 +305,9 @@ PYBIND11_MODULE(_core, module) {
             return py::bytes(archive.read(name));
           },
           py::arg("name"), "A record, after checking its checksum.")
-      .def("check_all", &ekd::Archive::check_all, py::arg("may_be_packed") = false,
-           "Check the checksums of all records.")
+      .def("check_all", &ekd::Archive::check_all, "Check the checksums of all records.")
+      .def("check_script", &ekd::Archive::check_script,
+           "Check checksums and pickles before torch loads the archive as TorchScript.")
       .def_property_readonly(
           "content", [](const ekd::Archive& archive) { return py::bytes(*archive.content()); },
           "The bytes of the file.");

@@ -85,7 +85,7 @@ ExportedModel::ExportedModel(const std::string& path, const ModelOptions& option
         "' contains its network only as TorchScript, and torch is not available; convert it with "
         "'ekd upgrade', where torch is installed [EKD-MODEL-006]");
   const OpenScript open_script = options.find_torch();
-  file.archive.check_all(true);  // torch does not verify checksums
+  file.archive.check_script();
   members_ = open_script({path, file.archive.content().get(), &metadata_, options.device, single_,
                           options.block, options.n_threads, options.process});
 }

@@ -43,7 +43,7 @@ def upgrade_model(
         return False
     _native.load_ops()
     document, _, _ = _native.core().read_model_file(os.fspath(path))
-    _native.core().Archive(os.fspath(path)).check_all(True)  # torch does not verify checksums
+    _native.core().Archive(os.fspath(path)).check_script()
     with archive.end_of_torchscript_ignored():
         try:
             script = torch.jit.load(str(path))
