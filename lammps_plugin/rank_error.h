@@ -24,7 +24,7 @@ namespace ekd {
       if (is_needed) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     }
   };
-  const Pause pause{lmp->universe->nprocs > 1};
+  [[maybe_unused]] const Pause pause{lmp->universe->nprocs > 1};
   lmp->error->one(file, line, message);
 }
 
