@@ -36,7 +36,7 @@ CLOSE = tolerance("file").bounds
 
 @pytest.mark.parametrize("suffix", [".xyz", ".extxyz", ".traj", ".db", ".json", ".vasp"])
 def test_an_at_sign_belongs_to_the_name(tmp_path: Path, suffix: str) -> None:
-    """ASE uses what follows it as an index, and reads another file or none."""
+    """ASE uses the text after it as an index, and reads another file or none."""
     crystal, other = triclinic_crystal(), water()
     ase.io.write(tmp_path / f"crystal@0{suffix}", crystal)
     ase.io.write(tmp_path / "crystal", other, format="extxyz")

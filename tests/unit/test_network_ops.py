@@ -101,13 +101,13 @@ def test_equals_its_twin(
     instruction_set: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With rows of whole vectors and a remainder."""
+    """The rows consist of whole vectors and a remainder."""
     monkeypatch.setenv("EKD_SIMD", instruction_set)
     found = derivatives(*make(torch.ops.ekd, order, n_rows, dtype, width=37))
     expected = derivatives(*make(reference_ops, order, n_rows, dtype, width=37))
     bounds = tolerance("message", dtype).bounds
     for one, other in zip(found, expected, strict=True):
-        # Sums of large terms of both signs are as exact as the largest of them.
+        # The error of sums of large terms of both signs is relative to the largest term.
         scale = other.abs().max().clamp(min=1) if other.numel() else 1
         torch.testing.assert_close(one / scale, other / scale, **bounds)
 

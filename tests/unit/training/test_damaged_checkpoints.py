@@ -148,6 +148,6 @@ def test_records_that_two_readers_could_read_differently(tmp_path: Path) -> None
             new.writestr(item.filename, old.read(item))
             if item.filename.endswith("/data/4"):
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # of the name, by zipfile
+                    warnings.simplefilter("ignore", UserWarning)  # from zipfile, about the name
                     new.writestr(item.filename, bytes(item.file_size))
     refuse(path, "data/4' occurs twice")
