@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests. Nothing here imports torch, so that light tests stay light."""
+"""Fixtures shared by all tests. They do not import torch, so that other tests start quickly."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_long_run(tmp_path: Path) -> None:
     assert [row[1].strip() for row in rows] == 2 * ["first half"] + 2 * ["second half"]
     for row in rows:
         assert abs(float(row[4])) < 1.0
-        assert 0.5 < float(row[8]) < 1.2  # of an oxygen atom and its hydrogen atoms
+        assert 0.5 < float(row[8]) < 1.2  # oxygen and its hydrogen atoms
     jump = text.split("after it differ by ")[1].split(" eV")[0]
     assert float(jump) < 1e-9
     assert "0.0 ps reached" in text

@@ -32,7 +32,7 @@ ATOMS = {"atomic_numbers": [13, 13], "species": [b"Al", b"Al"]}
 def write(path: Path, groups: dict[str, dict[str, Any]], numbers: str = "atomic_numbers") -> Path:
     """Groups of four configurations of two atoms, with an energy in eV and given changes.
 
-    A value is an array, or an array and its unit; None leaves it out.
+    A value is an array, or an array and its unit; None omits it.
     """
     with h5py.File(path, "w") as file:
         for index, (name, given) in enumerate(groups.items()):
@@ -321,7 +321,7 @@ def test_two_attributes_that_differ(tmp_path: Path) -> None:
 
 
 def test_groups_of_several_units(tmp_path: Path) -> None:
-    """Each is read in its own unit; a mixture of stated and unstated units is refused."""
+    """Each group is read in its own unit; a mixture of stated and unstated units is refused."""
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": (np.ones(4), "Hartree")}}
     dataset = load_dataset(write(tmp_path / "x.h5", groups), energy="e")
     assert dataset.energies.tolist() == [1.0] * 4 + [HARTREE] * 4

@@ -169,7 +169,7 @@ def test_extxyz_molecules_and_periodic_cells(tmp_path: Path) -> None:
 
     np.testing.assert_allclose(dataset.energies, [-100.5, -101.5, -102.5], **CLOSE)
     assert dataset.forces is not None
-    # extended XYZ holds eight decimals
+    # extended XYZ has eight decimals
     np.testing.assert_allclose(dataset.forces, np.concatenate(forces), rtol=0, atol=1e-8)
     for index, frame in enumerate(frames):
         read = dataset.atoms(index)

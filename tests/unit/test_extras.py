@@ -1,4 +1,4 @@
-"""Without the training packages, every command that needs them says what to install."""
+"""Without the training packages, commands that need them state what to install."""
 
 from __future__ import annotations
 

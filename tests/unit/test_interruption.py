@@ -1,4 +1,4 @@
-"""Signals raise at once, or wait for the end of a block."""
+"""Signals raise an exception immediately, or after the end of a block."""
 
 from __future__ import annotations
 

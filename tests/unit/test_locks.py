@@ -81,7 +81,7 @@ def test_some_share(tmp_path: Path) -> None:
     holder = hold("folder", tmp_path, "shared")
     with locked_folder(tmp_path, shared=True):
         pass
-    assert (tmp_path / ".lock").exists()  # the other one still has it
+    assert (tmp_path / ".lock").exists()  # still held by the other process
     with pytest.raises(EKDError, match="another process"), locked_folder(tmp_path):
         pass
     kill(holder)

@@ -107,7 +107,7 @@ def test_equals_brute_force_in_extreme_cells(name: str, pbc: tuple[bool, bool, b
 @pytest.mark.parametrize("box", [15.0, 60.0, 500.0])
 @pytest.mark.parametrize("periodic", [False, True])
 def test_equals_brute_force_from_liquid_to_gas(cutoff: float, box: float, periodic: bool) -> None:
-    """From crowded bins to a gas so dilute that bins must repeat."""
+    """The systems range from crowded bins to a gas so dilute that bins must repeat."""
     rng = np.random.default_rng(5)
     positions = rng.uniform(0, box, (150, 3))
     positions = np.concatenate([positions, positions + rng.uniform(0.3, 0.9, positions.shape)])

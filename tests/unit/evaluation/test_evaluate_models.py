@@ -357,7 +357,7 @@ def test_sets_take_names_and_levels(test_file: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> None:
-    """Each file has a row, and all of them together another one; forces are gradients."""
+    """Each file has a row, and all files together have another one; forces are gradients."""
     student = teacher(0)
     water = truth.atoms(int(np.flatnonzero(truth.groups == "H2O")[0]))
     moved = np.stack([water.positions * scale for scale in (1.0, 1.02, 1.3)])

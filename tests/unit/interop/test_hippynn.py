@@ -143,7 +143,7 @@ def test_same_energies_and_forces(
     [
         {"n_atom_layers": 0},
         {"n_atom_layers": 3},
-        {"n_features": 4},  # as many as there are elements: no skip matrix
+        {"n_features": 4},  # the number of elements: no skip matrix
         {"possible_species": [0, 8, 1, 7, 6]},
         {"cusp_reg": 0.1},
         {"term_settings": {"first_is_interacting": True}},

@@ -89,7 +89,7 @@ def of_section(config: Config, name: str) -> Dataset:
 
 @pytest.mark.parametrize("name", ["test", "far"])
 def test_errors_are_those_of_compare(config: Config, name: str) -> None:
-    """The same keys for the far set as for the test set."""
+    """The far set has the same keys as the test set."""
     truth = of_section(config, name)
     found = metrics(config) if name == "test" else metrics(config)["far"]
     pipeline = Pipeline(config, Existing.RESUME, progress=False)

@@ -179,12 +179,12 @@ def test_duplicates(tmp_path: Path) -> None:
         water(0),
         crystal,
         methanol(0),
-        turned(water(0), 1),  # of 0
-        shifted,  # of 1
+        turned(water(0), 1),  # duplicate of 0
+        shifted,  # duplicate of 1
         strained,
-        turned(methanol(0), 2),  # of 2, with another energy
+        turned(methanol(0), 2),  # duplicate of 2 with another energy
         water(1),
-        turned(water(0), 3),  # of 0
+        turned(water(0), 3),  # duplicate of 0
     ]
     energies = [-1.0, -2.0, -3.0, -1.0, -2.0, -2.1, -3.5, -1.1, -1.0]
     path = write_frames(tmp_path / "x.xyz", frames, energies)

@@ -153,7 +153,7 @@ def test_unpacked_copy_that_cannot_be_written(
         load_dataset(tmp_path / "a.h5", stream=True)
 
 
-# ---------------------------------------------------------------------------- what it may be asked
+# ------------------------------------------------------------------------------------- arguments
 
 
 def test_keys_of_a_prepared_file(tmp_path: Path) -> None:

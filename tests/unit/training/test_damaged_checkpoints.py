@@ -53,7 +53,7 @@ def test_size_that_the_record_does_not_have(tmp_path: Path) -> None:
     def edit(name: str, content: bytes) -> bytes:
         if name != "data.pkl":
             return content
-        # The tensor of 4 numbers says that it has 200: ('storage', DoubleStorage, '0', 'cpu', 4).
+        # Change the size of a tensor from 4 to 200: ('storage', DoubleStorage, '0', 'cpu', 4).
         at = content.index(b"cpu") + content[content.index(b"cpu") :].index(b"K\x04")
         return content[: at + 1] + b"\xc8" + content[at + 2 :]
 

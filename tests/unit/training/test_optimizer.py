@@ -90,7 +90,7 @@ def test_soap_treats_vectors_as_adam_does() -> None:
 
 
 def test_soap_finds_the_axes_of_a_matrix() -> None:
-    """In a valley not aligned with the weights, Adam is much slower."""
+    """Adam is much slower in a valley that is not aligned with the weights."""
     torch.manual_seed(2)
     rotation = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64))[0]
     valley = rotation * torch.logspace(0, -2, 12, dtype=torch.float64)
