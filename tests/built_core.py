@@ -1,4 +1,4 @@
-"""The static library that the build of the package has left, for tests that link to it."""
+"""The static library from the build of the package, for tests that link to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDERS = ("core", "device", "kernels", "runtime")
 
 
 def built_core() -> Path | None:
-    """``libekd_core.a`` if it is newer than its sources; the environment may name it.
+    """``libekd_core.a`` if it is newer than its sources; an environment variable can name it.
 
     Without it, tests compile the sources that they need, which takes minutes for the kernels.
     """

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests. Nothing here imports torch, so that light tests stay light."""
+"""Fixtures shared by all tests. They do not import torch, so that other tests start quickly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from ekd.data import Dataset, load_dataset
 
-# Two test processes use all cores, and starting a worker takes longer than the work of most tests.
-# Tests of workers set their number.
+# The test processes use all cores already, and starting a worker takes longer than most tests.
+# Tests of workers set the number of workers themselves.
 os.environ.setdefault("EKD_WORKERS", "1")
 
 ENERGY_KEY = "ccsd(t)_ccpvdz.energy"

@@ -24,7 +24,7 @@ from systems import water
 
 @contextmanager
 def expect(code: str) -> Iterator[None]:
-    """Expect exactly one error with this code inside the context."""
+    """Expect an error with this code, which its message contains once."""
     with pytest.raises(EKDError) as caught:
         yield
     assert caught.value.code == code, caught.value

@@ -1,4 +1,4 @@
-"""Runs commands of ekd in ways that go wrong: killed, on a disk that is full, interrupted.
+"""Runs commands of ekd that are killed, interrupted, or meet a full disk.
 
     python faults.py FOLDER OUTCOME [N_KILLS N_DISKS N_SIGNALS [COMMAND...]]
 
@@ -43,7 +43,7 @@ import ekd.pipeline.runner  # noqa: F401
 from ekd.__main__ import main as ekd_main
 from kills import kill_at, warm_up
 
-# Values that depend on time, speed or place of a run.
+# Values that depend on the time, the speed or the folder of a run.
 _OF_THE_RUN = {
     "seconds", "wall_seconds", "configs_per_second", "written", "created_utc", "speed",
     "atoms_per_second", "seconds_per_atom", "machine", "wall_time", "path", "microseconds_per_atom",
@@ -289,7 +289,7 @@ def _work() -> float:
 
 
 def kill(case: Case, n_kills: int, chance: random.Random) -> dict[str, Any]:
-    """Kill a command at random moments of writing files, and at random times."""
+    """Kill a command at random moments while it writes files, and at random times."""
     kinds, n_completed, folder = {"file": 0, "timer": 0}, 0, case.top / "killed"
     case.prepare(folder)
     reach = 12  # number of moments of writing to choose from
@@ -314,7 +314,7 @@ def kill(case: Case, n_kills: int, chance: random.Random) -> dict[str, Any]:
     return {**kinds, "completed": n_completed, "differ": case.continue_in(folder)}
 
 
-# ---- a disk that is full ------------------------------------------------------------------------
+# ---- full disk ----------------------------------------------------------------------------------
 
 
 _LARGE = 64 << 20  # bytes; more than all commands need

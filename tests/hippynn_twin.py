@@ -10,7 +10,7 @@ from ekd.config import HIPNNConfig
 from ekd.models import HIPNN
 
 with warnings.catch_warnings():
-    # On import it warns about slow kernels and torch's sparse tensors; neither matters here.
+    # Importing hippynn warns about slow kernels and torch's sparse tensors; neither matters here.
     warnings.simplefilter("ignore")
     import hippynn
     from hippynn.custom_kernels import env_pytorch

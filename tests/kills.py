@@ -102,7 +102,7 @@ def kill_stage(config: Config, stage: str, n_kills: int, chance: random.Random) 
             os.kill(pid, signal.SIGKILL)
         if finish(pid):
             kinds[kind] += 1
-        else:  # complete before the kill: start anew, because kills are left
+        else:  # complete before the kill: start again, because kills remain
             n_completed += 1
             shutil.rmtree(killed.output)
             elsewhere("killed")

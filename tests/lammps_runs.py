@@ -86,7 +86,7 @@ def write_data(path: Path, atoms: Atoms) -> str:
     positions = atoms.positions
     for d in range(3):
         if not atoms.pbc[d]:
-            # LAMMPS bins by its box: open directions get one wider than the cutoff.
+            # LAMMPS uses the box for its bins, so in open directions it is wider than the cutoff.
             positions = positions + (4.0 - positions.min(0)) * np.eye(3)[d]
             cell[d] = np.eye(3)[d] * (positions[:, d].max() + 4.0)
     lines = ["made for a test", "", f"{len(atoms)} atoms", f"{len(ORDER)} atom types", ""]

@@ -1,4 +1,4 @@
-"""LAMMPS scripts whose end is one state: energy and pressure, from the style and from the atoms."""
+"""LAMMPS scripts that end in the same state: energy and pressure of the style and of the atoms."""
 
 from __future__ import annotations
 

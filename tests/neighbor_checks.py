@@ -1,4 +1,4 @@
-"""Comparisons of neighbor lists, and a liquid to make them of."""
+"""Comparisons of neighbor lists, and a disordered structure for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assert_equal(a: NeighborList, b: NeighborList) -> None:
 
 
 def liquid(n: int, spacing: float = 2.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """n³ atoms, disordered, in a cube; and the cell."""
+    """Positions of n³ disordered atoms in a cube, and the cell."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*3 * [np.arange(n)]), axis=-1).reshape(-1, 3)
     positions = spacing * (grid + rng.uniform(-0.3, 0.3, grid.shape))

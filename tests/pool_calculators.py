@@ -1,4 +1,4 @@
-"""Calculators for tests of pools: fast, and failing on request."""
+"""Fast calculators for tests of pools, which can be made to fail."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PairSprings(Calculator):
 
 
 class Broken(PairSprings):
-    """Fails always."""
+    """Always fails."""
 
     def calculate(self, *arguments: Any, **kwargs: Any) -> None:
         raise KeyError("no parameters")

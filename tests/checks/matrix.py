@@ -1,11 +1,12 @@
-"""Builds and tests ekd with every release of torch that it supports.
+"""Builds and tests ekd with every supported release of torch.
 
     python tests/checks/matrix.py [--torch 2.14.1] [--folder matrix] [PYTEST ARGUMENT...]
 
-For each release there is an environment of its own, in which ekd is installed from one wheel, as
-users do it: the wheel, then that torch, then `ekd torch build`. It then runs the tests of what
-depends on torch: models, training, export and inference. Leaves ``results.json`` and a log for each
-release. `make sites` tests other releases of LAMMPS. Exit status 1: something has failed.
+Each release has its own environment, in which ekd is installed in the same way as by users: first
+the wheel, which is the same for all releases, then torch, then `ekd torch build`. The tests that
+depend on torch follow: models, training, export and inference. ``results.json`` and one log for
+each release are written to the folder. `make sites` tests other releases of LAMMPS. Exit status 1:
+something has failed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RELEASES = ("2.13.0", "2.14.1")
-"""That of the build first."""
+"""Supported releases of torch; the wheel is built with the first."""
 
 TESTS = [
     f"tests/unit/{name}"
@@ -43,7 +44,7 @@ class CommandError(Exception):
 
 
 def run(log: Path, *command: str | Path, **environment: str) -> str:
-    """Run a command in the root of the repository, with its output in the log; return that."""
+    """Run a command in the root of the repository; log its output, and return it."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words,
@@ -62,7 +63,7 @@ def run(log: Path, *command: str | Path, **environment: str) -> str:
 
 
 def make_wheel(folder: Path) -> Path:
-    """A wheel of ekd, built against the releases that pyproject.toml pins."""
+    """Build a wheel of ekd with the releases that pyproject.toml pins."""
     python = make_environment(folder / "build", log := folder / "build.log")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     requirements = project["build-system"]["requires"]
@@ -77,18 +78,18 @@ def make_wheel(folder: Path) -> Path:
 
 
 def make_environment(folder: Path, log: Path) -> Path:
-    """A virtual environment; return its Python."""
+    """Create a virtual environment; return its Python."""
     run(log, sys.executable, "-m", "venv", folder)
     return folder / "bin" / "python"
 
 
 def path_with(python: Path) -> str:
-    """A search path that begins with the programs of an environment."""
+    """Value of PATH that begins with the programs of an environment."""
     return os.pathsep.join([str(python.parent), os.environ["PATH"]])
 
 
 def test(folder: Path, wheel: Path, release: str, arguments: list[str]) -> dict[str, Any]:
-    """Install and test with a release of torch."""
+    """Install and test ekd with a release of torch."""
     log, start = folder / f"torch-{release}.log", time.monotonic()
     log.unlink(missing_ok=True)
     result: dict[str, Any] = {"torch": release, "build": "", "tests": "", "passed": False}
@@ -111,7 +112,7 @@ def test(folder: Path, wheel: Path, release: str, arguments: list[str]) -> dict[
 
 
 def main() -> None:
-    """Test with each release, and show a table."""
+    """Test with each release, and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

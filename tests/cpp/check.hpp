@@ -1,4 +1,4 @@
-// What the tests of the core are written with.
+// Helpers for the tests of the core.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-// A test is a function that registers itself by name, and fails by throwing.
+// A test is a function that is registered by its name. It fails by throwing an exception.
 struct Test {
   Test(const char* name, void (*run)());
 };
@@ -20,7 +20,8 @@ struct Test {
   static const Test test_##name(#name, name); \
   static void name()
 
-// A line of a test; std::source_location, which clang 14 cannot have with the library of g++ 12.
+// A source line of a test. It replaces std::source_location, which clang 14 cannot use with the
+// standard library of g++ 12.
 struct Place {
   const char* file;
   int line;
@@ -35,7 +36,7 @@ inline void check(bool holds, const std::string& what = "", Place where = Place:
                            (what.empty() ? "" : ": " + what));
 }
 
-// That act() throws an Error, whose message contains some words.
+// Checks that act() throws an Error whose message contains the words.
 template <class Error, class Act>
 void check_throws(const Act& act, std::string_view words = "", Place where = Place::here()) {
   try {
@@ -48,7 +49,7 @@ void check_throws(const Act& act, std::string_view words = "", Place where = Pla
   check(false, "nothing was thrown", where);
 }
 
-// Whether act() returns; it may throw an Error instead, and nothing else.
+// Whether act() returns normally. It may throw an Error; other exceptions propagate.
 template <class Error, class Act>
 bool succeeds(const Act& act) {
   try {
@@ -59,20 +60,20 @@ bool succeeds(const Act& act) {
   }
 }
 
-// The same numbers in every run and with every library.
+// Random numbers that are the same in every run and with every standard library.
 class Random {
  public:
   explicit Random(std::uint32_t seed) : engine_(seed) {}
-  // From 0 to n - 1.
+  // A number from 0 to n - 1.
   std::size_t below(std::size_t n) { return engine_() % n; }
 
  private:
   std::mt19937 engine_;
 };
 
-// A few random changes: bytes that become others, are left out, or are doubled.
+// Makes a few random changes: bytes are replaced, removed or repeated.
 std::string mutated(std::string text, Random& random);
 
-// The path of a file with this content. There is one such file, which lies in no file system: tests
-// write it some ten thousand times.
+// Writes the content to a file and returns its path. All calls use the same file, which exists only
+// in memory because the tests write it tens of thousands of times.
 std::string in_memory(std::string_view content);

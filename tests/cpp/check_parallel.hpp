@@ -1,4 +1,4 @@
-// What the tests of threads have in common.
+// Shared by the tests of threads.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "ekd/parallel.hpp"
 
-// That every item is taken once, by a thread of those that there are.
+// Checks that every item is processed exactly once, and that thread numbers are in range.
 inline void check_once(int n_threads, std::int64_t n_items) {
   std::vector<std::atomic<int>> taken(n_items);
   std::atomic<bool> in_range{true};

@@ -1,4 +1,4 @@
-// Runs all tests, or those whose names are given.
+// Runs all tests, or only those named on the command line.
 #include <sys/mman.h>
 #include <unistd.h>
 

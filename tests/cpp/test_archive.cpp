@@ -38,7 +38,7 @@ void put_at(std::string& to, std::size_t at, T value) {
   std::memcpy(&to.at(at), &value, sizeof value);
 }
 
-// What a zip file consists of, and where its index and its end record begin.
+// The bytes of a zip file, and where its index and its end record begin.
 struct Zip {
   std::string bytes;
   std::size_t index = 0;
@@ -46,9 +46,10 @@ struct Zip {
 };
 
 struct ZipSettings {
-  bool zip64 = false;  // every size and place is in a zip64 field
+  bool zip64 = false;  // all sizes and offsets are in zip64 fields
   std::string comment{};
-  std::uint64_t size_64 = 0, packed_64 = 0, place_64 = 0;  // xor, of the zip64 fields
+  // Values that are XORed with the zip64 fields, to damage them.
+  std::uint64_t size_64 = 0, packed_64 = 0, place_64 = 0;
   std::uint64_t n_64 = 0, index_size_64 = 0, index_place_64 = 0, end_place_64 = 0;
 };
 
@@ -69,12 +70,12 @@ Zip make_zip(const Records& records, const ZipSettings& settings = {}) {
     };
     put<std::uint32_t>(zip.bytes, 0x04034b50);
     common(zip.bytes, size);
-    put<std::uint16_t>(zip.bytes, 7);  // bytes that align, as torch has them
+    put<std::uint16_t>(zip.bytes, 7);  // padding for alignment, as written by torch
     zip.bytes += name + std::string("FB\3\0ZZZ", 7) + content;
 
     std::string extra;
     if (settings.zip64) {
-      put<std::uint16_t>(extra, 0x4246);  // another field before it
+      put<std::uint16_t>(extra, 0x4246);  // an unrelated field comes first
       put<std::uint16_t>(extra, 2);
       extra += "??";
       put<std::uint16_t>(extra, 1);
@@ -121,9 +122,8 @@ Zip make_zip(const Records& records, const ZipSettings& settings = {}) {
   return zip;
 }
 
-// Opens the bytes and reads all records that are there. What is read must be right: the checksum
-// tells.
-// Throws ModelFileError.
+// Opens an archive and reads all its records, which must be correct because their checksums are
+// verified. Returns the number of records. Throws ModelFileError.
 std::size_t read_all(const std::string& bytes) {
   Archive archive(in_memory(bytes));
   std::size_t n = 0;
@@ -198,13 +198,13 @@ TEST(archive_with_absurd_sizes) {
   const Zip zip = make_zip(kRecords);
   for (const std::uint32_t size :
        {1U, 0x7fffffffU, 0x80000000U, 0xfffffffeU, 0xffffffffU, 0xffff0000U}) {
-    for (const std::size_t field : {20, 24, 42})  // sizes and place of the first record
+    for (const std::size_t field : {20, 24, 42})  // sizes and offset of the first record
       succeeds<ModelFileError>([&] {
         std::string bytes = zip.bytes;
         put_at(bytes, zip.index + field, size);
         read_all(bytes);
       });
-    for (const std::size_t field : {12, 16}) {  // size and place of the index
+    for (const std::size_t field : {12, 16}) {  // size and offset of the index
       std::string bytes = zip.bytes;
       put_at(bytes, zip.end + field, size);
       refuse(bytes);
@@ -237,10 +237,10 @@ TEST(archive_with_absurd_zip64_fields) {
       refuse(make_zip(kRecords, settings).bytes);
     }
     ZipSettings settings{.zip64 = true};
-    settings.packed_64 = flip;  // nobody reads it: records are stored as they are
+    settings.packed_64 = flip;  // not read, because records are not compressed
     check(read_all(make_zip(kRecords, settings).bytes) == kRecords.size());
   }
-  // The field is too short for the numbers that are said to be there.
+  // The field is too short for the numbers that it must contain.
   const Zip zip = make_zip(kRecords, {.zip64 = true});
   const std::size_t extra = zip.bytes.find(std::string("\1\0\30\0", 4), zip.index);
   for (const std::uint16_t size : {0, 7, 8, 16, 23}) {
@@ -274,14 +274,15 @@ TEST(archive_with_records_that_two_readers_could_read_differently) {
   bytes = twin.bytes;
   bytes.replace(bytes.find("model/b", twin.index), 7, "model/a");
   refuse(bytes, "'model/a' occurs twice");
-  // The header has another name than the index, or another method.
+  // The name or the compression method in the header differs from the index.
   bytes = zip.bytes;
   bytes.replace(bytes.find("model/extra/empty"), 17, "model/extra/Empty");
   refuse(bytes, "is not where the index says");
   bytes = zip.bytes;
   put_at<std::uint16_t>(bytes, bytes.find("model/data.pkl") - 22, 8);
   refuse(bytes, "is compressed according to its header");
-  // A comment with an end record in it, and more index than records.
+  // A second end record after the comment, and an index with more entries than the end record
+  // states.
   bytes = make_zip(kRecords, {.comment = "twenty-two characters!"}).bytes;
   bytes += bytes.substr(zip.end, 22);
   refuse(bytes);
@@ -297,7 +298,7 @@ TEST(archive_with_another_sha256) {
   std::string wrong = right;
   wrong[0] = wrong[0] == '0' ? '1' : '0';
   check_throws<ModelFileError>([&] { Archive(in_memory(bytes), wrong); }, "expected " + wrong);
-  // Before anything else of the file is looked at.
+  // The checksum is compared before the file is parsed.
   check_throws<ModelFileError>([&] { Archive(in_memory("no archive"), wrong); },
                                "expected " + wrong);
   check_throws<ekd::Error>([&] { Archive(in_memory(bytes), "no digits"); }, "'no digits'");

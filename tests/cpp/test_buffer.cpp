@@ -1,4 +1,4 @@
-// Memory of large arrays: which blocks are kept for later requests.
+// Tests which memory blocks of large arrays are kept for later requests.
 #include <cstddef>
 #include <cstdint>
 #include <memory>

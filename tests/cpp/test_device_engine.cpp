@@ -1,5 +1,5 @@
-// The kernels of devices on the host, under sanitizers: every index is in bounds, and forces are
-// derivatives of the energy.
+// Runs the device kernels on the host, and compares forces with derivatives of the energy. With
+// sanitizers, the tests also check that all indices are in bounds.
 #include <cmath>
 #include <memory>
 
@@ -14,7 +14,7 @@ using namespace ekd;
 constexpr double kCutoff = 3.2;
 constexpr int kSpecies = 2;
 
-// Weights of a network by name, random.
+// A network with random weights.
 class RandomNetwork {
  public:
   RandomNetwork(int l_max, int n_interactions, int width, int sensitivities) {
@@ -66,7 +66,7 @@ class RandomNetwork {
   void add(const std::string& name, const std::vector<std::int64_t>& shape) {
     std::int64_t n = 1;
     for (const std::int64_t extent : shape) n *= extent;
-    // So that features neither grow nor vanish from layer to layer.
+    // With this scale, features neither grow nor vanish from layer to layer.
     std::normal_distribution<double> normal(0.0,
                                             0.7 / std::sqrt(static_cast<double>(shape.back())));
     std::vector<double> values(n);
@@ -89,7 +89,7 @@ struct NoDeviceExchange final : DeviceExchange {
   void copy_to_ghosts(void*, std::int64_t, bool) override {}
 };
 
-// A cluster of atoms, each with all others as its neighbours.
+// A cluster in which each atom is a neighbor of all others.
 struct Cluster {
   std::vector<double> positions;
   std::vector<int> species, counts, neighbors;
@@ -101,10 +101,10 @@ struct Cluster {
       positions.push_back(1.3 * (i % 3) + place(random));
       positions.push_back(1.3 * (i / 3 % 3) + place(random));
       positions.push_back(1.3 * (i / 9) + place(random));
-      species.push_back(i % 7 == 6 ? -1 : i % kSpecies);  // some are not the model's
+      species.push_back(i % 7 == 6 ? -1 : i % kSpecies);  // -1: not an element of the model
       counts.push_back(n - 1);
       for (int j = 0; j < n; ++j)
-        if (j != i) neighbors.push_back(j | (j % 4) << 30);  // LAMMPS's marks
+        if (j != i) neighbors.push_back(j | (j % 4) << 30);  // special bonds, as in LAMMPS
     }
   }
 

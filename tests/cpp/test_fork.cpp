@@ -1,5 +1,6 @@
-// Threads in the children of fork(). Without sanitizers: the allocator of AddressSanitizer (g++ 12)
-// does not release its locks in a child, which then waits for a thread that it does not have.
+// Threads in child processes created by fork(). The tests are built without sanitizers: the
+// allocator of AddressSanitizer (g++ 12) does not release its locks in a child process, which then
+// waits for a thread that only its parent has.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +13,7 @@
 
 namespace {
 
-// Exit status of a child that runs act().
+// Runs act() in a child process. Returns the status of waitpid(), which is 0 on success.
 template <class Act>
 int in_a_child(const Act& act) {
   const pid_t child = fork();
@@ -34,7 +35,7 @@ int in_a_child(const Act& act) {
 }  // namespace
 
 TEST(parallel_in_a_child) {
-  check_once(3, 100);  // threads that the child does not have
+  check_once(3, 100);  // starts threads, which a child does not inherit
   for (int k = 0; k < 5; ++k) {
     const int status = in_a_child([] {
       check_once(3, 100);

@@ -78,13 +78,13 @@ TEST(json_strings) {
 }
 
 TEST(json_strings_are_utf8) {
-  for (const char* text : {"\"\x80\"",              // no first byte
-                           "\"\xff\"", "\"\xc3\"",  // ends too early
+  for (const char* text : {"\"\x80\"",              // begins with a continuation byte
+                           "\"\xff\"", "\"\xc3\"",  // incomplete sequence
                            "\"\xe2\x82\"", "\"\xf0\x9f\x98\"", "\"\xc3(\"", "\"\xe2(\xac\"",
-                           "\"\xc0\xaf\"",  // longer than it need be
+                           "\"\xc0\xaf\"",  // overlong encoding
                            "\"\xe0\x80\xaf\"", "\"\xf0\x80\x80\xaf\"",
-                           "\"\xed\xa0\x80\"",      // half a surrogate pair
-                           "\"\xf4\x90\x80\x80\"",  // beyond the last
+                           "\"\xed\xa0\x80\"",      // surrogate
+                           "\"\xf4\x90\x80\x80\"",  // above U+10FFFF
                            "\"\xf8\x88\x80\x80\x80\"", "{\"\xff\": 1}"})
     refuse(text, "UTF-8");
   check(Json::parse("\"\xef\xbf\xbf\xf4\x8f\xbf\xbf\"").string() == "\xef\xbf\xbf\xf4\x8f\xbf\xbf");

@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 using ekd::device::find_kept_program;
 using ekd::device::keep_program;
 
-// A folder for the cache, in the environment while this lasts.
+// A folder for the cache, which EKD_CACHE names as long as the object exists.
 struct CacheFolder {
   fs::path path =
       fs::temp_directory_path() / ("ekd_cache_" + std::to_string(std::random_device()()));
@@ -36,7 +36,7 @@ TEST(kept_programs_are_found_again) {
   keep_program("sm_90 float", program());
   check(find_kept_program("sm_90 float") == program());
   check(!find_kept_program("sm_90 double"));
-  check(std::distance(fs::directory_iterator(folder.path), {}) == 1, "nothing unfinished is left");
+  check(std::distance(fs::directory_iterator(folder.path), {}) == 1, "an unfinished file is left");
 }
 
 TEST(damaged_programs_are_not_used) {

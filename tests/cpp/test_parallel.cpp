@@ -59,7 +59,7 @@ TEST(parallel_nested_calls) {
     });
   });
   check(n == 800);
-  check_once(3, 100);  // this thread is outside again
+  check_once(3, 100);  // the calling thread is no longer in a nested call
 }
 
 TEST(parallel_throws_what_the_first_item_threw) {

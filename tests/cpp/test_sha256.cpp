@@ -12,7 +12,7 @@ TEST(sha256_of_the_examples_of_nist) {
         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-// Around the sizes where the end takes one block more; digests from Python's hashlib.
+// Sizes at which the padding needs another block; digests from Python's hashlib.
 TEST(sha256_where_blocks_end) {
   check(ekd::sha256(std::string(55, 'a')) ==
         "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");

@@ -1,5 +1,5 @@
-// Arrays arrive whole on a device, and come back whole. The host twin copies as late as it may, so
-// a piece that is filled or read too early shows.
+// Copies of arrays to a device and back. The host twin copies as late as it may, so a piece that is
+// filled or read too early gives wrong numbers.
 #include <numeric>
 #include <vector>
 
@@ -10,7 +10,7 @@ namespace {
 
 using namespace ekd::device;
 
-// Larger than all pieces together, and no multiple of one.
+// Larger than all pieces together, and not a multiple of the size of a piece.
 constexpr std::size_t kMany = (std::size_t(5) << 20) / sizeof(double) + 77;
 
 std::vector<double> numbers(std::size_t n, double first) {
@@ -35,7 +35,7 @@ TEST(staging_there_and_back) {
   }
 }
 
-// Several arrays travel one after the other, and nobody waits in between.
+// Several arrays are sent one after the other, without waiting in between.
 TEST(staging_of_several) {
   const std::shared_ptr<Device> on = make_host_device();
   Staging staging(on);
@@ -44,7 +44,7 @@ TEST(staging_of_several) {
     there.push_back(std::make_unique<Array<double>>(on));
     std::vector<double> sent = numbers(1000 * (k + 1), 1e6 * k);
     staging.upload(there[k]->reserve(sent.size()), sent.data(), sent.size());
-    sent.assign(sent.size(), -1.0);  // it is the caller's again
+    sent.assign(sent.size(), -1.0);  // the caller may reuse its memory
   }
   for (int k = 6; k >= 0; --k) {
     std::vector<double> found(1000 * (k + 1));
@@ -76,7 +76,7 @@ TEST(staging_in_order) {
   check(read == 1000);
 }
 
-// What the tests above rely on.
+// The tests above rely on this.
 TEST(twin_copies_late) {
   const std::shared_ptr<Device> on = make_host_device();
   Array<double> there(on);
@@ -86,7 +86,7 @@ TEST(twin_copies_late) {
   const std::unique_ptr<Mark> mark = on->make_mark();
   on->send(memory, here, sizeof(double));
   mark->set();
-  *here = 2.0;  // too early
+  *here = 2.0;  // too early, before the mark is reached
   mark->wait();
   double found = 0.0;
   there.get(&found, 1);

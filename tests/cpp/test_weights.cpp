@@ -27,7 +27,7 @@ std::string array(const std::string& shape, const std::string& offset = "0",
          R"(, "offset": )" + offset + "}";
 }
 
-// 12 numbers of float64, from 0.
+// The numbers 0 to 11 as float64.
 std::vector<char> numbers() {
   std::vector<char> bytes(96);
   for (int k = 0; k < 12; ++k) {
@@ -116,7 +116,7 @@ TEST(weights_that_overlap_or_leave_gaps) {
   refuse(description(array("[6]") + b("[7]", "40")), words);
   refuse(description(array("[12]") + b("[12]", "0")), words);
   refuse(description(array("[12]") + b("[1]", "8")), words);
-  refuse(description(array("[3]") + b("[1]", "88")), words);  // 64 bytes between them
+  refuse(description(array("[3]") + b("[1]", "88")), words);  // a gap of 64 bytes
   refuse(description(array("[11]")), words);
   refuse(description(""), words);
 }
@@ -229,8 +229,8 @@ TEST(metadata_with_an_unsound_self_test) {
     refuse_metadata("1e-9}", std::string(tolerance) + "}", "not between 0 and 0.01");
   refuse_metadata("1e-9}", "1e999}", "out of range");
   refuse_metadata("1e-9}", "NaN}", "is not JSON");
-  // A small cell holds many images within the cutoff. One of no volume is left to the neighbour
-  // list, whose words are better.
+  // A small cell has many images within the cutoff. A cell without volume is accepted here, because
+  // the neighbor list refuses it with a clearer message.
   refuse_metadata("[[9, 0, 0], [0, 9, 0]", "[[9e-3, 0, 0], [0, 9e-3, 0]", "more pairs of atoms");
   refuse_metadata("[[9, 0, 0]", "[[1e-300, 0, 0]", "more pairs of atoms");
   ekd::parse_model_metadata("4", replaced(kMetadata, "[[9, 0, 0]", "[[0, 0, 0]"), "student.pt");

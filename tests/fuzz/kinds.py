@@ -1,4 +1,4 @@
-"""The kinds of files that are damaged: sound ones, ways to damage them, and how they are read."""
+"""The kinds of files that are damaged: valid files, ways to damage them, and ways to read them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
 
-class Wrong(Exception):  # noqa: N818  # of the reader, no error
-    """What a reader did is a finding."""
+class Wrong(Exception):  # noqa: N818  # describes a reader, not an error
+    """The behavior of a reader is a finding."""
 
 
 class Kind(ABC):
-    """One kind of files.
+    """A kind of file.
 
     Attributes:
-        name: for the table.
-        suffix: of the files.
-        outside: parts of paths of packages, in which a crash is not ours.
+        name: name in the table.
+        suffix: suffix of the files.
+        outside: folders of packages whose crashes are not findings.
     """
 
     name: str
@@ -41,24 +41,24 @@ class Kind(ABC):
 
     @abstractmethod
     def make(self, folder: Path) -> None:
-        """Put sound files into an empty folder."""
+        """Write valid files to an empty folder."""
 
     @abstractmethod
     def mutate(self, content: bytes, rng: random.Random) -> Mutation:
-        """A damaged file."""
+        """Damage a file."""
 
     @abstractmethod
     def read(self, path: Path) -> str:
-        """A digest of what the file holds.
+        """Read a file; returns a digest of its contents.
 
         Raises:
-            EKDError: it is refused.
-            Wrong: it is read, and should not be.
+            EKDError: the file is refused.
+            Wrong: the file is accepted, but should be refused.
         """
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of plain types and arrays, with their types."""
+    """SHA-256 of plain types and arrays, including their types."""
     found = hashlib.sha256()
 
     def add(part: Any) -> None:
@@ -88,7 +88,7 @@ def digest(value: Any) -> str:
 
 
 class Exported(Kind):
-    """Format 4: opened, tested and evaluated, as LAMMPS and ASE do. No torch."""
+    """Format 4: opened, self-tested and evaluated as by LAMMPS and ASE, without torch."""
 
     name, suffix = "exported", ".pt"
 
@@ -117,7 +117,7 @@ class Exported(Kind):
         return mutations.of_record(content, rng, tail, mutations.json_text, "JSON")
 
     def _reshaped(self, content: bytes, rng: random.Random) -> Mutation:
-        """Shapes and offsets that could be right."""
+        """Change the shape or the offset of an array."""
 
         def change(text: bytes, rng: random.Random) -> bytes:
             document = json.loads(text)
@@ -153,7 +153,7 @@ class Exported(Kind):
 
 
 class Script(Exported):
-    """Formats 2 and 3, which torch runs."""
+    """Formats 2 and 3, which are run by torch."""
 
     name, outside = "script", ("torch",)
 
@@ -172,7 +172,7 @@ class Script(Exported):
 
 
 class Checkpoint(Kind):
-    """Checkpoints of finished trainings and of one on its way, of the first and the last format."""
+    """Checkpoints of finished and interrupted trainings, in the first and the last format."""
 
     name, suffix, outside = "checkpoint", ".pt", ("torch",)
 
@@ -189,7 +189,7 @@ class Checkpoint(Kind):
         return mutations.of_record(content, rng, "data.pkl", self._opcode, "opcode")
 
     def _opcode(self, content: bytes, rng: random.Random) -> bytes:
-        """One operation of the pickle becomes another, or has another number."""
+        """Replace an operation of the pickle or its argument, or insert operations."""
         import pickletools
 
         places = [place for _, _, place in pickletools.genops(content) if place is not None]
@@ -221,7 +221,7 @@ class Checkpoint(Kind):
 
 
 class HDF5(Kind):
-    """The layouts of ANI, which have no checksums."""
+    """Files in the layout of ANI, where ekd stores no checksum."""
 
     name, suffix = "hdf5", ".h5"
     sealed = False
@@ -251,7 +251,7 @@ class HDF5(Kind):
         return self._edited(content, rng)
 
     def _edited(self, content: bytes, rng: random.Random) -> Mutation:
-        """Arrays, groups and attributes that are changed by HDF5 itself."""
+        """Change an array, a group or an attribute with h5py."""
         import h5py
 
         memory = io.BytesIO(content)
@@ -306,13 +306,13 @@ class HDF5(Kind):
     def digest(data: Any) -> str:
         names = ("atomic_numbers", "positions", "offsets", "energies", "groups", "forces")
         arrays = [np.asarray(getattr(data, name)) for name in names]
-        arrays[0] = arrays[0].astype(np.int64)  # of any type of integers
+        arrays[0] = arrays[0].astype(np.int64)  # the type of integers may differ
         rest = [data.cells, data.pbc, dict(data.reference_energies or {}), data.fingerprint]
         return digest([*arrays, *rest])
 
 
 class Prepared(HDF5):
-    """Files of ``ekd prepare``, compressed and not."""
+    """Files of ``ekd prepare``, with and without compression."""
 
     name, sealed = "prepared", True
 
@@ -417,7 +417,7 @@ def small_data() -> Any:
 
 
 class TOML(Kind):
-    """Configurations: nothing that is written may be ignored."""
+    """Configurations; no setting in a file may be ignored."""
 
     name, suffix = "toml", ".toml"
 
@@ -475,7 +475,7 @@ class TOML(Kind):
 
 
 def _require_taken(written: Any, taken: Any, name: str) -> None:
-    """That all that a file says is in the configuration."""
+    """Check that the configuration contains all settings of a file."""
     if isinstance(written, dict):
         for key, value in written.items():
             if not isinstance(taken, dict) or key not in taken:
@@ -487,7 +487,7 @@ def _require_taken(written: Any, taken: Any, name: str) -> None:
         for one, other in zip(written, taken, strict=True):
             _require_taken(one, other, name)
     elif isinstance(written, str) and isinstance(taken, str):
-        if written != taken and Path(written).name not in taken:  # a path, made absolute
+        if written != taken and Path(written).name not in taken:  # a path that was made absolute
             raise Wrong(f"'{name}' is {taken!r}, written as {written!r}")
     elif isinstance(taken, float) and type(written) is int:
         _require_taken(float(written), taken, name)

@@ -1,4 +1,4 @@
-"""Changes of bytes, archives and JSON documents, at random but the same for the same seed."""
+"""Random changes of bytes, archives and JSON documents, reproducible by their seed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Mutation:
     """A changed file.
 
     Attributes:
-        content: its bytes.
-        how: what was changed, in a word or two.
-        forged: whether the checksums are those of the new content, so that no reader can tell that
-            it is another file: whatever it holds, it must be sound.
+        content: bytes of the file.
+        how: short description of the change.
+        forged: whether the checksums match the new content, so that a reader cannot detect the
+            change. If such a file is accepted, it may differ from the original one.
     """
 
     content: bytes
@@ -82,7 +82,7 @@ def noise(content: bytes, rng: random.Random) -> bytes:
 
 
 def absurd_size(content: bytes, rng: random.Random) -> bytes:
-    """A small number that could be a size becomes another one."""
+    """Replace a small number that could be a size by an extreme one."""
     width = rng.choice((2, 4, 8, 8))
     changed = bytearray(content)
     for _ in range(200):
@@ -109,7 +109,7 @@ BYTES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def of_bytes(content: bytes, rng: random.Random, forged: bool = False) -> Mutation:
-    """Any change of bytes; `forged` where the format has no checksums."""
+    """Apply a random change of bytes; set `forged` for formats without checksums."""
     change = rng.choice(BYTES)
     return Mutation(change(content, rng), change.__name__, forged)
 
@@ -120,20 +120,20 @@ Records = list[tuple[str, bytes]]
 
 
 def records_of(content: bytes) -> Records:
-    """Names, with the folder, and contents of an archive."""
+    """Names, including the folder, and contents of the records of an archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
 
 
 def archive_of(records: Records, compressed: str | None = None) -> bytes:
-    """An archive with right checksums."""
+    """Archive of the records, with correct checksums."""
     target = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         with zipfile.ZipFile(target, "w") as archive:
             for name, content in records:
                 entry = zipfile.ZipInfo(name)
-                entry.filename = name  # ZipInfo takes away what looks wrong
+                entry.filename = name  # ZipInfo changes names that look wrong
                 if name == compressed:
                     entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, content)
@@ -141,7 +141,7 @@ def archive_of(records: Records, compressed: str | None = None) -> bytes:
 
 
 def of_index(content: bytes, rng: random.Random) -> Mutation:
-    """A field of a header of the archive becomes an absurd number."""
+    """Set a field of a header of the archive to an absurd number."""
     fields = {
         b"PK\3\4": ((4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)),
         b"PK\1\2": ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4)),
@@ -166,12 +166,14 @@ def of_index(content: bytes, rng: random.Random) -> Mutation:
 
 
 def of_archive(content: bytes, rng: random.Random, tail: str = "") -> Mutation:
-    """Records that are renamed, doubled, left out, put in or packed; checksums are right.
+    """Rename, duplicate, remove, add, compress, exchange or reorder records.
+
+    The checksums are correct.
 
     Args:
-        content: of an archive.
-        rng: of the seed.
-        tail: only records whose name ends so.
+        content: bytes of an archive.
+        rng: random number generator.
+        tail: how the name of the changed record ends.
     """
     records = records_of(content)
     names = [name for name, _ in records if name.endswith(tail)]
@@ -223,7 +225,7 @@ def of_record(
     change: Callable[[bytes, random.Random], bytes],
     how: str,
 ) -> Mutation:
-    """One record changed, with the checksum of its new content."""
+    """Change a record, and update its checksum."""
     records = records_of(content)
     places = [k for k, (name, held) in enumerate(records) if name.endswith(tail) and held]
     place = rng.choice(places)
@@ -233,7 +235,7 @@ def of_record(
 
 
 def of_torch_file(content: bytes, rng: random.Random, way: int) -> Mutation:
-    """What is done to every file of torch, in six ways: bytes (half of them), records, numbers."""
+    """Change bytes (`way` < 3), the index, the records or the numbers of a file of torch."""
     if way < 3:
         return of_bytes(content, rng)
     if way == 3:
@@ -248,7 +250,7 @@ def any_bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 def bad_numbers(content: bytes, rng: random.Random) -> bytes:
-    """NaN, infinities and absurd values in place of float64 or float32 numbers."""
+    """Replace float64 or float32 numbers by NaN, infinities or extreme values."""
     code, width = rng.choice((("<d", 8), ("<f", 4)))
     if len(content) < width:
         return content + b"\0"
@@ -267,7 +269,7 @@ _ODD += ("[" * 100 + "]" * 100, "[" * 100_000, '"\\u0000"', '{"a": 1, "a": 2}', 
 
 
 def json_text(text: bytes, rng: random.Random) -> bytes:
-    """A document with one value or key changed."""
+    """Change a value or a key of a document."""
     document = json.loads(text)
     nodes = list(_nodes(document))
     parent, key = rng.choice(nodes)

@@ -1,6 +1,7 @@
-"""The readers in C++, fuzzed by programs of their own (tests/cpp/fuzz), with sanitizers.
+"""Fuzzes the C++ readers with the programs in tests/cpp/fuzz, which use sanitizers.
 
-With clang, libFuzzer searches for inputs that reach other code; without, random changes are tried.
+With clang, libFuzzer searches for inputs that reach new code; without clang, the inputs are random
+changes of valid files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _lock = threading.Lock()
 
 
 def fuzz(result: Any, given: argparse.Namespace, advance: Callable[[], object]) -> None:
-    """Run a target; every input that it survives was refused, or read."""
+    """Run a target; each input that does not end it counts as read or refused."""
     program = build(given.native_library) / f"fuzz_{TARGETS[result.name]}"
     is_lib_fuzzer = b"LLVMFuzzerRunDriver" in program.read_bytes()
     with tempfile.TemporaryDirectory(prefix="ekd-fuzz-") as name:
@@ -41,7 +42,7 @@ def fuzz(result: Any, given: argparse.Namespace, advance: Callable[[], object]) 
             command += [f"-runs={given.mutations}", f"-seed={given.seed + 1}", *limits, str(corpus)]
         else:
             command += [str(given.mutations), str(given.seed), *map(str, sorted(corpus.iterdir()))]
-        # Leaks are looked for by tracing the process, which not every container allows.
+        # LeakSanitizer traces the process, which some containers do not allow.
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
         begin = os.times()
         found = subprocess.run(
@@ -67,7 +68,7 @@ def fuzz(result: Any, given: argparse.Namespace, advance: Callable[[], object]) 
 
 
 def build(library: Path | None) -> Path:
-    """Compile the targets, if they are not there; their folder."""
+    """Compile the targets if necessary; returns their folder."""
     with _lock:
         compiler = None if library else shutil.which("clang++")
         folder = ROOT / "build" / ("fuzz-clang" if compiler else "fuzz")
@@ -88,7 +89,7 @@ def build(library: Path | None) -> Path:
 
 
 def make_corpus(target: str, folder: Path) -> Path:
-    """Sound inputs of a target."""
+    """Write valid inputs of a target; returns their folder."""
     folder.mkdir(parents=True)
     content = MODEL.read_bytes()
     records = {name.partition("/")[2]: held for name, held in mutations.records_of(content)}
@@ -103,7 +104,7 @@ def make_corpus(target: str, folder: Path) -> Path:
     elif target == "weights":
         inputs = {"all": metadata + _LINE + weights + _LINE + numbers}
     else:
-        # Two, because checksums are put right in those of even length.
+        # Several files, because the targets correct checksums only if the length is even.
         small = [(name, held) for name, held in mutations.records_of(content) if "extra/" in name]
         short = mutations.archive_of(small)
         inputs = {"model": content, "short": short, "shorter": mutations.archive_of(small[:2])}

@@ -2,11 +2,11 @@
 
     python tests/fuzz/run.py --mutations 200 --only toml
 
-Nothing may come of a damaged file but a clear error that names it, or the contents of the sound one
-(the change lies where nothing is read). Where the checksums of a changed file are right, it may be
-another sound file. A process that ends or hangs, any other exception, more than half a GiB of
-memory and contents that changed unnoticed are findings: the file and its seed are kept, and the
-exit status is 1.
+A damaged file must be refused with a clear error that names it, or be read with its original
+contents if the change is where nothing is read. If the checksums of a changed file are correct, it
+may also be read as another valid file. Findings are processes that end or hang, other exceptions,
+more than 0.5 GiB of memory, and changes that are not noticed. The files of findings are stored with
+their seeds, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from rich.table import Table
 HERE = Path(__file__).parent
 FINE = ("rejected", "equal", "other")
 SILENCE = 600.0
-"""s of the wall: a worker that says nothing for so long hangs where it takes no time of the CPU."""
+"""Wall time in s after which a worker without output is killed: it hangs without using CPU time."""
 PER_WORKER = 2500
-"""mutations of one process: what libraries leak is given back"""
+"""Mutations per process; memory that libraries leak is freed at its end."""
 
 
 @dataclass
 class Result:
-    """What came of the mutations of one kind."""
+    """Outcome of the mutations of one kind."""
 
     name: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -60,17 +60,23 @@ class Result:
 def main() -> int:
     names = [*KINDS, *native.TARGETS]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--mutations", type=int, default=10_000, help="of each kind")
-    parser.add_argument("--only", action="append", choices=names, help="may be given several times")
-    parser.add_argument("--seed", type=int, default=0, help="of the first mutation")
-    parser.add_argument("--workers", type=int, default=1, help="kinds that are done side by side")
+    parser.add_argument(
+        "--mutations", type=int, default=10_000, help="number of mutations of each kind"
+    )
+    parser.add_argument("--only", action="append", choices=names, help="a kind; can be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first mutation")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of kinds that run in parallel"
+    )
     parser.add_argument("--no-native", action="store_true", help="leave out the readers in C++")
     parser.add_argument(
         "--native-library",
         type=Path,
         help="a libekd.so for the C interface, instead of building one",
     )
-    parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), help="folder")
+    parser.add_argument(
+        "--failures", type=Path, default=Path("fuzz-failures"), help="folder of findings"
+    )
     given = parser.parse_args()
     wanted = given.only or ([*KINDS] if given.no_native else names)
     console = Console(stderr=True)
@@ -118,7 +124,7 @@ def main() -> int:
 
 
 def fuzz(result: Result, given: argparse.Namespace, advance) -> None:  # type: ignore[no-untyped-def]
-    """Run all mutations of a kind, in a new process where one was lost."""
+    """Run all mutations of a kind; a process that is lost is replaced by a new one."""
     kind = KINDS[result.name]()
     with tempfile.TemporaryDirectory(prefix="ekd-fuzz-") as name:
         folder = Path(name)
@@ -132,7 +138,7 @@ def fuzz(result: Result, given: argparse.Namespace, advance) -> None:  # type: i
 
 
 def _process(result, kind, folder, start, stop, given, advance) -> int:  # type: ignore[no-untyped-def]
-    """Mutations of one process; returns the seed to go on with."""
+    """Run the mutations of one process; returns the seed to continue with."""
     command = [sys.executable, HERE / "worker.py", result.name, folder, str(start), str(stop)]
     errors = folder / "stderr"
     with errors.open("w") as stderr:
@@ -194,13 +200,13 @@ def _process(result, kind, folder, start, stop, given, advance) -> int:  # type:
 
 
 def _is_outside(kind, words: str) -> bool:  # type: ignore[no-untyped-def]
-    """Whether the innermost frame of Python at the end is one of a package that is not ours."""
+    """Whether the innermost Python frame of a crash is in a package of `kind.outside`."""
     frames = [line for line in words.splitlines() if line.strip().startswith("File ")]
     return bool(frames) and any(f"/{name}/" in frames[0] for name in kind.outside)
 
 
 def keep(result, kind, folder, seed, how, outcome, words, failures) -> None:  # type: ignore[no-untyped-def]
-    """Keep the file of a finding, and what there is to say about it."""
+    """Store the file and the description of a finding."""
     result.findings.append(f"seed {seed} ({how}): {outcome}: {words.strip()}")
     if len(result.findings) > 100:
         return
@@ -214,7 +220,7 @@ def keep(result, kind, folder, seed, how, outcome, words, failures) -> None:  # 
 
 
 def show(results: list[Result], failures: Path) -> None:
-    """The table, and the findings."""
+    """Print the table and the findings."""
     table = Table(title="damaged files", title_justify="left")
     table.add_column("kind")
     heads = ("mutations", "rejected", "equal", "another sound file", "ended outside ekd")

@@ -1,9 +1,9 @@
-"""Damages files of one kind and reads them, one after the other, within limits.
+"""Damages files of one kind and reads them one by one, with limits on time and memory.
 
     python worker.py KIND FOLDER START STOP
 
-Writes two lines for each mutation to standard output: one when it begins, one with what came of it.
-A mutation that ends the process, or goes on for too long, has no second line.
+Writes two lines for each mutation to standard output: one when it begins, and one with its outcome.
+The second line is missing if the mutation ends the process or takes too long.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import warnings
 from pathlib import Path
 
 MEMORY = 2**30
-"""bytes that a mutation may take beyond what the reader has"""
+"""Limit of the address space for mutations, in bytes beyond that in use before the first."""
 SECONDS = 10
-"""of the CPU, for one mutation"""
+"""CPU time for one mutation, in s."""
 
 
 def main() -> None:
     name, place, start, stop = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     faulthandler.enable()
-    faulthandler.register(signal.SIGXCPU, chain=True)  # says where it hangs, then ends
+    faulthandler.register(signal.SIGXCPU, chain=True)  # prints a traceback, then ends
     warnings.simplefilter("ignore")
     from kinds import KINDS
 
@@ -38,7 +38,7 @@ def main() -> None:
     contents = [path.read_bytes() for path in sound]
     expected = [kind.read(path) for path in sound]
     target = place / f"damaged-{start}{kind.suffix}"
-    for _ in range(2):  # imports and caches are no part of a mutation
+    for _ in range(2):  # imports and caches do not count for a mutation
         target.write_bytes(contents[0])
         kind.read(target)
     limit = _status("VmSize") + MEMORY
@@ -82,7 +82,7 @@ def _outcome(kind, path, expected, forged):  # type: ignore[no-untyped-def]
 
 
 def _judged(words: str, path: Path) -> tuple[str, str]:
-    """An error names the file, in words that any terminal can show."""
+    """Check that an error names the file, and that any terminal can show its message."""
     try:
         words.encode()
     except UnicodeEncodeError:
@@ -100,7 +100,7 @@ def _say(*what: object) -> None:
 
 
 def _status(key: str) -> int:
-    """A number of bytes from what the system knows of this process."""
+    """An entry of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
@@ -108,7 +108,7 @@ def _status(key: str) -> int:
 
 
 def _reset_peak() -> int:
-    """Forget the largest memory so far; returns that of now."""
+    """Reset the peak memory of the process; returns its current memory, in bytes."""
     if time.process_time() - _reset_peak.collected > 1.0:  # type: ignore[attr-defined]
         gc.collect()
         _reset_peak.collected = time.process_time()  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""Writes the checkpoints of this format: one of a finished training, one of a broken-off one.
+"""Writes checkpoints of the current format: of a finished and of an interrupted training.
 
     python tests/golden/make_checkpoints.py
 
-Run it with the version of ekd that introduces a format, once; files of older formats stay.
+Run it once, with the version of ekd that introduces a format. Keep the files of older formats.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Writes exported files of the format of this version, and what this version makes of a structure.
+"""Writes exported files of the current format, and the results of this version for a structure.
 
     PYTHONPATH=tests python tests/golden/make_exported.py
 
-Run once for each format, by the version that is the last to write it. Later versions read the
-files, and must find the same numbers (``tests/unit/inference/test_golden.py``).
+Run it once for each format, with the last version that writes the format. Later versions must read
+the files and find the same numbers (``tests/unit/inference/test_golden.py``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def structure() -> Atoms:
 
 
 def arrays_of(atoms: Atoms) -> dict[str, object]:
-    """What :meth:`ekd.ExportedModel.evaluate` asks for, Å."""
+    """Arguments of :meth:`ekd.ExportedModel.evaluate`, Å."""
     return {
         "atomic_numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
@@ -51,7 +51,7 @@ def arrays_of(atoms: Atoms) -> dict[str, object]:
 
 
 def results(path: Path, arrays: dict[str, object]) -> dict[str, object]:
-    """What ekd makes of the structure with a file; eV and Å."""
+    """Results of ekd for the structure with this file, in eV and Å."""
     found = ExportedModel(path).evaluate(**arrays)
     return {
         name: np.asarray(value).tolist() for name, value in vars(found).items() if value is not None

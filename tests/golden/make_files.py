@@ -1,10 +1,10 @@
-"""Writes one file of every other format that ekd writes, and what is in them.
+"""Writes one file of every other format of ekd, and a description of their contents.
 
     PYTHONPATH=tests python tests/golden/make_files.py
 
-That is a small run with the files of its stages (``run-1/``), prepared files of formats 1 and 2,
-and a restart file of LAMMPS. Run it with the version of ekd that introduces a format, under new
-names; files of older formats stay. Later versions must read them
+The files are a small run with the files of its stages (``run-1/``), prepared files of formats 1 and
+2, and a restart file of LAMMPS. Run it with the version of ekd that introduces a format, with new
+file names. Keep the files of older formats, because later versions must read them
 (``tests/unit/test_golden_files.py``, ``tests/integration/lammps/test_golden_restart.py``).
 """
 
@@ -92,7 +92,7 @@ write_restart restart-1.bin
 
 
 def frames(n: int) -> list[object]:
-    """Water and hydrogen peroxide, displaced; energies and forces are those of springs."""
+    """Distorted water and hydrogen peroxide, with energies and forces of springs."""
     from pool_calculators import PairSprings
 
     found = []
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def make_restart() -> float:
-    """A restart file of a box with one molecule; its energy in eV."""
+    """Write a restart file of a box with one molecule; returns its energy in eV."""
     shutil.copy(FOLDER / "exported-4-single.pt", "student.pt")
     atoms = molecule("H2O", vacuum=5.0)
     atoms.set_pbc(True)

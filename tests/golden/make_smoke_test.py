@@ -1,4 +1,4 @@
-"""Writes the model that ``ekd lammps build`` tries a freshly built style with.
+"""Writes the model with which ``ekd lammps build`` tests a new build of the style.
 
 PYTHONPATH=tests python tests/golden/make_smoke_test.py
 """

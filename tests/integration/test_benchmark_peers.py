@@ -1,4 +1,4 @@
-"""Peers of the benchmarks: that they are compared with what is the same."""
+"""Other programs in the benchmarks: comparisons use the same work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from suite.water import water
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """The small network alone, on one small box, without the time that compiling takes."""
+    """A plan with only the small network and one small box, without compilation."""
     monkeypatch.setattr(bench_forces, "cases", lambda: {SMALL: cases()[SMALL]})
     monkeypatch.setattr("suite.timing.SGEMM_SIDE", 64)
     monkeypatch.setattr(hippynn, "use_fastest_kernels", lambda forces: "torch")
@@ -43,7 +43,7 @@ def test_forces_of_hippynn_agree(plan: Plan) -> None:
     assert forces.peer == "hippynn (torch kernels)"
     assert forces.ratio
     assert isinstance(fraction, Record)
-    # The rate of operations is that of atoms, times 0.07 MFLOP for each.
+    # The rate of operations is the rate of atoms times 0.07 MFLOP per atom.
     assert fraction.ekd == pytest.approx(0.0723 * forces.ekd, rel=0.01)
 
 
@@ -117,7 +117,7 @@ def test_md_with_another_energy_is_not_compared(
 def _as_fast_as_nothing(
     folder: Path, model: ExportedModel, atoms: Atoms, *_: object
 ) -> tuple[float, float]:
-    """In place of LAMMPS: a speed, and the right energy per atom."""
+    """Replacement of LAMMPS: a speed, and the correct energy per atom."""
     results = model.evaluate(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     return 1_000.0, results.energy / len(atoms)
 

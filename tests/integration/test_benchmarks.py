@@ -23,7 +23,7 @@ SMALL = ["--n-features", "4", "--n-sensitivities", "4", "--cutoff", "3", "--step
             ["--ranks", "1", "--repeats", "1", "--kernels", "torch", *SMALL],
             ["pair_style ekd, 1 rank", "hippynn, forces alone"],
         ),
-        # Kernels that hippynn need not compile first.
+        # Kernels that hippynn does not have to compile.
         (
             "bench_training.py",
             ["--seconds", "0", "--n-features", "4", "--kernels", "_pytorch_raw"],
@@ -42,7 +42,7 @@ def test_runs_alone(script: str, options: list[str], rows: list[str]) -> None:
 
 @pytest.mark.slow
 def test_suite(tmp_path: Path) -> None:
-    """Two parts of it, from the command line to the files; the others have tests of their own."""
+    """Two parts of the suite, from command line to files; other parts have separate tests."""
     done = _run(
         "run.py",
         *("--only", "neighbor_list", "memory"),
@@ -71,7 +71,7 @@ def test_suite_names_the_folder_that_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_accuracy_of_the_pair_style(tmp_path: Path) -> None:
-    """One case of the table in the docs: far below what the tests allow."""
+    """One case of the table in the docs, with differences far below the tolerances of the tests."""
     table = tmp_path / "table.md"
     done = _run(
         "pair_style_accuracy.py", "--models", "1", "--cases", "molecule", "--write", str(table)

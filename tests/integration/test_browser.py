@@ -1,6 +1,6 @@
-"""Reports and the documentation in a real browser: phone and desktop, light and dark mode.
+"""Reports and documentation in a real browser, for phone and desktop, in light and dark mode.
 
-Needs Chromium with its driver, and Selenium: `make browser`.
+These tests need Chromium with its driver, and Selenium; run them with `make browser`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> dict[
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("name", REPORTS)
 def test_page(browser: Any, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
-    """Nothing is wider than the page, every plot is shown and legible, and so is all text."""
+    """Nothing is wider than the page, and all plots and texts are legible."""
     found = opened(browser, reports[name], width, scheme)
     assert found["width"] <= width
     assert found["images"] > 0
@@ -182,7 +182,7 @@ def test_tables_are_sorted_by_a_click(browser: Any, reports: dict[str, Path]) ->
 
 @pytest.fixture(scope="module")
 def site() -> Path:
-    """What `make docs` has built."""
+    """The site built by `make docs`."""
     if not (SITE / "index.html").exists():
         pytest.skip("there is no site; run 'make docs'")
     return SITE
@@ -192,7 +192,7 @@ def site() -> Path:
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_documentation(browser: Any, site: Path, name: str, width: int, scheme: str) -> None:
-    """Opened from the folder, without a server and without network."""
+    """Pages are opened from the folder, without a server and without network."""
     found = opened(browser, site / name, width, scheme)
     assert found["width"] <= width
     assert found["broken"] == 0

@@ -1,6 +1,6 @@
-"""The tests of the core in C++ (tests/cpp), run one by one; those without devices with sanitizers.
+"""The tests of the C++ core (tests/cpp), run one by one, with sanitizers except for devices.
 
-`make sanitize` runs those of devices with sanitizers too.
+`make sanitize` runs the device tests with sanitizers too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from built_core import built_core
 SOURCE = Path(__file__).parents[1] / "cpp"
 DEVICES = ("test_device_engine.cpp", "test_kernel_cache.cpp", "test_staging.cpp")
 FORK = "test_fork.cpp"
-"""Its tests are a program of their own, without sanitizers."""
+"""The tests in this file are a separate program without sanitizers."""
 
 
 def names(file: Path) -> list[str]:
@@ -39,7 +39,7 @@ TESTS = [
 
 
 def run(*command: str | Path, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
-    # Leaks are looked for by tracing the process, which not every container allows.
+    # LeakSanitizer traces the process, which some containers do not allow.
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=timeout, check=False

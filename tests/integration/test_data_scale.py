@@ -1,4 +1,4 @@
-"""The scaling scripts run to their end; times are not checked."""
+"""The scaling scripts run without errors; times are not checked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(script: str, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2000 configurations."""
+    """A file with 2000 configurations."""
     path = tmp_path_factory.mktemp("synthetic") / "ani1ccx.h5"
     run("ani1ccx_like.py", str(path), "--n-configs", "2000", "--nan-share", "0.1")
     return path
@@ -56,7 +56,7 @@ def test_synthetic_file_has_the_layout_of_the_release(synthetic: Path) -> None:
 
 
 def test_synthetic_forces_are_derivatives(synthetic: Path) -> None:
-    """Of the potential that the script defines, by central differences."""
+    """Forces are compared with central differences of the potential that the script defines."""
     sys.path.insert(0, str(FOLDER))
     try:
         from ani1ccx_like import morse
@@ -87,7 +87,7 @@ def test_same_seed_same_file(synthetic: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_measurements(synthetic: Path, tmp_path: Path) -> None:
-    """The cheap steps, and the one that compares streamed with in memory."""
+    """The cheap steps, and the comparison of streamed data with data in memory."""
     (tmp_path / "raw.h5").write_bytes(synthetic.read_bytes())
     steps = ["prepare", "epochs in turns", "labels"]
     sizes = ["--n-epoch", "100", "--n-labels", "50", "--n-teachers", "2"]

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the scripts, importable, with the environment left as it is."""
+    """The folder of the scripts, importable; the environment is restored afterwards."""
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the scripts set it themselves
     return FOLDER
@@ -44,7 +44,7 @@ def test_parallel_page(tmp_path: Path) -> None:
     text = page.read_text()
     assert "| small, staged, 2 ranks × 1 thread |" in text
     assert "| small, wide, 1 rank × 2 threads |" in text
-    assert "| 2, 192 | 1,685 | 4,364 | 192 | 4,556 |" in text  # counted, and as LAMMPS has them
+    assert "| 2, 192 | 1,685 | 4,364 | 192 | 4,556 |" in text  # same as in LAMMPS
     assert "- 2 interactions: " in text
     assert "The largest ratio is " in text
     assert page.with_suffix(".png").stat().st_size > 10_000
@@ -74,7 +74,7 @@ def test_energy_page_needs_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_liquid_that_falls_apart(tmp_path: Path) -> None:
-    """Steps of 50 fs replace a model that is unsuitable for the liquid."""
+    """Steps of 50 fs have the same effect as a model that is unsuitable for the liquid."""
     model = random_model(tmp_path / "trial.pt")
     small = ["--molecules", 27, "--timestep", 0.05, "--equilibration", 5, "--ranks", 1]
     done = run("nve_drift.py", "--model", model, *small)
@@ -85,7 +85,7 @@ def test_liquid_that_falls_apart(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("benchmarks")
 def test_work_of_a_domain() -> None:
-    """One domain that is the whole box: its pairs are those of the box; ghosts by volume."""
+    """For a single domain, the pairs are those of the box, and ghosts follow from the volume."""
     from domain_work import count_work
 
     positions = np.random.default_rng(0).uniform(0, 12, (1000, 3))
@@ -103,7 +103,7 @@ def test_work_of_a_domain() -> None:
     assert wide.centres == wide.n_owned + wide.n_ghosts
     assert pairs < wide.least_pairs < wide.pairs
     halves = count_work(atoms, 2, cutoff, skin, n_interactions=3, wide=False)
-    assert halves.n_owned == len(atoms) / 2  # the mean over both
+    assert halves.n_owned == len(atoms) / 2  # mean of both domains
     assert halves.pairs == pairs / 2
     assert halves.n_ghosts < staged.n_ghosts
 
@@ -146,7 +146,7 @@ def test_fluctuation_is_what_the_line_leaves() -> None:
 
 @pytest.mark.slow
 def test_long_run(tmp_path: Path) -> None:
-    """Both halves of a long run, the second one from the restart file of the first."""
+    """Both halves of a long run; the second half starts from the restart file of the first."""
     model = random_model(tmp_path / "trial.pt", zbl=True)
     page = tmp_path / "page.md"
     small = ["--molecules", 27, "--duration", 0.02, "--sample", 0.001, "--ranks", 1]
@@ -158,7 +158,7 @@ def test_long_run(tmp_path: Path) -> None:
     assert [row[1].strip() for row in rows] == 2 * ["first half"] + 2 * ["second half"]
     for row in rows:
         assert abs(float(row[4])) < 1.0
-        assert 0.5 < float(row[8]) < 1.2  # of an oxygen atom and its hydrogen atoms
+        assert 0.5 < float(row[8]) < 1.2  # oxygen and its hydrogen atoms
     jump = text.split("after it differ by ")[1].split(" eV")[0]
     assert float(jump) < 1e-9
     assert "0.0 ps reached" in text

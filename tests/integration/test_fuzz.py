@@ -1,4 +1,4 @@
-"""A few damaged files of every kind; `make fuzz` tries ten thousand of each."""
+"""A few damaged files of every kind; `make fuzz` tests 10,000 of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_readers(tmp_path: Path) -> None:
 
 
 def test_readers_in_cpp(tmp_path: Path) -> None:
-    """With sanitizers; the C interface with the library that is installed."""
+    """The readers are built with sanitizers; the C interface uses the installed library."""
     library = _native.LIBRARY_DIRECTORY / "libekd.so"
     only = [word for name in native.TARGETS for word in ("--only", name)]
     found = run(tmp_path / "failures", "--mutations", MUTATIONS, "--native-library", library, *only)

@@ -19,7 +19,7 @@ FOLDER = ROOT / "benchmarks" / "gpu"
 CPP = ROOT / "cpp"
 
 LEFT_OUT = {"sanitizer", "torchscript", "profile", "tests of the style"}
-"""Parts that need a card."""
+"""Parts that need a GPU."""
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
 
 
 def quick_build() -> list[str]:
-    """Options of the build: quick to compile, with the core that is built already."""
+    """Options for a fast build that uses the existing library of the core."""
     core = built_core()
     return ["--level=-O0", *(["--core", str(core)] if core else [])]
 
@@ -147,7 +147,7 @@ def test_build_compiles_what_cmake_compiles() -> None:
         [sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=True
     )
     names, text = json.loads(done.stdout)
-    kernels = "src/kernels/hipnn_kernels.cpp"  # once for each instruction set
+    kernels = "src/kernels/hipnn_kernels.cpp"  # compiled once for each instruction set
     assert set(names) - {kernels} == set(core[1].split())
     assert kernels in names
     headers = set(re.findall(r'^(?:inline.*)?\{"(\w+\.hpp)", R"', text, re.MULTILINE))

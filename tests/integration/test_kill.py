@@ -1,4 +1,4 @@
-"""kill -9 at random times: the same command continues, with the same result."""
+"""After kill -9 at random times, the same command continues, with the same result."""
 
 from __future__ import annotations
 
@@ -96,6 +96,6 @@ def test_kill_leaves_no_trace(results: tuple[Path, Any], stage: str) -> None:
         assert not list((killed / name).glob(".*"))
     record = json.loads((killed / "stages.json").read_text())
     assert record[stage]["complete"]
-    # Elsewhere a killed process may leave a temporary file, whose name begins with a dot.
+    # In other folders, a killed process may leave a temporary file, whose name begins with a dot.
     names = {path.relative_to(killed) for path in killed.rglob("*") if path.name[0] != "."}
     assert names == {path.relative_to(whole) for path in whole.rglob("*")}

@@ -67,7 +67,7 @@ def test_rounds_of_the_pipeline(
     assert (config.output / "student.pt").exists()
     told = json.loads((folder / "summary.json").read_text())["members"][0]["on_policy"]
     assert [record["n_frames"] for record in told] == [10]
-    # The stage begins anew from what is there when its record is lost, and changes nothing.
+    # Without its record, the stage runs again with the existing files, and changes nothing.
     pipeline = Pipeline(config, Existing.RESUME, progress=False)
     pipeline.record.forget("distill")
     pipeline.run(["distill"])

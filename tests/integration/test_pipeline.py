@@ -134,7 +134,7 @@ def test_lammps_agrees_with_ase(config: Config) -> None:
 
 
 def test_several_students_become_a_committee(config: Config, tmp_path: Path) -> None:
-    """The same labels, two students: one file, evaluated and reported as their mean."""
+    """Two students with the same labels are one file, evaluated and reported as their mean."""
     shutil.copytree(config.output, tmp_path / "run")
     student = config.student.model_copy(update={"n_members": 2})
     several = config.model_copy(update={"output": tmp_path / "run", "student": student})
@@ -189,7 +189,7 @@ def test_number_of_workers_is_no_other_setting(config: Config) -> None:
 def test_report_leaves_out_runs_of_other_settings(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_summary, "draw", lambda *_: {})  # takes its time
+    monkeypatch.setattr(run_summary, "draw", lambda *_: {})  # slow
     monkeypatch.setattr(run_summary, "write", lambda *_, **__: None)
     nve = config.lammps.nve.model_copy(update={"duration": 0.02})
     for wanted, with_lammps in ((config, True), (change(config, lammps={"nve": nve}), False)):
@@ -282,7 +282,7 @@ def test_manifest_holds_nothing_personal(untouched: Path) -> None:
 def test_everything_is_reproduced_bitwise(
     untouched: Path, runner: CliRunner, tmp_path: Path
 ) -> None:
-    """In another folder, with one worker fewer and another number of threads."""
+    """Reproduce the run in another folder, with one worker fewer and other numbers of threads."""
     again = tmp_path / "again"
     threads = torch.get_num_threads()
     torch.set_num_threads(2 if threads == 1 else 1)
@@ -297,7 +297,7 @@ def test_everything_is_reproduced_bitwise(
     stages = [manifest["stages"] for manifest in manifests]
     for name, entry in stages[0].items():
         assert set(stages[1][name]["results"]) == set(entry["results"]), name
-    # Compare once more, with one result that was changed in its last digits and one altogether.
+    # Compare again, with one result changed in its last digits and one changed completely.
     reproduction = Reproduction(untouched, ["label", "distill"])
     with h5py.File(again / "labels.h5", "a") as file:
         file["forces"][0, 0] += 1e-9
@@ -317,7 +317,7 @@ def test_everything_is_reproduced_bitwise(
 def test_one_stage_is_reproduced_from_results_of_others(
     untouched: Path, runner: CliRunner, tmp_path: Path
 ) -> None:
-    """Results of the stage itself may be missing: their checksums are sufficient."""
+    """Results of the stage itself may be missing, because their checksums are sufficient."""
     folder = tmp_path / "run"
     shutil.copytree(untouched, folder)
     (folder / "student.pt").unlink()

@@ -100,7 +100,7 @@ def folder(tmp_path: Path, tiny_training_file: Path, test_file: Path) -> Path:
 
 
 def pipeline(folder: Path, text: str | None = None) -> Pipeline:
-    """Of a configuration, which may be a new one; results that are there are kept."""
+    """Pipeline of a configuration, which may be a new one; existing results are kept."""
     if text is not None:
         (folder / "config.toml").write_text(text)
     return Pipeline(load_config(folder / "config.toml"), Existing.RESUME, progress=False)
@@ -153,7 +153,7 @@ def test_each_starts_from_a_base(finished: Path) -> None:
 
 
 def test_the_pool_is_labelled(finished: Path) -> None:
-    """Except configurations in the data, which are labeled there."""
+    """Configurations that are also in the data are excluded, because they are labeled there."""
     pool = Pool.load(finished / "run" / "pool.h5").data
     labels = Labels.load(finished / "run" / "labels.h5")
     assert labels.extra is not None
@@ -190,7 +190,7 @@ def test_other_bases_need_no_other_pool(copied: Path) -> None:
 
 
 def test_a_teacher_alone_needs_bases(copied: Path) -> None:
-    """Run as a job of a job array."""
+    """The teacher is trained as a job of a job array."""
     shutil.rmtree(copied / "run" / "teachers" / "member-1")
     pipeline(copied).run_part("train", 1)
     bases = load_ensemble(copied / "run" / "bases").members
@@ -216,7 +216,7 @@ def test_stages_without_their_section(folder: Path, stage: str, section: str) ->
 def test_records_from_before_there_were_pools(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They lack the sections, whose defaults describe the old behavior."""
+    """Such runs lack the sections, whose defaults describe the old behavior."""
     now = pipeline(folder)
     now.run(["train"])
     record = json.loads((folder / "run" / "stages.json").read_text())
@@ -236,7 +236,7 @@ def test_records_from_before_there_were_pools(
         old.adopt(stage, {k: v for k, v in settings.items() if k not in new}, 1.0)
     for stage in STAGES[STAGES.index("label") :]:
         assert pipeline(folder).setting_differences(stage) == []
-    # A pool changes what is labelled, and teachers stay.
+    # A pool changes the labels, but teachers are kept.
     with_pool = pipeline(folder, WITHOUT + POOL)
     with_pool.run(["train"])
     assert change_times(folder) == before
@@ -256,7 +256,7 @@ def test_a_data_set_instead_of_a_pool(folder: Path) -> None:
     assert base.provenance["data"]["path"] == str(folder / "cheap.h5")
     teachers = load_ensemble(folder / "run" / "teachers").members
     assert {model.provenance["start"] for model in teachers} == {base.sha256}
-    # Where it lies does not matter, what is in it does.
+    # The content of the file matters, not its path.
     (folder / "cheap.h5").rename(folder / "elsewhere.h5")
     text = WITHOUT + BASES + DATA.replace("cheap", "elsewhere")
     pipeline(folder, text).run(["pretrain", "train"])
@@ -288,7 +288,7 @@ def test_data_sets_that_cannot_be_pretrained_on(folder: Path, section: str, mess
 
 
 def test_pool_that_lacks_an_element(folder: Path) -> None:
-    """Found once there is a pool, before any training on it."""
+    """The error occurs when the pool exists, before any training on it."""
     text = WITHOUT + POOL.replace("n_from_data = 5", "n_from_data = 0") + BASES
     text = re.sub(r"molecules = .*", 'molecules = ["H2O"]', text)
     with pytest.raises(DataError, match=r"the training set has C, N, which the pool lacks"):
@@ -344,7 +344,7 @@ def test_bases_learn_the_pool_and_then_a_data_set(folder: Path) -> None:
     before = change_times(folder)
     pipeline(folder, text).run(["pool", "pretrain", "train"])
     assert change_times(folder) == before
-    # Without the first step the pool is only labelled.
+    # Without the first step, the pool is only labeled.
     text = text.replace("n_bases = 2", "n_bases = 2\npool = false")
     shutil.rmtree(folder / "run")
     pipeline(folder, text).run(["pretrain"])

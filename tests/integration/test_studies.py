@@ -131,9 +131,9 @@ duration = 0.005
 
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[str]], int]]:
-    """``main`` of the script, whose modules are gone again afterwards."""
+    """``main`` of the script; its modules are removed afterwards."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    # Other tests have modules of these names: benchmarks/run.py is one.
+    # Other tests use modules with the same names, such as benchmarks/run.py.
     others = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
     yield importlib.import_module("run").main
     for name in MODULES:
@@ -143,7 +143,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[str]], int]
 
 @pytest.fixture
 def data(tmp_path: Path, test_dataset: Dataset) -> Path:
-    """A folder with a few configurations: with true forces, and with energies alone."""
+    """A folder with a few configurations with true forces, and a few with energies only."""
     assert test_dataset.forces is not None
     frames = []
     for k in range(0, len(test_dataset), 4):
@@ -255,11 +255,11 @@ duration = 0.01
     assert main(options(data, text, "--only", "student")) == 0
     assert [row["seed"] for row in rows(data)] == ["0"] * 3 + ["1"] * 3
     assert rows(data)[:3] == found[:3]
-    assert pieces == {path: path.stat().st_mtime_ns for path in pieces}  # none was trained again
+    assert pieces == {path: path.stat().st_mtime_ns for path in pieces}  # not trained again
     survival = (results / "survival.md").read_text()
     assert "| ccsdt | 0 | H2O | 300 | next |" in survival
     assert "| ccsdt | 1 | H2O | 300 | student |" in survival
-    assert "| ccsdt | 1 | H2O | 300 | next |" not in survival  # it is of seed 0 alone
+    assert "| ccsdt | 1 | H2O | 300 | next |" not in survival  # it exists only for seed 0
 
 
 @pytest.mark.slow
@@ -290,7 +290,7 @@ def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
 
     work = data / "work"
     assert len(list(work.glob("pool-*"))) == 1
-    (bases,) = work.glob("bases-*")  # those of one base are the first of two
+    (bases,) = work.glob("bases-*")  # variants with one base use the first of two
     assert {path.name for path in bases.iterdir() if path.is_dir()} == {
         *("member-0", "member-1", "pool"),
     }
@@ -300,7 +300,7 @@ def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
     assert "| far | seeds | forces (meV/Å) | × teacher | × ensemble |" in table
     lines = [line.split(" | ") for line in table.splitlines()]
     ensemble = next(line for line in lines if line[0] == "| ensemble, without pretraining")
-    assert ensemble[9] == "1.000×"  # of its own teachers
+    assert ensemble[9] == "1.000×"  # relative to its own teachers
     for name in ("survival", "liquid"):
         assert "| single teacher |" in (results / f"{name}.md").read_text()
 
@@ -315,7 +315,7 @@ def test_pretraining(main: Callable[[list[str]], int], data: Path) -> None:
 
 @pytest.mark.slow
 def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -> None:
-    """Teachers from bases in turn, and the student from the first or from random weights."""
+    """Teachers start from bases in turn, and the student from the first base or random weights."""
     pieces = importlib.import_module("pieces")
     module = importlib.import_module("study")
     question = module.load_study(study(data, PRETRAINED))
@@ -344,12 +344,12 @@ def test_models_start_from_bases(main: Callable[[list[str]], int], data: Path) -
     plain = experiment("without pretraining")
     assert plain.pool is None
     assert plain.bases is None
-    # Another seed has another pool.
+    # The pool depends on the seed.
     assert experiment("student", 1).settings.pool != first.settings.pool
 
 
 def test_defaults_of_fine_tuning(main: Callable[[list[str]], int]) -> None:
-    """What sets leave out depends on whether there is a base, in times of its epochs too."""
+    """Defaults of sets depend on whether there is a base, also with a multiple of its epochs."""
     module = importlib.import_module("study")
     text = """
 title = "A question"

@@ -1,4 +1,4 @@
-"""A run with teachers of every kind and with extra configurations, from its configuration file."""
+"""A run from a configuration file with all kinds of teachers and extra configurations."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ files = {path = "factor"}
 
 @pytest.fixture
 def folder(tmp_path: Path, training_file: Path, test_file: Path, test_dataset: Dataset) -> Path:
-    """Everything that the configuration names."""
+    """All files that the configuration names."""
     for source, target, n in ((training_file, "train.h5", 4), (test_file, "test.h5", 1)):
         with h5py.File(source) as old, h5py.File(tmp_path / target, "w") as new:
             for name, group in old.items():
@@ -107,8 +107,8 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_mixed_teachers_and_extra_configurations(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One run through all that can be said about it, because training takes the time."""
-    # Interrupted while labelling, after the MD and one chunk.
+    """One run for all checks, because training takes most of the time."""
+    # Labeling is interrupted after the MD and one chunk.
     evaluate, calls = labelling._evaluate, []
 
     def stop(*arguments: Any) -> Any:
@@ -152,12 +152,12 @@ def test_mixed_teachers_and_extra_configurations(
     assert all(summary["teachers"]["force_rmse"])
     assert "older network" in (folder / "run" / "report.html").read_text()
 
-    # An uninterrupted labelling of the same teachers gives the same file.
+    # Labeling without interruption gives the same file.
     before = (folder / "run" / "labels.h5").read_bytes()
     run(folder, "label", existing=Existing.OVERWRITE)
     assert (folder / "run" / "labels.h5").read_bytes() == before
 
-    # A damaged chunk is labelled again before anybody learns from it.
+    # A damaged chunk is labeled again before it is used for training.
     with h5py.File(folder / "run" / "labels.h5", "r+") as file:
         file["forces"][-1] = 0.0
     with pytest.raises(DataError, match=r"1 of \d chunks .* damaged"):
@@ -165,7 +165,7 @@ def test_mixed_teachers_and_extra_configurations(
     run(folder, "label")
     assert (folder / "run" / "labels.h5").read_bytes() == before
 
-    # Where a file lies does not matter, what is in it does.
+    # The content of a file matters, not its path.
     (folder / "factor").rename(folder / "elsewhere")
     edit(folder / "config.toml", '"factor"', '"elsewhere"')
     edit(folder / "config.toml", "n_workers = 1", "n_workers = 2")
@@ -179,7 +179,7 @@ def test_mixed_teachers_and_extra_configurations(
 
 
 def test_calculator_alone(folder: Path) -> None:
-    """No network of ours: forces of the calculator, energies of the data."""
+    """Without networks, forces are from the calculator, and energies from the data."""
     text = CONFIG.replace("n_members = 2", "n_members = 0")
     begin, end = text.index("[labels]"), text.index("[student.spread]")
     (folder / "config.toml").write_text(text[:begin] + ALONE + text[end:])

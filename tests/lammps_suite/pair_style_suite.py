@@ -1,9 +1,9 @@
-"""Checks pair_style ekd as LAMMPS checks its pair styles, and prints a table.
+"""Runs LAMMPS's checks of pair styles on pair_style ekd, and prints a table.
 
     python tests/lammps_suite/pair_style_suite.py [REFERENCE.yaml ...] [--build FOLDER]
 
-First by :mod:`driver`, then by LAMMPS's own test_pair_style, which is built in FOLDER. Exit status
-0: everything passed.
+:mod:`driver` runs first. With --build, LAMMPS's own test_pair_style is built in FOLDER and follows.
+Exit status 0: everything passed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def environment() -> dict[str, str]:
-    """What LAMMPS needs to find MPI, and the style, in this Python environment."""
+    """Environment variables with which LAMMPS finds MPI and the pair style."""
     from ekd.lammps import plugin
 
     library = sysconfig.get_path("scripts").replace("/bin", "/lib")
@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 def drive(
     references: Sequence[Path], python: str = sys.executable, checks: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The results of :mod:`driver`, which runs in a process of its own."""
+    """Run :mod:`driver` in a separate process; returns its results."""
     done = subprocess.run(
         [python, str(HERE / "driver.py"), *map(str, references)],
         env=environment() | {"EKD_SUITE_CHECKS": ",".join(checks)},
@@ -51,7 +51,7 @@ def drive(
 
 
 def ask_lammps(program: Path, reference: Path) -> dict[str, str]:
-    """What LAMMPS's own program says of each of its tests: passed, failed or skipped."""
+    """Run LAMMPS's own program; returns passed, FAILED, skipped or crashed for each test."""
     done = subprocess.run(
         [str(program), str(reference), "-d", str(HERE)],
         cwd=program.parent, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -67,7 +67,7 @@ def ask_lammps(program: Path, reference: Path) -> dict[str, str]:
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """One line for each case and check, with its largest difference."""
+    """Table with the largest difference of each case and check."""
     lines = [f"{'case':14}{'check':20}{'largest difference':>20}{'allowed':>10}  "]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:

@@ -1,8 +1,8 @@
-"""References for pair_style ekd in the form of LAMMPS's tests of force styles.
+"""References for pair_style ekd in the format of LAMMPS's tests of force styles.
 
 A reference is a YAML file with the keys of ``unittest/force-styles/tests`` of LAMMPS: the commands
-of a run, and what it must give. LAMMPS's own program ``test_pair_style`` reads it, and
-:mod:`driver` does. Only the form that those files have is read here: scalars, and blocks.
+of a run, and its expected results. It is read by LAMMPS's own program ``test_pair_style`` and by
+:mod:`driver`. This reader supports only the subset of YAML in these files: scalars and blocks.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _BLOCKS = [
 
 @dataclass
 class Reference:
-    """The commands of a run, and what it must give.
+    """The commands of a run, and its expected results.
 
     Attributes:
-        path: of the file.
-        epsilon: largest relative difference.
-        pre_commands: before the input file.
-        post_commands: after *pair_coeff*.
-        input_file: input with the box.
+        path: path of the file.
+        epsilon: largest allowed relative difference.
+        pre_commands: commands before the input file.
+        post_commands: commands after *pair_coeff*.
+        input_file: input file that sets up the box.
         pair_style: the style and its keywords.
-        pair_coeff: arguments of each command.
-        extract: names that the style tells, and their number of dimensions.
+        pair_coeff: arguments of each *pair_coeff* command.
+        extract: names that the style's extract() knows, and their numbers of dimensions.
         n_atoms: number of atoms.
         init_energy: eng_vdwl and eng_coul at step 0, in units of the run.
         init_stress: virial at step 0: xx, yy, zz, xy, xz, yz.
-        init_forces: forces at step 0, [n_atoms, 3], by the number of the atom.
-        run_energy: the same after four steps, as the next two.
-        run_stress: see init_stress.
-        run_forces: see init_forces.
+        init_forces: forces at step 0, [n_atoms, 3], ordered by atom ID.
+        run_energy: eng_vdwl and eng_coul after four steps.
+        run_stress: virial after four steps.
+        run_forces: forces after four steps.
     """
 
     path: Path
@@ -71,7 +71,7 @@ def read(path: Path) -> Reference:
     """Read a reference.
 
     Raises:
-        ValueError: a key is missing, or a block has another size than ``natoms`` says.
+        ValueError: a key is missing, or the size of a block does not match ``natoms``.
     """
     entries: dict[str, list[str]] = {}
     key = ""
@@ -120,7 +120,7 @@ def write(reference: Reference) -> None:
     """Write a reference to its path."""
 
     def block(lines: Sequence[str]) -> str:
-        # The number says how far a block is indented: its first line may begin with spaces.
+        # The number is the indentation of the block, because its first line may begin with spaces.
         return "! |2\n" + "".join(f"  {line}\n" for line in lines) if lines else '! ""\n'
 
     def row(values: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
-"""Files as people have them: each with where it is found, and what must happen when it is read.
+"""Unusual files that occur in practice, each with its origin and the required outcome.
 
-The files are written by the functions here, so that the repository holds no binary files, and so
-that each oddity stands in one line. ``tests/unit/test_odd_files.py`` reads all of them.
+The files are written by functions, so that the repository contains no binary files and each
+peculiarity can be seen in the code. ``tests/unit/test_odd_files.py`` reads all of them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Read:
-    """The file is read: these values, and these warnings but no others.
+    """The file is read, with these values and exactly these warnings.
 
     Attributes:
-        energies: eV.
-        formulas: of the configurations; None: all are water.
-        n_dropped: configurations that are left out.
-        positions: Å, of the first configuration; None: not compared.
-        forces: eV/Å, of the first configuration; None: not compared.
-        pbc: of the first configuration; None: nothing is periodic.
-        cell: Å, of the first configuration; None: not compared.
+        energies: energies, eV.
+        formulas: formulas of the configurations; None: all are water.
+        n_dropped: number of configurations that are dropped.
+        positions: positions of the first configuration, Å; None: not compared.
+        forces: forces on the first configuration, eV/Å; None: not compared.
+        pbc: periodic directions of the first configuration; None: not periodic.
+        cell: cell of the first configuration, Å; None: not compared.
         warnings: one pattern for each warning.
     """
 
@@ -41,20 +41,20 @@ class Read:
 
 @dataclass(frozen=True)
 class Refused:
-    """The file is refused with a message that has this pattern."""
+    """The file is refused with a message that matches this pattern."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class OddFile:
-    """One file.
+    """An unusual file.
 
     Attributes:
-        name: what is odd.
+        name: what is unusual.
         found: where files like this come from.
-        write: writes it into a folder and returns its path.
-        outcome: what must happen.
+        write: writes the file to a folder and returns its path.
+        outcome: required outcome of reading the file.
         request: arguments of :func:`ekd.load_dataset`.
     """
 
@@ -66,10 +66,10 @@ class OddFile:
 
 
 WATER = np.array([[0.0, 0.0, 0.117], [0.0, 0.757, -0.471], [0.0, -0.757, -0.471]])
-"""Å, of O, H, H."""
+"""Positions of O, H and H, Å."""
 
 ENERGY = -2078.5127
-"""eV, about the total energy of water."""
+"""Approximate total energy of water, eV."""
 
 
 def waters(n: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Odd files in formats of ASE: trajectories, databases, and outputs of programs."""
+"""Unusual files in formats of ASE: trajectories, databases, and outputs of programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def molecules(
 
 
 def written(frames: Callable[[], list[Atoms]], name: str = "x.traj") -> Callable[[Path], Path]:
-    """What writes frames in the format of the name."""
+    """Return a function that writes frames in the format given by the name."""
 
     def write(folder: Path) -> Path:
         ase.io.write(folder / name, frames())
@@ -78,7 +78,7 @@ def database(
     scale: float = 1.0,
     name: str = "x.db",
 ) -> Callable[[Path], Path]:
-    """What writes a database of water molecules."""
+    """Return a function that writes a database of water molecules."""
 
     def write(folder: Path) -> Path:
         with ase.db.connect(folder / name) as connection:

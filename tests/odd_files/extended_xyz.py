@@ -1,4 +1,4 @@
-"""Odd files in extended XYZ."""
+"""Unusual files in extended XYZ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F0 = np.array([[0.0, 0.0, 0.3], [0.0, 0.1, -0.15], [0.0, -0.1, -0.15]])
 
 
 def frame(comment: str, positions: Any = WATER, symbols: str = "O H H", columns: Any = None) -> str:
-    """One frame; ``columns`` are numbers behind the positions."""
+    """One frame; ``columns`` are numbers that follow the positions."""
     rows = np.asarray(positions) if columns is None else np.hstack([positions, columns])
     names = symbols.split()
     lines = [
@@ -32,7 +32,7 @@ def frame(comment: str, positions: Any = WATER, symbols: str = "O H H", columns:
 
 
 def text(content: str, name: str = "x.xyz", encoding: str = "utf-8") -> Callable[[Path], Path]:
-    """What writes a text file."""
+    """Return a function that writes a text file."""
 
     def write(folder: Path) -> Path:
         (folder / name).write_bytes(content.encode(encoding))
@@ -42,7 +42,7 @@ def text(content: str, name: str = "x.xyz", encoding: str = "utf-8") -> Callable
 
 
 def packed(name: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
-    """What writes a compressed file."""
+    """Return a function that writes a compressed file."""
 
     def write(folder: Path) -> Path:
         (folder / name).write_bytes(pack(frame(f"{PLAIN} {E}").encode()))
@@ -60,7 +60,7 @@ def frames(comments: list[str], **options: Any) -> str:
 
 
 def numbered(n: int, form: str) -> list[str]:
-    """Comments of n frames with energies that are unlike each other, written in this form."""
+    """Comments of n frames with different energies, written in this format."""
     values = ENERGY + np.random.default_rng(1).normal(scale=0.3, size=n)
     return [f"{PLAIN} " + form.format(value) for value in values]
 

@@ -1,4 +1,4 @@
-"""Odd files in extended XYZ: energies, levels of theory, forces, cells, frames."""
+"""Unusual files in extended XYZ: energies, levels of theory, forces, cells, frames."""
 
 from __future__ import annotations
 

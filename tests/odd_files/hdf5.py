@@ -1,4 +1,4 @@
-"""Odd files in HDF5 with groups, as ANI has them."""
+"""Unusual HDF5 files with groups in the layout of ANI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITH_FORCES = {"energy": "e", "forces": "f"}
 
 
 def group(**arrays: Any) -> dict[str, Any]:
-    """A group of two water molecules in the layout of ANI-1x; None takes an array away."""
+    """A group of two water molecules in the layout of ANI-1x; None removes an array."""
     made = {"atomic_numbers": [8, 1, 1], "coordinates": R, "e": E} | arrays
     return {key: array for key, array in made.items() if array is not None}
 
@@ -31,7 +31,7 @@ def hdf5(
     change: Callable[[h5py.File], object] = lambda _: None,
     **attributes: Any,
 ) -> Callable[[Path], Path]:
-    """What writes a file: groups of arrays, attributes of the file, and a last change."""
+    """Return a function that writes groups and attributes of a file, then changes the file."""
 
     def write(folder: Path) -> Path:
         with h5py.File(folder / "x.h5", "w") as file:
@@ -47,7 +47,7 @@ def hdf5(
 
 
 def one(change: Callable[[h5py.Group], object], **arrays: Any) -> Callable[[Path], Path]:
-    """A file with one group, changed in the end."""
+    """A file with one group, which is changed at the end."""
     return hdf5({"w": group(**arrays)}, lambda file: change(file["w"]))
 
 
@@ -72,7 +72,7 @@ def units(**values: str) -> Callable[[Path], Path]:
 
 
 def single(**arrays: Any) -> Callable[[Path], Path]:
-    """A file with groups of one configuration each, without its axis."""
+    """A file with one configuration per group, whose arrays have no axis for configurations."""
     return hdf5({f"w{k}": group(coordinates=R[k], e=E[k], **arrays) for k in range(2)})
 
 
@@ -105,7 +105,7 @@ def _fill_value(made: h5py.Group) -> None:
 
 
 def _outside(folder: Path) -> Path:
-    """An array whose bytes lie in a raw file beside it, which is not there."""
+    """An array whose data are in an external raw file that does not exist."""
 
     def change(made: h5py.Group) -> None:
         del made["coordinates"]
@@ -119,14 +119,14 @@ def _outside(folder: Path) -> Path:
 
 
 def unknown_filter(folder: Path) -> Path:
-    """Chunks packed by a filter that this computer does not have."""
+    """Chunks compressed by a filter that is not installed."""
     with h5py.File(folder / "x.h5", "w") as file:
         made = file.create_group("w")
         for key, array in group(e=None).items():
             made[key] = array
         made.create_dataset("e", data=E, chunks=(2,), compression="gzip")
     content = (folder / "x.h5").read_bytes()
-    message = content.index(b"deflate") - 8  # the number of the filter, before its name
+    message = content.index(b"deflate") - 8  # the filter number is stored before the name
     assert content[message : message + 2] == b"\x01\x00"
     changed = content[:message] + (32001).to_bytes(2, "little") + content[message + 2 :]
     (folder / "x.h5").write_bytes(changed)
@@ -155,7 +155,7 @@ def zipped(folder: Path) -> Path:
 
 
 def stored(n: int) -> np.ndarray:
-    """Energies about those of benzene, in single precision."""
+    """Energies similar to that of benzene, in single precision."""
     values = -230.5 + np.random.default_rng(2).normal(scale=0.01, size=n)
     return values.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Odd files in HDF5: units and signs, storage of arrays, levels of theory, charges and spins."""
+"""Unusual HDF5 files: units and signs, storage of arrays, levels of theory, charges and spins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odd archives of numpy, in the layouts of sGDML, MD17, PhysNet and others."""
+"""Unusual NumPy archives in the layouts of sGDML, MD17, PhysNet and others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ F = np.array([[0.0, 0.0, 6.0], [0.0, 2.0, -3.0], [0.0, -2.0, -3.0]])
 
 
 def npz(pack: Callable[..., None] = np.savez, **arrays: Any) -> Callable[[Path], Path]:
-    """What writes an archive of two water molecules; None takes an array away."""
+    """Return a function that writes an archive of two water molecules; None removes an array."""
     made = {"R": R, "z": [8, 1, 1], "E": E, "e_unit": "kcal/mol", "r_unit": "Ang"} | arrays
 
     def write(folder: Path) -> Path:
@@ -32,7 +32,7 @@ def npz(pack: Callable[..., None] = np.savez, **arrays: Any) -> Callable[[Path],
 
 
 def pickled(values: list[Any]) -> np.ndarray:
-    """An array of objects, which numpy pickles."""
+    """An array of objects, which NumPy pickles."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
@@ -49,7 +49,7 @@ def cut_off(folder: Path) -> Path:
 
 
 def damaged(folder: Path) -> Path:
-    """A compressed member with changed bytes, whose checksum tells."""
+    """A compressed member with changed bytes, which its checksum reveals."""
     path = npz(np.savez_compressed)(folder)
     with zipfile.ZipFile(path) as archive:
         start = archive.getinfo("R.npy").header_offset

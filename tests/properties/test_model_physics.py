@@ -1,4 +1,4 @@
-"""What must hold for any potential: invariances, smoothness, forces that are derivatives."""
+"""Properties of every potential: invariances, smoothness, and forces that are derivatives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CUTOFF = 3.2
 
 @pytest.fixture(params=[(l_max, k) for l_max in (0, 1, 2) for k in (1, 2)], ids=str)
 def model(request: pytest.FixtureRequest) -> HIPNN:
-    """Every tensor order, one and two interactions, with repulsion."""
+    """Models of every tensor order, with one and two interactions, and with repulsion."""
     torch.manual_seed(3)
     l_max, n_interactions = request.param
     config = HIPNNConfig(
@@ -45,7 +45,7 @@ CELL = torch.tensor([[3.9, 0.0, 0.0], [0.7, 4.1, 0.0], [-0.5, 0.4, 4.4]], dtype=
 def evaluate(
     model: HIPNN, species: torch.Tensor, positions: torch.Tensor, cell: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Atomic energies, forces and virial, the way every engine obtains them."""
+    """Atomic energies, forces and virial, obtained in the same way as in every engine."""
     pairs, vectors = pair_vectors(positions.detach(), CUTOFF, cell)
     vectors.requires_grad_()
     energies = model(species, pairs, vectors, len(species))
@@ -142,13 +142,13 @@ def test_virial_is_the_strain_derivative(model: HIPNN) -> None:
 
 
 def test_smooth_as_a_neighbour_leaves(model: HIPNN) -> None:
-    """Energy and force do not jump where the pair list loses a pair."""
+    """Energy and force do not jump when a pair leaves the pair list."""
     species, positions = structure(4)
     results = []
     for gap in (-1e-7, 1e-7):
         moved = positions.clone()
         moved[3] = moved[0] + torch.tensor([0.0, 0.0, CUTOFF + gap], dtype=torch.float64)
         results.append(evaluate(model, species, moved))
-    # Over 2e-7 Å a force changes by its slope, some 10 eV/Å², times that distance.
+    # Over 2e-7 Å, a force changes by this distance times its slope of about 10 eV/Å².
     torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-9)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The ASE calculator: an exported file alone gives energy, forces and stress that agree."""
+"""The ASE calculator: an exported file gives consistent energy, forces and stress."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["student", "committee", "mean", "ensemble", "teacher"])
 def atoms(request: pytest.FixtureRequest, student: Path, committee: Path) -> Atoms:
-    """Water with each kind of calculator that ekd has, evaluated."""
+    """Water, evaluated with each kind of calculator of ekd."""
     water = systems.water()
     water.calc = {
         "student": lambda: EKDCalculator(student),
@@ -61,7 +61,7 @@ def atoms(request: pytest.FixtureRequest, student: Path, committee: Path) -> Ato
 
 
 def test_results_are_properties_of_ase(atoms: Atoms) -> None:
-    """The ways in which ASE passes results on."""
+    """Results are available in all ways that ASE provides."""
     energy = atoms.get_potential_energy()
     assert set(atoms.calc.results) <= set(all_properties)
     assert set(atoms.calc.implemented_properties) <= set(all_properties)
@@ -81,7 +81,7 @@ def test_error_estimates_are_those_of_the_model(committee: Path) -> None:
     np.testing.assert_array_equal(uncertainty, found.uncertainty)
     np.testing.assert_array_equal(water.calc.error_estimates["forces_std"], found.forces_std)
     assert water.calc.error_estimates["energy_std"] == found.energy_std
-    uncertainty *= 0  # of the caller
+    uncertainty *= 0  # changes only the caller's array
     assert water.calc.get_property("uncertainty", water).min() > 0
 
 
@@ -135,7 +135,7 @@ def test_extended_xyz_keeps_error_estimates_of_md(committee: Path, tmp_path: Pat
     frames = ase.io.read(tmp_path / "md.xyz", ":")
     assert len(frames) == 3
     for frame in frames:
-        # The file holds 8 decimals of positions and arrays.
+        # The file contains 8 decimals of positions and arrays.
         found = ExportedModel(committee).evaluate(frame.numbers, frame.positions)
         for name in ("uncertainty", "forces_std"):
             np.testing.assert_allclose(frame.arrays[name], getattr(found, name), atol=1e-6)
@@ -344,5 +344,5 @@ def test_structures_of_others_stay_where_they_are(student: Path) -> None:
     np.testing.assert_array_equal(one.positions, before)
     np.testing.assert_array_equal(kept.positions, before)
     np.testing.assert_array_equal(calculator.atoms.positions, two.positions)
-    two.positions[0] += 0.1  # and what it has calculated last does not follow
+    two.positions[0] += 0.1  # its last results do not follow
     assert "positions" in calculator.check_state(two)

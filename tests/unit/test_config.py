@@ -195,7 +195,7 @@ def test_a_wall_lifts_all_extra_configurations(more: dict[str, dict[str, object]
     "value", [float("inf"), date(2020, 1, 1), [1.0, float("nan")], {"inner": [time(12, 0)]}]
 )
 def test_arguments_that_cannot_be_recorded(value: object) -> None:
-    """They would come back from the file of settings as something else."""
+    """Such values would change when they are read back from the file of settings."""
     calculator = {"calculator": "module:Class", "arguments": {"key": value}}
     for sections in ({"pool": {"calculator": calculator}}, {"labels": {"teachers": [calculator]}}):
         assert "cannot be recorded in the output folder" in refusal(sections)

@@ -64,7 +64,7 @@ def test_pair_vectors_point_from_centre_to_neighbour_across_cell_rows() -> None:
 
 
 def exported(path: Path, reference_energies: list[float]) -> ExportedModel:
-    """A small network with random weights, always the same ones, as it is deployed."""
+    """A small exported network with random, but always the same, weights."""
     torch.manual_seed(0)
     config = HIPNNConfig(cutoff=CUTOFF, soft_max=3.0, n_features=8, n_sensitivities=6)
     export_model(HIPNN(config, ELEMENTS, reference_energies).double(), path, config=config)
@@ -155,7 +155,7 @@ def test_energy_includes_the_reference_energies(model: ExportedModel, tmp_path: 
 
 
 def test_mean_and_spread_of_an_ensemble() -> None:
-    """Two atoms, three members; the spread of the first is 3 along x alone, of the second none."""
+    """Two atoms and three members; only the first atom has a spread, of 3 along x."""
     forces = [np.array([[x, 1.0, 0.0], [5.0, 6.0, 7.0]]) for x in (-3.0, 0.0, 3.0)]
     energies = [np.array([x]) for x in (-1.0, 0.0, 4.0)]
     members = [Predictions(energies=e, forces=f) for e, f in zip(energies, forces, strict=True)]

@@ -22,7 +22,7 @@ def test_parts_are_what_they_were(small_dataset: Dataset, test_dataset: Dataset)
         again = both.subset(np.arange(start, start + len(part)))
         assert again.fingerprint == part.fingerprint
         np.testing.assert_array_equal(again.groups, part.groups)
-    assert both.forces is None  # not all have them
+    assert both.forces is None  # not all datasets have forces
     assert both.cells is None
     forces = concatenate(test_dataset, test_dataset).forces
     assert forces is not None
@@ -54,7 +54,7 @@ def test_mapped_parts_stay_on_disk(
     both = concatenate(streamed(test_dataset, tmp_path / "a.h5"), *parts[1:])
     assert both.is_mapped
     n_bytes = len(pickle.dumps(both.positions)) - len(pickle.dumps(expected.positions))
-    assert n_bytes < 1000 - test_dataset.positions.nbytes  # one part is a reference alone
+    assert n_bytes < 1000 - test_dataset.positions.nbytes  # one part is stored only as a reference
     mask = np.arange(len(both)) % 3 == 0
     order = np.random.default_rng(0).permutation(len(both))
     for one in (both, pickle.loads(pickle.dumps(both)), concatenate(both)):

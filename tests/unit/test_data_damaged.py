@@ -90,7 +90,7 @@ def test_changed_attribute(tmp_path: Path, name: str, value: object) -> None:
 def test_attributes_of_files_without_their_checksum(
     tmp_path: Path, name: str, value: object, words: str
 ) -> None:
-    """Earlier versions wrote none: such files are read and checked."""
+    """Earlier versions stored no checksums; their files are read and checked."""
     path = write(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
         del file.attrs[SEAL]
@@ -101,7 +101,7 @@ def test_attributes_of_files_without_their_checksum(
 
 
 def grown(file: h5py.File) -> None:
-    """Positions that were never written, 24 TB of them."""
+    """Enlarge the positions to 24 TB that were never written."""
     del file["positions"]
     file.create_dataset("positions", (10**12, 3), "<f8", chunks=(1000, 3))
 

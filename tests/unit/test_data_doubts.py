@@ -61,7 +61,7 @@ def test_two_levels_of_theory(training_dataset: Dataset, share: float) -> None:
 
 
 def test_two_levels_of_one_formula(training_dataset: Dataset) -> None:
-    """With other atomic energies, as with pseudopotentials, one formula is sufficient."""
+    """One formula is sufficient if atomic energies differ, as they do with pseudopotentials."""
     water = training_dataset.subset(training_dataset.formulas == "H2O")
     energies = water.energies.copy()
     energies[::3] += 1600

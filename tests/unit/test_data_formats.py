@@ -229,7 +229,7 @@ def test_pyanitools_without_species(comp6: Path) -> None:
 
 
 def archive(path: Path, **changes: Any) -> Path:
-    """An archive as on sgdml.org, three configurations of water, with changes; None leaves out."""
+    """An archive as on sgdml.org with three configurations of water; None omits an array."""
     generator = np.random.default_rng(0)
     arrays = {
         "R": generator.normal(size=(3, 3, 3)),
@@ -263,7 +263,7 @@ def test_sgdml(tmp_path: Path) -> None:
 
 
 def test_sgdml_units_and_lattice(tmp_path: Path) -> None:
-    """Lattice vectors are columns there; a given unit must match the file."""
+    """Lattice vectors are columns in this format; a given unit must match the file."""
     columns = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 0.5], [0.0, 0.0, 7.0]])
     path = archive(tmp_path / "x.npz", r_unit="bohr", e_unit=b"Ha", lattice=columns)
     dataset = load_dataset(path, forces="F")
@@ -308,7 +308,7 @@ def test_sgdml_refused(tmp_path: Path, changes: dict[str, Any], expected: str) -
 
 
 def test_archives_of_rmd17(tmp_path: Path) -> None:
-    """Other names, and no unit, which is not guessed."""
+    """These archives have other names and no unit, which is not guessed."""
     arrays = {
         "nuclear_charges": np.array([8, 1, 1], dtype=np.uint8),
         "coords": np.arange(18.0).reshape(2, 3, 3),
@@ -330,7 +330,7 @@ def test_archives_of_rmd17(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["U", "S"])
 def test_archive_of_isomers(tmp_path: Path, kind: str) -> None:
-    """Symbols of every configuration, in any order."""
+    """Every configuration has its own symbols, in any order."""
     symbols = np.array([["O", "H", "H"], ["H", "O", "H"], ["S", "H", "H"]], dtype=kind)
     path = archive(tmp_path / "x.npz", z=None, symbols=symbols)
     dataset = load_dataset(path)
@@ -339,7 +339,7 @@ def test_archive_of_isomers(tmp_path: Path, kind: str) -> None:
 
 
 def test_cells_of_archives(tmp_path: Path) -> None:
-    """For every configuration; vectors are rows except in ``lattice``."""
+    """Every configuration has a cell; its vectors are rows, except in ``lattice``."""
     cells = np.array([triclinic_crystal(seed).cell.array for seed in range(3)])
     one = load_dataset(archive(tmp_path / "x.npz", lattice=np.swapaxes(cells, 1, 2)))
     other = load_dataset(archive(tmp_path / "y.npz", cells=cells, pbc=[True, True, False]))
@@ -398,7 +398,7 @@ def test_formats_of_ase(tmp_path: Path, suffix: str) -> None:
 
 
 def test_format_of_one_frame_by_name(tmp_path: Path) -> None:
-    """The suffix is unknown, the format is given, and it has one frame, so accepts no index."""
+    """The suffix is unknown, and the given format has only one frame, so it accepts no index."""
     atoms = triclinic_crystal()
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0)
     path = tmp_path / "structure.out"
@@ -431,11 +431,11 @@ def test_folder(tmp_path: Path) -> None:
     assert "is a folder; name the files in it" in refusal(tmp_path)
 
 
-# ------------------------------------------------------------------------------- all of them
+# ------------------------------------------------------------------------------- all formats
 
 
 def test_every_format_gives_the_same_dataset(tmp_path: Path) -> None:
-    """One set of configurations through every reader: one fingerprint."""
+    """The same configurations have the same fingerprint with every reader."""
     positions = np.random.default_rng(0).normal(size=(4, 3, 3)).round(8)
     energies = np.array([-2.0, -2.5, -2.25, -3.0])
     with h5py.File(tmp_path / "release.h5", "w") as file:

@@ -36,7 +36,7 @@ CLOSE = tolerance("file").bounds
 
 @pytest.mark.parametrize("suffix", [".xyz", ".extxyz", ".traj", ".db", ".json", ".vasp"])
 def test_an_at_sign_belongs_to_the_name(tmp_path: Path, suffix: str) -> None:
-    """ASE uses what follows it as an index, and reads another file or none."""
+    """ASE uses the text after it as an index, and reads another file or none."""
     crystal, other = triclinic_crystal(), water()
     ase.io.write(tmp_path / f"crystal@0{suffix}", crystal)
     ase.io.write(tmp_path / "crystal", other, format="extxyz")
@@ -161,7 +161,7 @@ def vectors(index: int, frame: Atoms) -> Any:
     ],
 )
 def test_energies_of_rows(tmp_path: Path, suffix: str, place: str, value: Any) -> None:
-    """As QM9, nablaDFT and SchNetPack store them: under any key, a number or an array of one."""
+    """Energies as in QM9, nablaDFT and SchNetPack: any key, a number or an array of one."""
     path = tmp_path / f"x{suffix}"
     frames = database(path, None, **{place: {"ccsd_energy": value}})
     dataset = load_dataset(path, energy="ccsd_energy", energy_unit="Hartree")
@@ -184,7 +184,7 @@ def test_forces_of_rows(tmp_path: Path) -> None:
 
 
 def test_units_in_the_metadata(tmp_path: Path) -> None:
-    """As SchNetPack writes them; structures alone are converted, too."""
+    """Units are stored as by SchNetPack; structures without energies are converted too."""
     metadata = {
         "_distance_unit": "Bohr",
         "_property_unit_dict": {"energy": "kcal/mol", "forces": "Hartree/Bohr", "mu": "Debye"},

@@ -32,7 +32,7 @@ ATOMS = {"atomic_numbers": [13, 13], "species": [b"Al", b"Al"]}
 def write(path: Path, groups: dict[str, dict[str, Any]], numbers: str = "atomic_numbers") -> Path:
     """Groups of four configurations of two atoms, with an energy in eV and given changes.
 
-    A value is an array, or an array and its unit; None leaves it out.
+    A value is an array, or an array and its unit; None omits it.
     """
     with h5py.File(path, "w") as file:
         for index, (name, given) in enumerate(groups.items()):
@@ -118,7 +118,7 @@ def test_directions(tmp_path: Path, pbc: Any, expected: Any) -> None:
 
 
 def test_clusters_beside_crystals(tmp_path: Path) -> None:
-    """A zero cell, no cell, and pbc = false."""
+    """Clusters have a zero cell, no cell, or pbc = false."""
     some = CELLS * np.array([1, 0, 1, 0])[:, None, None]
     groups = {
         "a": {"cell": some},
@@ -153,7 +153,7 @@ def test_cell_in_attributes_of_the_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/", "a"])
 @pytest.mark.parametrize("key", ["cell", "pbc", "lattice_parameters"])
 def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
-    """They are not read, and groups below are not clusters."""
+    """Such cells are not read, and the groups below are not treated as clusters."""
     path = write(tmp_path / "x.h5", {"a/m": {}, "a/n": {}})
     with h5py.File(path, "a") as file:
         file[place].attrs[key] = np.zeros(3)
@@ -167,7 +167,7 @@ def test_cells_above_the_groups(tmp_path: Path, place: str, key: str) -> None:
         file["a/m/pbc"] = file["a/n/pbc"] = False
     assert load_dataset(path, energy="e").cells is None
     path = write(tmp_path / "y.h5", {f"{key}/m": {}})
-    assert load_dataset(path, energy="e").cells is None  # the name of a group is only that
+    assert load_dataset(path, energy="e").cells is None  # names of groups have no meaning
 
 
 def test_cells_of_what_is_kept(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ FORCES = np.ones((4, 2, 3))
 
 
 def test_units_that_arrays_state(tmp_path: Path) -> None:
-    """As in SPICE; bytes or text; forces may have another unit."""
+    """Units are bytes or text, as in SPICE; forces may have another unit."""
     plain = {"coordinates": np.ones((4, 2, 3)) * [[0], [1]], "e": np.arange(4.0)}
     stated = {
         "coordinates": (plain["coordinates"], b"bohr"),
@@ -321,7 +321,7 @@ def test_two_attributes_that_differ(tmp_path: Path) -> None:
 
 
 def test_groups_of_several_units(tmp_path: Path) -> None:
-    """Each is read in its own unit; a mixture of stated and unstated units is refused."""
+    """Each group is read in its own unit; a mixture of stated and unstated units is refused."""
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": (np.ones(4), "Hartree")}}
     dataset = load_dataset(write(tmp_path / "x.h5", groups), energy="e")
     assert dataset.energies.tolist() == [1.0] * 4 + [HARTREE] * 4
@@ -330,7 +330,7 @@ def test_groups_of_several_units(tmp_path: Path) -> None:
     assert "'b/e'" not in refusal(path)
     assert "'a/e' in " in refusal(path)
     assert "states that it is in eV, but 'c/e' states no unit; add the attribute" in refusal(path)
-    del groups["a"]  # Hartree is what is taken for the others, too
+    del groups["a"]  # Hartree is then used for the others too
     assert len(load_dataset(write(tmp_path / "z.h5", groups), energy="e")) == 8
     groups = {"a": {"e": (np.ones(4), "eV")}, "b": {"e": None}}
     assert len(load_dataset(write(tmp_path / "w.h5", groups), energy="e")) == 4
@@ -420,7 +420,7 @@ def test_link_that_leads_nowhere(tmp_path: Path, link: Any, expected: str) -> No
 @pytest.mark.parametrize("positions", ["coords", "positions", "conformations"])
 @pytest.mark.parametrize("numbers", ["nuclear_charges", "numbers", "symbols"])
 def test_usual_names(tmp_path: Path, positions: str, numbers: str) -> None:
-    """Of positions and atoms; energies (m, 1), atoms of every configuration as symbols or not."""
+    """Usual names of positions and atoms; energies (m, 1); atoms per configuration or symbols."""
     atoms = [[13, 1], [1, 13]] * 2
     if numbers == "symbols":
         atoms = np.array([[b"Al", b"H"], [b"H", b"Al"]] * 2)  # type: ignore[assignment]
@@ -449,7 +449,7 @@ def test_names_that_are_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.cells, CELLS * 2)
     assert load_dataset(path, energy="e", keys=keys | {"pbc": "o"}).cells is None
     output = tmp_path / "y.h5"
-    for _ in range(2):  # the second time it is the same request
+    for _ in range(2):  # the same request twice
         summary = ekd.prepare_dataset(path, output, energy="e", keys=keys, progress=False)
     assert summary.fingerprint == load_dataset(output).fingerprint == dataset.fingerprint
     with pytest.raises(DataError, match="has other inputs or options"):

@@ -109,7 +109,7 @@ def test_atoms_alone_are_no_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_prepared_files_keep_them(tmp_path: Path, stream: bool) -> None:
-    """From a separate file, through a merge of prepared files, and unpacked."""
+    """From a separate file, after a merge of prepared files, and in an unpacked copy."""
     atoms = write(tmp_path / "atoms.xyz", *(atom(s, e) for s, e in ATOMS.items()))
     data = write(tmp_path / "water.xyz", *water())
     summary = prepare_dataset([data, atoms], tmp_path / "one.h5", progress=False)

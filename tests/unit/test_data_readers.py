@@ -169,7 +169,7 @@ def test_extxyz_molecules_and_periodic_cells(tmp_path: Path) -> None:
 
     np.testing.assert_allclose(dataset.energies, [-100.5, -101.5, -102.5], **CLOSE)
     assert dataset.forces is not None
-    # extended XYZ holds eight decimals
+    # extended XYZ has eight decimals
     np.testing.assert_allclose(dataset.forces, np.concatenate(forces), rtol=0, atol=1e-8)
     for index, frame in enumerate(frames):
         read = dataset.atoms(index)
@@ -183,7 +183,7 @@ def test_extxyz_molecules_and_periodic_cells(tmp_path: Path) -> None:
 
 def test_extxyz_key_of_its_own(tmp_path: Path) -> None:
     frame = methanol()
-    frame.info["ref_energy"] = -3  # written as an integer
+    frame.info["ref_energy"] = -3  # stored as an integer
     frame.arrays["ref_forces"] = np.ones((len(frame), 3))
     ase.io.write(tmp_path / "x.xyz", frame, format="extxyz")
     dataset = load_dataset(tmp_path / "x.xyz", "ref_energy", "ref_forces", energy_unit="Hartree")

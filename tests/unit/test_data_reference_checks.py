@@ -23,7 +23,7 @@ SOUND = {  # eV: H, N, O; bonds are a few eV per atom on top
 
 
 def molecules(atoms: tuple[float, ...], *rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Ten conformers of every composition: atoms, bonds of 3.5 eV per atom, and distortion."""
+    """Energies of ten conformers per composition: atoms, bonds of 3.5 eV per atom, distortion."""
     composition = np.repeat(np.array(rows), 10, axis=0)
     strain = np.tile(np.linspace(0, 0.5, 10), len(rows))
     return composition, composition @ np.array(atoms) - 3.5 * composition.sum(axis=1) + strain
@@ -40,7 +40,7 @@ def test_sound_energies_of_any_method(atoms: tuple[float, ...]) -> None:
     assert doubts(composition, energies) == []
     assert of_values(dict(zip(ELEMENTS, atoms, strict=True))) is None
     assert of_given(dict(zip(ELEMENTS, atoms, strict=True)), ELEMENTS, composition, energies) == []
-    # Sound atoms among the configurations are no doubt either.
+    # Valid atoms among the configurations give no warning either.
     with_atoms = np.concatenate([composition, np.eye(3, dtype=int)])
     assert doubts(with_atoms, np.concatenate([energies, atoms])) == []
 
@@ -71,7 +71,7 @@ def test_combinations_are_those_that_change_nothing() -> None:
 
 
 def test_atom_of_another_level_that_fixes_the_rest() -> None:
-    """H, N and O are determined by it alone, and inherit its error: +870 and -3,982 eV."""
+    """It alone determines H, N and O, which inherit its error of +870 and -3,982 eV."""
     composition, energies = molecules(SOUND["all electrons"], WATER, AMMONIA)
     composition = np.concatenate([composition, [(0, 1, 0)]])
     (warning,) = doubts(composition, np.concatenate([energies, [-4150.0]]))

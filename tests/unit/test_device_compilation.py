@@ -13,17 +13,17 @@ from ekd import _native
 
 FOLDER = Path(__file__).parents[2] / "cpp" / "src" / "device"
 PROGRAMS = {"program.cu": "kernels.hpp", "training.cu": "training.hpp"}
-"""And the file that lists the kernels of each."""
+"""Program -> file that lists its kernels."""
 ARCHITECTURES = (80, 90, 120)
 
 # The default student.
 WIDTHS = {"WIDTH": 48, "SENSITIVITIES": 8, "SENSITIVITY_WIDTH": 8}
 
 SPILLS = 64
-"""Bytes that a thread of any kernel may keep in memory for want of registers."""
+"""Allowed bytes per thread that a kernel spills from registers to memory."""
 
 REGISTERS = {"ekd_evaluate_alone": 128}
-"""At most: of 65,536, two blocks of 256 threads have as many."""
+"""Allowed registers per thread: two blocks of 256 threads then use all 65,536."""
 
 ENTRY = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
@@ -66,7 +66,7 @@ def nvrtc() -> str:
     """Reason why NVRTC is missing; empty if it was found."""
     try:
         _native.core().nvrtc_version()
-    except Exception as error:  # of the C++ core: its message is the reason
+    except Exception as error:  # from the C++ core; its message is the reason
         return str(error)
     return ""
 

@@ -15,7 +15,7 @@ N_ATOMS, N_PAIRS, CUTOFF = 23, 300, 4.0
 
 @pytest.fixture
 def emulated() -> Iterator[None]:
-    """Operations on the CPU use the device kernels."""
+    """Make operations on the CPU use the device kernels."""
     torch.ops.ekd.emulate_devices(True)
     yield
     torch.ops.ekd.emulate_devices(False)

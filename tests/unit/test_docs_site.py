@@ -1,4 +1,4 @@
-"""The site of the documentation leaves nothing out: pages, commands, settings, public names."""
+"""The documentation site is complete: pages, commands, settings, public names."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_setting_is_in_the_reference(root: str) -> None:
 
 
 def test_settings_show_their_own_defaults() -> None:
-    """Not the defaults of the class, if the section has others."""
+    """If the defaults of a section differ from those of its class, they are shown."""
     by_name = {s.name: s for s in site_settings.sections(site_settings.model("Config"))}
     row = dict(re.findall(r"\n\| `(\w+)` \| .*? \| (.*?) \| ", site_settings.page()))
     assert row["n_sensitivities"] == "`8`"

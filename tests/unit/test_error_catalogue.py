@@ -1,4 +1,4 @@
-"""Every error has a code, every code has a cause and a cure, and docs/errors.md is up to date."""
+"""Errors have codes, codes have causes and remedies, and docs/errors.md is up to date."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_page_is_up_to_date() -> None:
     assert errors_page.PAGE.read_text() == errors_page.page(), "run: python docs/errors_page.py"
 
 
-# ---- the code travels with the error ----------------------------------------------------------
+# ---- errors keep their codes ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def _list_of(kind: type | tuple[type, ...]) -> Callable[[Any], bool]:
     return check
 
 
-# The words of the page, and what JSON makes of them.
+# Names of types on the page, and checks of the corresponding JSON values.
 TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "string or null": lambda value: value is None or isinstance(value, str),

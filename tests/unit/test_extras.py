@@ -1,4 +1,4 @@
-"""Without the training packages, every command that needs them says what to install."""
+"""Without the training packages, commands that need them state what to install."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Absent())
 
 
 ALL = set(extras._OF_TRAINING)
-ABSENT = sorted(ALL - {"scipy", "matplotlib", "pydantic"})  # ASE and typer bring these
+ABSENT = sorted(ALL - {"scipy", "matplotlib", "pydantic"})  # dependencies of ASE and typer
 
 
 def without_training(code: str) -> str:

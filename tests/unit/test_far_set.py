@@ -53,7 +53,7 @@ def test_nothing_that_is_trained_on_is_in_it(name: str) -> None:
     assert pool is not None
     assert pool.molecules is not None
     assert not kinds(single) & kinds(named(pool.molecules, None))
-    assert pool.n_joined == 0  # or molecules of the far set would have to be excluded
+    assert pool.n_joined == 0  # otherwise molecules of the far set would have to be excluded
     second = ekd.load_dataset(EXAMPLES / "data" / "mp2_chno.h5")
     assert not kinds(single) & kinds(second.atoms(k) for k in range(len(second)))
 

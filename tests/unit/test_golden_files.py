@@ -31,7 +31,7 @@ MADE = ["pool", "pretrain", "train", "label", "distill"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A copy of the golden run, with the module of its calculator."""
+    """A copy of the golden run, including the module of its calculator."""
     shutil.copytree(GOLDEN / "run-1", tmp_path / "run-1")
     shutil.copy(GOLDEN.parent / "pool_calculators.py", tmp_path / "run-1")
     return tmp_path / "run-1"

@@ -64,7 +64,7 @@ def test_refused_writes(
 
 
 def test_what_h5py_makes_of_it(tmp_path: Path) -> None:
-    """A process that meets a limit of file sizes in h5py's own driver may crash; ours does not."""
+    """At a limit of file sizes, a process may crash with h5py's own driver, but not with ours."""
     script = (
         "import resource, sys\nfrom pathlib import Path\nfrom test_hdf5 import OPTIONS, write\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"

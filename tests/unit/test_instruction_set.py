@@ -14,7 +14,7 @@ NEEDED = {
     "avx2": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
     "avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
-"""Names of /proc/cpuinfo, in ascending order of what they can do."""
+"""Names in /proc/cpuinfo, from the oldest to the newest instruction set."""
 
 
 def flags() -> set[str]:

@@ -1,4 +1,4 @@
-"""Signals raise at once, or wait for the end of a block."""
+"""Signals raise an exception immediately, or after the end of a block."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def test_waits_for_the_end_of_a_block() -> None:
     steps = []
     with pytest.raises(Interrupted), handled(), deferred() as signalled:  # noqa: PT012
         assert signalled() == 0
-        for _ in range(3):  # whoever sends it repeats it
+        for _ in range(3):  # the signal is sent repeatedly
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
         steps.append(signalled())
     assert steps == [signal.SIGTERM]
-    with handled(), deferred() as signalled:  # what came before is forgotten
+    with handled(), deferred() as signalled:  # earlier signals have no effect
         assert signalled() == 0
 
 
 def test_impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second Ctrl-C does not wait, unless it is the first one forwarded by two processes."""
+    """A second Ctrl-C does not wait, unless it is the first one, received twice."""
     monkeypatch.setattr(interruption, "_IMPATIENT", 0.05)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     reached = []
@@ -152,7 +152,7 @@ ekd.cli.app = run
 
 @pytest.mark.parametrize("when", BEFORE_AND_AFTER)
 def test_program_explains_a_signal_at_any_time(when: str) -> None:
-    """Also outside of the command itself."""
+    """The message is printed also outside of the command itself."""
     code = (
         f"import os, signal, sys\nsys.argv = ['ekd', 'explain', 'EKD-DATA-001']\n"
         f"{BEFORE_AND_AFTER[when]}\nfrom ekd.__main__ import main\nmain()\n"

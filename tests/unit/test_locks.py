@@ -60,7 +60,7 @@ def test_who_holds_it_and_what_a_kill_leaves(tmp_path: Path) -> None:
     assert f"(ekd folder {folder} alone); wait until it has ended" in told
     kill(holder)
     assert (folder / ".lock").exists()
-    with locked_folder(folder):  # what a dead process has left blocks nobody
+    with locked_folder(folder):  # the lock of a dead process has no effect
         assert json.loads((folder / ".lock").read_text())["pid"] == os.getpid()
     assert list(folder.iterdir()) == []
 
@@ -81,7 +81,7 @@ def test_some_share(tmp_path: Path) -> None:
     holder = hold("folder", tmp_path, "shared")
     with locked_folder(tmp_path, shared=True):
         pass
-    assert (tmp_path / ".lock").exists()  # the other one still has it
+    assert (tmp_path / ".lock").exists()  # still held by the other process
     with pytest.raises(EKDError, match="another process"), locked_folder(tmp_path):
         pass
     kill(holder)

@@ -68,7 +68,7 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("n_features", [3, 9])  # narrow rows have a loop order of their own
+@pytest.mark.parametrize("n_features", [3, 9])  # narrow rows have another loop order
 @pytest.mark.parametrize("name", ["message", "message_weight", "message_feature"])
 def test_first_and_second_derivatives(name: str, n_features: int, graph: str) -> None:
     generator = torch.Generator().manual_seed(2)

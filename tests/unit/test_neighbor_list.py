@@ -42,10 +42,10 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
 def brute_force(
     positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray
 ) -> Counter[tuple[int, ...]]:
-    """All atoms with all images of all atoms, by definition."""
+    """Pairs of all atoms with all images of all atoms, by definition."""
     n_images = np.zeros(3, dtype=int)
     if pbc.any():
-        # Rows of the pseudo-inverse have the lengths of one over the heights of the cell.
+        # The column norms of the pseudo-inverse are the inverse heights of the cell.
         inverse_heights = np.linalg.norm(np.linalg.pinv(cell[pbc]), axis=0)
         spread = np.ptp(positions @ np.linalg.pinv(cell[pbc]), axis=0)
         n_images[pbc] = np.ceil(cutoff * inverse_heights + spread).astype(int)
@@ -107,7 +107,7 @@ def test_equals_brute_force_in_extreme_cells(name: str, pbc: tuple[bool, bool, b
 @pytest.mark.parametrize("box", [15.0, 60.0, 500.0])
 @pytest.mark.parametrize("periodic", [False, True])
 def test_equals_brute_force_from_liquid_to_gas(cutoff: float, box: float, periodic: bool) -> None:
-    """From crowded bins to a gas so dilute that bins must repeat."""
+    """The systems range from crowded bins to a gas so dilute that bins must repeat."""
     rng = np.random.default_rng(5)
     positions = rng.uniform(0, box, (150, 3))
     positions = np.concatenate([positions, positions + rng.uniform(0.3, 0.9, positions.shape)])
@@ -148,7 +148,7 @@ def test_batch_does_not_depend_on_threads() -> None:
 
 
 def test_errors_do_not_depend_on_threads() -> None:
-    """Of several overlaps, always the same one is reported."""
+    """If atoms overlap several times, the same pair is always reported."""
     positions, _ = liquid(13)
     positions[[50, 800, 1500]] = positions[[60, 900, 1600]] + 1e-5
     messages = set()
@@ -234,7 +234,7 @@ def test_a_sparse_gas_needs_little_memory_and_time() -> None:
 
 
 def test_arrays_own_what_the_core_has_allocated() -> None:
-    """No copy on the way out, and the memory lives as long as any of the arrays."""
+    """Results are not copied, and their memory exists as long as any of the arrays."""
     found = neighbor_list(np.random.default_rng(1).uniform(0, 6, (50, 3)), 3.0)
     for field in fields(NeighborList):
         array = getattr(found, field.name)
@@ -258,7 +258,7 @@ def test_memory_of_large_lists_is_used_again_and_bounded() -> None:
     gc.collect()
     found = neighbor_list(positions, 6.0, cell, True)
     assert address(found) == first
-    assert address(neighbor_list(positions, 6.0, cell, True)) != first  # the other is alive
+    assert address(neighbor_list(positions, 6.0, cell, True)) != first  # the other is still in use
     several = [neighbor_list(positions, 6.0, cell, True) for _ in range(8)]
     arrays = [getattr(each, field.name) for each in several for field in fields(NeighborList)]
     assert sum(array.nbytes for array in arrays) > 2**28

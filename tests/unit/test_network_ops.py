@@ -101,13 +101,13 @@ def test_equals_its_twin(
     instruction_set: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With rows of whole vectors and a remainder."""
+    """The rows consist of whole vectors and a remainder."""
     monkeypatch.setenv("EKD_SIMD", instruction_set)
     found = derivatives(*make(torch.ops.ekd, order, n_rows, dtype, width=37))
     expected = derivatives(*make(reference_ops, order, n_rows, dtype, width=37))
     bounds = tolerance("message", dtype).bounds
     for one, other in zip(found, expected, strict=True):
-        # Sums of large terms of both signs are as exact as the largest of them.
+        # The error of sums of large terms of both signs is relative to the largest term.
         scale = other.abs().max().clamp(min=1) if other.numel() else 1
         torch.testing.assert_close(one / scale, other / scale, **bounds)
 
@@ -176,7 +176,7 @@ def test_other_devices_get_a_result_of_the_right_kind(make: Any) -> None:
 
 
 def test_sensitivities_far_from_a_pair_are_zero() -> None:
-    """Not denormal, because arithmetic with such numbers is a hundred times slower."""
+    """They must not be denormal numbers, whose arithmetic is a hundred times slower."""
     vectors, one = torch.tensor([[0.0, 0.0, 5.0]]), torch.ones(1)
     assert torch.ops.ekd.pair_weights(vectors, 0.8 * one, 20 * one, 5.5, 1).abs().sum() == 0
 

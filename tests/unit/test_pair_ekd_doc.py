@@ -19,6 +19,6 @@ def test_errors_are_quoted_word_for_word() -> None:
     assert len(quoted) > 15
     sources = [*ROOT.glob("lammps_plugin/*.cpp"), *ROOT.glob("cpp/src/**/*.cpp")]
     code = "\n".join(source.read_text() for source in sources)
-    code = re.sub(r'"\s*(<<)?\s*"', "", code)  # C++ joins neighbouring literals
+    code = re.sub(r'"\s*(<<)?\s*"', "", code)  # C++ joins adjacent literals
     for message in quoted:
         assert message in code, message

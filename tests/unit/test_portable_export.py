@@ -18,7 +18,7 @@ from models import ELEMENTS, random_network
 from systems import water_box
 from tolerances import tolerance
 
-# All that another program needs: torch, and the protocol of docs/exported_model.md.
+# Another program needs only torch and the protocol in docs/exported_model.md.
 PROGRAM = """
 import json, sys
 import torch
@@ -59,7 +59,7 @@ def test_runs_without_ekd(portable: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
         cwd=tmp_path,
-        env={"PATH": "", "PYTHONWARNINGS": "ignore"},  # where ekd may lie is not handed on
+        env={"PATH": "", "PYTHONWARNINGS": "ignore"},  # without paths to ekd
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)

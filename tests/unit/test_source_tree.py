@@ -67,7 +67,7 @@ def test_classes_and_functions_are_short() -> None:
 
 
 def test_no_module_imports_the_whole_package() -> None:
-    """``import ekd`` inside the package, for a name that ekd looks up in another module."""
+    """No module uses ``import ekd`` for a name that is defined in another module."""
     submodules = {path.stem for path in PYTHON.glob("*.py")}
     submodules |= {path.parent.name for path in PYTHON.glob("*/__init__.py")}
     wrong = {

@@ -13,7 +13,7 @@ import numpy as np
 import ekd
 from ekd import _native
 
-PACKAGE = Path(ekd.__file__).parent  # as it is installed
+PACKAGE = Path(ekd.__file__).parent  # the installed package
 STUB = PACKAGE / "_core.pyi"
 
 
@@ -22,7 +22,7 @@ def test_package_is_marked_as_typed() -> None:
 
 
 def signatures_of_the_stub(body: list[ast.stmt], prefix: str = "") -> dict[str, list[str]]:
-    """Names of arguments by name of function; of properties and classes none."""
+    """Names of arguments by name of function; properties and classes have none."""
     found: dict[str, list[str]] = {}
     for node in body:
         if isinstance(node, ast.FunctionDef):
@@ -34,7 +34,7 @@ def signatures_of_the_stub(body: list[ast.stmt], prefix: str = "") -> dict[str, 
 
 
 def signatures_of(owner: ModuleType | type, prefix: str = "") -> dict[str, list[str]]:
-    """The same of the compiled module, from the signatures that pybind11 writes."""
+    """The same for the compiled module, from the signatures written by pybind11."""
     found: dict[str, list[str]] = {}
     for name, value in vars(owner).items():
         if name.startswith("_") and name != "__init__":

@@ -1,4 +1,4 @@
-"""The Verlet list is the fresh list, and is rebuilt when it must be."""
+"""The Verlet list equals a new list, and is rebuilt when necessary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neighbor_checks import as_counter, assert_consistent, assert_equal, liquid
 
 
 def moving() -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """A liquid on a random walk, in a cell that sometimes changes; and the step."""
+    """A liquid on a random walk in a cell that sometimes changes, and whether it has changed."""
     rng = np.random.default_rng(0)
     positions, cell = liquid(6)
     for step in range(40):
@@ -96,7 +96,7 @@ def test_verlet_list_recovers_from_errors() -> None:
         verlet.update(broken, cell, True)
     found = verlet.update(positions, cell, True)
     assert_consistent(found, positions, cell)
-    # Within the skin, where the list is not rebuilt.
+    # Displacements within the skin do not rebuild the list.
     close = [[0.0, 0.0, 0.0], [0.2, 0.0, 0.0]]
     verlet.update(close)
     close[1][0] = 1e-4

@@ -63,7 +63,7 @@ def test_error_keeps_its_kind_and_stops_the_others(tmp_path: Path) -> None:
         run(tmp_path, ["wait", "fail"])
     with pytest.raises(TeacherError, match=r"task crash was lost: .*status 3.*\. Try again"):
         run(tmp_path, ["crash"])
-    if (tmp_path / "pid").exists():  # the first worker may not have come so far
+    if (tmp_path / "pid").exists():  # the first worker may not have started it
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -2,7 +2,7 @@
 #include "ekd/error.hpp"
 #include "input.hpp"
 
-// An archive that is accepted has records that lie within it.
+// Each record of an accepted archive has the size that the index states, or is refused.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string bytes(text_of(data, size));
   if (size % 2 == 0) repair_checksums(bytes);
@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     for (const auto& [name, record_size] : archive.sizes()) {
       try {
         const std::string_view record = archive.read(name);
-        require(record.size() == record_size, "a record is not as long as it should be");
+        require(record.size() == record_size, "a record has the wrong size");
       } catch (const ekd::ModelFileError&) {
       }
     }

@@ -9,7 +9,7 @@ std::size_t count(const ekd::Json& value) {
     for (const ekd::Json& item : value.items()) n += count(item);
   if (value.is(ekd::Json::Type::kObject))
     for (const auto& [key, item] : value.members()) {
-      require(value.find(key) == &item, "a key leads to another value");
+      require(value.find(key) == &item, "a key finds the wrong value");
       n += count(item);
     }
   return n;
@@ -17,10 +17,10 @@ std::size_t count(const ekd::Json& value) {
 
 }  // namespace
 
-// A document that is accepted has no more values than bytes.
+// An accepted document has no more values than bytes.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
-    require(count(ekd::Json::parse(text_of(data, size))) <= size, "values out of nothing");
+    require(count(ekd::Json::parse(text_of(data, size))) <= size, "more values than bytes");
   } catch (const ekd::JsonError&) {
   }
   return 0;

@@ -4,8 +4,8 @@
 #include "ekd.h"
 #include "input.hpp"
 
-// A whole file through the C interface: opened, tested, evaluated. A model that is accepted passes
-// its self-test, so it gives numbers.
+// Opens a model file with the C interface, which runs its self-test. An accepted model is then
+// evaluated: it must return results or refuse the structure.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string bytes(text_of(data, size));
   if (size % 2 == 0) repair_checksums(bytes);

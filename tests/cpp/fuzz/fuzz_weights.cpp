@@ -6,8 +6,8 @@
 #include "input.hpp"
 #include "interaction_weights.hpp"
 
-// The input is a metadata document, the description of the weights and the numbers, with a line
-// that holds "---" between each two.
+// The input consists of the metadata, the description of the weights and the numbers, separated by
+// lines that contain "---".
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   constexpr std::string_view kLine = "\n---\n";
   const std::string_view input = text_of(data, size);
@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       for (std::size_t k = 0; k + 1 < member.feature_widths.size(); ++k) {
         const ekd::InteractionWeights<double> in_double(member, k);
         const ekd::InteractionWeights<float> in_single(member, k);
-        require(in_double.n_sensitivities() == in_single.n_sensitivities(), "two numbers");
+        require(in_double.n_sensitivities() == in_single.n_sensitivities(),
+                "the numbers of sensitivities differ");
       }
     }
   } catch (const ekd::ModelFileError&) {

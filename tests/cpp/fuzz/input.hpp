@@ -1,5 +1,5 @@
-// What the targets of libFuzzer have in common. There is one per reader, which may refuse its input
-// in words and do nothing else.
+// Shared by the libFuzzer targets. There is one target per reader. A reader accepts its input or
+// refuses it with an error; anything else is a finding.
 #pragma once
 
 #include <sys/mman.h>
@@ -13,10 +13,10 @@
 #include <string>
 #include <string_view>
 
-// The name by which libFuzzer, and random_driver.cpp, call a target.
+// Entry point of a target, called by libFuzzer and by random_driver.cpp.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
-// A file in memory that holds some bytes, as long as the object lives.
+// A file in memory with the given content. It exists as long as the object does.
 class MemoryFile {
  public:
   explicit MemoryFile(std::string_view content) : descriptor_(memfd_create("ekd-fuzz", 0)) {
@@ -40,15 +40,15 @@ inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
 }
 
-// The sanitizers show where it was.
+// Prints a finding and aborts if the condition does not hold.
 inline void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "finding: %s\n", what);
   std::abort();
 }
 
-// Gives the records of a zip file the checksums of their contents, so that a change of a record is
-// not found at once.
+// Corrects the checksums of the records of a zip file, so that readers do not refuse every changed
+// record at once.
 inline void repair_checksums(std::string& bytes) {
   const auto number = [&](std::size_t at, std::size_t width) {
     std::uint64_t value = 0;

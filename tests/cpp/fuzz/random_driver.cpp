@@ -1,8 +1,8 @@
-// Runs a target without libFuzzer: a number of random changes of the files of a corpus.
+// Runs a target without libFuzzer, on random changes of the files of a corpus.
 //
 //     fuzz_archive MUTATIONS SEED FILE ...
 //
-// An input that ends the process is in the file "last-input" of the current folder.
+// If an input ends the process, the file "last-input" in the current folder contains it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -50,7 +50,7 @@ Bytes mutated(Bytes bytes, std::mt19937& engine) {
       case 5:
         std::fill_n(place, n, below(2) == 0 ? 0x00 : 0xff);
         break;
-      case 6:  // digits become others: numbers of JSON
+      case 6:  // replaces a digit, which changes a number in JSON
         for (std::size_t k = at; k < bytes.size(); ++k)
           if (bytes[k] >= '0' && bytes[k] <= '9') {
             bytes[k] = static_cast<std::uint8_t>('0' + below(10));

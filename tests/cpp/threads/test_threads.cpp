@@ -1,5 +1,5 @@
-// The same work with one thread and with several: the results are the same to the last bit, and
-// ThreadSanitizer finds no data race on the way.
+// Compares results with one thread and with several threads. They must be bitwise identical, and
+// ThreadSanitizer must find no data race.
 #include <array>
 #include <atomic>
 #include <cmath>
@@ -29,7 +29,8 @@ std::vector<double> numbers(std::size_t n, unsigned seed, double low = -1.0, dou
   return result;
 }
 
-// Periodic boxes of a few hundred atoms on a lattice, each atom displaced.
+// Boxes of n³ atoms at displaced lattice sites. Every second box is periodic in two directions
+// only.
 struct Boxes {
   explicit Boxes(std::int64_t n_structures, int n = 6) {
     const double spacing = 1.6;
@@ -81,7 +82,7 @@ void check_same(const ekd::NeighborList& one, const ekd::NeighborList& other) {
   check(same(one.center_offsets, other.center_offsets));
 }
 
-// What a model finds for a box.
+// Results of a model.
 struct Found {
   std::vector<double> energies, gradients, forces, uncertainty;
   std::array<double, 9> virial{};

@@ -22,13 +22,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Path:
-    """One interaction, with all optional parts of a file."""
+    """A model with one interaction and all optional parts of a file."""
     return random_model(folder / "local.pt", n_interactions=1, n_hidden=4, zbl=True)
 
 
 @pytest.fixture(scope="module")
 def several(folder: Path) -> Path:
-    """Two interactions, without optional parts."""
+    """A model with two interactions and no optional parts."""
     return random_model(folder / "several.pt", n_interactions=2)
 
 

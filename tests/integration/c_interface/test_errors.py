@@ -149,7 +149,7 @@ def test_structures_that_cannot_be_evaluated(several: Path) -> None:
         error = failure(lambda arguments=arguments: program.evaluate(*arguments))  # type: ignore[misc]
         assert error.code == c_interface.STRUCTURE, error
         assert re.search(words, error.message), error
-    # It goes on as if nothing had happened.
+    # The model still works after the errors.
     expected = ExportedModel(several).evaluate(*WATER).energy
     assert_allclose(program.evaluate(*WATER)["energy"], expected, rtol=1e-13)
 
@@ -254,7 +254,7 @@ def test_sizes_of_structs(several: Path) -> None:
         assert (error.code, "sizeof(ekd_results)" in error.message) == (c_interface.ARGUMENT, True)
 
     class Newer(ctypes.Structure):
-        """Struct of a program that was compiled with a newer header."""
+        """Options of a program that was compiled with a newer header."""
 
         _fields_ = (("known", Options), ("new", ctypes.c_int64))
 
@@ -266,7 +266,7 @@ def test_sizes_of_structs(several: Path) -> None:
         assert library.ekd_open(str(several).encode(), pointer, ctypes.byref(model)) == code
         library.ekd_close(model)
 
-    # Of a program that was compiled before there were devices.
+    # Options of a program that was compiled before devices were supported.
     older = Options()
     older.size = Options.device.offset
     model = ctypes.c_void_p()
@@ -284,7 +284,7 @@ def test_sizes_of_structs(several: Path) -> None:
 
 
 def test_no_memory(several: Path) -> None:
-    """Millions of images of one atom, in a process that may not have so much memory."""
+    """Millions of images of one atom, in a process with limited memory."""
     code = (
         "import resource, sys; sys.path.insert(0, sys.argv[2])\n"
         "import numpy as np; from c_interface import Failed, Program\n"

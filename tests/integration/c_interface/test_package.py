@@ -38,7 +38,7 @@ def cmake(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module", params=["c in place", "c moved", "cpp moved"])
 def water_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples, built against the package where it is, and against a copy elsewhere."""
+    """The examples, built against the installed package and against a copy in another folder."""
     build = tmp_path_factory.mktemp("build")
     prefix = PREFIX
     language, place = request.param.split(" ", 1)
@@ -83,7 +83,7 @@ def test_another_version_is_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", ["cc -std=c99", "c++ -std=c++11"])
 def test_header_is_plain(tmp_path: Path, compiler: str) -> None:
-    """All compilers accept it without warnings."""
+    """All compilers accept the header without warnings."""
     source = tmp_path / ("a.c" if "c99" in compiler else "a.cpp")
     source.write_text('#include "ekd.h"\nint main(void) { return ekd_version() == 0; }\n')
     found = subprocess.run(

@@ -1,4 +1,4 @@
-"""libekd: results are those of Python."""
+"""libekd: results equal those of Python."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def rows_of(positions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray
 def test_rows_without_ghosts(
     name: str, beyond: float, request: pytest.FixtureRequest, crystal: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """Also with pairs beyond the cutoff, which have no effect."""
+    """Pairs beyond the cutoff have no effect."""
     program = Program(request.getfixturevalue(name), n_threads=2)
     wanted = c_interface.RESULTS[:4]
     if name == "committee":
@@ -148,7 +148,7 @@ def test_rows_without_ghosts(
 def test_rows_with_ghosts(
     local: Path, crystal: tuple[np.ndarray, np.ndarray], n_processes: int
 ) -> None:
-    """As in an engine: images are separate atoms, and atoms are distributed over processes."""
+    """As in an engine, images are separate atoms, and atoms are distributed over processes."""
     numbers, positions = crystal
     n = len(numbers)
     pairs = neighbor_list(positions, 4.5, CELL, pbc=True)
@@ -229,7 +229,7 @@ def test_a_forked_child_computes(several: Path) -> None:
 
 
 def test_a_library_that_was_closed_leaves_its_threads_alone(several: Path) -> None:
-    """It stays loaded, because waiting threads would otherwise wake up in unmapped code."""
+    """The library stays loaded; otherwise waiting threads would wake up in unmapped code."""
     code = (
         "import sys, _ctypes; sys.path.insert(0, sys.argv[2])\n"
         "import numpy as np; from c_interface import Program; import time\n"

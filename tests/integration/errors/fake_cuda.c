@@ -1,4 +1,4 @@
-// A driver and a compiler of CUDA that do nothing, or fail as the environment says.
+// A CUDA driver and compiler that do nothing, or fail as requested by environment variables.
 #include <stdlib.h>
 #include <string.h>
 

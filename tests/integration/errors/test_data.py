@@ -186,7 +186,7 @@ def test_prepared_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         patch.setattr("ekd.data.prepared._unpack", full)
         ekd.load_dataset(path, stream=True)
     mapped = ekd.load_dataset(path, stream=True)
-    sent = pickle.dumps(mapped)  # as to a worker process
+    sent = pickle.dumps(mapped)  # as for a worker process
     os.utime(tmp_path / "p.unpacked.h5", (0, 0))
     with expect("EKD-DATA-018"):
         pickle.loads(sent)

@@ -57,7 +57,7 @@ ELSEWHERE = {
     "EKD-STRUCTURE-016": "unit/pool/test_build.py",
     "EKD-TRAINING-004": "integration/faults/test_shared_training.py",
 }
-"""Files whose tests trigger an error and compare its code, because all that it takes is there."""
+"""Code -> other file with a test that triggers the error and compares its code."""
 
 NOT_TRIGGERED = {
     "EKD-DEVICE-012": "needs a system of 2^31 atoms",

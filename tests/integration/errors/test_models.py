@@ -94,7 +94,7 @@ def test_dynamics(tmp_path: Path) -> None:
         ekd.stability(teacher(0), "SiH4", progress=False)
 
     class Lost:
-        """A calculator of many copies that has no numbers for them."""
+        """A calculator of many copies that returns no numbers."""
 
         lost = (True,)
         energies = np.zeros(1)
@@ -175,7 +175,7 @@ def test_wide_networks(tmp_path: Path) -> None:
         ekd.ExportedModel(path, device="emulated")
 
 
-# ---- C ----------------------------------------------------------------------------------------
+# ---- C interface ------------------------------------------------------------------------------
 
 interface = pytest.mark.skipif(
     not (PREFIX / "lib" / "libekd.so").exists(), reason="of a folder without libekd.so"

@@ -29,7 +29,7 @@ Write = Callable[..., Path]
 
 
 class Two(Group):
-    """As if torchrun had started two processes."""
+    """Process group as if torchrun had started two processes."""
 
     n_ranks = 2
 
@@ -267,10 +267,10 @@ def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python.write_text("#!/bin/sh\nexit 3\n")
     python.chmod(0o755)
     with monkeypatch.context() as patch, expect("EKD-RUN-008"):
-        patch.setattr(sys, "executable", str(python))  # the processes end at once
+        patch.setattr(sys, "executable", str(python))  # the processes end immediately
         springs = ekd.ASETeacher("calculators:Springs")
         ekd.label(springs, data, chunk_size=2, n_workers=2, progress=False)
     with monkeypatch.context() as patch, expect("EKD-RUN-009"):
-        # As if somebody had removed the file before it was read.
+        # As if the file had been removed before it was read.
         patch.setattr("ekd.evaluation.stored_predictions.Evaluations.load", lambda self, task: None)
         ekd.evaluate(teacher(0), data, n_workers=1, progress=False)

@@ -1,4 +1,4 @@
-"""A clock that goes backwards changes nothing, because only monotonic clocks are used."""
+"""A clock that is set back has no effect, because only monotonic clocks are used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nobody_asks_the_wall_clock() -> None:
                 and node.attr in WALL_CLOCKS
             ):
                 found.append((path.name, node.attr))
-    assert found == []  # strftime and datetime are for people to read
+    assert found == []  # strftime and datetime are used only for display
 
 
 def test_training_while_the_clock_goes_back(

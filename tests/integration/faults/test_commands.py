@@ -1,7 +1,7 @@
-"""Every command that writes: killed, on a full disk, ended by signals; then continued.
+"""Commands that write files are killed, interrupted or run on a full disk, and then continued.
 
-Of every day are the first commands. ``EKD_FAULTS="20 8 9"`` asks for so many kills, disks and
-signals of every command, which takes a while.
+By default, only the first commands are tested. ``EKD_FAULTS="20 8 9"`` sets the numbers of kills,
+disks and signals for every command, which takes longer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ALL = [
 def outcome(
     tmp_path_factory: pytest.TempPathFactory, training_file: Path, test_file: Path
 ) -> dict[str, Any]:
-    """Outcomes of all commands, which take most of the time."""
+    """Outcomes of all commands, computed once because they take most of the time."""
     top = tmp_path_factory.mktemp("faults")
     fill(top / "start", training_file, test_file, with_pool=bool(NUMBERS))
     return run_faults(top, *NUMBERS, timeout=7200)

@@ -21,8 +21,8 @@ from untrained import teacher
 ENERGY = ("--energy", "ccsd(t)_ccpvdz.energy")
 MOLECULE = ("--molecule", "H2O", "--duration", "0.01", "--seeds", "1", "--workers", "1")
 
-# What is asked, and what the message says. `plain` is a file, `folder` a folder, `nowhere.*` are
-# links that lead nowhere.
+# Arguments of the command, and words of the message. `plain` is a file, `folder` is a folder, and
+# `nowhere.*` are broken links.
 CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "output is a file": (
         ("train", "config.toml", "--output", "plain"),
@@ -84,7 +84,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
 }
 
-# The same as a user who may not read `secret.*`, and may not write into `closed`.
+# The same for a user who may not read `secret.*` or write to `closed`.
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "configuration": (("train", "secret.toml"), r"secret\.toml' is not readable"),
     "data": (("prepare", "secret.h5", "-o", "open/x.h5"), r"secret\.h5' is not readable"),
@@ -150,7 +150,7 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def folder(tiny_training_file: Path) -> Iterator[Path]:
-    # Not in a folder of pytest, which are closed to other users.
+    # Folders of pytest are not accessible to other users.
     with tempfile.TemporaryDirectory(prefix="ekd-paths-") as top:
         Path(top).chmod(0o755)
         yield filled(Path(top) / "here", tiny_training_file)
@@ -181,7 +181,7 @@ def filled(place: Path, tiny_training_file: Path) -> Path:
 @pytest.fixture(scope="module")
 def ends(folder: Path) -> dict[str, Any]:
     """How all commands ended."""
-    user = NOBODY if os.geteuid() == 0 else 0  # root reads and writes everything
+    user = NOBODY if os.geteuid() == 0 else 0  # root can read and write everything
     cases = {f"odd: {name}": (arguments, 0) for name, (arguments, _) in CASES.items()}
     cases |= {f"refused: {name}": (arguments, user) for name, (arguments, _) in REFUSED.items()}
     given, found = folder.parent / "cases.json", folder.parent / "ends.json"
@@ -203,7 +203,7 @@ def ends(folder: Path) -> dict[str, Any]:
 
 def check(end: dict[str, Any], expected: str) -> None:
     output = " ".join(end["output"].split())
-    assert end["status"] in (1, 2), output  # 2: an argument is refused before anything is done
+    assert end["status"] in (1, 2), output  # 2: an argument is refused before the command starts
     assert "Traceback" not in output
     assert "this is a bug" not in output
     assert output.count("error:" if end["status"] == 1 else "Error") == 1

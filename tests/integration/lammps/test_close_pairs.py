@@ -35,7 +35,7 @@ fix nve all nve
 {body}
 """
 CUTOFF = 4.0
-# In the boxes below some O-H pairs are closer, no H-H pairs are, and the data have no O-O pairs.
+# In the boxes below, some O-H pairs are closer and no H-H pairs are; the data have no O-O pairs.
 CLOSEST = {"H-O": 0.95, "H-H": 1.0, "C-H": 1.0, "C-O": 1.1}
 ROW = re.compile(r"^  (\w+)-(\w+) +(none|[\d.]+) +(>? *[\d.]+) +(\d+)$", re.MULTILINE)
 WARNING = re.compile(
@@ -64,13 +64,13 @@ def script(model: Path, body: str = "run 10", **parts: str) -> str:
 
 
 def table(screen: str) -> dict[tuple[str, str], tuple[str, str, int]]:
-    """The last one: training distance, closest, count."""
+    """Last table of a log: training distance, closest distance and count by pair of elements."""
     last = screen.rsplit("pairs of atoms that were closer", 1)[1]
     return {(a, b): (known, found, int(count)) for a, b, known, found, count in ROW.findall(last)}
 
 
 def frames(path: Path, atoms: Atoms) -> list[Atoms]:
-    """Those of the dump."""
+    """Frames of the dump."""
     text = path.read_text().split("ITEM: TIMESTEP\n")[1:]
     found = []
     for frame in text:
@@ -119,7 +119,7 @@ def test_counts(
     model = folder / f"{n_interactions}.pt"
     if "hybrid" in parts.get("style", ""):
         parts = {**parts, "coefficients": f"* * ekd {model} O H N C\npair_coeff * * zero"}
-    # With devices, steps with new lists are looked at: here every one.
+    # Devices check only steps with new neighbor lists, which are all steps here.
     body = "neigh_modify delay 0 every 1 check no\nrun 10"
     run = run_lammps(script(model, body, **parts), n_ranks)
     assert run.returncode == 0, run.screen[-3000:]
@@ -139,7 +139,7 @@ def test_counts(
     assert found["H", "O"][2] > 0
     assert found["O", "O"][2] > 0
     warnings = WARNING.findall(run.screen)
-    assert len(warnings) == 2  # each pair of elements once
+    assert len(warnings) == 2  # one for each pair of elements
     for first, second, distance, step, a, b, *_ in warnings:
         frame = frames(tmp_path / "all.dump", atoms)[int(step)]
         i, j = int(first) - 1, int(second) - 1
@@ -148,7 +148,7 @@ def test_counts(
 
 
 def test_nothing_to_tell(run_lammps: RunLammps, tmp_path: Path) -> None:
-    """All pairs are further apart than in the data; or the file lacks distances of the data."""
+    """All pairs are further apart than in the data, or the file has no distances of the data."""
     atoms = systems.water_box(3)
     write_data(tmp_path / "box.data", atoms)
     near = {f"{a}-{b}": 0.3 for a, b in (*_pairs("H", "O"), ("H", "H"), ("O", "O"))}
@@ -170,7 +170,7 @@ def _pairs(*symbols: str) -> list[tuple[str, str]]:
 
 
 def test_pairs_that_the_data_lack(run_lammps: RunLammps, folder: Path, tmp_path: Path) -> None:
-    """Named once, of the elements that have a type."""
+    """They are named once, for elements that have a type."""
     assert ORDER == [8, 1, 7, 6]
     write_data(tmp_path / "box.data", systems.water_box(2))
     for coefficients, named in (

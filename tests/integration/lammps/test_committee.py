@@ -45,7 +45,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path
 
 
 def script(model: Path, boundary: str = "p p p", **changes: str) -> str:
-    """An input with parts replaced."""
+    """The input script with some parts replaced."""
     parts = {"fix": FIX, "columns": COLUMNS, "body": POINT}
     return observed_script(model, "spread", boundary=boundary, **{**parts, **changes})
 
@@ -73,7 +73,7 @@ def expected(atoms: Atoms, members: Sequence[Path]) -> dict[str, np.ndarray]:
 
 
 def assert_equals(run: LammpsRun, wanted: dict[str, np.ndarray], unit: float = 1.0) -> None:
-    """Energy and forces, and the spread through fix pair and compute pair."""
+    """Compare energy and forces, and the spread from fix pair and compute pair."""
     bounds = tolerance("lammps").bounds
     energy, largest, mean, energy_std = np.array(run.printed("spread")) / unit
     dump = np.loadtxt(run.folder / "end.dump", skiprows=9, ndmin=2)
@@ -99,7 +99,7 @@ KINDS = [
     ("water_box", "wide", "off"),
     ("triclinic_crystal", "staged", "on"),
 ]
-# Four ranks that wait for each other on two cores take twenty times as long as two.
+# On two cores, four ranks take twenty times as long as two, because they wait for each other.
 RUNS = [pytest.param(*kind, 4, marks=pytest.mark.slow) for kind in KINDS[:-1]]
 
 
@@ -172,7 +172,7 @@ def test_along_a_trajectory(
     assert_equals(run, expected(moved, committee[1]))
 
 
-# ---- how often --------------------------------------------------------------------------------
+# ---- frequency --------------------------------------------------------------------------------
 
 
 def values(folder: Path) -> np.ndarray:
@@ -184,11 +184,14 @@ def values(folder: Path) -> np.ndarray:
 def test_committee_every(
     run_lammps: RunLammps, committee: tuple[Path, list[Path]], tmp_path: Path, n_ranks: int
 ) -> None:
-    """Evaluated on multiples and at the start, kept in between, and no other forces for it."""
+    """The spread is evaluated at the start and at multiples, and kept in between.
+
+    The trajectory does not depend on it.
+    """
     prepared(tmp_path, "water_box")
 
     def record(style: str, **changes: str) -> np.ndarray:
-        # The trajectory begins at step 2, which no multiple of 4 is.
+        # The trajectory begins at step 2, which is not a multiple of 4.
         body = "reset_timestep 2\n" + RECORD + 'run 11 post no\nprint "end $(pe:%22.16g)"\n'
         text = script(committee[0], style=style, body=body, **changes)
         ends.append(finished(run_lammps(text, n_ranks)).printed("end")[0])
@@ -256,7 +259,7 @@ def test_under_hybrid_overlay(
 def test_types_of_another_style_do_not_count(
     run_lammps: RunLammps, committee: tuple[Path, list[Path]], tmp_path: Path, newton: str
 ) -> None:
-    """Oxygen for ekd, hydrogen for another style, which gives it no force."""
+    """Oxygen uses ekd, and hydrogen uses another style without forces."""
     atoms, boundary = prepared(tmp_path, "water_box")
     text = script(
         committee[0],
@@ -281,7 +284,7 @@ def test_types_of_another_style_do_not_count(
 def test_second_of_two_instances(
     run_lammps: RunLammps, committee: tuple[Path, list[Path]], tmp_path: Path
 ) -> None:
-    """`compute pair ekd 2` is the committee; the first instance is one student."""
+    """`compute pair ekd 2` selects the committee; the first instance is a single student."""
     atoms, boundary = prepared(tmp_path, "water_box")
     text = script(
         committee[0],
@@ -297,7 +300,7 @@ def test_second_of_two_instances(
     np.testing.assert_allclose(run.printed("spread"), [wanted], **tolerance("lammps").bounds)
 
 
-# ---- what can go wrong ------------------------------------------------------------------------
+# ---- errors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ print "energy $(pe:%22.16g) $(pxx:%22.16g)"
 
 
 def script(folder: Path, **values: str) -> str:
-    """An input for a box of water."""
+    """An input script for a box of water."""
     boundary = write_data(folder / "box.data", systems.water_box(3))
     return SCRIPT.format(**{"boundary": boundary, "keywords": "", "name": "run", **values})
 
@@ -39,7 +39,7 @@ def test_runs_repeat_bit_by_bit(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path, model: str
 ) -> None:
     path = str(model_folder / f"{model}.pt")
-    # Blocks add up forces in another order.
+    # With blocks, forces are added in another order.
     for name, keywords in (("one", ""), ("two", ""), ("three", "block 17")):
         text = script(tmp_path, device="emulated", model=path, name=name, keywords=keywords)
         run = run_lammps(text)
@@ -73,7 +73,7 @@ def test_a_force_that_is_too_large(run_lammps: RunLammps, tmp_path: Path) -> Non
     model = random_model(tmp_path / "zbl.pt", zbl=True)
     text = script(tmp_path, device="emulated", model=str(model))
     atoms = systems.water_box()
-    atoms.positions[6] = atoms.positions[3] + 0.012  # two nuclei of oxygen, millions of eV/Å
+    atoms.positions[6] = atoms.positions[3] + 0.012  # two oxygen nuclei, millions of eV/Å
     write_data(tmp_path / "box.data", atoms)
     run = run_lammps(text)
     assert run.returncode != 0

@@ -33,7 +33,7 @@ ATOMS = "create_atoms 1 single 1 1 1\ncreate_atoms 2 single 2 1 1"
 
 
 def script(model: Path | str, **changes: str) -> str:
-    """A valid two-atom input, with parts replaced."""
+    """A valid input script for two atoms, with some parts replaced."""
     parts = {
         "units": "metal",
         "style": "atomic",
@@ -53,7 +53,7 @@ def test_the_input_itself_is_sound(run_lammps: RunLammps, model_folder: Path) ->
 
 
 def test_loading_prints_nothing_but_lammps(run_lammps: RunLammps, model_folder: Path) -> None:
-    """The loader complains of functions that are chosen while it links libraries to each other."""
+    """With LD_BIND_NOW, the loader would warn about functions that are selected during linking."""
     run = run_lammps(script(model_folder / "2-float64.pt"), environment={"LD_BIND_NOW": "1"})
     assert run.returncode == 0, run.screen
     assert "Relink" not in run.screen
@@ -93,7 +93,7 @@ def ifunc_symbols(elf: bytes) -> int:
         ({"coefficients": "* * MODEL"}, "names 0 element(s)"),
         ({"coefficients": "* * MODEL O Xx"}, "gives atom type 2 the element 'Xx', which is not"),
         ({"coefficients": "* *"}, "reads: pair_coeff * * student.pt"),
-        ({"coefficients": "1 2 MODEL O H"}, "Pair_coeff"),  # LAMMPS itself asks for * *
+        ({"coefficients": "1 2 MODEL O H"}, "Pair_coeff"),  # LAMMPS itself requires * *
         ({"coefficients": "* * nothing.pt O H"}, "'nothing.pt' cannot be opened"),
         ({"coefficients": "* * in.test O H"}, "'in.test' is not an exported model"),
         ({"units": "lj"}, "needs units metal or units real, found units lj"),
@@ -163,7 +163,7 @@ def test_another_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 
 
 def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    """The error occurs only if it is needed."""
+    """The error occurs only if torch is needed."""
     model = model_folder / "1-float64.pt"
     without = {"EKD_TORCH_DIR": f"{tmp_path}/none"}
     portable = without_weights(model, tmp_path / "script.pt")
@@ -173,7 +173,7 @@ def test_no_torch(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> 
 
 
 def test_another_lammps(run_lammps: RunLammps, model_folder: Path, tmp_path: Path) -> None:
-    """A LAMMPS that reports another version, by a preloaded library."""
+    """A preloaded library makes LAMMPS report another version."""
     compiler = shutil.which("c++") or shutil.which("g++")
     assert compiler, "building ekd needed a C++ compiler, so there must be one"
     source = tmp_path / "other.cpp"
@@ -213,7 +213,7 @@ def test_model_by_its_sha256(run_lammps: RunLammps, model_folder: Path) -> None:
 def test_sha256_is_compared_before_anything_else(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """A file that is not a model, and one that torch would run."""
+    """The file is not a model, or a model that torch would run."""
     (tmp_path / "odd.pt").write_text("no archive")
     script_alone = without_weights(model_folder / "2-float64.pt", tmp_path / "script.pt")
     for path in (tmp_path / "odd.pt", script_alone):

@@ -1,4 +1,4 @@
-"""A run whose forces are too large or NaN ends with one error that gives the place."""
+"""A run with too large or non-finite forces ends with one error that names the atom."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def crowded(distance: float) -> Atoms:
-    """A box of water in which the oxygens of two molecules are that close to each other, Å."""
+    """A box of water in which two oxygen atoms have this distance, Å."""
     atoms = systems.water_box(3)
     atoms.positions[6] = atoms.positions[3] + distance * np.array([0.6, 0.0, 0.8])
     return atoms
@@ -88,12 +88,12 @@ def test_explosion(
     assert float(distance) == pytest.approx(0.15, rel=1e-3)
     atoms.calc = EKDCalculator(model)
     expected = np.linalg.norm(atoms.get_forces()[int(tag) - 1])
-    # Of several ranks the one that finds it knows its own part.
+    # With several ranks, the rank that reports the force knows only its own part.
     assert float(size) == pytest.approx(expected, rel=1e-3 if n_ranks == 1 else 0.1)
 
 
 def test_explosion_on_the_way(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """Two atoms fly at each other: 0.4 Å a step, from 1.4 Å."""
+    """Two atoms at 1.4 Å approach each other by 0.4 Å per step."""
     atoms = crowded(1.4)
     write_data(tmp_path / "box.data", atoms)
     body = """
@@ -111,14 +111,14 @@ run 20
 
 
 def test_what_may_have_such_forces(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """Larger limits, no limit, and minimizations, which may begin with such forces."""
+    """Large forces are allowed by larger limits, by no limit, and in minimizations."""
     write_data(tmp_path / "box.data", crowded(0.15))
     for style in ("ekd force_max none", "ekd force_max 0", "ekd force_max 1e8"):
         run = run_lammps(script(model, "run 0", style=style))
         assert run.returncode == 0, run.screen[-2000:]
     run = run_lammps(script(model, "unfix nve\nminimize 0 0 40 40"))
     assert run.returncode == 0, run.screen[-2000:]
-    # A lower limit ends what the default lets pass, after a restart too.
+    # A lower limit ends a run that the default allows, also after a restart.
     write_data(tmp_path / "box.data", crowded(1.2))
     assert run_lammps(script(model, "run 0")).returncode == 0
     body = "pair_style ekd force_max 1e8\npair_style ekd force_max 3.5\nwrite_restart end.restart"
@@ -128,13 +128,13 @@ def test_what_may_have_such_forces(run_lammps: RunLammps, model: Path, tmp_path:
 
 
 def test_trials_are_no_explosions(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """Fix widom inserts atoms anywhere; their forces are large, but not used."""
+    """Fix widom inserts atoms at random positions; their forces are large, but not used."""
     write_data(tmp_path / "box.data", systems.water_box(2))
     body = "timestep 1e-6\nfix w all widom 1 {} 1 29494 300.0 full_energy\nrun 2"
     assert run_lammps(script(model, body.format(1), style="ekd force_max 50")).returncode == 0
     run = run_lammps(script(model, body.format(100), style="ekd force_max 50"))
     assert run.returncode == 0, run.screen[-2000:]
-    # The insertions are what it says: as part of the run, one would have ended it.
+    # Random insertions do have such forces; if they were part of the run, it would have ended.
     atoms = systems.water_box(2)
     calculator = EKDCalculator(model)
     generator = np.random.default_rng(0)
@@ -147,7 +147,7 @@ def test_trials_are_no_explosions(run_lammps: RunLammps, model: Path, tmp_path: 
 
 
 def test_a_position_that_is_no_number(run_lammps: RunLammps, model: Path, tmp_path: Path) -> None:
-    """LAMMPS notices with the next list; here there is none."""
+    """LAMMPS would notice it with the next neighbor list, but here there is none."""
     write_data(tmp_path / "box.data", systems.water_box(2))
     body = """
 neigh_modify delay 1000
@@ -171,7 +171,7 @@ run 5
 def test_results_that_are_no_numbers(
     run_lammps: RunLammps, tmp_path: Path, factor: float, weights: str, what: str
 ) -> None:
-    """Energies of 1e200 eV are numbers, and the squares of their forces are beyond them."""
+    """Energies of 1e200 eV are finite, but the squares of their forces are not."""
     sound = random_model(tmp_path / "sound.pt")
     with zipfile.ZipFile(sound) as file:
         (name,) = (name for name in file.namelist() if name.endswith("ekd_weights.json"))

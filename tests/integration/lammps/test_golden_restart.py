@@ -1,4 +1,4 @@
-"""Restart files of LAMMPS that earlier versions have written."""
+"""Restart files of LAMMPS that were written with earlier versions of ekd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_restart_file_of_format_1(run_lammps: RunLammps, tmp_path: Path) -> None
     run = run_lammps(SCRIPT)
     assert run.returncode == 0, run.screen[-3000:]
     expected = json.loads((GOLDEN / "files.json").read_text())["restart-1.bin"]["energy"]
-    # In single precision, in which another processor adds in another order.
+    # The model has single precision, in which processors with other vectors round differently.
     assert run.printed("energy") == pytest.approx([expected], rel=1e-6)
     (tmp_path / "student.pt").unlink()
     refused = run_lammps(SCRIPT)

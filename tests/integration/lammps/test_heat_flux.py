@@ -1,7 +1,7 @@
-"""The heat current of a strictly local model, against two definitions without pairs.
+"""The heat current of a strictly local model, compared with two definitions without pairs.
 
-LAMMPS sums `compute heat/flux` from energies and centroid virials of atoms. Here the same current
-comes from the eager network alone.
+In LAMMPS, `compute heat/flux` sums energies and centroid virials of atoms. Here, the same current
+is computed from the eager network alone.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def species(network: HIPNN, numbers: np.ndarray) -> torch.Tensor:
 def virial_current(network: HIPNN, atoms: Atoms, velocities: np.ndarray) -> np.ndarray:
     """``sum_i sum_j (r_i - r_j) dU_i/dr_j . v_j``, eV Å/ps.
 
-    Fan et al., Phys. Rev. B 92, 094301 (2015). Every periodic image is an atom of its own,
+    Fan et al., Phys. Rev. B 92, 094301 (2015). Every periodic image is a separate atom,
     and energies are differentiated by the positions of atoms, not by pair vectors.
     """
     n = len(atoms)
@@ -92,7 +92,7 @@ def virial_current(network: HIPNN, atoms: Atoms, velocities: np.ndarray) -> np.n
 
 
 def barycentre_current(network: HIPNN, atoms: Atoms, velocities: np.ndarray) -> np.ndarray:
-    """``d/dt sum_i r_i E_i`` of an isolated molecule, its convective part left out: eV Å/ps.
+    """``d/dt sum_i r_i E_i`` of an isolated molecule without its convective part, eV Å/ps.
 
     With E_i = m_i v_i²/2 + U_i, dE_i/dt = F_i . v_i + dU_i/dt. The time derivatives of all U_i
     come from one derivative along the velocities.
@@ -132,7 +132,7 @@ def cluster(atoms: Atoms, cutoff: float) -> Atoms:
 def currents(
     run_lammps: RunLammps, folder: Path, name: str, n_ranks: int, newton: str, style: str = ALONE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Virial part and convective part as LAMMPS has them, eV Å/ps."""
+    """Virial part and convective part from LAMMPS, eV Å/ps."""
     atoms, velocities = frame(name)
     random_model(folder / "model.pt", **SETTINGS)
     boundary = write_data(folder / "frame.data", atoms)
@@ -184,7 +184,7 @@ def test_current_under_hybrid(
 def test_current_is_the_motion_of_the_energy(
     run_lammps: RunLammps, tmp_path: Path, network: HIPNN, n_ranks: int
 ) -> None:
-    """No formula for pairs at all: the first moment of the energy of a molecule, differentiated."""
+    """Compare with the time derivative of the energy's first moment, without a pair formula."""
     found, _ = currents(run_lammps, tmp_path, "methanol", n_ranks, "on")
     expected = barycentre_current(network, *frame("methanol"))
     assert_equal(found, expected, np.abs(expected).max())
@@ -193,7 +193,7 @@ def test_current_is_the_motion_of_the_energy(
 def test_example_integrates_to_a_conductivity(
     run_lammps: RunLammps, data_directory: Path, tmp_path: Path
 ) -> None:
-    """What examples/in.heat_flux prints is the integral of the correlations that it wrote."""
+    """The output of examples/in.heat_flux is the integral of the correlations in its file."""
     examples = data_directory.parent
     shutil.copy(examples / "water.data", tmp_path)
     random_model(tmp_path / "trial.pt", **SETTINGS)

@@ -36,7 +36,7 @@ from models import random_network
 def test_every_way_to_evaluate_tells_the_same_story(
     run_lammps: RunLammps, model_folder: Path, options: dict[str, str], n_ranks: int
 ) -> None:
-    """Exchange or wide ghosts, blocks, newton, decompositions: 25 steps end in the same state."""
+    """25 steps end in the same state for all settings of ghosts, blocks, newton and domains."""
     model = model_folder / "2-float64.pt"
     expected = reference(run_lammps, script(model))
     assert_same(state(run_lammps, script(model, **options), n_ranks), expected)
@@ -55,7 +55,7 @@ def test_balanced_tiles(run_lammps: RunLammps, model_folder: Path) -> None:
 @pytest.mark.usefixtures("box")
 @pytest.mark.parametrize("n_ranks", [1, 4])
 def test_ranks_without_atoms(run_lammps: RunLammps, model_folder: Path, n_ranks: int) -> None:
-    """Everything in one corner of a long box: most ranks own nothing."""
+    """All atoms are in one corner of a long box, so most ranks have no atoms."""
     body = "change_box all x final 0 60 z final 0 60\n" + MOVE
     model = model_folder / "3-float64.pt"
     expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
@@ -80,7 +80,7 @@ def test_single_precision(run_lammps: RunLammps, model_folder: Path) -> None:
 @pytest.mark.parametrize("portable", [False, True])
 @pytest.mark.parametrize("precision", ["single", "double"])
 def test_odd_widths(run_lammps: RunLammps, tmp_path: Path, portable: bool, precision: str) -> None:
-    """Rows that do not fill whole numbers of LAMMPS's buffers, of messages and of features."""
+    """Rows of messages and features that do not fill whole buffers of LAMMPS."""
     network, config = random_network(n_interactions=2, n_features=7)
     export_model(network, tmp_path / "odd.pt", config=config, portable=portable)
     body = "run 1 post no\n"
@@ -92,7 +92,7 @@ def test_odd_widths(run_lammps: RunLammps, tmp_path: Path, portable: bool, preci
 @pytest.mark.usefixtures("box")
 @pytest.mark.parametrize("n_ranks", [1, 2])
 def test_hybrid_overlay(run_lammps: RunLammps, model_folder: Path, n_ranks: int) -> None:
-    """Overlaid on a style that does nothing, the result is that of the style alone."""
+    """If the other style does nothing, the result is that of ekd alone."""
     model = model_folder / "3-float64.pt"
     text = script(
         model,
@@ -120,7 +120,7 @@ def test_two_instances_add_up(run_lammps: RunLammps, model_folder: Path, n_ranks
 
 @pytest.mark.usefixtures("box")
 def test_two_instances_side_by_side(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Oxygen for one model, hydrogen for another: each as without the other atoms."""
+    """Oxygen uses one model and hydrogen another, each as if the other atoms were absent."""
     a, b = model_folder / "2-float64.pt", model_folder / "3-float64.pt"
     text = script(
         a,
@@ -145,7 +145,7 @@ def test_two_instances_side_by_side(run_lammps: RunLammps, model_folder: Path) -
 def test_types_of_another_style_do_not_count(
     run_lammps: RunLammps, model_folder: Path, n_ranks: int
 ) -> None:
-    """Oxygen for ekd, hydrogen for another style: as without hydrogen."""
+    """Oxygen uses ekd and hydrogen another style, with the results without hydrogen."""
     model = model_folder / "2-float64.pt"
     text = script(
         model,
@@ -159,7 +159,7 @@ def test_types_of_another_style_do_not_count(
 
 @pytest.mark.usefixtures("box")
 def test_permuted_and_repeated_types(run_lammps: RunLammps, model_folder: Path) -> None:
-    """The order of types is the user's; two types may be one element."""
+    """Users choose the order of types, and two types may be the same element."""
     model = model_folder / "2-float64.pt"
     expected = state(run_lammps, script(model, "run 0 post no\n"))
     body = (
@@ -176,7 +176,7 @@ def test_nofdotr_and_a_second_pair_style_command(run_lammps: RunLammps, model_fo
     assert_same(state(run_lammps, script(model, "pair_modify nofdotr\n" + MOVE)), expected)
     again = f"pair_style ekd ghosts wide\npair_coeff * * {model} O H N C\n"
     assert_same(state(run_lammps, script(model, again + MOVE)), expected)
-    kept = "pair_style ekd block 10\n"  # LAMMPS keeps the coefficients of the same style
+    kept = "pair_style ekd block 10\n"  # for the same style, LAMMPS keeps the coefficients
     assert_same(state(run_lammps, script(model, kept + MOVE)), expected)
 
 
@@ -212,7 +212,7 @@ def test_moving_boxes(run_lammps: RunLammps, model_folder: Path, fix: str) -> No
     body = f"velocity all create 300 4711 loop geom\n{fix}\ntimestep 0.0005\nrun 20 post no\n"
     model = model_folder / "2-float64.pt"
     expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
-    # The thermostat feeds rounding back; twenty steps of it.
+    # Over twenty steps, the thermostat amplifies rounding differences.
     assert_same(state(run_lammps, script(model, body), 2), expected, rtol=1e-8)
 
 
@@ -221,7 +221,7 @@ def test_moving_boxes(run_lammps: RunLammps, model_folder: Path, fix: str) -> No
 def test_minimization_and_box_relaxation(
     run_lammps: RunLammps, model_folder: Path, relax: str
 ) -> None:
-    """Energy decreases, on two ranks as on one with wide ghosts."""
+    """The energy decreases, with the same result on two ranks and on one with wide ghosts."""
     body = f"""
 change_box all triclinic
 run 0 post no
@@ -235,7 +235,7 @@ minimize 0 1e-3 5 20
     found = run.printed("state")
     assert found[0] < run.printed("before")[0]
     expected = state(run_lammps, script(model, body, style="ekd ghosts wide"))
-    # Line searches feed rounding back, as thermostats do.
+    # Line searches amplify rounding differences, as thermostats do.
     assert_same(np.array(found), expected, rtol=1e-8)
 
 
@@ -266,7 +266,7 @@ rerun frames.dump dump x y z
 
 @pytest.mark.usefixtures("box")
 def test_replicas_of_one_run(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Two partitions of two ranks each: communicators are those of the partition."""
+    """Each of two partitions with two ranks uses its own communicator."""
     text = "variable which world a b\n" + script(model_folder / "2-float64.pt")
     text += '\nprint "state $(pe:%22.16g)" file energy.${which} screen no\n'
     run = run_lammps(text, 4, arguments=["-partition", "2x2"])
@@ -287,7 +287,7 @@ def test_respa_is_refused(run_lammps: RunLammps, model_folder: Path) -> None:
 
 @pytest.mark.usefixtures("box")
 def test_heat_flux_needs_a_local_model(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Centroid virials: exact with one interaction; with more, refused by LAMMPS with the style."""
+    """Centroid virials are exact with one interaction; with more, LAMMPS refuses the compute."""
     body = "compute centroid all centroid/stress/atom NULL virial\n"
     body += "compute sum all reduce sum c_centroid[1] c_centroid[2] c_centroid[3]\n"
     body += "thermo_style custom step pe pxx c_total[*] c_pressure[*] c_sum[*]\n"
@@ -314,7 +314,7 @@ def test_heat_flux_needs_a_local_model(run_lammps: RunLammps, model_folder: Path
 
 @pytest.mark.usefixtures("box")
 def test_no_stall_in_the_first_steps(run_lammps: RunLammps, model_folder: Path) -> None:
-    """The model has been evaluated before step 0, by its self-test."""
+    """The self-test has evaluated the model before step 0."""
     body = """
 fix integrate all nve
 timestep 0.0001
@@ -328,8 +328,8 @@ run 60 post no
         assert run.returncode == 0, run.screen[-3000:]
         times = np.diff(np.loadtxt(run.folder / "times", skiprows=1))
         ratios.append(times[:5].max() / np.median(times[20:]))
-        # The bound says "no compilation", which takes hundreds of steps' time, whatever the
-        # machine. What else the machine does may disturb a run; a stall comes back in every one.
+        # A compilation would take as long as hundreds of steps on any machine. Other load on
+        # the machine may disturb a run, but a stall would occur in every run.
         if ratios[-1] < 30:
             return
     raise AssertionError(ratios)

@@ -13,7 +13,7 @@ import systems
 from lammps_runs import RunLammps, write_data
 from models import random_model
 
-# Atoms are moved by hand: nothing that is tested depends on what an untrained model does to them.
+# Atoms are displaced by commands, because an untrained model has no meaningful dynamics.
 SCRIPT = """
 units metal
 atom_style atomic
@@ -137,7 +137,7 @@ run {n_steps} post no
 def test_steps_do_not_return_their_memory(
     run_lammps: RunLammps, tmp_path: Path, n_interactions: int
 ) -> None:
-    """For all sizes of systems, a step uses memory that it has: clearing new pages takes long."""
+    """Steps reuse memory for all system sizes, because it takes long to clear new pages."""
     model = random_model(
         tmp_path / "model.pt",
         n_features=32,
@@ -153,7 +153,7 @@ def test_steps_do_not_return_their_memory(
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
 
     write_data(tmp_path / "box.data", systems.water_box(2))
-    page_faults(1)  # also those of finding the program
+    page_faults(1)  # includes those of finding the program
     for n_side in (3, 4, 5, 6):
         write_data(tmp_path / "box.data", systems.water_box(n_side))
         assert page_faults(60) - page_faults(10) < 50 * 10, f"{3 * n_side**3} atoms"

@@ -1,4 +1,4 @@
-"""Pairs that LAMMPS leaves out of its lists: bonded ones, and exclusions of neigh_modify."""
+"""Pairs that LAMMPS omits from its lists: bonded atoms, and exclusions of neigh_modify."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def test_removed_pairs_are_refused_and_the_advice_keeps_other_energies(
     alone = energy(run_lammps, EKD, special="special_bonds lj/coul 1 1 1", model=model)
     other = energy(run_lammps, COULOMB, special="special_bonds lj/coul 0 0 0.5")
     assert found == pytest.approx(alone + other, rel=1e-10)
-    # What was advised before counts the pairs of bonded atoms for the other style too.
+    # With factors of 1, the other style would include pairs of bonded atoms too.
     wrong = energy(run_lammps, BOTH, special="special_bonds lj/coul 1 1 1", model=model)
     assert abs(wrong - found) > 1.0
 
 
 @pytest.mark.usefixtures("molecules")
 def test_a_kspace_style_keeps_all_pairs(run_lammps: RunLammps, model_folder: Path) -> None:
-    """Then factors of zero are correct, and there is no error."""
+    """With a kspace style, factors of zero are correct, and there is no error."""
     model = str(model_folder / "2-float64.pt")
     parts = {"kind": "long", "special": "special_bonds lj/coul 0 0 0"}
     ewald = {**parts, "more": "kspace_style ewald 1e-6"}
@@ -154,7 +154,7 @@ def test_wide_ghosts_refuse_what_they_cannot_heed(
     run_lammps: RunLammps, model_folder: Path, more: str, n_ranks: int
 ) -> None:
     parts = {"special": "special_bonds lj/coul 1 1 1", "model": str(model_folder / "2-float64.pt")}
-    # atom_modify first is for the start of an input.
+    # atom_modify first must be near the start of an input script.
     _, _, rest = more.rpartition("atom_modify first o\n")
     head = HEAD.replace("read_data", "atom_modify first o\nread_data") if rest != more else HEAD
     parts["more"] = rest

@@ -1,4 +1,4 @@
-"""Finite differences and energy conservation, through LAMMPS alone."""
+"""Finite differences and energy conservation, computed only with LAMMPS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tolerances import tolerance
 def test_forces_and_pressure_are_derivatives_of_the_energy(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path, name: str, n_interactions: int
 ) -> None:
-    """LAMMPS differentiates the energy itself: by displacements, and by box deformations."""
+    """LAMMPS itself differentiates the energy, by displacements and by box deformations."""
     atoms = getattr(systems, name)()
     write_data(tmp_path / "box.data", atoms)
     run = run_lammps(

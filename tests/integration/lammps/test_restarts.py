@@ -1,4 +1,4 @@
-"""Restart and data files of LAMMPS: the model, its settings and its checksum come back."""
+"""Restart and data files of LAMMPS restore the model, its settings and its checksum."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_restart_file_brings_the_model_back(
 def test_restart_files_keep_the_zero_of_the_energy(
     run_lammps: RunLammps, model_folder: Path, keyword: str
 ) -> None:
-    """Also those without a count of words, from before there was the keyword: they are total."""
+    """Older files without the number of words and without the keyword have total energies."""
     model = model_folder / "2-float64.pt"
     body = "run 0 post no\nwrite_restart end.restart\n"
     run = run_lammps(script(model, body, style=f"ekd energy {keyword} block 100"))
@@ -104,7 +104,7 @@ def test_restart_files_keep_the_expected_sha256(
     random_model(model, n_interactions=2, l_max=1, seed=5)
     run = run_lammps(read + f"pair_coeff * * {model} O H N C\n")
     assert "is not the expected file" in run.error
-    # Another keyword, or none, is another expectation.
+    # A new pair_style command without the keyword removes the expectation.
     run = run_lammps(read + f"pair_style ekd\npair_coeff * * {model} O H N C\nrun 0\n")
     assert run.returncode == 0, run.screen[-3000:]
 
@@ -114,4 +114,4 @@ def test_data_file_round_trip(run_lammps: RunLammps, model_folder: Path) -> None
     model = model_folder / "2-float64.pt"
     expected = state(run_lammps, script(model, MOVE + "write_data end.data\n"))
     text = script(model, "run 0 post no\n").replace("read_data box.data", "read_data end.data")
-    assert_same(state(run_lammps, text), expected, rtol=1e-8)  # data files hold 15 digits
+    assert_same(state(run_lammps, text), expected, rtol=1e-8)  # data files have 15 digits

@@ -14,7 +14,7 @@ from models import random_model
 from systems import triclinic_crystal, water_box
 
 LIMITS = {"broken_factor": 5.0, "contact_factor": 0.0, "energy_limit": 50.0, "false_alarm": 1e-300}
-"""A random network is no water: nothing but what a test is about may end a run."""
+"""A random network does not describe water, so only the tested criterion may end a run."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_ways_to_fail(model: Path, settings: dict[str, object], kind: str) -> No
 
 
 def test_a_run_that_lammps_gives_up(model: Path) -> None:
-    """With steps of 0.1 ps atoms are lost."""
+    """Atoms are lost with steps of 0.1 ps."""
     (row,) = survive(
         model, temperatures=[3e4], timestep=0.1, check_every=1, duration=50.0, friction=0.01
     ).survival
@@ -73,7 +73,7 @@ def test_a_run_that_lammps_gives_up(model: Path) -> None:
 
 
 def test_drift_is_that_of_ase(model: Path) -> None:
-    """Other velocities, same physics: fluctuations of equal size, decreasing with the step."""
+    """Velocities differ, but fluctuations have similar size and decrease with the timestep."""
     drift = {
         "timesteps": [0.5e-3, 0.25e-3],
         "duration": 0.1,

@@ -1,4 +1,4 @@
-"""LAMMPS's checks of pair styles, on some references: see tests/lammps_suite."""
+"""LAMMPS's checks of pair styles on some references; see tests/lammps_suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The uncertainty of a student in LAMMPS equals the ASE calculator on any number of ranks."""
+"""The uncertainty of a student in LAMMPS equals that in ASE on any number of ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ print "doubt $(pe:%22.16g) {columns}"
 
 
 def script(model: Path, boundary: str = "p p p", n_before: int = 0, **changes: str) -> str:
-    """An input with parts replaced; so many values of compute pair are those of a spread."""
+    """The input script with some parts replaced.
+
+    The first ``n_before`` values of compute pair are those of the spread.
+    """
     names = [f"c_doubt[{n_before + k}]" for k in (1, 2)]
     parts = {
         "fix": FIX,
@@ -39,7 +42,7 @@ def prepared(folder: Path, atoms: Atoms) -> str:
 
 
 def assert_equals_ase(run: LammpsRun, atoms: Atoms, model: Path, unit: float = 1.0) -> None:
-    """Of every atom through fix pair, largest and mean through compute pair."""
+    """Compare atomic values from fix pair, and the largest and the mean value from compute pair."""
     assert run.returncode == 0, run.screen[-3000:]
     atoms = atoms.copy()
     atoms.calc = EKDCalculator(model)

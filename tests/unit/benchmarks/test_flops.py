@@ -13,12 +13,12 @@ N_ATOMS, N_NEIGHBORS = 5, 7
 
 @pytest.fixture
 def config() -> HIPNNConfig:
-    """All widths differ, so mixing them up changes the result."""
+    """All widths differ, so a confusion of widths changes the result."""
     return HIPNNConfig(l_max=1, n_interactions=2, n_atom_layers=3, n_features=6, n_sensitivities=4)
 
 
 def test_later_interaction_is_what_torch_counts(config: HIPNNConfig) -> None:
-    """The same products in torch, messages first, forward and backward pass."""
+    """The same products in torch: messages first, then forward and backward pass."""
     terms, width = 4 * config.n_sensitivities, config.n_features
     weights = torch.rand(N_ATOMS, terms, N_NEIGHBORS, requires_grad=True)
     features = torch.rand(N_ATOMS, N_NEIGHBORS, width, requires_grad=True)

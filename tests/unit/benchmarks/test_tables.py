@@ -101,7 +101,7 @@ def test_targets_are_met_missed_or_not_measured() -> None:
     verdicts = judge(RECORDS, targets)
     states = [verdict.state for verdict in verdicts]
     assert states == ["met", "missed", "not measured", "missed", "met"]
-    assert verdicts[1].found == 0.5  # of 5 and 0.5 the worse one
+    assert verdicts[1].found == 0.5  # the worse of 5 and 0.5
     assert verdicts[0].cells[:2] == ("force evaluation, to hippynn", "3,000, 1 thread")
 
 

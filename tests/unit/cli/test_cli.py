@@ -381,7 +381,7 @@ def test_doubtful_reference_energies_are_named(
     trained.export("water.pt")
     shown = runner.invoke(app, ["inspect", "water.pt"]).output
     assert f"look: {warning}" in shown
-    assert shown.count("in [data] of the configuration") == 2  # what is in brackets is no markup
+    assert shown.count("in [data] of the configuration") == 2  # brackets are no markup
     network = trained.model
     network.reference_energies.copy_(network.reference_energies.new_tensor([870.0, -2041.8]))
     TrainedModel(network, model, training, {}, []).export("bent.pt")

@@ -69,5 +69,5 @@ def test_configuration(runner: CliRunner) -> None:
     assert len(pipeline.work.data) == 20
     assert pipeline.work.test is not None
     assert pipeline.work.test.fingerprint == pipeline.work.data.fingerprint
-    # The fingerprint says what was read; names in the file do not change a result.
+    # The fingerprint identifies the data; names in the file do not change a result.
     assert not [key for key in pipeline.settings("train") if "keys" in key]

@@ -105,7 +105,7 @@ def md(data: Dataset, **settings: object) -> Dataset:
 
 
 def test_dynamics_sample_the_boltzmann_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a spring the variance of a coordinate is kT/k."""
+    """The variance of a coordinate on a spring is kT/k."""
     k, temperature = 2.0, 400.0
     harmonic(monkeypatch, k)
     found = md(

@@ -279,7 +279,7 @@ def test_resuming_something_else(
         settings["extra"] = small_dataset.subset(changes["extra"])
     with pytest.raises(DataError, match=f"made with other settings or data:\n  {difference}"):
         run(path=path, resume=True, **settings)
-    run(path=path, **settings)  # anew
+    run(path=path, **settings)  # starts again
 
 
 def test_moved_file_of_a_teacher_is_no_other_teacher(
@@ -380,7 +380,7 @@ def test_calculator_that_ends_its_process(small_dataset: Dataset, tmp_path: Path
 
 
 def test_extra_configurations_alone(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Adding them to other labels of the same teachers is the same as labeling together."""
+    """Adding them to other labels of the same teachers gives the same as labeling all at once."""
     first, second = perturb(small_dataset.subset([1, 2]), 0.1), perturb(small_dataset, 0.1, seed=1)
     settings: dict[str, Any] = {"n_workers": 1, "progress": False}
     wall = WallConfig(strength=10.0, onset=1e-3)

@@ -134,7 +134,7 @@ def test_file_of_an_earlier_version_has_no_checksum_of_its_attributes(
 
 
 def test_rows_that_no_chunk_has_are_found(path: Path) -> None:
-    """Only a checksum detects wrong numbers."""
+    """An array with more rows than its chunks is refused."""
     with h5py.File(path, "r+") as file:
         forces = file["forces"][()]
         del file["forces"]

@@ -85,7 +85,7 @@ def walk(folder: Path, n_configs: int, max_spread: float) -> tuple[np.ndarray, n
 def test_trajectories_are_cut_where_teachers_disagree(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """At the first snapshot beyond the limit; before it nothing is changed."""
+    """Trajectories end at the first snapshot beyond the limit, and do not change before it."""
     fake(monkeypatch, border=0.25)
     n = 50
     whole, ends = walk(tmp_path / "whole", n, max_spread=100.0)
@@ -93,7 +93,7 @@ def test_trajectories_are_cut_where_teachers_disagree(
     whole = whole.reshape(8, n, 3)
     inside = np.linalg.norm(whole, axis=2) <= 0.25
     kept = np.logical_and.accumulate(inside, axis=0)
-    assert n < kept.sum() < inside.sum()  # some come back, too late
+    assert n < kept.sum() < inside.sum()  # some trajectories return, but too late
     cut, ends = walk(tmp_path / "cut", n, max_spread=1.0)
     np.testing.assert_array_equal(cut, whole[kept])
     np.testing.assert_array_equal(ends == End.SPREAD, ~kept[-1])
@@ -230,7 +230,7 @@ def test_frames_with_large_errors_are_preferred(
 def test_student_is_better_where_it_goes(
     student: TrainedModel, teachers: Ensemble, data: Dataset, labels: Labels
 ) -> None:
-    """On new frames of its dynamics that it was not trained on."""
+    """The student is tested on new frames of its dynamics that it was not trained on."""
     one = ROUNDS.model_copy(update={"n_rounds": 1, "epochs": 15, "learning_rate": 5e-3})
     better = improved(student, teachers, data, labels, on_policy=one)
     record = better.provenance["on_policy"][0]
@@ -270,7 +270,7 @@ def test_resume(
         patch.setattr(Path, "replace", stopping)
         with pytest.raises(KilledError):
             improved(student, teachers, data, labels, directory=tmp_path, resume=True)
-    for _ in range(2):  # again when all is complete
+    for _ in range(2):  # the second time, everything is complete
         again = improved(student, teachers, data, labels, directory=tmp_path, resume=True)
         assert again.sha256 == whole[0].sha256
         assert again.provenance == whole[0].provenance
@@ -339,7 +339,7 @@ def test_round_without_frames(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The student does not change, and is in the usual place."""
+    """The student does not change, and is stored in the usual place."""
     changes: dict[str, Any] = {}
     if reason == "dynamics":
         changes["on_policy"] = ROUNDS.model_copy(update={"max_spread": 1e-9})

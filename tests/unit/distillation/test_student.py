@@ -30,7 +30,7 @@ TRAINING = TrainingConfig(epochs=2, batch_size=8)
 
 @pytest.fixture(scope="module")
 def labels(small_dataset: Dataset) -> Labels:
-    """Labels as if from two teachers."""
+    """Labels in the form of those of two teachers."""
     rng = np.random.default_rng(0)
     return Labels(
         energies=small_dataset.energies,
@@ -118,14 +118,14 @@ def test_extra_configurations_teach_and_are_not_validated_on(
     energies = [model.model.reference_energies.tolist() for model in (first, plain)]
     assert energies[0] == energies[1]  # from true energies alone
     assert np.isfinite([record["energy_rmse"] for record in first.history]).all()
-    # Without energies of the level of the data, and without weight, the forces alone teach.
+    # Without energies at the level of the data, or without their weight, only forces are learned.
     alone = student(None)
     assert alone.sha256 == student(told, extra_energy_weight=0.0).sha256
     assert len({alone.sha256, first.sha256, student(told + 1.0).sha256, plain.sha256}) == 4
 
 
 def test_streamed_student_is_that_in_memory(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Bitwise equal with extra configurations; streamed data are mapped again in processes."""
+    """Bitwise equal with extra configurations; worker processes map streamed data again."""
     teachers, extra = ensemble(2), perturb(small_dataset.subset([0, 5, 9]), 0.1)
     spread = SpreadConfig(limit=0.5, above_limit="down-weight", scale=0.1)
 
@@ -286,7 +286,7 @@ def test_students_are_found_where_a_run_leaves_them(
         load_students(tmp_path / "student.pt")
 
 
-# ---- the uncertainty ----------------------------------------------------------------------------
+# ---- uncertainty --------------------------------------------------------------------------------
 
 QUICK = UncertaintyConfig(n_steps=20)
 
@@ -294,7 +294,7 @@ QUICK = UncertaintyConfig(n_steps=20)
 def test_uncertainty_is_learned_where_teachers_differ(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """From labels of real networks to uncertainties of an exported file, by default, in order."""
+    """By default, the uncertainty of an exported file ranks atoms as labels of real networks do."""
     labels = label(ensemble(2), small_dataset, progress=False)
     student = distill(small_dataset, labels, MODEL, TRAINING, uncertainty=QUICK, progress=False)
     assert student.uncertainty_config == QUICK
@@ -320,7 +320,7 @@ def test_no_spread_no_uncertainty(small_dataset: Dataset, labels: Labels, n_teac
         labels,
         teachers=labels.teachers[:n_teachers],
         member_energies=labels.member_energies[:, :n_teachers],
-        forces_std=labels.forces_std + (n_teachers == 1),  # which cannot be, and is not believed
+        forces_std=labels.forces_std + (n_teachers == 1),  # impossible for one teacher, and ignored
     )
     student = distill(small_dataset, few, MODEL, TRAINING, progress=False)
     assert student.uncertainty_config is None
@@ -350,7 +350,7 @@ def test_uncertainty_learns_from_extra_and_dropped_configurations(
     spread = SpreadConfig(limit=0.5, above_limit="drop")
     distill(small_dataset, many, MODEL, TRAINING, spread=spread, progress=False)
     n = len(small_dataset)
-    assert seen["train_indices"].max() < n  # the teachers disagree by 1 eV/Å about the others
+    assert seen["train_indices"].max() < n  # the teachers disagree by 1 eV/Å on the others
     assert set(range(n, n + 3)) <= set(seen["spread"].configs)
     assert not set(seen["spread"].configs) & set(seen["validation_indices"])
     assert len(seen["spread"].spread) == small_dataset.n_atoms + extra.n_atoms

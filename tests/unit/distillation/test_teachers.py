@@ -47,7 +47,7 @@ def test_identity(tmp_path: Path) -> None:
     assert identity() == first
     copy = tmp_path / "copy"
     copy.write_text("2.0")
-    assert identity(path=copy) == first  # it is what is in the file that counts
+    assert identity(path=copy) == first  # the content of the file matters, not its path
     file.write_text("3.0")
     others = {identity(), identity(k=2.0), identity(name="calculators:Drifting"), first}
     assert len(others) == 4
@@ -99,7 +99,7 @@ def test_missing_file() -> None:
 
 
 def test_networks_of_different_elements_and_cutoffs_in_one_ensemble(small_dataset: Dataset) -> None:
-    """Each is evaluated with its own neighbors and its own order of elements."""
+    """Each network is evaluated with its own neighbors and order of elements."""
     members = [teacher(0), teacher(1, elements=[8, 7, 6, 1]), teacher(2, cutoff=3.2)]
     mixed = ensemble(0)
     mixed.members.extend(members)

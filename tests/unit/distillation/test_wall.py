@@ -91,17 +91,17 @@ def test_data_stay_as_they_are(small_dataset: Dataset, extra: Dataset, tmp_path:
     assert found.energies is not None
     np.testing.assert_array_equal(found.energies[:n], plain.energies[:n])
     np.testing.assert_array_equal(found.forces[:atoms], plain.forces[:atoms])
-    for name in ("member_energies", "energies_std", "forces_std"):  # what the teachers said
+    for name in ("member_energies", "energies_std", "forces_std"):  # results of the teachers
         np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
     rises = found.energies[n:] - plain.energies[n:]
     np.testing.assert_array_equal(rises > 0, spread_over_onset(extra, WALL) > 1)
     assert (rises > 0).any()
-    # It is kept in the file, and through a copy of it.
+    # The file stores the wall, and so does a copy of the file.
     loaded = Labels.load(tmp_path / "labels.h5", small_dataset)
     assert loaded.wall == WALL
     loaded.save(tmp_path / "copy.h5", small_dataset)
     assert (tmp_path / "copy.h5").read_bytes() == (tmp_path / "labels.h5").read_bytes()
-    # No extra configurations, no strength: no wall.
+    # There is no wall without extra configurations, or with zero strength.
     assert labelled(small_dataset, None, WALL).wall is None
     assert labelled(small_dataset, extra, WallConfig()).wall is None
 

@@ -25,7 +25,7 @@ def labels(small_dataset: Dataset) -> Labels:
 
 @pytest.fixture(scope="module")
 def spread(small_dataset: Dataset, labels: Labels) -> np.ndarray:
-    """Of each configuration, one after the other."""
+    """Spread of each configuration, computed one by one."""
     squares = [labels.forces_std[small_dataset.config_index == c] ** 2 for c in range(43)]
     return np.sqrt([np.mean(values) for values in squares])
 
@@ -54,7 +54,7 @@ def test_limit(small_dataset: Dataset, labels: Labels, spread: np.ndarray) -> No
     assert down.n_above == above.sum() == 21
     assert down.kept.all()
     assert down.weights is not None
-    assert (down.weights.energies == 1).all()  # true energies are true
+    assert (down.weights.energies == 1).all()  # true energies keep their full weight
     assert (down.weights.forces[~atoms_above] == 1).all()
     expected = (limit / spread[small_dataset.config_index][atoms_above]) ** 2
     np.testing.assert_allclose(down.weights.forces[atoms_above], expected, rtol=1e-12)

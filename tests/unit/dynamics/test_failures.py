@@ -56,7 +56,7 @@ def test_ways_to_fail(
 
 
 def test_too_hot_depends_on_the_size() -> None:
-    """Small molecules fluctuate; the limit is beyond those of any canonical run."""
+    """Small molecules fluctuate; the limit exceeds the fluctuations of any canonical run."""
     small = Watch(molecule("H2O"), FailureConfig(), 300.0)
     box = Watch(water_box(2), FailureConfig(), 300.0)
     assert small.hottest > 2000

@@ -125,7 +125,7 @@ def test_relaxation_comes_first_and_may_be_the_end(
     assert "were first relaxed with the model" in (tmp_path / "report.html").read_text()
     runs_of = len(list((tmp_path / "runs").iterdir()))
     ekd.stability(models, ["H2O"], tmp_path, progress=False, **settings)
-    assert len(list((tmp_path / "runs").iterdir())) == 2 * runs_of  # other runs, other files
+    assert len(list((tmp_path / "runs").iterdir())) == 2 * runs_of  # other runs, in other files
 
 
 def test_workers_give_the_same() -> None:

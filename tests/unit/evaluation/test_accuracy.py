@@ -23,7 +23,7 @@ from ekd.units import KCAL_PER_MOL
 
 @pytest.fixture
 def data() -> Dataset:
-    """Three H2 and an HF in one group, an H2 in another; 0, 50 and 150 kcal/mol of the first."""
+    """Three H2 (0, 50 and 150 kcal/mol) and an HF in one group, an H2 in another."""
     numbers = [1, 1] * 3 + [1, 9] + [1, 1]
     return Dataset(
         atomic_numbers=np.array(numbers),
@@ -119,7 +119,7 @@ def test_slices(data: Dataset) -> None:
 def test_measures_of_a_window(data: Dataset) -> None:
     shift = np.array([0.2, 0.4, 9.0, 0.2, 0.2])
     forces = np.zeros((10, 3))
-    forces[4:6] = 5.0  # of the configuration above the window
+    forces[4:6] = 5.0  # in the configuration above the window
     forces[0, 0] = 0.6
     (window,) = [part for part in slices(data, [100.0]) if part.kind == "window"]
     found = measure(window, data, conformers(data), data.energies + shift, forces, True)

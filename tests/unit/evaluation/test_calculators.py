@@ -1,4 +1,4 @@
-"""Ensembles of any kind as calculators of ASE."""
+"""ASE calculators for ensembles of any kind."""
 
 from __future__ import annotations
 

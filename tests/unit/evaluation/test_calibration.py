@@ -21,7 +21,7 @@ from untrained import ensemble
 
 def test_by_hand() -> None:
     found = calibrate(np.array([1.0, 2.0, 3.0, 4.0]), np.array([-1.0, 3.0, 2.0, 4.0]), n_bins=2)
-    assert found.spearman == pytest.approx(0.8)  # one swap of neighbours among four
+    assert found.spearman == pytest.approx(0.8)  # one swap of neighbors among four
     assert found.scale == pytest.approx(1.0)  # the same numbers in another order
     np.testing.assert_allclose(found.spread_bins, np.sqrt([2.5, 12.5]))
     np.testing.assert_allclose(found.error_bins, np.sqrt([5.0, 10.0]))

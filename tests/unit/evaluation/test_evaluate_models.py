@@ -1,4 +1,4 @@
-"""All of `ekd.evaluate` on small models: errors, caching, files and refusals."""
+"""`ekd.evaluate` on small models: errors, caching, files and refusals."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_errors_are_those_of_the_metrics(truth: Dataset, result: ekd.evaluation.
     each = [compare(member.predict(truth), truth) for member in members.members]
     (single,) = result.select(model="committee, one", quantity="force")
     assert single.errors.rmse == pytest.approx(np.mean([one.force_rmse for one in each]))
-    # energies of a calculator are at another level of theory, differences of conformers are not
+    # energies of a calculator are at another level of theory, so only conformers are compared
     assert not result.select(model="springs", quantity="energy")
     assert result.select(model="springs", quantity="relative_energy")
     assert any("springs: its total energies" in note for note in result.notes)
@@ -176,7 +176,7 @@ def test_predictions_are_found_again(
     first = evaluated(truth, tmp_path)
     files = sorted((tmp_path / "predictions").iterdir())
     assert len(files) == 3
-    files[0].write_bytes(files[0].read_bytes()[:-50])  # damaged: done again, the others are not
+    files[0].write_bytes(files[0].read_bytes()[:-50])  # only the damaged one is computed again
     done: list[object] = []
     run = stored.Evaluations.run
     monkeypatch.setattr(
@@ -261,7 +261,7 @@ def test_mixed_ensemble_from_a_file(tmp_path: Path, truth: Dataset, test_file: P
     assert len(data) == 10
     found = mixed.predict(data)
     np.testing.assert_allclose(found.energies, teacher(5).predict(data).energies)
-    assert found.energies_std is None  # one energy counts, the other is at another level
+    assert found.energies_std is None  # only one energy is used; the other has another level
     assert found.forces_std is not None
 
 
@@ -357,7 +357,7 @@ def test_sets_take_names_and_levels(test_file: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ekd.errors.DataWarning")  # the numbers are made up
 def test_comp6_files_are_read_as_they_are(tmp_path: Path, truth: Dataset) -> None:
-    """Each file has a row, and all of them together another one; forces are gradients."""
+    """Each file has a row, and all files together have another one; forces are gradients."""
     student = teacher(0)
     water = truth.atoms(int(np.flatnonzero(truth.groups == "H2O")[0]))
     moved = np.stack([water.positions * scale for scale in (1.0, 1.02, 1.3)])

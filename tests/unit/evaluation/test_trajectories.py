@@ -19,7 +19,7 @@ def test_drift_is_the_slope_per_atom() -> None:
 
 def test_fluctuation_is_no_drift() -> None:
     time = np.linspace(0, 10, 501)
-    wave = 6e-3 * np.cos(2 * np.pi * time)  # symmetric about the middle: no slope at all
+    wave = 6e-3 * np.cos(2 * np.pi * time)  # symmetric about the middle, so it adds no slope
     drift = energy_drift(time, wave, n_atoms=6)
     assert drift.slope == pytest.approx(0, abs=1e-15)
     assert drift.max_deviation == pytest.approx(2e-3, rel=1e-3)
@@ -35,5 +35,5 @@ def test_intact_waters() -> None:
     far.translate([5, 0, 0])
     both = near + far
     assert intact_waters(both) == 1.0
-    both.positions[4] += [3.0, 0, 0]  # one hydrogen of the second molecule goes away
+    both.positions[4] += [3.0, 0, 0]  # one hydrogen leaves the second molecule
     assert intact_waters(both) == 0.5

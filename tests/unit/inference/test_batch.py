@@ -235,7 +235,9 @@ def test_a_structure_that_is_wrong_is_named(
     good = [systems.water(), systems.methanol(), systems.water_box(2)]
     with pytest.raises(StructureError, match=message):
         model.evaluate_batch([*good, wrong, *good], max_atoms=max_atoms)
-    for one, atoms in zip(model.evaluate_batch(good), good, strict=True):  # nothing is left over
+    for one, atoms in zip(
+        model.evaluate_batch(good), good, strict=True
+    ):  # independent of the failure
         assert_same(one, alone(model, atoms))
 
 
@@ -249,7 +251,7 @@ class StopError(Exception):
 
 
 def test_can_be_interrupted(model: ExportedModel) -> None:
-    """Handlers of signals run between two evaluations, not only after the last."""
+    """Signal handlers run between two evaluations, not only after the last one."""
     water, n = systems.water(), 30_000
     given = (
         np.tile(water.numbers, n),
@@ -261,7 +263,7 @@ def test_can_be_interrupted(model: ExportedModel) -> None:
     def handler(*_: object) -> None:
         nonlocal calls
         calls += 1
-        if calls == 20:  # more than there are before the arrays are in C++, and after
+        if calls == 20:  # more calls than occur before and after the evaluations in C++
             raise StopError
 
     before = signal.signal(signal.SIGALRM, handler)

@@ -45,7 +45,7 @@ def brute_force(atoms: Atoms) -> dict[tuple[str, str], float]:
 @pytest.mark.parametrize("n_atoms", [3, 24, 81, 1029])
 def test_closest_pair_of_each_two_elements(model: Path, n_atoms: int) -> None:
     boxes = {3: systems.water(), 24: systems.water_box(2), 81: systems.water_box(3)}
-    # Larger than what one thread takes at a time.
+    # Larger than the part that a thread processes at a time.
     atoms = boxes.get(n_atoms) or systems.water_box(7)
     assert len(atoms) == n_atoms
     found = ExportedModel(model).evaluate(
@@ -97,7 +97,7 @@ def test_of_several_students_the_largest_distance_counts(tmp_path: Path) -> None
     atoms = Atoms("OH", positions=[[0, 0, 0], [0.85, 0, 0]])
     (pair,) = ExportedModel(path).evaluate(atoms.numbers, atoms.positions).close_pairs
     assert pair.training_distance == 0.9
-    # Where one does not tell, nothing is known.
+    # If one entry is missing, nothing is known.
     provenance[1] = {}
     export_model(networks, path, config=configs[0], provenance=provenance)
     assert training_pairs(read_metadata(path)) == []
@@ -141,7 +141,7 @@ def test_damaged(
     assert "export the model again" in str(refusal.value)
 
 
-# ---- the calculator -------------------------------------------------------------------------
+# ---- calculator -----------------------------------------------------------------------------
 
 
 def test_calculator_warns_once_for_each_two_elements(model: Path) -> None:
@@ -157,7 +157,7 @@ def test_calculator_warns_once_for_each_two_elements(model: Path) -> None:
         for x in (0.95, 0.9, 2.0, 0.8):
             atoms.positions[1, 0] = x
             atoms.get_forces()
-    # Others are new.
+    # Other pairs are reported.
     atoms.positions[2] = [1.0, 0.3, 0]
     with pytest.warns(ExtrapolationWarning, match=r"\(H\) and 2 \(H\) are 0\.\d+ Å apart"):
         atoms.get_forces()

@@ -65,7 +65,7 @@ def test_file_of_a_committee(files: tuple[Path, list[Path]], tmp_path: Path) -> 
     assert metadata.provenance == [{}, {}, {}]
     assert metadata.model["n_parameters"] == read_metadata(files[1][0]).model["n_parameters"]
     assert run_self_test(ExportedModel(files[0])).passed
-    changed = with_changed_weights(  # one member of three is not what it was
+    changed = with_changed_weights(  # one of three members has changed
         files[0],
         tmp_path / "changed.pt",
         lambda module: list(module.members.children())[2].reference_energies.add_(1e-3),

@@ -23,7 +23,7 @@ NAMES = [name for name in EXPECTED if name != "structure"]
 
 
 def check(path: Path, name: str, expected: dict[str, Any] = EXPECTED) -> None:
-    # Sums in another order, where another processor has wider vectors; in float32 a few 1e-7 of it.
+    # On processors with wider vectors, sums have another order; in float32 this changes a few 1e-7.
     scale = 1e-5 if name == "single" else 1e-11
     found = ExportedModel(path).evaluate(**expected["structure"])
     for key, value in expected[name].items():
@@ -49,7 +49,7 @@ def test_every_format_has_files() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_format_4(name: str, tmp_path: Path) -> None:
-    """Nothing is left to upgrade."""
+    """Nothing remains to be upgraded."""
     path = tmp_path / "student.pt"
     shutil.copy(GOLDEN / f"exported-4-{name}.pt", path)
     assert has_weights(path)
@@ -68,7 +68,7 @@ def test_format_2(tmp_path: Path) -> None:
     assert run_self_test(model).passed
     after = model.evaluate([8, 1, 1], [[0, 0, 0], [0.9, 0, 0], [0, 0.9, 0]])
     np.testing.assert_array_equal(before.forces, after.forces)
-    assert not upgrade_model(path)  # there is nothing left to do
+    assert not upgrade_model(path)  # nothing remains to be done
 
 
 def test_other_networks_cannot_be_upgraded(tmp_path: Path) -> None:

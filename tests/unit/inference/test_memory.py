@@ -15,8 +15,8 @@ import pytest
 from ekd.errors import find_code
 from models import random_model
 
-# A box of argon-like carbon, evaluated in a process that may have so many MiB more than it has. The
-# first evaluation is of a few atoms, so that libraries and threads are there.
+# Evaluates a box of carbon atoms in a process that may allocate only a given number of MiB more.
+# Before that, a few atoms are evaluated, so that libraries are loaded and threads exist.
 SCRIPT = """
 import json, resource, sys, warnings
 import numpy as np

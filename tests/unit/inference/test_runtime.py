@@ -28,7 +28,7 @@ def by_tape(atoms: Atoms, dtype: str, **settings: object) -> tuple[np.ndarray, n
 
 
 def by_runtime(path: Path, atoms: Atoms, block: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The same by the C++ runtime, from the exported file."""
+    """Atomic energies and forces by the C++ runtime from the exported file."""
     results = ExportedModel(path, block=block).evaluate_pairs(*pairs_of(atoms))
     return results.atomic_energies, results.forces
 
@@ -58,7 +58,8 @@ def test_equals_the_tape(
 def test_every_instruction_set_and_width(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instruction_set: str, n_features: int
 ) -> None:
-    # Widths below, at and between whole vectors and panels; more sensitivities than a vector has.
+    # Widths that are less than, equal to, or no multiples of vectors and panels; more sensitivities
+    # than elements of a vector.
     settings = {
         "l_max": 2,
         "n_interactions": 2,
@@ -74,7 +75,7 @@ def test_every_instruction_set_and_width(
 
 
 def test_sensitivities_in_any_order_and_of_any_width(tmp_path: Path) -> None:
-    # As training may leave them: not sorted, some so broad that every pair feels them.
+    # After training, sensitivities may be unsorted, and some so broad that they act on all pairs.
     network, config = random_network(n_interactions=2, n_sensitivities=12)
     with torch.no_grad():
         for block in network.blocks:

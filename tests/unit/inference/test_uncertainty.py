@@ -85,7 +85,7 @@ def test_as_torchscript(
     np.testing.assert_allclose(told(other, atoms, block), told(path, atoms), **bounds)
     one, two = (ExportedModel(file).evaluate_pairs(*pairs_of(atoms)) for file in (path, other))
     np.testing.assert_allclose(two.forces, one.forces, **bounds)
-    assert not np.array_equal(two.forces, one.forces)  # another way indeed
+    assert not np.array_equal(two.forces, one.forces)  # computed in another way
 
 
 @pytest.mark.parametrize("n_interactions", [1, 2])

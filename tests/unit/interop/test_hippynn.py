@@ -24,7 +24,7 @@ from ekd.errors import DataError, HippynnError
 from ekd.interop import from_hippynn
 from ekd.training import TrainedModel
 from ekd.units import KCAL_PER_MOL
-from hippynn_twin import HEnergy, hippynn  # which also quietens hippynn
+from hippynn_twin import HEnergy, hippynn  # which also suppresses warnings of hippynn
 from tolerances import tolerance
 
 with warnings.catch_warnings():
@@ -103,7 +103,7 @@ def assert_same(model: TrainedModel, graph: Graph, data: Dataset, unit: float = 
     bounds = tolerance("hippynn").bounds
     np.testing.assert_allclose(found.energies, unit * energies, **bounds)
     np.testing.assert_allclose(found.forces, unit * forces, **bounds)
-    assert np.ptp(forces) > 1e-3  # else the comparison would be one of zeros
+    assert np.ptp(forces) > 1e-3  # otherwise the comparison would be meaningless
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_same_energies_and_forces(
     [
         {"n_atom_layers": 0},
         {"n_atom_layers": 3},
-        {"n_features": 4},  # as many as there are elements: no skip matrix
+        {"n_features": 4},  # the number of elements: no skip matrix
         {"possible_species": [0, 8, 1, 7, 6]},
         {"cusp_reg": 0.1},
         {"term_settings": {"first_is_interacting": True}},
@@ -237,7 +237,7 @@ def test_command_line(
 
 
 def test_no_code_is_run_unless_it_is_allowed(tmp_path: Path) -> None:
-    """Neither of the model nor of its state."""
+    """Neither code of the model nor of its state is run."""
 
     class Trap:
         def __reduce__(self) -> tuple[object, ...]:

@@ -89,4 +89,4 @@ def test_interruption_ends_every_process(
     time.sleep(0.5)
     size = waiting.log.stat().st_size
     time.sleep(0.5)
-    assert waiting.log.stat().st_size == size  # nobody writes any more
+    assert waiting.log.stat().st_size == size  # no process writes to it any more

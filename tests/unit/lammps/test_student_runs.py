@@ -49,7 +49,7 @@ def test_run_that_cannot_begin_is_an_error(tmp_path: Path, model: Path) -> None:
 
 
 def test_energies_that_are_not_finite(tmp_path: Path) -> None:
-    """LAMMPS may continue with them to the end of the run."""
+    """LAMMPS may continue with such energies to the end of the run."""
     table = {"Temp": np.array([300.0, 310.0]), "TotEng": np.array([-1.0, np.nan])}
     script = student_runs.inputs.Run(tmp_path / "nve.in", 1)
     with pytest.raises(DynamicsError, match=r"'TotEng' is not finite\nsee '.*nve\.log'"):

@@ -1,4 +1,4 @@
-"""The staged protocol, precision, and the edges of the domain."""
+"""The staged protocol, precision, and edge cases."""
 
 from __future__ import annotations
 

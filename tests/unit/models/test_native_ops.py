@@ -1,4 +1,4 @@
-"""The network on compiled operations and on plain ones: energies, forces, gradient of a loss."""
+"""The network with compiled and plain operations: energies, forces, gradient of a loss."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_equals_kernel(name: str, dtype: torch.dtype) -> None:
 
 
 def test_members_of_one_form() -> None:
-    """L = sum G m = sum w dL/dw = sum z dL/dz."""
+    """Check the identity L = sum G m = sum w dL/dw = sum z dL/dz."""
     w, z, pairs, n_centers = arguments("message", torch.float64)
     g = arguments("message_weight", torch.float64)[0]
     form = (g * reference_ops.message(w, z, pairs, n_centers)).sum()

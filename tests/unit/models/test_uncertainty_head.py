@@ -33,7 +33,7 @@ def test_is_positive_whatever_the_features(dtype: torch.dtype) -> None:
     found = head(features)
     assert found.dtype == torch.float64
     assert (found > 0).all()
-    assert found.min() < 1e-6  # orders of magnitude are within its reach
+    assert found.min() < 1e-6  # it covers several orders of magnitude
     assert torch.isfinite(found).all()
 
 

@@ -31,7 +31,7 @@ def test_value_of_a_dimer() -> None:
     coulomb = units._e / (4 * math.pi * units._eps0) * 1e10
     expected = coulomb * z1 * z2 / r * screening * envelope
     energies = ZBL([8, 6], cutoff=5.0)(*dimer(r))
-    assert energies.sum().item() == pytest.approx(expected, rel=1e-6)  # constants of another year
+    assert energies.sum().item() == pytest.approx(expected, rel=1e-6)  # other CODATA constants
     assert energies[0] == energies[1]
 
 

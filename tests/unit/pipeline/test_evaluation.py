@@ -32,7 +32,7 @@ STAGES = ("train", "label", "distill", "evaluate", "report")
 
 
 def select(source: Path, target: Path, systems: list[str], begin: int, end: int) -> None:
-    """Copy some configurations of some systems, with the other data of the shipped far set."""
+    """Copy some configurations of some systems, with all other data of the file."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
         for name in systems:
             for key, values in old[name].items():
@@ -89,7 +89,7 @@ def of_section(config: Config, name: str) -> Dataset:
 
 @pytest.mark.parametrize("name", ["test", "far"])
 def test_errors_are_those_of_compare(config: Config, name: str) -> None:
-    """The same keys for the far set as for the test set."""
+    """The far set has the same keys as the test set."""
     truth = of_section(config, name)
     found = metrics(config) if name == "test" else metrics(config)["far"]
     pipeline = Pipeline(config, Existing.RESUME, progress=False)
@@ -148,7 +148,7 @@ def test_ratio_is_one_for_an_error_bar(test_dataset: Dataset) -> None:
 
 
 def test_single_teacher_tells_no_error(test_dataset: Dataset) -> None:
-    """No spread and no infinity in a file; no results without reference forces."""
+    """The file contains no spread and no infinity, and no results without reference forces."""
     assert test_dataset.forces is not None
     nothing = {"ensemble_spread": None, "student_uncertainty": None}
     one = EnsemblePredictions.of([Predictions(test_dataset.energies, test_dataset.forces + 0.1)])
@@ -159,7 +159,7 @@ def test_single_teacher_tells_no_error(test_dataset: Dataset) -> None:
 
 
 def test_both_sets_are_shown(config: Config) -> None:
-    """In run_summary.json, in the terminal, in the report and as plots."""
+    """Results are in run_summary.json, in the terminal, in the report and in plots."""
     content = json.loads((config.output / "summary.json").read_text())
     assert content["far"]["student"] == metrics(config)["far"]["student"]
     for one in (content, content["far"]):
@@ -195,7 +195,9 @@ def test_without_a_far_set(config: Config, tmp_path: Path) -> None:
     without = config.model_copy(update={"far": None})
     with pytest.raises(EKDError, match=r"far\.energy = 'ccsd"):
         Pipeline(without, Existing.RESUME, progress=False).run(["evaluate"])
-    Pipeline(without, Existing.RESUME, progress=False).run(["distill"])  # it does not depend on it
+    Pipeline(without, Existing.RESUME, progress=False).run(
+        ["distill"]
+    )  # independent of the far set
     shutil.copytree(config.output, tmp_path / "run")
     without = without.model_copy(update={"output": tmp_path / "run"})
     pipeline = Pipeline(without, Existing.OVERWRITE, progress=False)

@@ -50,7 +50,7 @@ def history(path: Path, epochs: int, rng: np.random.Generator) -> None:
     lines = ["epoch,validation_energy_rmse,force_rmse,validation_force_rmse"]
     for epoch in range(1, epochs + 1):
         energy, force = (1.0 / epoch * rng.uniform(0.9, 1.1, 2) + 0.03).tolist()
-        lines.append(f"{epoch},{energy},,{force}")  # no force error in training: a blank
+        lines.append(f"{epoch},{energy},,{force}")  # the force error of training is missing
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -164,7 +164,7 @@ def test_report_has_all_parts_and_needs_nothing_else(results: Results) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
     assert "2.0·10⁻¹³" in html
     assert "−2.3·10⁻⁸" in html
-    assert "output = &#34;&lt;run&gt;&#34;" in html  # what comes from a user is escaped
+    assert "output = &#34;&lt;run&gt;&#34;" in html  # user input is escaped
 
 
 def test_report_says_when_the_water_is_none(
@@ -180,7 +180,7 @@ def test_report_says_when_the_water_is_none(
 
 
 def test_run_that_broke_off_is_reported(results: Results) -> None:
-    """Shown in the report, the summary and the table, not as missing elements."""
+    """The report, the summary and the table show the failure instead of missing values."""
     failure = {"reason": "ERROR: Lost atoms: original 192 [x]", "time": 0.125, "duration": 2.0}
     results.dynamics.update(water=None, failures={"water": failure})
     html = results.report(results.dynamics)
@@ -217,7 +217,7 @@ def test_report_without_true_forces(results: Results) -> None:
 
 
 def test_teacher_at_another_level_of_theory(results: Results) -> None:
-    """Its forces are compared, its energies are not."""
+    """Its forces are compared, but its energies are not."""
     results.evaluation["teachers"][2].update(energy_rmse=None, energy_mae=None)
     path = results.folder / "evaluation" / "predictions.npz"
     with np.load(path) as file:

@@ -27,7 +27,7 @@ def test_prepared_data_need_no_keys(training_file: Path, tmp_path: Path) -> None
     assert not read.work.data.is_mapped
     assert streamed.work.data.is_mapped
     assert raw.work.data.fingerprint == read.work.data.fingerprint == streamed.work.data.fingerprint
-    # Where the arrays are does not matter to what was trained on them.
+    # Models do not depend on whether the arrays are in memory or on disk.
     assert read.settings("train") == streamed.settings("train")
 
 

@@ -35,12 +35,12 @@ def config(small: dict[str, Any]) -> PoolConfig:
 
 @pytest.fixture
 def with_picture() -> None:
-    """For tests that need the real picture."""
+    """Requested by tests that need the picture."""
 
 
 @pytest.fixture(autouse=True)
 def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip drawing, which takes longer than everything else."""
+    """Skip drawing, which takes longer than the rest of a test."""
     if "with_picture" not in request.fixturenames:
         monkeypatch.setattr(
             pool_plot, "draw", lambda *arguments: arguments[-1].write_bytes(b"none")

@@ -91,7 +91,7 @@ def test_the_seed_decides(data: Dataset, config: PoolConfig, tmp_path: Path) -> 
         for seed in (0, 1)
     ]
     assert pools[0].fingerprint != pools[1].fingerprint
-    # Molecules are the same ones.
+    # The molecules are the same.
     np.testing.assert_array_equal(pools[0].positions[:3], pools[1].positions[:3])
 
 
@@ -120,7 +120,7 @@ def test_an_interruption_costs_a_chunk_and_changes_nothing(
     assert not set(first) & set(saved)
     assert same(path, whole)
     assert not parts_folder(path).exists()
-    # Complete: nothing is calculated again.
+    # The pool is complete, so nothing is calculated again.
     saved.clear()
     build_pool(data, config, path=path, resume=True, progress=False)
     assert saved == []
@@ -275,7 +275,7 @@ def test_tblite_is_missing(data: Dataset, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_gfn2(data: Dataset, small: Settings, tmp_path: Path) -> None:
-    """The real thing: energies and forces that agree with each other, by processes too."""
+    """Real GFN2-xTB: energies and forces are consistent, also in worker processes."""
     config = PoolConfig(**small | {"calculator": {}, "n_workers": 2, "n_clusters": 6})
     pool = build_pool(data, config, path=tmp_path / "pool.h5", progress=False)
     loaded = pool.data
@@ -284,8 +284,8 @@ def test_gfn2(data: Dataset, small: Settings, tmp_path: Path) -> None:
     assert "tblite" in pool.summary.level_of_theory.partition("(")[2]
     assert pool.summary.n_configs > 30
     water = int(np.flatnonzero(loaded.formulas == "H2O")[0])
-    assert loaded.energies[water] == pytest.approx(-137.97, abs=0.02)  # as the manual of tblite
-    # Of water displaced along its forces: a difference of energies is the work.
+    assert loaded.energies[water] == pytest.approx(-137.97, abs=0.02)  # from tblite's manual
+    # For water displaced along its forces, the energy difference equals the work.
     from tblite.ase import TBLite
 
     rattled = np.flatnonzero((loaded.groups == "rattled") & (loaded.formulas == "H2O"))[0]

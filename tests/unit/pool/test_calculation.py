@@ -20,7 +20,7 @@ def test_a_new_calculator_for_each_remembers_nothing() -> None:
     assert found.energies[0] == found.energies[1]
     assert found.forces.shape == (DATA.n_atoms, 3)
     assert not any(found.messages)
-    # Calculators of ASE know by themselves when a structure comes twice.
+    # ASE calculators recognize a structure that is repeated.
     kept = calculate(DATA, lambda: PairSprings(memory=1.0), reuse=True)
     np.testing.assert_allclose(kept.energies[2:], found.energies[2:] + np.array([1.0, 1.0, 2.0]))
 

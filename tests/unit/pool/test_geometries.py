@@ -53,7 +53,7 @@ def test_one_bond_is_stretched_and_the_fragments_are_rigid(name: str) -> None:
         for part in (moved, rest):
             np.testing.assert_allclose(after[np.ix_(part, part)], before[np.ix_(part, part)])
         factors.append(after[bond.fixed, bond.moved] / before[bond.fixed, bond.moved])
-        # Along the bond.
+        # The displacement is along the bond.
         old = start.positions[bond.moved] - start.positions[bond.fixed]
         new = result.positions[bond.moved] - result.positions[bond.fixed]
         np.testing.assert_allclose(np.cross(old, new), 0.0, atol=1e-12)

@@ -35,7 +35,7 @@ def test_snapshots_depend_on_the_seed_alone() -> None:
 
 
 def test_the_temperature_is_kept() -> None:
-    """Harmonic: the mean of k x² is kT for every component."""
+    """In a harmonic potential, the mean of k x² is kT for every component."""
     config = PoolConfig(n_snapshots=200, interval=0.03, timestep=1e-3)
     positions, reason = snapshots(
         molecule("CH4"), Harmonic(), 500.0, config, np.random.default_rng(0)

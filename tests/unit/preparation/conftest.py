@@ -1,4 +1,4 @@
-"""Most tests prepare data many times without using the picture, which is slow to draw."""
+"""Skips the picture, which is slow to draw and which most tests do not use."""
 
 from __future__ import annotations
 

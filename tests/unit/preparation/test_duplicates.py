@@ -1,4 +1,4 @@
-"""Duplicates against a comparison of every configuration with every other one."""
+"""Duplicates, checked by a comparison of all pairs of configurations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find(frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray, PairContacts]:
 
 
 def moved(atoms: Atoms, seed: int, noise: float = 0.0) -> Atoms:
-    """Rotated, mirrored and shifted; periodic structures only shifted and wrapped."""
+    """Rotate, mirror and shift a structure; periodic structures are only shifted and wrapped."""
     generator = np.random.default_rng(seed)
     copy = atoms.copy()
     copy.translate(generator.normal(size=3))
@@ -46,7 +46,7 @@ def moved(atoms: Atoms, seed: int, noise: float = 0.0) -> Atoms:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_against_all_pairs(seed: int) -> None:
-    """Copies in random places, with less noise than the tolerance, and with much more."""
+    """Copies in random order, with noise below the tolerance or far above it."""
     generator = np.random.default_rng(seed)
     originals = [water(0), water(1), methanol(0), triclinic_crystal(0), triclinic_crystal(1)]
     originals += [tiny_cell(0), water_box(seed=0), Atoms("H"), Atoms("O")]
@@ -59,7 +59,7 @@ def test_against_all_pairs(seed: int) -> None:
     first_of, _, _ = find(frames)
     seen: dict[int, int] = {}
     for index, (kind, same) in enumerate(zip(kinds, near, strict=True)):
-        same |= len(originals[kind]) == 1  # atoms alone are all alike
+        same |= len(originals[kind]) == 1  # single atoms of an element are identical
         expected = seen.setdefault(int(kind), index) if same else index
         assert first_of[index] == expected, index
 
@@ -74,7 +74,7 @@ def test_a_slow_drift_is_no_chain_of_duplicates() -> None:
 
 
 def test_same_distances_of_other_atoms_are_no_duplicate() -> None:
-    """HCN and HNC with one set of distances."""
+    """HCN and HNC with the same distances."""
     line = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1], [0.0, 0.0, 2.2]])
     first_of, _, _ = find([Atoms("HCN", positions=line), Atoms("HNC", positions=line)])
     assert first_of.tolist() == [0, 1]

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Runs in a process of its own without threads, which forks a child for every attempt. Commits
-# after every block of a few configurations make the moments many.
+# Runs in a separate process without threads, which forks a child process for every attempt. It
+# commits after every block of a few configurations, so that there are many moments to kill it.
 SCRIPT = """
 import json, os, random, signal, sys, time
 from pathlib import Path

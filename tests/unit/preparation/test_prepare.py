@@ -31,7 +31,7 @@ def run(inputs: Any, output: Path, *arguments: Any, **keywords: Any) -> tuple[Su
 
 
 def write_frames(path: Path, frames: list[Atoms], energies: Any = None) -> Path:
-    """Extended XYZ with the key ``energy``, and ``forces`` where a frame has the array ``f``."""
+    """Write extended XYZ with ``energy``, and with ``forces`` if a frame has the array ``f``."""
     for index, frame in enumerate(frames):
         forces = frame.arrays.pop("f", None)
         energy = -10.0 - 0.01 * index if energies is None else energies[index]
@@ -100,7 +100,7 @@ def scaled_forces(source: Path, path: Path, factor: float) -> Path:
 
 
 def test_several_files_of_several_formats(tmp_path: Path) -> None:
-    """Keys, units and formats once per input, in the order of the inputs."""
+    """Keys, units and formats are given once per input, in the order of the inputs."""
     one = write_frames(tmp_path / "one.xyz", [water(0), methanol(1)])
     positions, energies = np.arange(18.0).reshape(3, 2, 3), np.array([-5.0, np.nan, -6.0])
     np.savez(tmp_path / "two.npz", R=positions, z=[7, 7], E=energies, e_unit="eV")
@@ -160,7 +160,7 @@ def test_reference_energies_are_those_of_the_dataset(
 
 
 def turned(atoms: Atoms, seed: int) -> Atoms:
-    """Rotated, shifted, its hydrogen atoms in another order."""
+    """Rotate and shift a structure, and change the order of its hydrogen atoms."""
     generator = np.random.default_rng(seed)
     copy = atoms.copy()
     copy.rotate(generator.uniform(0, 360), generator.normal(size=3))
@@ -179,12 +179,12 @@ def test_duplicates(tmp_path: Path) -> None:
         water(0),
         crystal,
         methanol(0),
-        turned(water(0), 1),  # of 0
-        shifted,  # of 1
+        turned(water(0), 1),  # duplicate of 0
+        shifted,  # duplicate of 1
         strained,
-        turned(methanol(0), 2),  # of 2, with another energy
+        turned(methanol(0), 2),  # duplicate of 2 with another energy
         water(1),
-        turned(water(0), 3),  # of 0
+        turned(water(0), 3),  # duplicate of 0
     ]
     energies = [-1.0, -2.0, -3.0, -1.0, -2.0, -2.1, -3.5, -1.1, -1.0]
     path = write_frames(tmp_path / "x.xyz", frames, energies)
@@ -217,7 +217,7 @@ def test_energy_outliers(tmp_path: Path) -> None:
     assert any("--drop-outliers" in warning for warning in summary.warnings)
     summary, dataset = run(path, tmp_path / "dropped.h5", drop_outliers=True)
     np.testing.assert_allclose(dataset.energies[:-1], np.delete(energies, 17), rtol=1e-12)
-    assert len(dataset) == 60  # a lone formula is not far from itself
+    assert len(dataset) == 60  # a single formula cannot be an outlier of itself
     assert summary.dropped["outliers"] == 1
     summary, dataset = run(path, tmp_path / "all.h5", drop_outliers=True, outlier_deviations=1e6)
     assert summary.dropped["outliers"] == 0
@@ -279,7 +279,7 @@ def test_incomplete_configurations(tmp_path: Path) -> None:
     summary, dataset = run(path, tmp_path / "a.h5", forces="forces", drop_incomplete=True)
     assert dataset.energies.tolist() == [-10.0, -10.05]
     assert summary.dropped["incomplete"] == 4
-    assert dataset.cells is None  # of those that are left none is periodic
+    assert dataset.cells is None  # none of the remaining configurations is periodic
 
 
 def test_nothing_left(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_nothing_left(tmp_path: Path) -> None:
     assert message == "no configuration is left after dropping; loosen the limits"
 
 
-# ----------------------------------------------------------------------------------- once more
+# ------------------------------------------------------------------------------------- resuming
 
 
 def test_once_more_returns_what_is_there(training_file: Path, tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_interrupted_reading_goes_on(
 def test_leftovers_of_another_request_are_not_used(
     training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted with a unit that is given, prepared without."""
+    """The unit was given when the run was interrupted, but not when it continued."""
     from ekd.preparation import preparation_job
 
     def stop(*_: Any) -> None:

@@ -92,7 +92,7 @@ def test_mapped_arrays_travel_as_references(pair: tuple[Path, Dataset]) -> None:
     assert_same(travelled, expected)
     in_memory = pickle.loads(pickle.dumps(load_dataset(path)))
     assert not in_memory.is_mapped
-    part = replace(mapped, positions=mapped.positions[:])  # a view: travels as numbers
+    part = replace(mapped, positions=mapped.positions[:])  # a view is pickled as numbers
     travelled = pickle.loads(pickle.dumps(part))
     assert not travelled.is_mapped
     assert_same(travelled, expected)
@@ -127,7 +127,7 @@ def test_unpacked_copy_is_made_once_and_follows_the_file(tmp_path: Path) -> None
     first = copy.stat()
     load_dataset(path, stream=True)
     assert copy.stat().st_mtime_ns == first.st_mtime_ns
-    copy.write_bytes(copy.read_bytes()[:3000])  # cut short
+    copy.write_bytes(copy.read_bytes()[:3000])  # truncated
     assert_same(load_dataset(path, stream=True), load_dataset(path))
     prepare_dataset(raw, path, energy_unit="meV", overwrite=True, progress=False)
     streamed = load_dataset(path, stream=True)
@@ -153,7 +153,7 @@ def test_unpacked_copy_that_cannot_be_written(
         load_dataset(tmp_path / "a.h5", stream=True)
 
 
-# ---------------------------------------------------------------------------- what it may be asked
+# ------------------------------------------------------------------------------------- arguments
 
 
 def test_keys_of_a_prepared_file(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_layout_is_the_documented_one(tmp_path: Path) -> None:
 
 
 def test_damage_is_found(tmp_path: Path) -> None:
-    """A changed byte in the chunk of any array, one after the other."""
+    """Change a byte in the chunk of one array after the other."""
     path = tmp_path / "a.h5"
     prepare_dataset(raw_file(tmp_path), path, forces="forces", progress=False)
     whole = path.read_bytes()

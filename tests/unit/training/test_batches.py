@@ -1,4 +1,4 @@
-"""Batches hold exactly the configurations asked for, in order, with their own pairs."""
+"""Batches contain exactly the requested configurations, in order, with their own pairs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_batches_equal_single_configurations(small_dataset: Dataset, batch_size:
 
 @pytest.mark.usefixtures("lists")
 def test_batches_within_bounds(small_dataset: Dataset) -> None:
-    """As in a process that handles a part of each batch, which may be empty."""
+    """The bounds are those of a process with a part of each batch, which may be empty."""
     forces = np.zeros(small_dataset.positions.shape)
     source = BatchSource(small_dataset, ELEMENTS, CUTOFF, torch.float64, forces)
     order = np.array([5, 9, 2, 7])
@@ -126,7 +126,7 @@ def test_streamed_batches_are_those_in_memory(
 def test_streamed_training_is_that_in_memory(
     prepared_file: Path, training_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network is bitwise the same, as are validation errors."""
+    """The network and the validation errors are bitwise the same."""
     indices = np.arange(0, len(training_dataset), 40)
 
     def trained(data: Dataset) -> tuple[str, list[float]]:
@@ -152,7 +152,7 @@ def test_streamed_training_is_that_in_memory(
 def test_memory_of_a_gather_is_bounded(
     training_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No more pairs at once than allowed, except for a batch that has more by itself."""
+    """The number of pairs per gather is bounded, but a gather still contains many batches."""
     monkeypatch.setattr(batches, "_KEPT_BYTES", 0)
     monkeypatch.setattr(batches, "_PAIRS_PER_GATHER", 3000)
     source = BatchSource(training_dataset, ELEMENTS, CUTOFF, torch.float32)
@@ -169,4 +169,4 @@ def test_memory_of_a_gather_is_bounded(
     n_batches = sum(1 for _ in source.batches(order, 10))
     assert n_batches == 342
     assert max(taken) < 2 * 3000
-    assert len(taken) < n_batches / 5  # and yet many batches at a time
+    assert len(taken) < n_batches / 5  # many batches at a time

@@ -49,7 +49,7 @@ def test_finished_training_is_the_model_it_was(version: int, small_dataset: Data
 
 @pytest.mark.parametrize("version", FORMATS)
 def test_broken_off_training_goes_on(version: int, small_dataset: Dataset, tmp_path: Path) -> None:
-    """Same result as with the version of ekd that began it."""
+    """The result is the same as with the version of ekd that started the training."""
     shutil.copy(GOLDEN / f"checkpoint-{version}-broken-off.pt", tmp_path / "checkpoint.pt")
     epochs: list[int] = []
     n = len(small_dataset)

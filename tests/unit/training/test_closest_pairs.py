@@ -1,4 +1,4 @@
-"""Record of the distances in training data, up to the exported file."""
+"""Record of the closest pairs in training data, from training to the exported file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_against_all_pairs(
 
 
 def test_from_training_to_the_file(small_dataset: Dataset, tmp_path: Path) -> None:
-    """Validation structures are not part of it; no structure of the data is too close."""
+    """Validation structures are not included; no training structure is too close."""
     data = small_dataset.subset(np.arange(12))
     trained = list(range(8))
     elements = sorted(set(data.elements))
@@ -101,7 +101,7 @@ def test_from_training_to_the_file(small_dataset: Dataset, tmp_path: Path) -> No
             assert distances[a, b] - 1.2e-4 < pair.distance < distances[a, b]
         else:
             assert pair.distance == math.inf
-    # A training that is resumed from a checkpoint without them goes on.
+    # A training can be resumed from a checkpoint without closest pairs.
     from ekd.training import checkpoint
 
     contents = checkpoint.load(tmp_path / "checkpoint.pt")

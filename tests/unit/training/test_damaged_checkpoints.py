@@ -53,7 +53,7 @@ def test_size_that_the_record_does_not_have(tmp_path: Path) -> None:
     def edit(name: str, content: bytes) -> bytes:
         if name != "data.pkl":
             return content
-        # The tensor of 4 numbers says that it has 200: ('storage', DoubleStorage, '0', 'cpu', 4).
+        # Change the size of a tensor from 4 to 200: ('storage', DoubleStorage, '0', 'cpu', 4).
         at = content.index(b"cpu") + content[content.index(b"cpu") :].index(b"K\x04")
         return content[: at + 1] + b"\xc8" + content[at + 2 :]
 
@@ -148,6 +148,6 @@ def test_records_that_two_readers_could_read_differently(tmp_path: Path) -> None
             new.writestr(item.filename, old.read(item))
             if item.filename.endswith("/data/4"):
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # of the name, by zipfile
+                    warnings.simplefilter("ignore", UserWarning)  # from zipfile, about the name
                     new.writestr(item.filename, bytes(item.file_size))
     refuse(path, "data/4' occurs twice")

@@ -1,4 +1,4 @@
-"""What counts as a diverged training: at the end, and where no training recovers."""
+"""Criteria of a diverged training, at the end and during the training."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_script_without_guard_and_interrupt(training_file: Path, tmp_path: Path)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a process group of its own, as a shell would make
+        start_new_session=True,  # a separate process group, as created by a shell
     )
     try:
         paths = [teachers / f"member-{k}" / "checkpoint.pt" for k in range(2)]
@@ -191,7 +191,7 @@ def test_script_without_guard_and_interrupt(training_file: Path, tmp_path: Path)
     assert output == "script runs\n"
     assert errors.strip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # nobody is left
+        os.killpg(process.pid, 0)  # no process is left
     for path in paths:
         with pytest.raises(CheckpointError, match="stopped after epoch"):
             TrainedModel.load(path)
@@ -201,7 +201,7 @@ def test_script_without_guard_and_interrupt(training_file: Path, tmp_path: Path)
 def test_given_reference_energies_are_those_of_all_members(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Least squares leave them alone too; and what was trained with others is not resumed."""
+    """Least squares keep them too; a training with other reference energies is not resumed."""
     atoms = {1: -13.6, 6: -1029.8, 7: -1485.3, 8: -2041.8}
     data = replace(small_dataset, reference_energies=atoms)
     least_squares = TrainingConfig(optimizer="levenberg-marquardt", epochs=3)

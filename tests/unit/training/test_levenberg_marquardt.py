@@ -1,4 +1,4 @@
-"""Least-squares steps: their algebra, and trainings with them."""
+"""Least-squares steps: algebra of a step, and trainings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def random_problem() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("rows", [2, N_CONFIGS])
 def test_a_step_solves_the_damped_problem(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the normal equations of all unknowns, reference energies among them."""
+    """Compare with the normal equations of all unknowns, including reference energies."""
     monkeypatch.setattr(levenberg_marquardt, "_ROWS", rows)
     given = random_problem()
     start, jacobian, residuals = given["weights"], given["jacobian"], given["residuals"]
@@ -65,7 +65,7 @@ def test_a_step_solves_the_damped_problem(rows: int, monkeypatch: pytest.MonkeyP
     expected = start + given["scales"] * solution[:N_WEIGHTS]
     torch.testing.assert_close(weights, expected, **tolerance("least_squares").bounds)
     assert torch.equal(average, weights)
-    assert optimizer.damping < damping  # a linear problem is foretold exactly
+    assert optimizer.damping < damping  # predictions for a linear problem are exact
 
 
 def test_a_step_that_gains_nothing_is_taken_back() -> None:
@@ -103,7 +103,7 @@ def test_energies_that_are_given_twice_take_no_harm() -> None:
     )
     left = residuals - jacobian @ (weights - given["weights"])
     basis = torch.linalg.qr(compositions)[0]
-    # The least damping is 1e-13 of the trace: nothing of the data may be left unfitted that counts.
+    # The smallest damping is 1e-13 of the trace, so only negligible components are left unfitted.
     assert float((left - basis @ (basis.T @ left)).norm()) < 1e-4 * float(residuals.norm())
 
 

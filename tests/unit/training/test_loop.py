@@ -20,7 +20,7 @@ from trainings import MODEL, TRAINING, run
 
 
 class StopError(Exception):
-    """Stands for anything that may end a process."""
+    """Raised in place of anything that may end a process."""
 
 
 def run_and_stop(data: Dataset, directory: Path, after: int, **changes: Any) -> None:
@@ -63,7 +63,7 @@ def test_loss_falls(small_dataset: Dataset) -> None:
 
 
 def test_labels_teach_forces(small_dataset: Dataset) -> None:
-    """Against the energies and forces of a network: energies alone leave the forces far off."""
+    """Data are from a network. With energies alone, the forces remain inaccurate."""
     fast = TrainingConfig(epochs=20, batch_size=8, learning_rate=2e-2, force_weight=10)
     teacher = run(small_dataset, seed=7, training=fast).predict(small_dataset)
     data = dataclasses.replace(small_dataset, energies=teacher.energies)
@@ -109,7 +109,7 @@ def test_finished_training_returns_at_once(small_dataset: Dataset, tmp_path: Pat
     again = run(small_dataset, directory=tmp_path, resume=True, report=epochs.append)
     assert not epochs
     assert torch.equal(weights(again), weights(first))
-    run(small_dataset, directory=tmp_path, report=epochs.append)  # without resume: anew
+    run(small_dataset, directory=tmp_path, report=epochs.append)  # starts again without resume
     assert len(epochs) == TRAINING.epochs
 
 
@@ -187,7 +187,7 @@ def test_divergence(small_dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(("rate", "when"), [(1e3, "in epoch 1"), (30.0, "at the end")])
 def test_divergence_to_large_numbers(small_dataset: Dataset, rate: float, when: str) -> None:
-    """Finite, but far worse than the network before its first step."""
+    """The loss is finite, but far larger than before the first step."""
     training = TrainingConfig(epochs=4, batch_size=8, optimizer="adam", learning_rate=rate)
     with pytest.raises(
         TrainingError,

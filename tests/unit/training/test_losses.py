@@ -66,7 +66,7 @@ def test_hierarchicality_equals_hippynn() -> None:
     total = layer(features, config_index, 2)[3]
     levels = [linear(z).squeeze(1) for linear, z in zip(layer.layers, features, strict=True)]
     found = hierarchicality(levels, n_configs=2)
-    # Our tiny term under the fraction keeps it finite where both levels vanish.
+    # A small term in the denominator keeps our loss finite if both levels vanish.
     assert found.item() == pytest.approx(total.mean().item(), rel=1e-8)
 
 

@@ -51,7 +51,7 @@ SIZE = sum(shape.numel() for shape in SHAPES)
 
 @pytest.mark.parametrize("rule", ["adam", "soap"])
 def test_state_continues_bitwise(rule: str) -> None:
-    """Also across a step that updates the eigenbasis."""
+    """This includes a step that updates the eigenbasis."""
     torch.manual_seed(0)
     gradients = torch.randn(26, SIZE)
 
@@ -75,7 +75,7 @@ def test_state_continues_bitwise(rule: str) -> None:
 
 
 def test_soap_treats_vectors_as_adam_does() -> None:
-    """With its own memory of squares, 0.95 a step."""
+    """The only difference is the decay of second moments, 0.95."""
     torch.manual_seed(1)
     gradients = torch.randn(12, 4, dtype=torch.float64)
     ours = torch.zeros(4, dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_soap_treats_vectors_as_adam_does() -> None:
 
 
 def test_soap_finds_the_axes_of_a_matrix() -> None:
-    """In a valley not aligned with the weights, Adam is much slower."""
+    """Adam is much slower in a valley that is not aligned with the weights."""
     torch.manual_seed(2)
     rotation = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64))[0]
     valley = rotation * torch.logspace(0, -2, 12, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A training by two processes is that of one, and only the first process writes."""
+"""Training with two processes equals that with one, and only the first process writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMMON = {
     "l2_weight": 1e-4,
     "force_weight": 2.0,
 }
-# By atoms, a batch may hold a single configuration, of which one process then has nothing.
+# If atoms limit a batch, it may contain one configuration, so one process has no data.
 SETTINGS = {
     "by-count": {"batch_size": 7},
     "by-atoms": {"batch_atoms": 30, "schedule": "plateau", "plateau_patience": 0},
@@ -144,7 +144,7 @@ def test_two_processes_train_as_one(
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "script.py", "arguments"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    environment["GLOO_SOCKET_IFNAME"] = "lo"  # whatever this machine's own name leads to
+    environment["GLOO_SOCKET_IFNAME"] = "lo"  # independent of the host name of this machine
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )
@@ -170,7 +170,7 @@ def test_two_processes_train_as_one(
         assert written == {"checkpoint.pt", "history.csv"}
     # The whole stage, as the command line runs it.
     folder = tmp_path / "run"
-    assert done.stderr.count("teacher 1: epoch 2/2") == 1  # one of the two shows progress
+    assert done.stderr.count("teacher 1: epoch 2/2") == 1  # only one of the two shows progress
     assert json.loads((folder / "stages.json").read_text())["train"]["complete"]
     config = load_config(tmp_path / "config.toml")
     alone = Pipeline(config.model_copy(update={"output": tmp_path / "alone"}), progress=False)

@@ -21,7 +21,7 @@ N_CHEAP = 70
 
 @pytest.fixture(scope="module")
 def parts(test_dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """Many energies and forces at another level of theory, and others at the true one."""
+    """Many energies and forces at another level of theory, and others at the final level."""
     order = np.random.default_rng(0).permutation(len(test_dataset))
     cheap = test_dataset.subset(order[:N_CHEAP])
     assert cheap.forces is not None
@@ -68,7 +68,7 @@ def test_forces_are_learned(bases: Ensemble, parts: tuple[Dataset, Dataset]) -> 
 def test_a_base_is_a_better_start_than_random_weights(
     bases: Ensemble, parts: tuple[Dataset, Dataset], small_dataset: Dataset
 ) -> None:
-    """The same few epochs on the same few energies, measured on true forces of other geometries."""
+    """Train a few epochs on few energies, and measure errors of true forces at other geometries."""
 
     def teachers(starts: Ensemble | None, learning_rate: float) -> Ensemble:
         training = TrainingConfig(

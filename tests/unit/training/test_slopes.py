@@ -24,7 +24,7 @@ def network_and_source(data: Dataset, **changes: object) -> tuple[HIPNN, BatchSo
     torch.manual_seed(0)
     model = MODEL.model_copy(update=changes)
     network = HIPNN(model, sorted(references), list(references.values())).double()
-    with torch.no_grad():  # biases are zero at first, and would hide a mistake
+    with torch.no_grad():  # initial biases are zero, which would hide an error
         for part in network.parameters():
             part += 0.05 * torch.randn_like(part)
     return network, BatchSource(data, sorted(references), model.cutoff, torch.float64)
@@ -36,7 +36,7 @@ def energies_of(network: HIPNN, batch: Batch) -> torch.Tensor:
 
 
 def check(found: torch.Tensor, network: HIPNN, batch: Batch) -> None:
-    """Against automatic differentiation of one energy after the other."""
+    """Compare with automatic differentiation of one energy after the other."""
     for slopes, energy in zip(found, energies_of(network, batch), strict=True):
         parts = torch.autograd.grad(
             energy, list(network.parameters()), retain_graph=True, materialize_grads=True
@@ -76,7 +76,7 @@ def test_they_are_finite_differences(small_dataset: Dataset) -> None:
 
     step = 1e-5
     slopes = found @ torch.cat([way.reshape(-1) for way in direction])
-    # The energies of a thousand eV are rounded to 1e-13 eV, over twice a step of 1e-5.
+    # Energies of 1000 eV have a rounding error of 1e-13 eV, which is divided by two steps of 1e-5.
     expected = (energies(step) - energies(-step)) / (2 * step)
     np.testing.assert_allclose(slopes, expected, rtol=1e-6)
 

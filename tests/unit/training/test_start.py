@@ -127,7 +127,7 @@ def test_elements_of_the_data_must_be_known(small_dataset: Dataset, base: Traine
 def test_elements_that_are_not_trained_on_have_no_reference_energy(
     small_dataset: Dataset, base: TrainedModel
 ) -> None:
-    """As without a start: a model must not claim to support them."""
+    """The same error as without a start, because a model must not claim to support them."""
     last = small_dataset.elements[-1]
     without = np.flatnonzero(small_dataset.composition[:, -1] == 0)
     assert len(without) > 0

@@ -73,13 +73,13 @@ def test_gradient_is_that_of_the_loss(network: HIPNN, source: BatchSource) -> No
 
 
 def test_parts_of_a_batch_make_the_whole(network: HIPNN, source: BatchSource) -> None:
-    """As with three processes, one of which has no data."""
+    """Emulate three processes, one of which has no data."""
     parameters = list(network.parameters())
     (whole,) = source.batches(np.arange(12), 12)
     expected = evaluate_step(network, parameters, whole, TRAINING, 12)
     parts = list(source.batches(np.arange(12), np.array([0, 7, 7, 12])))
-    # Processes ask for the same sums in the same order. Without answers, the first round collects
-    # the questions of each; every further one learns one answer more.
+    # Processes request the same sums in the same order. In the first round no sum is known; each
+    # round collects the contributions to the next sum.
     answers: list[torch.Tensor] = []
     while True:
         asked: list[list[torch.Tensor]] = []

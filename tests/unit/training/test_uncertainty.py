@@ -101,8 +101,8 @@ def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
     assert record is not None
     assert record["n_steps"] == 1000
     assert record["loss"] < record["constant_loss"]
-    # As good as knowing the elements' sizes, beyond which there is nothing to know. Among atoms of
-    # one element, which are the same to that knowledge, any order is as good as another.
+    # The ranking must be as good as that by the typical spread of each element, which is all that
+    # can be known. It orders atoms of the same element at random.
     last = small_dataset.config_index >= len(small_dataset) - 5
     order = 1 + 1e-3 * np.random.default_rng(1).random(small_dataset.n_atoms)
     for prefix, atoms in (("", ~last), ("validation_", last)):
@@ -114,7 +114,7 @@ def test_scale_and_ranking(small_dataset: Dataset, spread: np.ndarray) -> None:
 
 @pytest.mark.parametrize("n_teachers", [2, 3, 8])
 def test_expected_error_is_that_of_exchangeable_teachers(n_teachers: int) -> None:
-    """Truth and teachers from the same distribution: error of a student and the teachers' mean."""
+    """Truth and teachers have one distribution: error of a student and of the teachers' mean."""
     random = np.random.default_rng(0)
     truth, *teachers = random.normal(size=(n_teachers + 1, 100_000, 3))
     student = np.mean(teachers, axis=0) + random.normal(scale=0.3, size=truth.shape)
@@ -127,7 +127,7 @@ def test_expected_error_is_that_of_exchangeable_teachers(n_teachers: int) -> Non
 def test_the_error_has_the_distance_of_the_student_in_it(
     small_dataset: Dataset, spread: np.ndarray
 ) -> None:
-    """On the held-out part, the record is measured against spread and distance."""
+    """The record compares predictions with spread and distance on the held-out part."""
     labels = np.random.default_rng(0).normal(size=small_dataset.positions.shape)
     trained = run(small_dataset, spread, 300, "error", 3, labels=labels)
     found = trained.predict(small_dataset)
@@ -157,7 +157,7 @@ def test_minimum_of_the_loss_is_the_mean() -> None:
 def test_resume_is_bitwise(
     small_dataset: Dataset, spread: np.ndarray, tmp_path: Path, after: int
 ) -> None:
-    """Within the network, and between network and head."""
+    """Resume within the training of the network, and between network and head."""
 
     class StopError(Exception):
         pass
