@@ -97,8 +97,14 @@ def test_every_setting_is_in_the_reference(root: str) -> None:
 def test_settings_show_their_own_defaults() -> None:
     """If the defaults of a section differ from those of its class, they are shown."""
     by_name = {s.name: s for s in site_settings.sections(site_settings.model("Config"))}
-    row = dict(re.findall(r"\n\| `(\w+)` \| .*? \| (.*?) \| ", site_settings.page()))
-    assert row["n_sensitivities"] == "`8`"
+    defaults: dict[str, dict[str, str]] = {}
+    for part in re.split(r"\n### ", site_settings.page())[1:]:
+        rows = re.findall(r"\n\| `(\w+)` \| .*? \| (.*?) \| ", part)
+        defaults.setdefault(part.partition("\n")[0].partition(" {")[0], dict(rows))
+    assert defaults["`[model]`"]["n_sensitivities"] == "`8`"
+    assert defaults["`[teachers.training]`"]["epochs"] == "`100`"
+    assert defaults["`[student.training]`"]["epochs"] == "`200`"
+    assert defaults["`[pretraining.training]`"]["epochs"] == "`60`"
     assert by_name["student.training"].model.__name__ == "StudentTrainingConfig"
     assert by_name["labels.teachers"].is_list
     assert by_name["pool"].is_optional

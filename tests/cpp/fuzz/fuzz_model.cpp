@@ -5,7 +5,7 @@
 #include "input.hpp"
 
 // Opens a model file with the C interface, which runs its self-test. An accepted model is then
-// evaluated: it must return results or refuse the structure.
+// evaluated: it must return finite numbers or refuse the structure.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string bytes(text_of(data, size));
   if (size % 2 == 0) repair_checksums(bytes);
@@ -32,6 +32,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const int evaluated =
       ekd_evaluate(model, 3, positions.data(), numbers.data(), nullptr, nullptr, &results);
   require(evaluated == EKD_OK || evaluated == EKD_ERROR_STRUCTURE, ekd_last_error());
+  if (evaluated == EKD_OK) {
+    require(std::isfinite(energy), "the energy is not finite");
+    for (const double force : forces) require(std::isfinite(force), "a force is not finite");
+  }
   ekd_close(model);
   return 0;
 }
