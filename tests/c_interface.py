@@ -44,6 +44,7 @@ class Options(_Sized):
         ("no_self_test", ctypes.c_int),
         ("reserved", ctypes.c_int),
         ("device", ctypes.c_char_p),
+        ("sha256", ctypes.c_char_p),
     )
 
 
@@ -61,6 +62,7 @@ class Description(_Sized):
         ("has_uncertainty", ctypes.c_int),
         ("is_single", ctypes.c_int),
         ("metadata_json", ctypes.c_char_p),
+        ("sha256", ctypes.c_char_p),
     )
 
 

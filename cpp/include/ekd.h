@@ -82,6 +82,9 @@ typedef struct ekd_options {
   /* Device of the network: "cpu" or NULL; "cuda" or "cuda:N". All arrays are always in host
    * memory. */
   const char* device;
+  /* SHA-256 that the file must have, 64 hexadecimal digits; NULL: any. Another file is refused with
+   * EKD_ERROR_FILE before its contents are used. */
+  const char* sha256;
 } ekd_options;
 
 /* Description of a file. Pointers are valid until ekd_close. */
@@ -107,6 +110,8 @@ typedef struct ekd_description {
   int is_single;
   /* All metadata, a JSON object; see docs/exported_model.md. */
   const char* metadata_json;
+  /* SHA-256 of the file, 64 hexadecimal digits. */
+  const char* sha256;
 } ekd_description;
 
 /* Output arrays. Those that are NULL are not written, and not computed if that saves time. After an

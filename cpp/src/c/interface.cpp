@@ -74,6 +74,8 @@ template <class Struct>
 constexpr std::size_t kLeastSize = sizeof(Struct);
 template <>
 constexpr std::size_t kLeastSize<ekd_options> = offsetof(ekd_options, device);
+template <>
+constexpr std::size_t kLeastSize<ekd_description> = offsetof(ekd_description, sha256);
 
 template <class Struct>
 void check_size(std::size_t size, const char* name) {

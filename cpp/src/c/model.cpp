@@ -7,6 +7,7 @@
 
 #include "ekd/error.hpp"
 #include "ekd/parallel.hpp"
+#include "ekd/sha256.hpp"
 
 namespace {
 
@@ -47,7 +48,16 @@ void check(const ekd_options& options) {
   require(
       options.no_self_test == 0 || options.no_self_test == 1,
       "no_self_test is " + std::to_string(options.no_self_test) + "; give 0 or 1 [EKD-API-001]");
-  require(options.reserved == 0, "the last field of ekd_options is not zero [EKD-API-001]");
+  require(options.reserved == 0,
+          "reserved is " + std::to_string(options.reserved) + "; give 0 [EKD-API-001]");
+}
+
+std::string required_sha256(const char* text) {
+  try {
+    return ekd::parse_sha256(text);
+  } catch (const ekd::Error& error) {
+    throw ekd::ArgumentError(error.what());
+  }
 }
 
 ekd::ModelOptions model_options(const ekd_options& options) {
@@ -58,6 +68,7 @@ ekd::ModelOptions model_options(const ekd_options& options) {
   found.precision = kPrecisions[options.precision];
   found.block = options.block;
   if (options.device != nullptr) found.device = options.device;
+  if (options.sha256 != nullptr) found.sha256 = required_sha256(options.sha256);
   return found;
 }
 
@@ -89,6 +100,7 @@ ekd_description ekd_model::description() const {
   found.has_uncertainty = metadata().uncertainty ? 1 : 0;
   found.is_single = model_.is_single() ? 1 : 0;
   found.metadata_json = model_.metadata_json().c_str();
+  found.sha256 = model_.sha256().c_str();
   return found;
 }
 

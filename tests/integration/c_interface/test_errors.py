@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import re
 import subprocess
@@ -55,7 +56,8 @@ def failure(act: Callable[[], object]) -> Failed:
         ({"skin": float("nan")}, "skin is nan"),
         ({"skin": float("inf")}, "skin is inf"),
         ({"no_self_test": 2}, "no_self_test is 2"),
-        ({"reserved": 1}, "last field"),
+        ({"reserved": 1}, "reserved is 1"),
+        ({"sha256": b"abc"}, "64 hexadecimal digits"),
     ],
 )
 def test_options_out_of_range(several: Path, options: dict[str, float], words: str) -> None:
@@ -78,6 +80,18 @@ def test_a_device_that_is_not_here(local: Path, device: bytes) -> None:
     error = failure(lambda: Program(local, device=device))
     assert error.code == c_interface.UNSUPPORTED
     assert "device" in error.message
+
+
+def test_sha256(several: Path) -> None:
+    """The file is refused if it has another SHA-256; upper case is accepted."""
+    digits = hashlib.sha256(several.read_bytes()).hexdigest()
+    assert Program(several).describe().sha256.decode() == digits
+    for given in (digits, digits.upper()):
+        Program(several, sha256=given.encode()).evaluate(*WATER)
+    other = hashlib.sha256(b"another file").hexdigest()
+    error = failure(lambda: Program(several, sha256=other.encode()))
+    assert error.code == c_interface.FILE
+    assert re.search(f"{other}.*EKD-MODEL-010", error.message), error.message
 
 
 def damaged(source: Path, target: Path) -> Path:
@@ -281,6 +295,12 @@ def test_sizes_of_structs(several: Path) -> None:
     pointer = ctypes.cast(ctypes.byref(description), ctypes.POINTER(c_interface.Description))
     assert library.ekd_describe(program.model, pointer) == c_interface.OK
     assert (description.new, description.known.n_interactions) == (0, 2)
+
+    # A description from before `sha256`: nothing is written behind its end.
+    older = c_interface.Description(sha256=b"unchanged")
+    older.size = c_interface.Description.sha256.offset
+    assert library.ekd_describe(program.model, ctypes.byref(older)) == c_interface.OK
+    assert (older.n_interactions, older.sha256) == (2, b"unchanged")
 
 
 def test_no_memory(several: Path) -> None:
