@@ -121,9 +121,9 @@ def _text(node: ast.expr, functions: dict[str, ast.FunctionDef]) -> str:
 
 # Calls that raise an error with a text, and streams in which one is put together.
 _CARRIERS = re.compile(
-    r"throw\s+(?:ekd::)?(?!Json)\w*Error\(|error->(?:all|one|warning)\(|\braise_error\(|\brequire\("
-    r"|\breturn failed\(|\breturn ekd::format\((?=\s*\"pair_)|\bproblem\s*=\s*ekd::format\("
-    r"|\bmessage\s*<<|\breturn (?=\"pair_style)"
+    r"throw\s+(?:ekd::)?(?!Json)\w*Error\(|error->(?:all|one|warning)\(|\bend_rank\("
+    r"|\braise_error\(|\brequire\(|\breturn failed\(|\breturn ekd::format\((?=\s*\"pair_)"
+    r"|\bproblem\s*=\s*ekd::format\(|\bmessage\s*<<|\breturn (?=\"pair_style)"
 )
 # Elsewhere it says what is wrong with a file, and `fail` puts that into an error.
 _REQUIRE_RAISES = ("cpp/src/c/", "cpp/src/python/")
