@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _outcome(kind, path, expected, forged):  # type: ignore[no-untyped-def]
-    from kinds import Wrong
+    from kind import Wrong
 
     from ekd.errors import EKDError
 

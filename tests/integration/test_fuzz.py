@@ -48,7 +48,7 @@ def test_findings_are_told_and_kept(tmp_path: Path, read: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(FUZZ)!r})\n"
-        "import kinds\n"
+        "import kinds, mutations\n"
         "sound = kinds.TOML.read\n"
         "def read(self, path):\n"
         "    try:\n"
@@ -58,7 +58,7 @@ def test_findings_are_told_and_kept(tmp_path: Path, read: str) -> None:
         "kinds.TOML.read = read\n"
         "mutate = kinds.TOML.mutate\n"
         "def unforged(self, content, rng):\n"
-        "    return kinds.Mutation(mutate(self, content, rng).content, 'any')\n"
+        "    return mutations.Mutation(mutate(self, content, rng).content, 'any')\n"
         "kinds.TOML.mutate = unforged\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}

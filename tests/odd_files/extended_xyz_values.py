@@ -364,6 +364,36 @@ LISTED = (
         Refused("frame 2 .*has 3 columns; expected 4.*cut off.*EKD-DATA-072"),
     ),
     (
+        "a column more in one line",
+        "files edited by hand",
+        frame(f"{PLAIN} {E}").replace("H 0", "H 0 0", 1),
+        Refused("frame 1 .*has 5 columns; expected 4, as the first atom has.*EKD-DATA-072"),
+    ),
+    (
+        "further columns without Properties",
+        "XYZ with charges or forces",
+        frame(E, columns=[[0.1], [0.2], [0.3]]),
+        Read([ENERGY]),
+    ),
+    (
+        "numbers with underscores",
+        "Python's notation of literals",
+        frame(f"{PLAIN} {E}").replace("0.0", "0_0.0", 1),
+        Refused("'0_0.0.*' is in a column of numbers.*EKD-DATA-075"),
+    ),
+    (
+        "quotation mark that is not closed",
+        "files edited by hand",
+        frame(f'{PLAIN} pbc="F F F {E}'),
+        Refused("quotation mark that is not closed.*EKD-DATA-089"),
+    ),
+    (
+        "quotation mark within a text",
+        "names of molecules",
+        frame(f'{PLAIN} name="a \\" b" {E}'),
+        Read([ENERGY]),
+    ),
+    (
         "last frame is cut off after the number",
         "jobs that were killed",
         frames(TWO) + "3\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,14 @@ def ragged(folder: Path) -> Path:
 def cut_off(folder: Path) -> Path:
     path = npz()(folder)
     path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+def twice(folder: Path) -> Path:
+    path = npz()(folder)
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("E.npy", archive.read("E.npy"))
     return path
 
 
@@ -315,6 +324,18 @@ LISTED = (
         Refused("cannot be read as an npz"),
     ),
     ("damaged member", "disks and networks", damaged, Refused("cannot be read as an npz")),
+    (
+        "array that occurs twice",
+        "archives that were extended by zip",
+        twice,
+        Refused("cannot be read as an npz archive: an array occurs twice"),
+    ),
+    (
+        "unit in Latin-1",
+        "older programs",
+        npz(r_unit=np.array("Å".encode("latin-1"))),
+        BOTH,
+    ),
     ("one array with the wrong suffix", "numpy.save", bare_array, Refused("one array|npz")),
     ("one array", "numpy.save", npy, Refused("'.npy'")),
     ("pointer of Git LFS", "repositories cloned without git-lfs", pointer, Refused("Git LFS")),

@@ -87,6 +87,25 @@ def test_repeated_geometries(small_dataset: Dataset) -> None:
     assert "by up to 500 meV" in text
 
 
+def test_an_atom_far_from_all_others(small_dataset: Dataset) -> None:
+    positions = small_dataset.positions.copy()
+    positions[small_dataset.offsets[1]] += [0.0, 500.0, 0.0]
+    (text,) = said(replace(small_dataset, positions=positions))
+    assert text.startswith("1 configurations in 'ccsdt_chno.h5' extend over up to 50")
+    n = len(small_dataset)
+    box = {"cells": np.tile(600.0 * np.eye(3), (n, 1, 1)), "pbc": np.full((n, 3), True)}
+    assert said(replace(small_dataset, positions=positions, **box)) == []
+
+
+def test_a_long_chain_has_no_distant_atoms() -> None:
+    positions = np.zeros((150, 3))
+    positions[:, 2] = 2.5 * np.arange(150)
+    offsets = np.array([0, 150])
+    found = doubts.extents(positions, offsets)
+    assert found.tolist() == [2.5 * 149]
+    assert doubts.of_distant_atoms("x", found, offsets, None) is None
+
+
 def test_gradients_instead_of_forces(test_dataset: Dataset) -> None:
     assert test_dataset.forces is not None
     text = forces_check.of_dataset(replace(test_dataset, forces=-test_dataset.forces))

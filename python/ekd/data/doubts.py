@@ -25,6 +25,8 @@ _SAMPLE = 60
 _LARGEST = 200  # atoms; larger configurations are skipped
 _STRETCHED, _SHRUNK = (1.65, 2.2), (0.45, 0.6)
 """Nearest-neighbor distance / sum of covalent radii if Å and Bohr are mistaken for each other."""
+_FARTHEST, _LONGEST_BOND = 200.0, 3.0
+"""Å: allowed extent of a configuration, and what each of its atoms adds to it."""
 _NOBLE = (2, 10, 18, 36, 54, 86)
 _CONFLICT = 0.01  # eV
 _FAR_FROM_ZERO = 5.0  # eV
@@ -47,6 +49,9 @@ def of_dataset(data: Dataset, size: float | None) -> list[str]:
     found = of_energies(name, data.elements, data.composition, data.energies, size)
     found.append(
         of_lengths(name, data.atomic_numbers, data.positions, data.offsets, data.cells, data.pbc)
+    )
+    found.append(
+        of_distant_atoms(name, extents(data.positions, data.offsets), data.offsets, data.pbc)
     )
     found.append(
         of_repeated(
@@ -190,6 +195,32 @@ def of_lengths(
             "Å may have been read as Bohr; check the positions and length_unit"
         )
     return None
+
+
+def extents(positions: Floats, offsets: NDArray[np.int64]) -> Floats:
+    """Largest difference of a coordinate in each configuration, shape (n_configs,), in Å."""
+    here = np.asarray(positions, dtype=np.float64)
+    first = offsets[:-1] - offsets[0]
+    largest: Floats = np.ptp(
+        [np.minimum.reduceat(here, first), np.maximum.reduceat(here, first)], axis=0
+    ).max(axis=1)
+    return largest
+
+
+def of_distant_atoms(
+    name: str, extents: Floats, offsets: NDArray[np.int64], pbc: NDArray[np.bool_] | None
+) -> str | None:
+    """Look for atoms that are far from all others, in configurations that are not periodic."""
+    too_far = extents > _FARTHEST + _LONGEST_BOND * np.diff(offsets)
+    if pbc is not None:
+        too_far &= ~np.asarray(pbc).any(axis=1)
+    if not too_far.any():
+        return None
+    return (
+        f"{too_far.sum():,} configurations in '{name}' extend over up to "
+        f"{extents[too_far].max():.4g} Å, which is more than a chain of their atoms: a number may "
+        "be damaged, or molecules may be parts of a periodic box; check the positions"
+    )
 
 
 def of_repeated(

@@ -138,11 +138,22 @@ def _cleaned(frame: list[str], number: int, path: Path) -> str:
     comment = _FORTRAN.sub(r"\1E\2", frame[1].rstrip())
     entries = _entries(comment, where)
     column = _column_of_symbols(_columns(entries))
+    n_stated = len(_kinds(entries)) if "Properties" in entries else 0
+    n_columns = len(frame[2].split()) if len(frame) > 2 else 0
     atoms = []
     for line in frame[2:]:
         if "D" in line or "d" in line:
             line = _FORTRAN.sub(r"\1E\2", line)
         fields = line.split()
+        if len(fields) != n_columns and 0 < n_stated <= min(len(fields), n_columns):
+            # ASE would read the first columns, which may be shifted.
+            raise DataError(
+                f"{where}: {_shortened(line.strip())} has {len(fields)} columns; expected "
+                f"{n_columns}, as the first atom has; correct or remove the frame",
+                code="EKD-DATA-072",
+            )
+        if "_" in line:
+            _check_numbers_of_line(fields, _kinds(entries), where)
         if column is not None and column < len(fields) and fields[column] not in _SYMBOLS:
             fields[column] = _symbol(fields[column], where)
         atoms.append(" ".join(fields))
@@ -153,8 +164,15 @@ def _entries(comment: str, where: str) -> dict[str, str]:
     """Return values by key, as written in the file.
 
     Raises:
-        DataError: a key has two values, or ASE expects it in another spelling.
+        DataError: a key has two values, ASE expects it in another spelling, or a quotation mark is
+            not closed.
     """
+    if re.sub(r"\\.", "", comment).count('"') % 2:
+        raise DataError(
+            f"{where} has a quotation mark that is not closed in its comment line, "
+            f"{_shortened(comment)}; close the quotation, or remove the mark",
+            code="EKD-DATA-089",
+        )
     entries: dict[str, str] = {}
     for match in _ENTRY.finditer(comment):
         key, value = match["key"], match["value"]
@@ -194,6 +212,15 @@ def _column_of_symbols(columns: str) -> int | None:
     return None
 
 
+def _kinds(entries: dict[str, str]) -> list[str]:
+    """Type of each column according to ``Properties``: S, R, I or L."""
+    fields = _columns(entries).split(":")
+    kinds: list[str] = []
+    for kind, n_columns in zip(fields[1::3], fields[2::3], strict=False):
+        kinds += [kind] * (int(n_columns) if n_columns.isdigit() else 0)
+    return kinds
+
+
 def _symbol(text: str, where: str) -> str:
     """Convert a symbol in any case, or an atomic number, to a chemical symbol."""
     name = text.capitalize()
@@ -215,11 +242,7 @@ def _symbol(text: str, where: str) -> str:
 def _check_numbers(frame: str, where: str) -> None:
     """Raise an error with a hint if a column of numbers contains something else."""
     _, comment, *atoms = frame.splitlines()
-    fields = _columns(_entries(comment, where)).split(":")
-    kinds: list[str] = []
-    for kind, n_columns in zip(fields[1::3], fields[2::3], strict=False):
-        kinds += [kind] * (int(n_columns) if n_columns.isdigit() else 0)
-    places = [place for place, kind in enumerate(kinds) if kind == "R"]
+    kinds = _kinds(_entries(comment, where))
     for line in atoms:
         values = line.split(" ")
         if len(values) < len(kinds):
@@ -229,17 +252,25 @@ def _check_numbers(frame: str, where: str) -> None:
                 "frame, or get the whole file",
                 code="EKD-DATA-072",
             )
-        for place in places:
-            try:
-                float(values[place])
-            except ValueError:
-                text = values[place]
-                comma = ", without a decimal comma" if re.fullmatch(r"[-+]?\d+,\d+", text) else ""
-                raise DataError(
-                    f"{where}: {_shortened(text)} is in a column of numbers; expected a number"
-                    f"{comma}; correct or remove the frame",
-                    code="EKD-DATA-075",
-                ) from None
+        _check_numbers_of_line(values, kinds, where)
+
+
+def _check_numbers_of_line(values: list[str], kinds: list[str], where: str) -> None:
+    for text, kind in zip(values, kinds, strict=False):
+        if kind != "R":
+            continue
+        try:
+            is_number = "_" not in text  # Python reads 1_000.0, other programs do not
+            float(text)
+        except ValueError:
+            is_number = False
+        if not is_number:
+            comma = ", without a decimal comma" if re.fullmatch(r"[-+]?\d+,\d+", text) else ""
+            raise DataError(
+                f"{where}: {_shortened(text)} is in a column of numbers; expected a number"
+                f"{comma}; correct or remove the frame",
+                code="EKD-DATA-075",
+            )
 
 
 def _shortened(text: str) -> str:

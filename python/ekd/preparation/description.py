@@ -77,6 +77,14 @@ def doubts_about(
         found.append(
             doubts.of_lengths("the data", numbers, positions, analysis.offsets, cells, pbc)
         )
+        largest = [
+            doubts.extents(positions[offsets[0] : offsets[-1]], offsets)
+            for first, last in config_ranges(analysis.offsets)
+            if len(offsets := analysis.offsets[first : last + 1]) > 1
+        ]
+        found.append(
+            doubts.of_distant_atoms("the data", np.concatenate(largest), analysis.offsets, pbc)
+        )
     if "forces" in columns.shapes:
         offsets, forces = analysis.offsets, staging.array("forces")
         n_zero = sum(

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "EKD-DATA-086": "odd_files/npz.py",
     "EKD-DATA-087": "odd_files/extended_xyz.py",
     "EKD-DATA-088": "odd_files/hdf5_storage.py",
+    "EKD-DATA-089": "odd_files/extended_xyz_values.py",
     "EKD-DEVICE-018": "unit/inference/test_memory.py",
     "EKD-PAIR-022": "integration/lammps/test_force_max.py",
     "EKD-PAIR-027": "integration/lammps/test_force_max.py",

@@ -7,6 +7,7 @@ vectors as columns. rMD17 and similar data sets use other names and state no uni
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from ekd.data.readers.source import (
     rows_per_block,
     unknown_key,
 )
-from ekd.data.readers.stated_units import factors
+from ekd.data.readers.stated_units import decoded, factors
 from ekd.data.readers.verdict import judge
 from ekd.elements import symbol
 from ekd.errors import DataError
@@ -242,18 +243,25 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], set[str]]:
     try:
         # Pickled objects could run code, and no needed array is pickled.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if len(set(archive.files)) < len(archive.files):
+                raise ValueError("an array occurs twice")
             for name in archive.files:
                 if name in ("perms", "idxs_train"):
                     continue
                 try:
-                    arrays[name] = np.asarray(archive[name])
+                    array = np.asarray(archive[name])
                 except ValueError as error:
                     if "allow_pickle" not in str(error):
                         raise
                     pickled.add(name)
+                    continue
+                if array.dtype.kind == "U":
+                    array.tolist()  # fails if the array contains invalid characters
+                arrays[name] = array
     except (
-        *(OSError, ValueError, EOFError, AttributeError, TypeError),
-        *(zipfile.BadZipFile, zlib.error),
+        *(OSError, ValueError, EOFError, AttributeError, TypeError, SystemError),
+        *(zipfile.BadZipFile, zlib.error, RuntimeError),  # damaged, encrypted, or an unknown method
+        tokenize.TokenError,  # in the header of an array
     ) as error:
         raise DataError(
             f"'{path}' cannot be read as an npz archive: {error}", code="EKD-DATA-027"
@@ -266,4 +274,4 @@ def _text(array: NDArray[Any] | None) -> str:
     if array is None:
         return ""
     entry = array.reshape(-1)[0] if array.size else ""
-    return (entry.decode() if isinstance(entry, bytes) else str(entry)).strip()
+    return decoded(entry if isinstance(entry, bytes) else str(entry)).strip()

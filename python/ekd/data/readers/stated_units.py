@@ -82,7 +82,7 @@ def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str
                     "name of a unit; correct the attribute, or delete it",
                     code="EKD-DATA-050",
                 )
-            found.add(_decoded(entry).strip())
+            found.add(decoded(entry).strip())
     found.discard("")
     if len(found) > 1:
         raise DataError(
@@ -93,7 +93,8 @@ def unit_attribute(attributes: Mapping[str, Any], path: Path, array: str) -> str
     return next(iter(found), None)
 
 
-def _decoded(name: bytes | str) -> str:
+def decoded(name: bytes | str) -> str:
+    """Text of a file, from UTF-8 or, if it is not, Latin-1, as older files encode Å."""
     if isinstance(name, str):  # h5py escapes bytes that are not UTF-8
         name = name.encode(errors="surrogateescape")
     try:
