@@ -121,6 +121,8 @@ class PairEKD : public Pair, protected ekd::GhostExchange {
   bool has_position(int i) const;
   double distance_of(int i, int j) const;
   virtual void each_listed_pair(const std::function<void(int, int)>& act);
+  template <class Act>
+  void each_pair_of_wide_ghosts(const Act& act);
   bool is_trial() const;
   double largest_sound_force() const;
   void check_results();

@@ -114,12 +114,31 @@ double PairEKD::distance_of(int i, int j) const {
 
 // Calls act for every pair of LAMMPS's list with atoms of the model. Slow; only for messages.
 void PairEKD::each_listed_pair(const std::function<void(int, int)>& act) {
+  if (settings_.wide_ghosts) {
+    each_pair_of_wide_ghosts([&act](int i, int j, double) { act(i, j); });
+    return;
+  }
   for (int ii = 0; ii < list->inum; ++ii) {
     const int i = list->ilist[ii];
     if (species_of_type_[atom->type[i]] < 0) continue;
     for (int jj = 0; jj < list->numneigh[i]; ++jj) {
       const int j = list->firstneigh[i][jj] & NEIGHMASK;
       if (species_of_type_[atom->type[j]] >= 0) act(i, j);
+    }
+  }
+}
+
+// Calls act(i, j, squared distance) for all pairs of owned atoms i. LAMMPS's list may exist only
+// for KOKKOS.
+template <class Act>
+void PairEKD::each_pair_of_wide_ghosts(const Act& act) {
+  const auto n_known = static_cast<int>(atoms_.offsets.size()) - 1;
+  for (int i = 0; i < std::min(atom->nlocal, n_known); ++i) {
+    if (species_of_type_[atom->type[i]] < 0) continue;
+    for (std::int64_t p = atoms_.offsets[i]; p < atoms_.offsets[i + 1]; ++p) {
+      const auto j = static_cast<int>(atoms_.neighbors[p]);
+      const double* const r = &atoms_.pair_vectors[3 * p];
+      if (species_of_type_[atom->type[j]] >= 0) act(i, j, r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
     }
   }
 }
@@ -326,8 +345,14 @@ void PairEKD::watch(int i, int j, double squared) {
   first = {update->ntimestep, {atom->tag[i], atom->tag[j]}, std::sqrt(squared)};
 }
 
-// Checks the pairs of LAMMPS's list, on a device and with wide ghosts.
+// Checks all pairs after the evaluation: those of LAMMPS's list on a device, or of wide ghosts.
 void PairEKD::watch_list() {
+  if (settings_.wide_ghosts) {
+    each_pair_of_wide_ghosts([this](int i, int j, double squared) {
+      if (squared < close_.reach_squared(species_of_type_[atom->type[i]])) watch(i, j, squared);
+    });
+    return;
+  }
   if (list->inum == 0) return;
   const double* const x = atom->x[0];
   for (int ii = 0; ii < list->inum; ++ii) {

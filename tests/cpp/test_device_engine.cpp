@@ -1,11 +1,13 @@
 // Runs the device kernels on the host, and compares forces with derivatives of the energy. With
 // sanitizers, the tests also check that all indices are in bounds.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
 #include "check.hpp"
 #include "device_engine.hpp"
 #include "ekd/neighbor_list.hpp"
+#include "tally.hpp"
 
 namespace {
 
@@ -183,6 +185,37 @@ void check_derivatives(int l_max, int n_interactions, int width, std::int64_t bl
 }
 
 }  // namespace
+
+// The factor for the units of a run is applied after fixed-point numbers are summed.
+TEST(device_fixed_point_forces_in_any_units) {
+  const RandomNetwork network(1, 2, 5, 5);
+  const auto on = device::make_host_device();
+  DeviceEngine<double> engine(network.weights(), on, 0);
+  const Cluster cluster(14);
+  const std::vector<double> expected = evaluate(engine, cluster).forces;
+  std::vector<device::Int64> fixed(expected.size());
+  unsigned status = 0;
+  device::Results results{};
+  results.fixed_forces = fixed.data();
+  results.status = &status;
+  results.scale = 1e9;
+  NoDeviceExchange nothing;
+  engine.evaluate(cluster.atoms(), nullptr, nothing, results, nullptr);
+  check(status == 0);
+  double largest = 0.0;
+  for (std::size_t k = 0; k < fixed.size(); ++k) {
+    largest = std::max(largest, std::abs(expected[k]));
+    check(std::abs(static_cast<double>(fixed[k]) / device::kFixedPoint - expected[k]) < 1e-10);
+  }
+  check(largest * results.scale > device::kLargestFixed);
+  std::vector<double> forces(expected.size());
+  const device::FixedPointArguments a{static_cast<device::Int64>(forces.size()), fixed.data(),
+                                      forces.data(), 2.0};
+  const auto n = static_cast<int>(forces.size());
+  engine.program().launch(device::Kernel::convert_forces, {n, 1, 0}, &a);
+  for (std::size_t k = 0; k < fixed.size(); ++k)
+    check(std::abs(forces[k] - 2.0 * expected[k]) < 1e-10);
+}
 
 TEST(device_forces_are_derivatives) {
   for (const int l_max : {0, 1, 2})

@@ -10,6 +10,8 @@ namespace ekd::device {
 
 constexpr int kSums = 9;  // per atom: force, and virial xx, yy, zz, xy, xz, yz
 
+// Adds a force in eV/Å. Fixed-point forces are scaled after their sum, so that their range does not
+// depend on the units of the run.
 EKD_DEVICE void add_force(const Results& results, int atom, double x, double y, double z) {
   const Int64 at = 3 * static_cast<Int64>(atom);
   if (results.fixed_forces != nullptr) {
@@ -28,9 +30,9 @@ EKD_DEVICE void add_force(const Results& results, int atom, double x, double y, 
 #endif
     }
   } else if (results.forces != nullptr) {
-    add_together(results.forces + at, x);
-    add_together(results.forces + at + 1, y);
-    add_together(results.forces + at + 2, z);
+    add_together(results.forces + at, results.scale * x);
+    add_together(results.forces + at + 1, results.scale * y);
+    add_together(results.forces + at + 2, results.scale * z);
   }
 }
 
@@ -46,7 +48,8 @@ EKD_DEVICE void tally_pair(const Results& results, Int64 slot, const Pair<T>& pa
       results.pair_gradients[3 * slot + d] += scale * static_cast<double>(g[d]);
     return;
   }
-  add_force(results, pair.neighbor, -scale * g[0], -scale * g[1], -scale * g[2]);
+  add_force(results, pair.neighbor, -static_cast<double>(g[0]), -static_cast<double>(g[1]),
+            -static_cast<double>(g[2]));
   if (results.virial == nullptr && results.atomic_virials == nullptr &&
       results.centroid_virials == nullptr)
     return;
@@ -84,7 +87,7 @@ EKD_DEVICE void tally_centers(const Block& block, const Results& results, int fi
     double* const mine = sums + static_cast<Int64>(thread) * lanes * kSums;
     for (int lane = 1; lane < lanes; ++lane)
       for (int c = 0; c < kSums; ++c) mine[c] += mine[lane * kSums + c];
-    add_force(results, first + thread, scale * mine[0], scale * mine[1], scale * mine[2]);
+    add_force(results, first + thread, mine[0], mine[1], mine[2]);
     if (results.atomic_virials != nullptr) {
       for (int c = 0; c < 6; ++c)
         add_together(results.atomic_virials + 6 * static_cast<Int64>(first + thread) + c,
@@ -130,12 +133,13 @@ struct FixedPointArguments {
   Int64 n;
   const Int64* fixed;
   double* forces;
+  double scale;
 };
 
 EKD_DEVICE void convert_forces(const Block& block, const FixedPointArguments& a) {
   block.each_thread([&](int thread) {
     const Int64 k = static_cast<Int64>(block.index) * block.n_threads + thread;
-    if (k < a.n) a.forces[k] += static_cast<double>(a.fixed[k]) * (1.0 / kFixedPoint);
+    if (k < a.n) a.forces[k] += static_cast<double>(a.fixed[k]) * (a.scale / kFixedPoint);
   });
 }
 

@@ -97,7 +97,8 @@ class DeviceNetwork final : public Network, public DeviceRows {
                                &a);
     }
     if (fixed) {
-      const device::FixedPointArguments a{n_forces, results.fixed_forces, asked.forces};
+      const device::FixedPointArguments a{n_forces, results.fixed_forces, asked.forces,
+                                          asked.scale};
       engine_.program().launch(device::Kernel::convert_forces,
                                {static_cast<int>((n_forces + threads - 1) / threads), threads, 0},
                                &a);
@@ -119,8 +120,7 @@ class DeviceNetwork final : public Network, public DeviceRows {
     if ((status & device::kTooLarge) != 0)
       throw StructureError(
           "a force is larger than 131072 eV/Angstrom, or not a number: atoms have come too close "
-          "to "
-          "each other [EKD-STRUCTURE-009]");
+          "to each other [EKD-STRUCTURE-009]");
   }
 
   std::shared_ptr<device::Device> device_;
