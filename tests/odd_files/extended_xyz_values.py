@@ -390,7 +390,7 @@ LISTED = (
     (
         "quotation mark within a text",
         "names of molecules",
-        frame(f'{PLAIN} name="a \\" b" {E}'),
+        frame(f'{PLAIN} name="a \\" b" note=\'5" tube\' {E}'),
         Read([ENERGY]),
     ),
     (

@@ -167,7 +167,7 @@ def _entries(comment: str, where: str) -> dict[str, str]:
         DataError: a key has two values, ASE expects it in another spelling, or a quotation mark is
             not closed.
     """
-    if re.sub(r"\\.", "", comment).count('"') % 2:
+    if re.sub(r"\\.|='[^']*'", "", comment).count('"') % 2:
         raise DataError(
             f"{where} has a quotation mark that is not closed in its comment line, "
             f"{_shortened(comment)}; close the quotation, or remove the mark",
