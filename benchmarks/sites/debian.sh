@@ -1,16 +1,9 @@
 #!/usr/bin/env bash
 # debian.sh FOLDER RELEASE: a folder with a release of Debian: its LAMMPS, Open MPI, Python and compiler.
-# /tmp and the checkout of ekd are seen in it. `debian.sh FOLDER leave` lets go of them.
+# Commands are run in it by enter.sh.
 set -euo pipefail
 folder=$(realpath -m "$1")
 release=$2
-checkout=$(realpath "$(dirname "$0")/../..")
-shared=(/proc /dev /sys /tmp "$checkout")
-
-if [ "$release" = leave ]; then
-  for path in "${shared[@]}"; do umount -l "$folder$path" 2>/dev/null || true; done
-  exit
-fi
 if [ ! -e "$folder/.ekd-site" ]; then
   mirror=$(grep -hE '^URIs:' /etc/apt/sources.list.d/debian.sources | head -1 | awk '{print $2}')
   command -v debootstrap >/dev/null || { apt-get update -qq; apt-get install -y -qq debootstrap; }
@@ -27,7 +20,3 @@ if [ ! -e "$folder/.ekd-site" ]; then
   [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$folder/etc/"
   touch "$folder/.ekd-site"
 fi
-for path in "${shared[@]}"; do
-  mkdir -p "$folder$path"
-  mountpoint -q "$folder$path" || mount --bind "$path" "$folder$path"
-done

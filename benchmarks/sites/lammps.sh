@@ -21,7 +21,8 @@ if [ "$kind" = kokkos ]; then
   packages="$packages -D PKG_MC=on -D PKG_EXTRA-FIX=on" # for the tests of the style
 fi
 [ ! -e "$folder$prefix/bin/lmp" ] || exit 0
-chroot "$folder" env SIZES="$sizes" PREFIX="$prefix" INCLUDE="$include" BUILD="$build" PACKAGES="$packages" \
+cd "$(dirname "$0")" # exists in the site too
+./enter.sh "$folder" env SIZES="$sizes" PREFIX="$prefix" INCLUDE="$include" BUILD="$build" PACKAGES="$packages" \
   sh -eu <<'IN'
 [ -z "$PACKAGES" ] || {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libkokkos-dev
