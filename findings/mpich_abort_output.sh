@@ -3,10 +3,10 @@
 #
 # Packages: mpich 5.0.2 of PyPI (launcher hydra), with gcc.
 # Guess (as tests had assumed; not noted before the first run): what a process has printed and
-#   flushed before MPI_Abort is printed by mpirun, which reads the
-#   output of its processes until they end.
-# Seen: in 4 to 7 of 100 runs on two cores the text is missing, on an idle machine too; the status
-#   of mpirun is that of MPI_Abort. mpirun exits as soon as it hears of the abort, with the output
+#   flushed before MPI_Abort is printed by mpirun, which reads the output of its processes until they
+#   end.
+# Seen: in 22 and in 24 of 400 runs on two idle cores the text is missing; the status of mpirun is
+#   that of MPI_Abort. mpirun exits as soon as it hears of the abort, with the output
 #   that its proxies have not yet passed on. With half a second between the two, no text was missing.
 #   LAMMPS prints the message of an error on one rank just before MPI_Abort.
 set -euo pipefail

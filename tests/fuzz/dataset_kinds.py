@@ -7,8 +7,7 @@ from pathlib import Path
 
 import mutations
 import numpy as np
-from hdf5_kinds import HDF5
-from kind import Kind, Wrong
+from kind import Kind, digest_of_data_file
 from mutations import Mutation
 
 
@@ -62,12 +61,7 @@ class ExtendedXYZ(Kind):
         return Mutation(b"\n".join(lines), way, forged=True)
 
     def read(self, path: Path) -> str:
-        from ekd.data import load_dataset
-
-        data = load_dataset(path, forces="forces")
-        if not np.isfinite(data.positions).all() or not np.isfinite(data.energies).all():
-            raise Wrong("numbers that are not finite")
-        return HDF5.digest(data)
+        return digest_of_data_file(path, forces="forces")
 
 
 class NPZ(Kind):
@@ -104,9 +98,4 @@ class NPZ(Kind):
         return mutations.of_record(content, rng, ".npy", mutations.any_bytes, "record")
 
     def read(self, path: Path) -> str:
-        from ekd.data import load_dataset
-
-        data = load_dataset(path, forces="F")
-        if not np.isfinite(data.positions).all() or not np.isfinite(data.energies).all():
-            raise Wrong("numbers that are not finite")
-        return HDF5.digest(data)
+        return digest_of_data_file(path, forces="F")

@@ -10,7 +10,7 @@ from typing import Any
 
 import mutations
 import numpy as np
-from kind import Kind, Wrong, digest
+from kind import Kind, digest, digest_of_data, digest_of_data_file
 from mutations import Mutation
 
 
@@ -89,20 +89,7 @@ class HDF5(Kind):
         return Mutation(memory.getvalue(), f"h5py: {kind}", forged=not self.sealed)
 
     def read(self, path: Path) -> str:
-        from ekd.data import load_dataset
-
-        data = load_dataset(path, energy="energy", forces="forces")
-        if not np.isfinite(data.positions).all() or not np.isfinite(data.energies).all():
-            raise Wrong("numbers that are not finite")
-        return self.digest(data)
-
-    @staticmethod
-    def digest(data: Any) -> str:
-        names = ("atomic_numbers", "positions", "offsets", "energies", "groups", "forces")
-        arrays = [np.asarray(getattr(data, name)) for name in names]
-        arrays[0] = arrays[0].astype(np.int64)  # the type of integers may differ
-        rest = [data.cells, data.pbc, dict(data.reference_energies or {}), data.fingerprint]
-        return digest([*arrays, *rest])
+        return digest_of_data_file(path, energy="energy", forces="forces")
 
 
 class Prepared(HDF5):
@@ -141,7 +128,7 @@ class Prepared(HDF5):
     def read(self, path: Path) -> str:
         from ekd.data import load_dataset
 
-        return self.digest(load_dataset(path))
+        return digest_of_data(load_dataset(path))
 
 
 class Labels(HDF5):
@@ -179,7 +166,7 @@ class Labels(HDF5):
         labels = Written.load(path)
         names = ("energies", "energies_std", "member_energies", "forces", "forces_std")
         arrays = [np.asarray(getattr(labels, name)) for name in names]
-        extra = None if labels.extra is None else HDF5.digest(labels.extra)
+        extra = None if labels.extra is None else digest_of_data(labels.extra)
         identity = [teacher.identity for teacher in labels.teachers]
         wall = labels.wall and labels.wall.model_dump()
         return digest([*arrays, labels.data_fingerprint, extra, identity, labels.chunk_size, wall])

@@ -75,3 +75,27 @@ def digest(value: Any) -> str:
 
     add(value)
     return found.hexdigest()
+
+
+def digest_of_data(data: Any) -> str:
+    """Digest of a dataset; types of integers may differ."""
+    names = ("atomic_numbers", "positions", "offsets", "energies", "groups", "forces")
+    arrays = [np.asarray(getattr(data, name)) for name in names]
+    arrays[0] = arrays[0].astype(np.int64)
+    rest = [data.cells, data.pbc, dict(data.reference_energies or {}), data.fingerprint]
+    return digest([*arrays, *rest])
+
+
+def digest_of_data_file(path: Path, **request: str) -> str:
+    """Digest of a file that ``ekd.load_dataset`` reads.
+
+    Raises:
+        EKDError: the file is refused.
+        Wrong: there are numbers that are not finite.
+    """
+    from ekd.data import load_dataset
+
+    data = load_dataset(path, **request)
+    if not np.isfinite(data.positions).all() or not np.isfinite(data.energies).all():
+        raise Wrong("numbers that are not finite")
+    return digest_of_data(data)

@@ -157,5 +157,5 @@ def test_a_file_without_text_is_not_searched(
         for group in file.values():
             del group["energy"].attrs["units"]
             group["energy"].attrs["count"] = 3
-    monkeypatch.setattr("ekd.data.readers.hdf5_heaps._collections", None)
-    load_dataset(path, energy="energy", energy_unit="eV")
+    monkeypatch.setattr("ekd.data.readers.hdf5_heaps._collections", pytest.fail)
+    assert len(load_dataset(path, energy="energy", energy_unit="eV")) == 8
